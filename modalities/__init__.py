@@ -1,0 +1,18 @@
+"""Modalities represent molecules: molecules -> features -> embeddings.
+
+A public file name in this folder is the word of a modality. This package knows nothing of
+fusion or of the study, and importing it loads neither RDKit nor torch.
+"""
+
+from modalities._base import Encoder, Modality, ModalityError, ModalityFeatures
+from modalities._cache import FeatureStore, FeatureStoreWarning, Shard
+
+__all__ = [
+    "Encoder",
+    "FeatureStore",
+    "FeatureStoreWarning",
+    "Modality",
+    "ModalityError",
+    "ModalityFeatures",
+    "Shard",
+]

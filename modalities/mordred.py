@@ -1,0 +1,98 @@
+"""Two-dimensional molecular descriptors: a long vector of chemical numbers."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from modalities._base import ModalityError, Record
+from modalities._molecule import identity, parse, require
+
+if TYPE_CHECKING:
+    from modalities._descriptors import DescriptorScaler
+
+DESCRIPTORS = 1613
+
+
+class Mordred:
+    """All two-dimensional descriptors of Mordred, scaled by what the training rows show.
+
+    Moriwaki et al., J. Cheminform. 10:4 (2018), in the maintained distribution mordredcommunity,
+    whose version pins the list of descriptors. Features: ``values`` float32 (1, 1613), NaN where
+    a descriptor is missing, an error or not finite.
+
+    Parameters
+    ----------
+    max_missing : float
+        A descriptor missing in a larger share of the training rows is dropped.
+    max_value : float
+        A descriptor beyond this absolute value in a training row is dropped: such columns are
+        numerical accidents or grow exponentially with size.
+    clip : float
+        Scaled values are held within plus and minus this many standard deviations, so that a
+        molecule unlike the training rows cannot saturate a network.
+    """
+
+    letter: ClassVar[str] = "M"
+    trainable: ClassVar[bool] = False
+
+    def __init__(
+        self, *, max_missing: float = 0.2, max_value: float = 1e6, clip: float = 5.0
+    ) -> None:
+        require("mordred", "max_missing", max_missing, "from 0 to 1", 0 <= max_missing <= 1)
+        require("mordred", "max_value", max_value, "above 0", max_value > 0)
+        require("mordred", "clip", clip, "above 0", clip > 0)
+        self.max_missing = max_missing
+        self.max_value = max_value
+        self.clip = clip
+
+    @property
+    def version(self) -> str:
+        """Identity of the featurizer; the scaling is the encoder's and not part of it."""
+        return identity("mordred", 1, "mordredcommunity", "rdkit")
+
+    def featurize(self, smiles: str) -> Record:
+        """Compute the descriptors of a molecule: ``values`` (1, 1613), in the library's order."""
+        from mordred import is_missing
+        from rdkit import rdBase
+
+        mol = parse(smiles)
+        with warnings.catch_warnings(), rdBase.BlockLogs(), np.errstate(all="ignore"):
+            # Mordred turns every exception into a missing value. A warning made an error by the
+            # process's filters would so change a feature; log 0 and 0 / 0 are caught below.
+            warnings.simplefilter("ignore")
+            found = _calculator()(mol)
+        raw = [np.nan if is_missing(value) else value for value in found]
+        values = np.array(raw, dtype=np.float64)
+        values[np.abs(values) > np.finfo(np.float32).max] = np.nan
+        return {"values": values.astype(np.float32)[None, :]}
+
+    def encoder(self, *, seed: int) -> DescriptorScaler:  # noqa: ARG002 (nothing is random)
+        """Return the fitted transform: filter, impute, signed log, scale, clip."""
+        from modalities._descriptors import DescriptorScaler
+
+        return DescriptorScaler(
+            max_missing=self.max_missing, max_value=self.max_value, clip=self.clip
+        )
+
+
+def descriptor_names() -> tuple[str, ...]:
+    """Return the names of the columns, (1613,)."""
+    return tuple(str(descriptor) for descriptor in _calculator().descriptors)
+
+
+@cache
+def _calculator() -> Any:  # noqa: ANN401 (the library has no types)
+    """Build the calculator once a process: it takes a fourth of a second."""
+    from mordred import Calculator, descriptors
+
+    calculator = Calculator(descriptors, ignore_3D=True)
+    if len(calculator) != DESCRIPTORS:
+        raise ModalityError(
+            f"modality 'mordred': the installed mordredcommunity has {len(calculator)} "
+            f"descriptors, not {DESCRIPTORS}; install the version in constraints.txt"
+        )
+    return calculator
