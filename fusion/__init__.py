@@ -1,0 +1,54 @@
+"""Fusion combines embeddings into label logits. Torch only; it knows nothing of molecules.
+
+A public file name in this folder is the word of a fusion operator, one in `partitions/` the word
+of a label partition. Importing this package does not import torch: a name below brings in its
+file, and torch where that file needs it, when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fusion._balancer import LabelBalancer
+    from fusion._base import FusionError, FusionOperator, HeadShape
+    from fusion._blocks import Branches, Readout, SingleHead
+    from fusion._model import MultimodalModel, average_scores
+    from fusion._seed import seeded
+
+__all__ = [
+    "Branches",
+    "FusionError",
+    "FusionOperator",
+    "HeadShape",
+    "LabelBalancer",
+    "MultimodalModel",
+    "Readout",
+    "SingleHead",
+    "average_scores",
+    "seeded",
+]
+
+_HOME = {
+    "Branches": "_blocks",
+    "FusionError": "_base",
+    "FusionOperator": "_base",
+    "HeadShape": "_base",
+    "LabelBalancer": "_balancer",
+    "MultimodalModel": "_model",
+    "Readout": "_blocks",
+    "SingleHead": "_blocks",
+    "average_scores": "_model",
+    "seeded": "_seed",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fusion' has no attribute '{name}'")
+    return getattr(import_module(f"fusion.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

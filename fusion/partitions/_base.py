@@ -1,0 +1,182 @@
+"""The contracts of a label partition: what it is built from and what it gives.
+
+Shapes: n_train training molecules, l labels, k modalities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion._base import FusionError, quoted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionContext:
+    """All that a partition may know. There is no place in it for a test row.
+
+    Attributes
+    ----------
+    modalities : tuple of str, (k,)
+        At least two; owners are numbers into this tuple.
+    labels : ndarray of uint8, (n_train, l)
+        Labels of the training rows.
+    rows : ndarray of int, (n_train,)
+        Which rows of the table these are.
+    seed : int
+        For partitions that draw.
+    inner_auroc : ndarray of float, (k, l), optional
+        AUROC of each modality alone on each label, from out-of-fold scores of folds inside the
+        training rows; NaN where undefined.
+
+    Raises
+    ------
+    FusionError
+        A value breaks one of these rules.
+    """
+
+    modalities: tuple[str, ...]
+    labels: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    seed: int
+    inner_auroc: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.modalities) < 2 or len(set(self.modalities)) < len(self.modalities):
+            raise FusionError(
+                "a partition deals labels to two or more different modalities, "
+                f"got {quoted(self.modalities)}"
+            )
+        if self.labels.ndim != 2 or self.labels.dtype != np.uint8 or np.any(self.labels > 1):
+            raise FusionError(
+                "a partition takes labels of 0 and 1, uint8 (n_train, l), "
+                f"got {self.labels.dtype} {self.labels.shape}"
+            )
+        if self.rows.shape != (len(self.labels),) or len(np.unique(self.rows)) < len(self.rows):
+            raise FusionError(
+                f"rows must number the {len(self.labels)} training molecules, each once, "
+                f"got shape {self.rows.shape}"
+            )
+        if self.inner_auroc is not None:
+            self._check_scores(self.inner_auroc)
+
+    def _check_scores(self, scores: NDArray[np.float64]) -> None:
+        if scores.shape != (self.k, self.n_labels):
+            raise FusionError(
+                f"inner_auroc must be (k, l) = ({self.k}, {self.n_labels}), got {scores.shape}"
+            )
+        if np.any((scores < 0) | (scores > 1)):  # NaN compares false: undefined is allowed
+            raise FusionError("inner_auroc must be in [0, 1] or NaN where undefined")
+
+    @property
+    def k(self) -> int:
+        """Number of modalities."""
+        return len(self.modalities)
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labels l."""
+        return int(self.labels.shape[1])
+
+    @property
+    def positives(self) -> NDArray[np.int64]:
+        """Training positives of each label, (l,)."""
+        counts: NDArray[np.int64] = self.labels.sum(axis=0, dtype=np.int64)
+        return counts
+
+    def densest_first(self) -> NDArray[np.intp]:
+        """Labels by training positives, most first; equal ones in column order: (l,)."""
+        return np.argsort(-self.positives, kind="stable")
+
+
+class Partition(Protocol):
+    """Owners of the labels, as the label balancer asks for them."""
+
+    per_batch: ClassVar[bool]
+    """Whether every draw is a fresh one (False: the owners never change)."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The k modalities that owners number."""
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labels l."""
+
+    def draw(self) -> Tensor:
+        """Return the owner of each label for one training step: int64 (l,)."""
+
+
+class PartitionRule(Protocol):
+    """A word of this folder: a rule that makes a partition from training rows.
+
+    Options are the keyword-only parameters of the class, with literal types and defaults.
+    """
+
+    needs_inner_scores: ClassVar[bool]
+    """Whether `build` needs ``context.inner_auroc`` (it costs inner fits)."""
+    per_batch: ClassVar[bool]
+    """Whether it makes partitions that change at every training step."""
+
+    def build(self, context: PartitionContext) -> Partition:
+        """Make the partition of these training rows.
+
+        Raises
+        ------
+        FusionError
+            The context lacks what the rule needs.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class LabelPartition:
+    """A fixed partition: label j is trained by modality ``modalities[owner[j]]`` and no other.
+
+    Attributes
+    ----------
+    modalities : tuple of str, (k,)
+        The modalities that owners number.
+    owner : ndarray of int64, (l,)
+        Every modality owns at least one label (unless there are fewer labels than modalities).
+
+    Raises
+    ------
+    FusionError
+        An owner is out of range, or a modality owns nothing.
+    """
+
+    per_batch: ClassVar[bool] = False
+
+    modalities: tuple[str, ...]
+    owner: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        owner, k = self.owner, len(self.modalities)
+        if owner.ndim != 1 or owner.dtype != np.int64 or len(owner) == 0:
+            raise FusionError(f"owner must be int64 (l,), got {owner.dtype} {owner.shape}")
+        if owner.min() < 0 or owner.max() >= k:
+            raise FusionError(f"owners must be in 0..{k - 1}, got {owner.min()}..{owner.max()}")
+        idle = [m for j, m in enumerate(self.modalities) if j not in owner]
+        if idle and len(owner) >= k:
+            raise FusionError(
+                f"{quoted(idle)} would own no label and never be trained: "
+                "every modality owns at least one"
+            )
+        owner.setflags(write=False)
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labels l."""
+        return len(self.owner)
+
+    def draw(self) -> Tensor:
+        """Return the owner of each label: int64 (l,), the same at every call."""
+        import torch
+
+        return torch.tensor(self.owner)

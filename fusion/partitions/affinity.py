@@ -1,0 +1,86 @@
+"""Fixed owners by strength: each label to the modality that predicts it best, cautiously."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion._base import FusionError
+from fusion.partitions._base import LabelPartition, PartitionContext
+
+
+class Affinity:
+    """Each label to the modality with the best shrunken inner AUROC.
+
+    Rule: with A_ml the inner AUROC of modality m on label l, A_m its mean over the labels and
+    n_l the training positives of the label,
+
+        S_ml = w_l A_ml + (1 - w_l) A_m,   w_l = n_l / (n_l + shrinkage),   owner_l = argmax_m S_ml
+
+    (equal scores: the earlier modality). A label with many positives goes to its own winner, one
+    with few to the winner over all labels, since the best of two noisy scores is mostly noise.
+    A label whose score is undefined for any modality has w_l = 0. A modality left without a
+    label gets the one at which it loses least, so that it is trained at all.
+
+    Parameters
+    ----------
+    shrinkage : float
+        Positives at which a label's own score and the mean weigh the same, at least 0.
+
+    Raises
+    ------
+    FusionError
+        `shrinkage` is negative or not finite.
+    """
+
+    needs_inner_scores: ClassVar[bool] = True
+    per_batch: ClassVar[bool] = False
+
+    def __init__(self, *, shrinkage: float = 10.0) -> None:
+        if not 0 <= shrinkage < np.inf:
+            raise FusionError(f"shrinkage must be finite and at least 0, got {shrinkage}")
+        self.shrinkage = shrinkage
+
+    def build(self, context: PartitionContext) -> LabelPartition:
+        """Deal the labels by shrunken inner scores.
+
+        Raises
+        ------
+        FusionError
+            The context has no inner scores, or no label has one for every modality.
+        """
+        if context.inner_auroc is None:
+            raise FusionError(
+                "affinity needs inner_auroc (k, l): out-of-fold scores from folds inside the "
+                "training rows, never from validation or test rows"
+            )
+        score = self.shrunken(context.inner_auroc, context.positives)
+        return LabelPartition(context.modalities, _nobody_idle(score))
+
+    def shrunken(
+        self, auroc: NDArray[np.float64], positives: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return S (k, l) from inner AUROC (k, l) and training positives (l,)."""
+        defined = np.isfinite(auroc).all(axis=0)  # (l,)
+        if not defined.any():
+            raise FusionError("affinity: no label has a defined inner AUROC for every modality")
+        mean = auroc[:, defined].mean(axis=1, keepdims=True)  # (k, 1)
+        own = np.where(defined, auroc, mean)
+        count = np.maximum(positives, 1)  # without positives `own` is the mean: any weight will do
+        weight = count / (count + self.shrinkage)
+        score: NDArray[np.float64] = weight * own + (1 - weight) * mean
+        return score
+
+
+def _nobody_idle(score: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Owners (l,) by best score (k, l), then one label for each modality that has none."""
+    owner: NDArray[np.int64] = score.argmax(axis=0).astype(np.int64)
+    loss = score.max(axis=0) - score  # (k, l), what handing the label over costs
+    for modality in range(min(score.shape)):
+        owned = np.bincount(owner, minlength=len(score))
+        if owned[modality] == 0:
+            spare = np.flatnonzero(owned[owner] > 1)
+            owner[spare[loss[modality, spare].argmin()]] = modality
+    return owner
