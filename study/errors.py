@@ -1,0 +1,18 @@
+"""The errors a user can meet, each with a message that says what to do."""
+
+from __future__ import annotations
+
+
+class StudyError(Exception):
+    """Base of every named error of the study package."""
+
+
+class InputError(StudyError, ValueError):
+    """Something the user gave (file, table, option, path) breaks a stated rule.
+
+    The message carries the rule, the value and the place. Nothing was written.
+    """
+
+
+class TrialError(StudyError, RuntimeError):
+    """One trial could not be finished; the other trials go on."""

@@ -1,0 +1,30 @@
+"""What Ray reads from the environment. Does not import Ray: it must be set before that."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+_DEFAULTS = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver saves and exits 130 itself
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+def set_environment() -> None:
+    """Set Ray's variables where the user has not.
+
+    With token mode asked for explicitly and no token at hand, Ray makes none and its control
+    store never comes up: make one that lives as long as this process and its children.
+    """
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    if os.environ["RAY_AUTH_MODE"] == "token" and not file.exists():
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

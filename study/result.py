@@ -1,0 +1,106 @@
+"""What a finished trial is: out-of-fold scores and what follows from them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.cells import TrialSpec
+from study.errors import InputError
+from study.metrics import auroc, average_precision
+
+_ARRAYS = ("test_rows", "test_labels", "scores")
+
+
+@dataclass(frozen=True, eq=False)
+class TrialResult:
+    """Scores of every test molecule of one trial; checked when made, exact when read back.
+
+    Attributes
+    ----------
+    id : str
+        Identity of the trial: spec, data, rows and versions.
+    trial : mapping
+        `TrialSpec.to_json`.
+    label_names : tuple of str, (l,)
+    test_rows : ndarray of int64, (t,)
+        Rows of the data set, in the order of the scores.
+    test_labels : ndarray of uint8, (t, l)
+    scores : ndarray of float32, (t, l)
+        Probabilities; the higher, the more likely the label.
+    counts : mapping of str to int
+        ``fit``, ``validation``, ``test`` molecules, ``parameters``, ``epochs``, ``best_epoch``.
+    history : mapping of str to tuple of float
+        Per epoch: training loss and monitored validation value.
+    seconds : float
+        Wall time of the fit.
+    versions : mapping of str to str
+        Versions that made the result.
+    """
+
+    id: str
+    trial: Mapping[str, Any]
+    label_names: tuple[str, ...]
+    test_rows: NDArray[np.int64]
+    test_labels: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.test_rows), len(self.label_names))
+        if self.scores.shape != shape or self.test_labels.shape != shape:
+            raise InputError(
+                f"trial {self.id}: scores {self.scores.shape} and labels "
+                f"{self.test_labels.shape} must be {shape}"
+            )
+        if not np.isfinite(self.scores).all():
+            raise InputError(f"trial {self.id}: scores hold a value that is not finite")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrialResult) and self.to_bytes() == other.to_bytes()
+
+    __hash__ = None  # type: ignore[assignment]  # holds arrays
+
+    @property
+    def spec(self) -> TrialSpec:
+        """The trial as a value."""
+        return TrialSpec.from_json(self.trial)
+
+    @cached_property
+    def auroc(self) -> NDArray[np.float64]:
+        """AUROC of each label on this test fold, (l,); NaN where undefined."""
+        return auroc(self.test_labels, self.scores)
+
+    @cached_property
+    def average_precision(self) -> NDArray[np.float64]:
+        """Average precision of each label on this test fold, (l,); NaN where undefined."""
+        return average_precision(self.test_labels, self.scores)
+
+    def to_bytes(self) -> bytes:
+        """Serialise: one npz with a JSON header, no pickle, the same bytes for the same value."""
+        header = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _ARRAYS}
+        text = json.dumps(header, sort_keys=True, allow_nan=False)
+        buffer = io.BytesIO()
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        np.savez(buffer, header=np.frombuffer(text.encode(), np.uint8), **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> TrialResult:
+        """Rebuild what `to_bytes` wrote."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            header = json.loads(stored["header"].tobytes())
+            arrays = {name: stored[name] for name in _ARRAYS}
+        header["label_names"] = tuple(header["label_names"])
+        header["history"] = {key: tuple(values) for key, values in header["history"].items()}
+        return cls(**header, **arrays)

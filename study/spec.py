@@ -1,0 +1,287 @@
+"""What is asked: the study file as checked, frozen values.
+
+Every section checks itself; `study.reading` collects all mistakes into one message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from study.data import Recipe
+from study.splits import SCHEMES
+from study.words import Vocabulary
+
+TECHNIQUES = ("mlp_head", "label_balancer", "independent_mean", "single")
+Technique = Literal["mlp_head", "label_balancer", "independent_mean", "single"]
+Calibration = Literal["frozen", "finetune", "joint"]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Scalar = str | int | float | bool | None
+
+
+class Section(BaseModel):
+    """A part of the study file: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Word(Section):
+    """A vocabulary word with its options: ``concat`` or ``{operator: concat, stage: logit}``.
+
+    Attributes
+    ----------
+    word : str
+        A public file name of the vocabulary's folder.
+    options : mapping
+        Keyword-only parameters of the word's class; missing ones keep their default.
+    """
+
+    word: str
+    options: Mapping[str, Scalar] = {}
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.word}({given})" if given else self.word
+
+    def json_value(self) -> dict[str, Any]:
+        """Return the plain value that identities are made of."""
+        return {"word": self.word, **self.options}
+
+
+def _word(value: object, key: str, package: str) -> object:
+    """Turn ``name`` or ``{key: name, option: value}`` into the fields of a `Word`, checked."""
+    if isinstance(value, Word):
+        return value
+    if isinstance(value, str):
+        value = {key: value}
+    if not isinstance(value, Mapping) or not isinstance(value.get(key), str):
+        raise ValueError(f"must be a name or a mapping with the key '{key}', not {value!r}")
+    options = {name: option for name, option in value.items() if name != key}
+    mistakes = Vocabulary(package).check(value[key], options)
+    if mistakes:
+        raise ValueError("; ".join(mistakes))
+    return {"word": value[key], "options": options}
+
+
+class Fusion(Word):
+    """A fusion operator, for example ``{operator: parallel, stage: logit, combine: mean}``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        return _word(value, "operator", "fusion")
+
+
+class Partition(Word):
+    """A label partition, for example ``density`` or ``{partition: affinity, shrinkage: 5}``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object) -> object:
+        return _word(value, "partition", "fusion.partitions")
+
+
+class ModalityChoice(Word):
+    """A modality with its options and how its encoder is calibrated.
+
+    Attributes
+    ----------
+    calibration : {'frozen', 'finetune', 'joint'}, optional
+        ``frozen``: starting weights as they are; ``finetune``: trained with a head of its own,
+        then its embeddings are kept; ``joint``: trained through the fusion operator.
+        Without it: ``frozen`` for a fitted transform or given weights, otherwise ``finetune``.
+    epochs, learning_rate
+        Numbers of the encoder's own training (``finetune``); default: those of ``training``.
+    """
+
+    calibration: Calibration | None = None
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, Mapping) or "word" in value:
+            return _word(value, "modality", "modalities")
+        own = {key: value[key] for key in _CHOICE_KEYS if key in value}
+        rest = {key: option for key, option in value.items() if key not in _CHOICE_KEYS}
+        checked = _word(rest, "modality", "modalities")
+        return {**checked, **own} if isinstance(checked, Mapping) else checked
+
+    @property
+    def resolved(self) -> Calibration:
+        """The calibration in force."""
+        if self.calibration is not None:
+            return self.calibration
+        trainable = bool(Vocabulary("modalities").load(self.word).trainable)
+        return "finetune" if trainable and not self.options.get("weights") else "frozen"
+
+    @model_validator(mode="after")
+    def _can_train(self) -> ModalityChoice:
+        trainable = Vocabulary("modalities").load(self.word).trainable
+        if not trainable and self.calibration in ("finetune", "joint"):
+            raise ValueError(
+                f"'{self.word}' is a fitted transform without weights: calibration "
+                f"'{self.calibration}' has nothing to train; use 'frozen'"
+            )
+        return self
+
+    def json_value(self) -> dict[str, Any]:
+        """Return the plain value that identities are made of."""
+        own = {"calibration": self.resolved}
+        own |= {"epochs": self.epochs, "learning_rate": self.learning_rate}
+        return {**super().json_value(), **own}
+
+
+_CHOICE_KEYS = ("calibration", "epochs", "learning_rate")
+
+
+class SplitSection(Section):
+    """Folds, repeats and the inner validation part; fractions are nested in each fold."""
+
+    groups: str = "constitution"
+    folds: Annotated[int, Field(ge=2)] = 5
+    repeats: Annotated[int, Field(ge=1)] = 1
+    validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    min_positives: Annotated[int, Field(ge=1)] = 5
+    seed: int = 0
+
+    @field_validator("groups")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in SCHEMES:
+            raise ValueError(f"'{value}' is not a group scheme; allowed: {', '.join(SCHEMES)}")
+        return value
+
+
+class Training(Section):
+    """Numbers of the head's training; AdamW with early stopping on the inner validation part."""
+
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((512, 256), min_length=1)
+    patience: Annotated[int, Field(ge=1)] = 10
+    monitor: Literal["auroc", "loss"] = "auroc"
+
+
+class Grid(Section):
+    """One block of the grid: every combination of its lists is an arm.
+
+    Attributes
+    ----------
+    features : list of lists of names
+        Each inner list is one feature set; names of ``modalities`` or modality words.
+    technique, fusion, partition
+        Axes; ``partition`` only where ``label_balancer`` is among the techniques.
+    training : mapping of a training number to its values
+        Further axes, for example ``{dropout: [0.1, 0.3]}``.
+    """
+
+    features: tuple[tuple[str, ...], ...] = Field(min_length=1)
+    technique: tuple[Technique, ...] = ("mlp_head",)
+    fusion: tuple[Fusion, ...] = (Fusion(word="concat"),)
+    partition: tuple[Partition, ...] = ()
+    training: Mapping[str, tuple[Any, ...]] = {}
+
+    @field_validator("features")
+    @classmethod
+    def _sets(cls, value: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        for names in value:
+            if not names or len(set(names)) != len(names):
+                raise ValueError(f"{list(names)}: a feature set names one or more modalities once")
+        return value
+
+    @field_validator("technique")
+    @classmethod
+    def _single_alone(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        wide = [names for names in info.data.get("features", ()) if len(names) > 1]
+        if "single" in value and wide:
+            raise ValueError(
+                f"'single' takes one modality, not {list(wide[0])}; "
+                "give single modalities a grid block of their own"
+            )
+        return value
+
+    @field_validator("partition")
+    @classmethod
+    def _balancer_only(
+        cls, value: tuple[Partition, ...], info: ValidationInfo
+    ) -> tuple[Partition, ...]:
+        if value and "label_balancer" not in info.data.get("technique", ("label_balancer",)):
+            raise ValueError(
+                f"a label partition ({', '.join(map(str, value))}) needs the technique "
+                "'label_balancer'; add it to 'technique' or remove 'partition'"
+            )
+        return value
+
+    @field_validator("training")
+    @classmethod
+    def _training_axes(cls, value: Mapping[str, tuple[Any, ...]]) -> Mapping[str, tuple[Any, ...]]:
+        for key, values in value.items():
+            if key not in Training.model_fields:
+                allowed = ", ".join(Training.model_fields)
+                raise ValueError(f"'{key}' is not a training number; allowed: {allowed}")
+            for each in values:
+                Training(**{key: each})
+        return value
+
+
+class Run(Section):
+    """Where and how the study runs; no part of any result's identity."""
+
+    storage: str = "studies"
+    tracking: str | None = None
+    address: str | None = None
+    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
+
+
+class StudySpec(Section):
+    """A whole study: the data, the split, the arms, the training, the place."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+    description: str = ""
+    data: Recipe
+    split: SplitSection = SplitSection()
+    modalities: Mapping[str, ModalityChoice] = {}
+    grid: tuple[Grid, ...] = Field(min_length=1)
+    fractions: tuple[Fraction, ...] = Field((1.0,), min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    training: Training = Training()
+    run: Run = Run()
+
+    @field_validator("grid")
+    @classmethod
+    def _features_known(cls, value: tuple[Grid, ...], info: ValidationInfo) -> tuple[Grid, ...]:
+        named = info.data.get("modalities")
+        if named is None:
+            return value
+        vocabulary = Vocabulary("modalities")
+        for name in {n for block in value for names in block.features for n in names} - set(named):
+            mistakes = vocabulary.check(name, {})
+            if mistakes:
+                raise ValueError(mistakes[0] + f"; or a name of 'modalities': {list(named)}")
+        return value
+
+    def modality(self, name: str) -> ModalityChoice:
+        """Return the choice behind a name of a feature set."""
+        return self.modalities.get(name) or ModalityChoice.model_validate({"modality": name})
+
+
+def digest(value: object) -> str:
+    """Sha256 of a JSON value with sorted keys; the identity of everything in a study."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def preset_path(name: str) -> Path:
+    """Return the file of a shipped preset (it may not exist)."""
+    return Path(__file__).parent / "presets" / f"{name}.yaml"

@@ -1,0 +1,174 @@
+"""The training loop: AdamW, early stopping on the inner validation part, one loss.
+
+Nothing here can reach a test molecule's labels: the loop is given training labels only.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from study.errors import TrialError
+from study.metrics import auroc
+from study.spec import Training
+
+Rows = NDArray[np.int64]
+Gather = Callable[[Rows], Any]
+"""Rows of the data set -> batch of one modality (tensor or mapping of tensors)."""
+
+PREDICT_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of the training fold with their labels (r, l); nothing else is visible here."""
+
+    rows: Rows
+    labels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened: per-epoch training loss and monitored value, and the epoch kept."""
+
+    loss: tuple[float, ...]
+    monitored: tuple[float, ...]
+    best_epoch: int
+
+
+def fit(
+    model: nn.Module,
+    gather: Mapping[str, Gather],
+    training: Part,
+    validation: Part,
+    numbers: Training,
+    *,
+    seed: int,
+) -> History:
+    """Train a model in place and leave it with the weights of its best epoch.
+
+    Parameters
+    ----------
+    model : Module
+        Batches ``{modality: batch}`` -> logits (b, l).
+    gather : mapping of modality to function
+        Makes the batches.
+    training, validation : Part
+        Disjoint parts of the training fold.
+    numbers : Training
+        Epochs, learning rates, patience, monitored value.
+    seed : int
+        Order of the batches and dropout masks.
+
+    Raises
+    ------
+    TrialError
+        The loss is not finite; the message says in which epoch.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _fit(model, gather, training, validation, numbers)
+
+
+def _fit(
+    model: nn.Module,
+    gather: Mapping[str, Gather],
+    training: Part,
+    validation: Part,
+    numbers: Training,
+) -> History:
+    optimizer = torch.optim.AdamW(_groups(model, numbers), weight_decay=numbers.weight_decay)
+    losses: list[float] = []
+    monitored: list[float] = []
+    best, kept = -math.inf, copy.deepcopy(model.state_dict())
+    for epoch in range(1, numbers.epochs + 1):
+        losses.append(_epoch(model, gather, training, optimizer, numbers.batch_size, epoch))
+        monitored.append(_monitor(model, gather, validation, numbers.monitor))
+        if monitored[-1] > best:
+            best, kept = monitored[-1], copy.deepcopy(model.state_dict())
+        if epoch - (1 + monitored.index(max(monitored))) >= numbers.patience:
+            break
+    model.load_state_dict(kept)
+    return History(tuple(losses), tuple(monitored), 1 + monitored.index(max(monitored)))
+
+
+def _groups(model: nn.Module, numbers: Training) -> list[dict[str, Any]]:
+    """Encoder weights and head weights have their own learning rates."""
+    encoder = [p for name, p in model.named_parameters() if name.startswith("encoders.")]
+    head = [p for name, p in model.named_parameters() if not name.startswith("encoders.")]
+    groups = [{"params": head, "lr": numbers.learning_rate}]
+    if encoder:
+        groups.append({"params": encoder, "lr": numbers.encoder_learning_rate})
+    return groups
+
+
+def _epoch(
+    model: nn.Module,
+    gather: Mapping[str, Gather],
+    part: Part,
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    epoch: int,
+) -> float:
+    """One pass over the training part; the mean loss a molecule and label."""
+    model.train()
+    total = 0.0
+    for batch in _batches(len(part.rows), batch_size):
+        targets = torch.from_numpy(part.labels[batch]).float()
+        logits = model({name: take(part.rows[batch]) for name, take in gather.items()})
+        loss = binary_cross_entropy_with_logits(logits, targets)
+        if not math.isfinite(loss.item()):
+            raise TrialError(
+                f"the training loss became {loss.item()} in epoch {epoch}; "
+                "lower 'training.learning_rate' or look at the features"
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        optimizer.step()
+        total += loss.item() * len(batch)
+    return total / len(part.rows)
+
+
+def _batches(n: int, size: int) -> Iterator[Rows]:
+    """Shuffled batches; a last batch of one molecule joins its neighbour (batch norm)."""
+    order = torch.randperm(n).numpy()
+    starts = list(range(0, n, size))
+    if len(starts) > 1 and n - starts[-1] == 1:
+        starts.pop()
+    for start, end in zip(starts, [*starts[1:], n], strict=True):
+        yield order[start:end]
+
+
+def _monitor(model: nn.Module, gather: Mapping[str, Gather], part: Part, what: str) -> float:
+    """The monitored value of the validation part; larger is better."""
+    scores = predict(model, gather, part.rows)
+    if what == "loss":
+        clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+        terms = np.where(part.labels == 1, np.log(clipped), np.log1p(-clipped))
+        return float(terms.mean())
+    values = auroc(part.labels, scores)
+    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.5
+
+
+def predict(model: nn.Module, gather: Mapping[str, Gather], rows: Rows) -> NDArray[np.float32]:
+    """Probabilities of every label, (r, l); the model is left in evaluation mode."""
+    model.eval()
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), PREDICT_BATCH):
+            some = rows[start : start + PREDICT_BATCH]
+            logits = model({name: take(some) for name, take in gather.items()})
+            parts.append(torch.sigmoid(logits).numpy())
+    scores = np.concatenate(parts)
+    if not np.isfinite(scores).all():
+        raise TrialError("the model gave a score that is not finite")
+    return scores
