@@ -1,0 +1,67 @@
+"""Morgan count fingerprint: how often each circular atom environment occurs."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from modalities._base import Record
+from modalities._molecule import identity, parse, require
+
+if TYPE_CHECKING:
+    from modalities._counts import LogCounts
+
+
+class Fingerprint:
+    """Hashed Morgan counts (Rogers and Hahn, J. Chem. Inf. Model. 50:742, 2010), as log(1 + n).
+
+    Features: ``counts`` uint16 (1, size). The encoder drops environments whose count does not
+    vary over the training rows and fits nothing else.
+
+    Parameters
+    ----------
+    radius : int
+        Bonds from the center of an environment to its rim.
+    size : int
+        Length of the hashed vector.
+    chirality : bool
+        Whether environments that differ only by a stereocenter count apart.
+    """
+
+    letter: ClassVar[str] = "F"
+    trainable: ClassVar[bool] = False
+
+    def __init__(self, *, radius: int = 2, size: int = 2048, chirality: bool = False) -> None:
+        require("fingerprint", "radius", radius, "0 or more", radius >= 0)
+        require("fingerprint", "size", size, "1 or more", size >= 1)
+        self.radius = radius
+        self.size = size
+        self.chirality = chirality
+
+    @property
+    def version(self) -> str:
+        """Identity of the featurizer: RDKit's version and every option."""
+        options = {"radius": self.radius, "size": self.size, "chirality": self.chirality}
+        return identity("fingerprint", 1, "rdkit", **options)
+
+    def featurize(self, smiles: str) -> Record:
+        """Count the environments of a molecule: ``counts`` (1, size)."""
+        generator = _generator(self.radius, self.size, self.chirality)
+        counts = generator.GetCountFingerprintAsNumPy(parse(smiles))
+        return {"counts": counts.astype(np.uint16)[None, :]}
+
+    def encoder(self, *, seed: int) -> LogCounts:  # noqa: ARG002 (nothing is random)
+        """Return the transform: drop constant columns, log(1 + n)."""
+        from modalities._counts import LogCounts
+
+        return LogCounts()
+
+
+@cache
+def _generator(radius: int, size: int, chirality: bool) -> Any:  # noqa: ANN401 (untyped library)
+    """Build a fingerprint generator once a process."""
+    from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+
+    return GetMorganGenerator(radius=radius, fpSize=size, includeChirality=chirality)
