@@ -78,9 +78,9 @@ def _nobody_idle(score: NDArray[np.float64]) -> NDArray[np.int64]:
     """Owners (l,) by best score (k, l), then one label for each modality that has none."""
     owner: NDArray[np.int64] = score.argmax(axis=0).astype(np.int64)
     loss = score.max(axis=0) - score  # (k, l), what handing the label over costs
-    for modality in range(min(score.shape)):
+    for modality in range(len(score)):
         owned = np.bincount(owner, minlength=len(score))
-        if owned[modality] == 0:
-            spare = np.flatnonzero(owned[owner] > 1)
+        spare = np.flatnonzero(owned[owner] > 1)  # none if there are fewer labels than modalities
+        if owned[modality] == 0 and len(spare):
             owner[spare[loss[modality, spare].argmin()]] = modality
     return owner

@@ -1,6 +1,7 @@
 """Every word of fusion/ and fusion/partitions/, in every variant of its literal options.
 
-A test asking for `operator`, `rule` or `fixed_rule` runs once for each; a new file is covered with no edit.
+A test asking for `operator`, `rule`, `fixed_rule` or `word_class` runs once for each; a new file
+is covered with no edit.
 """
 
 import itertools

@@ -65,6 +65,11 @@ def test_fixed_owners_leave_nobody_idle(fixed_rule, k, make_context):
         assert sorted(fixed_rule().build(context).draw().tolist()) == list(range(k))
 
 
+def test_fewer_labels_than_modalities_will_do(rule, make_context):
+    for seed in range(10):
+        assert rule().build(make_context(1, seed=seed)).draw().shape == (1,)
+
+
 def test_inner_scores_are_needed_where_declared(rule, make_context):
     context = make_context(scores=False)
     if rule().needs_inner_scores:
