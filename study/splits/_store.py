@@ -1,0 +1,54 @@
+"""A split as a JSON file: written whole or not at all, and checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from study.errors import InputError
+
+_FORMAT = "olfaction-study split 1"
+
+
+def digest(state: Mapping[str, Any]) -> str:
+    """Sha256 of the state as JSON with sorted keys."""
+    text = json.dumps(state, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state beside its place and move it there."""
+    text = json.dumps({"format": _FORMAT, **state}, separators=(",", ":"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: the split cannot be written: {error}") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a state and compare it with the digest it was written with."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable split: {error}") from error
+    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        raise InputError(f"{path}: not a split file of the format '{_FORMAT}'")
+    stated = content.pop("digest", None)
+    if digest(content) != stated:
+        raise InputError(
+            f"{path}: the content does not match its digest {str(stated)[:12]}: the file was "
+            "changed or cut; make the split again from its seed"
+        )
+    return content
