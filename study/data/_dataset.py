@@ -76,9 +76,7 @@ class OdorDataset:
             if len(set(names)) != len(names):
                 twice = next(name for name in names if names.count(name) > 1)
                 raise InputError(f"{self.name}: {what} '{twice}' stands more than once")
-        empty = [
-            name for name, k in zip(self.label_names, self.positives, strict=True) if k == 0
-        ]
+        empty = [name for name, k in zip(self.label_names, self.positives, strict=True) if k == 0]
         if empty:
             raise InputError(
                 f"{self.name}: labels without a single positive: {', '.join(empty)}; "
@@ -94,7 +92,8 @@ class OdorDataset:
     @property
     def positives(self) -> NDArray[np.int64]:
         """Positives of each label in the whole table, (l,)."""
-        return self.labels.sum(axis=0, dtype=np.int64)
+        positives: NDArray[np.int64] = self.labels.sum(axis=0, dtype=np.int64)
+        return positives
 
     @cached_property
     def digest(self) -> str:

@@ -1,0 +1,188 @@
+"""The ``data:`` section of a study file: where molecules come from and how they are curated."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from study.data._source import Source, source_class, source_options, source_words
+from study.data._threshold import Threshold
+from study.errors import InputError
+
+DEFAULT_PRESET = "gs-lf-ifra"
+ARCHIVE_VARIABLE = "OLFACTION_ARCHIVE"
+
+OptionValue = int | float | bool | str | None
+
+
+class SourceChoice(BaseModel):
+    """One source and its options: ``leffingwell`` or ``{source: csv, file: mine.csv}``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    options: Mapping[str, OptionValue] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word_or_mapping(cls, value: Any) -> Any:  # noqa: ANN401 (raw YAML)
+        if isinstance(value, str):
+            return {"source": value}
+        if isinstance(value, Mapping) and "source" in value and "options" not in value:
+            options = {name: item for name, item in value.items() if name != "source"}
+            return {"source": value["source"], "options": options}
+        return value
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.source not in source_words():
+            raise ValueError(
+                f"unknown source '{self.source}'; allowed: {', '.join(source_words())}"
+            )
+        _check_options(self.source, self.options)
+        return self
+
+    @model_serializer
+    def _as_mapping(self) -> dict[str, OptionValue]:
+        return {"source": self.source, **self.options}
+
+    def build(self) -> Source:
+        """Return the source with its options."""
+        return source_class(self.source)(**self.options)
+
+
+class Recipe(BaseModel):
+    """What is read and how it is curated. Fields given explicitly override the preset's.
+
+    Attributes
+    ----------
+    preset : str, optional
+        Name in ``_presets.yaml``; `gs-lf-ifra` where neither it nor `sources` is given.
+    sources : tuple of SourceChoice
+        Sources, merged in this order.
+    archive : Path, optional
+        Folder of the public archives; without it the variable OLFACTION_ARCHIVE.
+    key : {"nonstereo", "isomeric"}
+        What makes two entries the same molecule: the constitution alone, or with stereo marks.
+    vocabulary : "intersection", "union" or names
+        Labels that every source knows, that any knows, or exactly these, in this order.
+    min_positives : int
+        Labels with fewer positive molecules are dropped and counted. 0 drops none, and a label
+        without a positive is then an error.
+    multi_fragment, carbon_free : {"drop", "keep"}
+        Salts and mixtures; water, ammonia, metals.
+    unlabelled : {"drop", "keep"}
+        Molecules without any label of the vocabulary.
+    synonyms : bool
+        Map spellings by ``_synonyms.csv``. Never applied to ratings.
+    threshold : Threshold, optional
+        From ratings to labels, for sources that rate; without it the source's own default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: str | None = None
+    sources: Annotated[tuple[SourceChoice, ...], Field(min_length=1)]
+    archive: Path | None = None
+    key: Literal["nonstereo", "isomeric"] = "nonstereo"
+    vocabulary: (
+        Literal["intersection", "union"] | Annotated[tuple[str, ...], Field(min_length=1)]
+    ) = "intersection"
+    min_positives: Annotated[int, Field(ge=0)] = 0
+    multi_fragment: Literal["drop", "keep"] = "drop"
+    carbon_free: Literal["drop", "keep"] = "drop"
+    unlabelled: Literal["drop", "keep"] = "drop"
+    synonyms: bool = True
+    threshold: Threshold | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, value: Any) -> Any:  # noqa: ANN401 (raw YAML)
+        given = {"preset": value} if isinstance(value, str) else value
+        if not isinstance(given, Mapping):
+            return given
+        name = given.get("preset") or (None if "sources" in given else DEFAULT_PRESET)
+        if name is None:
+            return given
+        if name not in presets():
+            raise ValueError(f"unknown preset '{name}'; allowed: {', '.join(presets())}")
+        return {**presets()[name], **given, "preset": name}
+
+    @model_validator(mode="after")
+    def _sources_fit(self) -> Self:
+        words = [choice.source for choice in self.sources]
+        rated = [word for word in words if source_class(word).rated]
+        if rated and len(words) > 1:
+            raise ValueError(
+                f"source {rated[0]} holds ratings and cannot be merged with others: "
+                "a label that was not rated is not a negative; study it by itself"
+            )
+        if self.threshold is not None and not rated:
+            raise ValueError(f"threshold is for sources with ratings, not for {', '.join(words)}")
+        doubled = [word for word in words if words.count(word) > 1 and word != "csv"]
+        if doubled:
+            raise ValueError(f"source {doubled[0]} is named more than once")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the table: the preset's, or the sources'."""
+        return self.preset or "+".join(choice.source for choice in self.sources)
+
+    def folder(self) -> Path | None:
+        """Archive folder: the field `archive`, or else the environment variable."""
+        if self.archive is not None:
+            return self.archive.expanduser()
+        found = os.environ.get(ARCHIVE_VARIABLE)
+        return Path(found) if found else None
+
+    def identity(self) -> str:
+        """JSON of everything that decides the table, except the files themselves."""
+        return json.dumps(self.model_dump(mode="json", exclude={"archive"}), sort_keys=True)
+
+
+@cache
+def presets() -> Mapping[str, Mapping[str, Any]]:
+    """Shipped presets by name, as written in ``_presets.yaml``."""
+    text = Path(__file__).with_name("_presets.yaml").read_text(encoding="utf-8")
+    found: dict[str, Mapping[str, Any]] = yaml.safe_load(text)
+    return found
+
+
+def _check_options(word: str, options: Mapping[str, OptionValue]) -> None:
+    """Raise one ValueError that tells every wrong option of a source."""
+    wrong = [text for name, value in options.items() if (text := _fault(word, name, value))]
+    if not wrong:
+        try:
+            source_class(word)(**options)  # what one option means is the source's own to check
+        except InputError as error:
+            wrong = [str(error)]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def _fault(word: str, name: str, value: OptionValue) -> str:
+    allowed = source_options(word)
+    if name not in allowed:
+        return f"source {word} has no option '{name}'; its options: {', '.join(allowed) or 'none'}"
+    try:
+        TypeAdapter(allowed[name]).validate_python(value, strict=True)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        return f"source {word}: option '{name}' is {value!r}; {message}"
+    return ""

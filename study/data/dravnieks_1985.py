@@ -1,0 +1,89 @@
+"""Dravnieks 1985: mean ratings of 138 molecules on 146 odor descriptors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from study.data._dataset import CurationStep
+from study.data._source import RawEntry, RawTable, digests
+from study.data._table import Row, archive_files, plain_cid, read_rows, structures
+from study.data._threshold import Threshold
+
+
+class Dravnieks1985:
+    """The Atlas of Odor Character Profiles (ASTM DS61, doi 10.1520/DS61-EB).
+
+    Of the 160 stimuli, 16 are mixtures or materials without a structure. Six molecules were
+    rated at a high and a low concentration: the high one is kept, as all others are high.
+
+    Parameters
+    ----------
+    measure : {"applicability", "use"}
+        `use` is the percentage of panelists who used the descriptor; `applicability` weighs it
+        with the rating they gave. Both run from 0 to 100.
+
+    Notes
+    -----
+    The default rule is a rating of at least 10: 69 of the 146 labels then have 5 positives or
+    more in applicability, 91 in use.
+    """
+
+    rated: ClassVar[bool] = True
+
+    def __init__(self, *, measure: Literal["applicability", "use"] = "applicability") -> None:
+        self._table = {"applicability": "behavior_1.csv", "use": "behavior_2.csv"}[measure]
+
+    def files(self, archive: Path | None) -> dict[str, Path]:
+        """Behavior, stimuli and molecules of the archive."""
+        names = (self._table, "stimuli.csv", "molecules.csv")
+        return archive_files(archive, (f"dravnieks_1985/{name}" for name in names))
+
+    def read(self, archive: Path | None) -> RawTable:
+        """Join ratings to structures: stimulus -> CID -> SMILES."""
+        files = self.files(archive)
+        behavior, stimuli, molecules = files.values()
+        rows = read_rows(behavior, ("Stimulus",))
+        cid = _chosen(read_rows(stimuli, ("Stimulus", "CID", "Conc")))
+        smiles = structures(molecules)
+        kept = {
+            number: row
+            for number, row in enumerate(rows, start=2)
+            if cid.get(row["Stimulus"]) in smiles
+        }
+        entries = tuple(
+            RawEntry(
+                f"dravnieks_1985/{self._table} row {number}",
+                smiles[cid[row["Stimulus"]]],
+                ratings=_ratings(row),
+            )
+            for number, row in kept.items()
+        )
+        step = CurationStep(
+            "dravnieks_1985: stimuli that are one molecule", len(rows), len(entries),
+            "of two concentrations the high one",
+        )  # fmt: skip
+        words = tuple(_label(name) for name in rows[0] if name != "Stimulus")
+        return RawTable(
+            "dravnieks_1985", entries, words, digests(files), (step,),
+            threshold=Threshold(at_least=10),
+        )  # fmt: skip
+
+
+def _chosen(stimuli: list[Row]) -> dict[str, str]:
+    """CID of every stimulus that is kept: a low concentration only where there is no high."""
+    known = [row for row in stimuli if row["CID"]]
+    high = {row["CID"] for row in known if row["Conc"] == "high"}
+    kept = (row for row in known if row["Conc"] == "high" or row["CID"] not in high)
+    return {row["Stimulus"]: plain_cid(row["CID"]) for row in kept}
+
+
+def _label(name: str) -> str:
+    """``MEATY ( COOKED,GOOD)`` -> ``meaty (cooked, good)``."""
+    spaced = re.sub(r"\s*,\s*", ", ", name.strip().lower())
+    return re.sub(r"\(\s+", "(", spaced)
+
+
+def _ratings(row: Row) -> dict[str, float]:
+    return {_label(name): float(text) for name, text in row.items() if name != "Stimulus"}
