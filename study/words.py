@@ -1,0 +1,131 @@
+"""The vocabularies: the folder is the registry, and reading it imports nothing heavy.
+
+A public file name in a folder (``fusion/concat.py``) is a word; the class of the same name in
+CamelCase (``Concat``) is what it stands for; the keyword-only parameters of that class's
+``__init__`` are the options of the word. Words and options are read from the source text, so
+that a study file can be checked at once although torch takes seconds to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from study.errors import InputError
+from study.options import Option, lacks_class, read_options
+
+
+class Vocabulary:
+    """The words of one package folder.
+
+    Parameters
+    ----------
+    package : str
+        ``modalities``, ``fusion``, ``fusion.partitions`` or ``study.data``.
+
+    Raises
+    ------
+    InputError
+        There is no such package.
+    """
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self._folder = _folder(package)
+
+    def words(self) -> tuple[str, ...]:
+        """Return the public file names of the folder, sorted."""
+        return tuple(sorted(file.stem for file in self._folder.glob("[!_]*.py")))
+
+    def options(self, word: str) -> Mapping[str, Option]:
+        """Return the options of a word by name, in the order of its class.
+
+        Raises
+        ------
+        InputError
+            The word is unknown, or its file breaks the rules of the folder.
+        """
+        if word not in self.words():
+            raise InputError(self._unknown(word))
+        return read_options(self._folder / f"{word}.py", class_name(word))
+
+    def check(self, word: str, options: Mapping[str, object]) -> list[str]:
+        """Return every mistake in a word and its options as a sentence; none: an empty list."""
+        if word not in self.words():
+            return [self._unknown(word)]
+        known = self.options(word)
+        mistakes = []
+        for name, value in options.items():
+            try:
+                _known(name, known).parse(value)
+            except InputError as error:
+                mistakes.append(f"{word}: {error}")
+        return mistakes
+
+    def complete(self, word: str, options: Mapping[str, object]) -> dict[str, object]:
+        """Return all options of a word: the given values in their own types, else the defaults.
+
+        Two ways of writing the same thing (a default left out, 10 for 10.0) become one.
+
+        Raises
+        ------
+        InputError
+            `check` finds a mistake; the message has them all.
+        """
+        mistakes = self.check(word, options)
+        if mistakes:
+            raise InputError("; ".join(mistakes))
+        return {
+            name: option.parse(options[name]) if name in options else option.default
+            for name, option in self.options(word).items()
+        }
+
+    def load(self, word: str) -> type[Any]:
+        """Import the file of a word and return its class.
+
+        Raises
+        ------
+        InputError
+            The word is unknown, or its file lacks the class.
+        """
+        if word not in self.words():
+            raise InputError(self._unknown(word))
+        found = getattr(import_module(f"{self.package}.{word}"), class_name(word), None)
+        if not isinstance(found, type):
+            raise InputError(lacks_class(self._folder / f"{word}.py", class_name(word)))
+        return found
+
+    def _unknown(self, word: str) -> str:
+        allowed = self.words()
+        return f"'{word}' is no word of {self.package}{_hint(word, allowed)}"
+
+
+def class_name(word: str) -> str:
+    """Return the class that a word stands for: ``random_per_batch`` -> ``RandomPerBatch``."""
+    return "".join(part.capitalize() for part in word.split("_"))
+
+
+def _folder(package: str) -> Path:
+    try:
+        spec = find_spec(package)
+    except ModuleNotFoundError:  # a parent package is missing
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(f"there is no package '{package}' to take words from")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _hint(name: str, allowed: tuple[str, ...]) -> str:
+    near = get_close_matches(name, allowed, n=2)
+    question = f"; did you mean {' or '.join(repr(word) for word in near)}?" if near else ";"
+    return f"{question} allowed: {', '.join(allowed) or 'none'}"
+
+
+def _known(name: str, options: Mapping[str, Option]) -> Option:
+    if name not in options:
+        raise InputError(f"has no option '{name}'{_hint(name, tuple(options))}")
+    return options[name]
