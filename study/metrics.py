@@ -59,20 +59,8 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> Values:
     Equal to ``sum of (R_k - R_(k-1)) P_k`` over the distinct scores, from high to low: tied
     molecules are retrieved together, and nothing is interpolated.
 
-    Parameters
-    ----------
-    labels : array of 0/1, (n, l)
-    scores : array of float, (n, l)
-
-    Returns
-    -------
-    ndarray of float64, (l,)
-        NaN where a label has no positives.
-
-    Raises
-    ------
-    MetricError
-        Shapes differ, labels are not 0/1, or a score is NaN or infinite.
+    Takes and refuses what `auroc` does, and returns (l,) with NaN where a label has no
+    positives.
     """
     truth, values = _checked(labels, scores)
     order = np.argsort(-values, axis=0, kind="stable")
@@ -137,13 +125,13 @@ def density_fifths(positives: ArrayLike, k: int = 5) -> NDArray[np.int64]:
     positives : array of int, (l,)
         Positives in the *whole* table: a fixed property of the label, never a test count.
     k : int
-        Number of groups. Their sizes differ by at most one, larger groups first.
+        Number of groups, whose sizes differ by at most one.
 
     Returns
     -------
     ndarray of int64, (l,)
-        Group of every label. Labels with equal counts are taken in column order. With fewer
-        labels than groups the sparsest groups stay empty.
+        Labels with equal counts go in column order; with fewer labels than groups the sparsest
+        groups stay empty.
     """
     counts = np.asarray(positives)
     if counts.ndim != 1 or k < 1:
@@ -166,25 +154,15 @@ def fifth_means(
 
     Parameters
     ----------
-    values : array of float, (l,)
+    values, mask, label_names
+        As for `fixed_mean`, which takes every mean; without a mask all labels are the set.
     fifths : array of int, (l,)
-        Group of every label, from `density_fifths`.
-    k : int
-        Number of groups.
-    mask : array of bool, (l,), optional
-        The fixed label set; all labels when omitted.
-    label_names : sequence of str, (l,), optional
-        For the message.
+        Group of every label, from `density_fifths` with the same k.
 
     Returns
     -------
     ndarray of float64, (k,)
         NaN for a group without labels.
-
-    Raises
-    ------
-    MetricError
-        The metric is undefined for a label of the set (see `fixed_mean`).
     """
     groups = np.asarray(fifths)
     chosen = np.ones(groups.shape, dtype=np.bool_) if mask is None else np.asarray(mask)

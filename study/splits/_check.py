@@ -13,6 +13,14 @@ from study.errors import InputError
 Rows = NDArray[np.int64]
 
 
+def check_fractions(place: str, fractions: Sequence[float]) -> None:
+    """Refuse fractions that are not rising within (0, 1]."""
+    if not fractions or list(fractions) != sorted(set(fractions)):
+        raise InputError(f"{place}: fractions must be rising, each once, not {fractions}")
+    if fractions[0] <= 0 or fractions[-1] > 1:
+        raise InputError(f"{place}: fractions must be in (0, 1], not {fractions}")
+
+
 def check_fold(
     place: str,
     test: Rows,
@@ -33,7 +41,7 @@ def check_fold(
     for rows in (test, *fit.values(), *validation.values()):
         _check_rows(place, rows, len(groups))
     largest = fractions[-1]
-    outside = np.concatenate([fit[largest], validation[largest]])
+    outside = np.setdiff1d(np.arange(len(groups)), test)
     _check_apart(place, "test and training", groups, test, outside)
     _check_apart(place, "fit and validation", groups, fit[largest], validation[largest])
     for small, large in itertools.pairwise(fractions):
@@ -44,21 +52,26 @@ def check_fold(
                     f"{place}: {name} rows of fraction {small} must be among those of {large}, "
                     f"row {extra[0]} is not"
                 )
-    if largest == 1 and len(test) + len(outside) != len(groups):
-        raise InputError(f"{place}: test and training rows do not cover the {len(groups)} rows")
+    train = np.concatenate([fit[largest], validation[largest]])
+    strays = np.intersect1d(train, test) if largest < 1 else np.setxor1d(train, outside)
+    if len(strays):
+        raise InputError(
+            f"{place}: training rows must be rows outside the test fold, and at fraction 1 all "
+            f"of them; row {strays[0]} breaks this"
+        )
 
 
 def check_repeats(
-    place: str, tests: Sequence[tuple[int, int, Rows]], shape: tuple[int, int], groups: Rows
+    place: str, tests: Sequence[tuple[int, int, Rows]], shape: tuple[int, int], n: int
 ) -> None:
-    """Check that the test folds of every repeat cover each row once.
+    """Check that the test folds of every repeat cover each of n rows once.
 
     Parameters
     ----------
     place : str
     tests : sequence of (repeat, index, test rows)
     shape : (repeats, folds)
-    groups : ndarray of int64, (n,)
+    n : int
 
     Raises
     ------
@@ -71,7 +84,7 @@ def check_repeats(
         raise InputError(f"{place}: the folds must be {repeats} repeats x {folds} folds, in order")
     for repeat in range(repeats):
         rows = [test for at, _, test in tests if at == repeat]
-        times = np.bincount(np.concatenate(rows), minlength=len(groups))
+        times = np.bincount(np.concatenate(rows), minlength=n)
         wrong = np.flatnonzero(times != 1)
         if len(wrong):
             raise InputError(

@@ -18,6 +18,9 @@ def check_feasible(
 ) -> None:
     """Refuse labels that no assignment can give `minimum` positives in each part.
 
+    The t groups richest in a label fill at most t parts, so what is left without them must do
+    for the other ``parts - t``, for every t.
+
     Parameters
     ----------
     counts : ndarray of float64, (u, l)
@@ -30,16 +33,18 @@ def check_feasible(
     InputError
         Folds larger than a rare label allows; the message names every such label.
     """
-    positives, holders = counts.sum(axis=0), np.count_nonzero(counts, axis=0)
-    wrong = []
-    if minimum > 0:
-        rare = np.flatnonzero((positives < parts * minimum) | (holders < parts))
-        wrong = [_need(int(c), positives, holders, parts, minimum, label_names) for c in rare]
+    richest = -np.sort(-counts, axis=0)[: parts - 1]  # (parts - 1, l)
+    left = counts.sum(axis=0) - np.cumsum(np.vstack([np.zeros(counts.shape[1]), richest]), axis=0)
+    needed = minimum * (parts - np.arange(len(left)))
+    wrong = [
+        _describe(column, counts[:, column], parts * minimum, label_names)
+        for column in np.flatnonzero((left < needed[:, None]).any(axis=0)).tolist()
+    ]
     if wrong:
         raise InputError(
             f"{parts} folds are more than a rare label allows, with at least {minimum} positives "
             f"of every label in every test fold: {'; '.join(wrong)}. Use fewer folds, lower "
-            "min_positives, or drop the label"
+            "min_positives, drop the label, or use a finer group scheme"
         )
 
 
@@ -49,36 +54,22 @@ def shortfall_message(
     """Say which labels the search left below the minimum, and where."""
     have, parts = balance.have[:, :-1], len(balance.have)
     found = []
-    for column in np.flatnonzero(balance.short(minimum)):
+    for column in np.flatnonzero(balance.short(minimum)).tolist():
         fold = int(have[:, column].argmin())
-        found.append(
-            f"label {_name(int(column), label_names)} has {counts[:, column].sum():.0f} positives "
-            f"in {np.count_nonzero(counts[:, column])} groups, the largest with "
-            f"{counts[:, column].max():.0f}; the best assignment found leaves "
-            f"{have[fold, column]:.0f} in fold {fold} of {parts}"
-        )
+        what = _describe(column, counts[:, column], parts * minimum, label_names)
+        found.append(f"{what}, and {have[fold, column]:.0f} of them come to fold {fold}")
     return (
-        f"no assignment found with at least {minimum} positives of every label in each of "
+        f"found no assignment with at least {minimum} positives of every label in each of "
         f"{parts} folds: {'; '.join(found)}. Use fewer folds, lower min_positives, drop the "
         "label, or use a finer group scheme"
     )
 
 
-def _need(
-    column: int,
-    positives: Floats,
-    holders: NDArray[np.int64],
-    parts: int,
-    minimum: int,
-    label_names: Sequence[str] | None,
-) -> str:
-    name, have = _name(column, label_names), int(positives[column])
-    if have < parts * minimum:
-        allowed = have // minimum
-        hint = f"allow at most {allowed} folds" if allowed >= 2 else "are too few for any folds"
-        return f"label {name} has {have} positives, {parts * minimum} are needed ({hint})"
-    return f"label {name} has {have} positives in only {holders[column]} groups"
-
-
-def _name(column: int, label_names: Sequence[str] | None) -> str:
-    return f"column {column}" if label_names is None else f"'{label_names[column]}'"
+def _describe(column: int, counts: Floats, needed: int, label_names: Sequence[str] | None) -> str:
+    name = f"column {column}" if label_names is None else f"'{label_names[column]}'"
+    positives, holders = int(counts.sum()), np.count_nonzero(counts)
+    text = f"label {name} has {positives} positives where {needed} are needed"
+    if positives >= needed:
+        text = f"label {name} has its {positives} positives in {holders} groups, the largest with "
+        text += f"{int(counts.max())}"
+    return text

@@ -1,6 +1,6 @@
 """Make a split: group, deal folds, draw validation parts, peel fractions.
 
-Every random draw has its own generator, seeded by (seed, repeat, fold, step): adding repeats or
+Every random draw has its own generator, seeded by its place: adding repeats or
 smaller fractions leaves the folds and larger fractions as they were.
 """
 
@@ -89,7 +89,7 @@ def make_split(
     table = _Table(labels, group_rows(smiles, scheme, folds), rising, validation, seed)
     made: list[Fold] = []
     for repeat in range(repeats):
-        rng = np.random.default_rng([seed, repeat])
+        rng = _generator(seed, repeat)
         shares = [1 / folds] * folds
         part = stratify(
             labels, table.groups, shares, rng, minimum=min_positives, label_names=label_names
@@ -101,11 +101,9 @@ def make_split(
 def _fold(table: _Table, repeat: int, index: int, tested: NDArray[np.bool_]) -> Fold:
     test, train = np.flatnonzero(tested), np.flatnonzero(~tested)
     shares = [1 - table.validation, table.validation]
-    rng = np.random.default_rng([table.seed, repeat, index, 0])
+    rng = _generator(table.seed, repeat, index)
     kept = stratify(table.labels[train], table.groups[train], shares, rng)
-    chains = [
-        _peel(table, train[kept == part], [table.seed, repeat, index, 1 + part]) for part in (0, 1)
-    ]
+    chains = [_peel(table, train[kept == part], (repeat, index, part)) for part in (0, 1)]
     empty = [f for f in table.fractions if len(chains[0][f]) == 0]
     if empty:
         raise InputError(
@@ -115,18 +113,22 @@ def _fold(table: _Table, repeat: int, index: int, tested: NDArray[np.bool_]) -> 
     return Fold(repeat, index, test, *chains)
 
 
-def _peel(table: _Table, rows: Rows, key: list[int]) -> dict[float, Rows]:
+def _peel(table: _Table, rows: Rows, key: tuple[int, ...]) -> dict[float, Rows]:
     """Thin rows to every fraction, each drawn from the next larger one."""
     chain, total = {}, len(rows)
     for step, fraction in enumerate(reversed(table.fractions)):
         target = round(fraction * total)
         if target < len(rows):
             share = target / len(rows)
-            rng = np.random.default_rng([*key, step])
+            rng = _generator(table.seed, *key, step)
             units = np.arange(len(rows))
             rows = rows[stratify(table.labels[rows], units, [share, 1 - share], rng) == 0]
         chain[fraction] = rows
     return {fraction: chain[fraction] for fraction in table.fractions}
+
+
+def _generator(seed: int, *place: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
 
 
 def _check_options(

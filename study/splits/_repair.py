@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 _SHORTLIST = 24
 """Units of each side that are tried against each other in one exchange."""
-_ROUNDS = 40
+_ROUNDS = 12
 """Rounds of doubling the weight of labels below the minimum."""
 _SWEEPS = 200
 """Bound on sweeps over all pairs of parts in one descent."""

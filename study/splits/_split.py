@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from study.errors import InputError
 from study.splits import _store
-from study.splits._check import check_fold, check_repeats
+from study.splits._check import check_fold, check_fractions, check_repeats
 
 Rows = NDArray[np.int64]
 
@@ -97,6 +97,7 @@ class Split:
     dataset_digest: str
 
     def __post_init__(self) -> None:
+        check_fractions(f"split '{self.scheme}'", self.fractions)
         for fold in self.folds:
             place = f"split '{self.scheme}', repeat {fold.repeat}, fold {fold.index}"
             check_fold(place, fold.test, fold.fit, fold.validation, self.fractions, self.groups)
@@ -104,7 +105,7 @@ class Split:
             f"split '{self.scheme}'",
             [(fold.repeat, fold.index, fold.test) for fold in self.folds],
             (self.n_repeats, self.n_folds),
-            self.groups,
+            len(self),
         )
         self.groups.setflags(write=False)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,17 +20,12 @@ def digest(state: Mapping[str, Any]) -> str:
 
 
 def write(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state beside its place and move it there."""
+    """Write a state with its digest, whole or not at all."""
+    from study.storage import write_atomic  # fsspec is slow to import and only needed here
+
     text = json.dumps({"format": _FORMAT, **state}, separators=(",", ":"))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        write_atomic(path, text.encode())
     except OSError as error:
         raise InputError(f"{path}: the split cannot be written: {error}") from error
 
