@@ -11,7 +11,7 @@ from typing import Any
 from study.cells import Cell, Feature, TrialSpec, trials_of
 from study.spec import Fusion, Grid, Partition, StudySpec, Training
 
-AS_PUBLISHED = Partition(word="random_per_batch")
+AS_PUBLISHED = "random_per_batch"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _asked(spec: StudySpec) -> Iterator[tuple[Cell, str]]:
     for block in spec.grid:
         sets = [_features(spec, names) for names in block.features]
         trainings = list(_trainings(spec.training, block))
-        partitions = block.partition or (AS_PUBLISHED,)
+        partitions = block.partition or (Partition.model_validate(AS_PUBLISHED),)
         axes = (sets, block.technique, block.fusion, partitions, trainings, spec.fractions)
         for features, technique, fusion, partition, training, fraction in itertools.product(*axes):
             yield _canonical(features, technique, fusion, partition, fraction, training)

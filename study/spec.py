@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -38,52 +38,74 @@ class Word(Section):
     word : str
         A public file name of the vocabulary's folder.
     options : mapping
-        Keyword-only parameters of the word's class; missing ones keep their default.
+        Every keyword-only parameter of the word's class, defaults filled in.
     """
 
+    vocabulary: ClassVar[str]
     word: str
     options: Mapping[str, Scalar] = {}
 
     def __str__(self) -> str:
-        given = ", ".join(f"{key}={value}" for key, value in self.options.items())
-        return f"{self.word}({given})" if given else self.word
+        """Write the word with the options that differ from their defaults."""
+        known = Vocabulary(self.vocabulary).options(self.word)
+        given = {key: v for key, v in self.options.items() if v != known[key].default}
+        shown = ", ".join(f"{key}={value}" for key, value in given.items())
+        return f"{self.word}({shown})" if shown else self.word
 
     def json_value(self) -> dict[str, Any]:
         """Return the plain value that identities are made of."""
         return {"word": self.word, **self.options}
 
 
-def _word(value: object, key: str, package: str) -> object:
+def _is_read(value: object) -> bool:
+    """Whether a value already has the fields of a `Word` (it crossed a process border)."""
+    return isinstance(value, Word) or (isinstance(value, Mapping) and "word" in value)
+
+
+def _word(value: object, key: str, package: str) -> dict[str, Any]:
     """Turn ``name`` or ``{key: name, option: value}`` into the fields of a `Word`, checked."""
-    if isinstance(value, Word):
-        return value
     if isinstance(value, str):
         value = {key: value}
     if not isinstance(value, Mapping) or not isinstance(value.get(key), str):
         raise ValueError(f"must be a name or a mapping with the key '{key}', not {value!r}")
     options = {name: option for name, option in value.items() if name != key}
-    mistakes = Vocabulary(package).check(value[key], options)
-    if mistakes:
-        raise ValueError("; ".join(mistakes))
-    return {"word": value[key], "options": options}
+    return {"word": value[key], "options": Vocabulary(package).complete(value[key], options)}
 
 
 class Fusion(Word):
     """A fusion operator, for example ``{operator: parallel, stage: logit, combine: mean}``."""
 
+    vocabulary: ClassVar[str] = "fusion"
+
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: object) -> object:
-        return _word(value, "operator", "fusion")
+        return value if _is_read(value) else _word(value, "operator", cls.vocabulary)
 
 
 class Partition(Word):
     """A label partition, for example ``density`` or ``{partition: affinity, shrinkage: 5}``."""
 
+    vocabulary: ClassVar[str] = "fusion.partitions"
+
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: object) -> object:
-        return _word(value, "partition", "fusion.partitions")
+        return value if _is_read(value) else _word(value, "partition", cls.vocabulary)
+
+
+class Training(Section):
+    """Numbers of the head's training; AdamW with early stopping on the inner validation part."""
+
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((512, 256), min_length=1)
+    patience: Annotated[int, Field(ge=1)] = 10
+    monitor: Literal["auroc", "loss"] = "auroc"
 
 
 class ModalityChoice(Word):
@@ -95,50 +117,61 @@ class ModalityChoice(Word):
         ``frozen``: starting weights as they are; ``finetune``: trained with a head of its own,
         then its embeddings are kept; ``joint``: trained through the fusion operator.
         Without it: ``frozen`` for a fitted transform or given weights, otherwise ``finetune``.
-    epochs, learning_rate
-        Numbers of the encoder's own training (``finetune``); default: those of ``training``.
+    training : Training
+        Numbers of the encoder's own training (``finetune``), whatever the arms' numbers are, so
+        that all arms share one encoder.
     """
 
+    vocabulary: ClassVar[str] = "modalities"
     calibration: Calibration | None = None
-    epochs: Annotated[int, Field(ge=1)] | None = None
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    training: Training = Training()
 
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, value: object, info: ValidationInfo) -> object:
-        if not isinstance(value, Mapping) or "word" in value:
+    def _read(cls, value: object) -> object:
+        if _is_read(value):
+            return value
+        if not isinstance(value, Mapping):
             return _word(value, "modality", "modalities")
-        own = {key: value[key] for key in _CHOICE_KEYS if key in value}
-        rest = {key: option for key, option in value.items() if key not in _CHOICE_KEYS}
+        own = {key: value[key] for key in ("calibration", "training") if key in value}
+        rest = {key: option for key, option in value.items() if key not in own}
         checked = _word(rest, "modality", "modalities")
-        return {**checked, **own} if isinstance(checked, Mapping) else checked
+        return {**checked, **own}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModalityChoice:
+        if not self.trainable and self.calibration in ("finetune", "joint"):
+            raise ValueError(
+                f"'{self.word}' is a fitted transform without weights: calibration "
+                f"'{self.calibration}' has nothing to train; use 'frozen'"
+            )
+        if self.options.get("weights") and not self.options.get("sha256"):
+            raise ValueError(
+                "'weights' needs the 'sha256' of the file beside it, so that the study is "
+                "reproducible and nothing else is loaded"
+            )
+        return self
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the encoder has weights."""
+        return bool(Vocabulary("modalities").load(self.word).trainable)
 
     @property
     def resolved(self) -> Calibration:
         """The calibration in force."""
         if self.calibration is not None:
             return self.calibration
-        trainable = bool(Vocabulary("modalities").load(self.word).trainable)
-        return "finetune" if trainable and not self.options.get("weights") else "frozen"
-
-    @model_validator(mode="after")
-    def _can_train(self) -> ModalityChoice:
-        trainable = Vocabulary("modalities").load(self.word).trainable
-        if not trainable and self.calibration in ("finetune", "joint"):
-            raise ValueError(
-                f"'{self.word}' is a fitted transform without weights: calibration "
-                f"'{self.calibration}' has nothing to train; use 'frozen'"
-            )
-        return self
+        return "finetune" if self.trainable and not self.options.get("weights") else "frozen"
 
     def json_value(self) -> dict[str, Any]:
-        """Return the plain value that identities are made of."""
-        own = {"calibration": self.resolved}
-        own |= {"epochs": self.epochs, "learning_rate": self.learning_rate}
-        return {**super().json_value(), **own}
-
-
-_CHOICE_KEYS = ("calibration", "epochs", "learning_rate")
+        """Return the plain value that identities are made of; weights count by their content."""
+        value = {**super().json_value(), "calibration": self.resolved}
+        if value.pop("weights", None) is None:
+            value.pop("sha256", None)
+        if self.resolved == "finetune":
+            value["training"] = self.training.model_dump(mode="json")
+        return value
 
 
 class SplitSection(Section):
@@ -159,20 +192,6 @@ class SplitSection(Section):
         return value
 
 
-class Training(Section):
-    """Numbers of the head's training; AdamW with early stopping on the inner validation part."""
-
-    epochs: Annotated[int, Field(ge=1)] = 100
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((512, 256), min_length=1)
-    patience: Annotated[int, Field(ge=1)] = 10
-    monitor: Literal["auroc", "loss"] = "auroc"
-
-
 class Grid(Section):
     """One block of the grid: every combination of its lists is an arm.
 
@@ -188,7 +207,7 @@ class Grid(Section):
 
     features: tuple[tuple[str, ...], ...] = Field(min_length=1)
     technique: tuple[Technique, ...] = ("mlp_head",)
-    fusion: tuple[Fusion, ...] = (Fusion(word="concat"),)
+    fusion: tuple[Fusion, ...] = Field(default_factory=lambda: (Fusion.model_validate("concat"),))
     partition: tuple[Partition, ...] = ()
     training: Mapping[str, tuple[Any, ...]] = {}
 
@@ -257,6 +276,19 @@ class StudySpec(Section):
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     training: Training = Training()
     run: Run = Run()
+
+    @field_validator("modalities", mode="before")
+    @classmethod
+    def _named_by_key(cls, value: object) -> object:
+        """A choice stands for the modality of its own name unless it names another."""
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            name: {"modality": name, **choice}
+            if isinstance(choice, Mapping) and not _is_read(choice)
+            else choice
+            for name, choice in value.items()
+        }
 
     @field_validator("grid")
     @classmethod

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from fusion import seeded
 from study.errors import TrialError
 from study.metrics import auroc
 from study.spec import Training
@@ -74,8 +75,7 @@ def fit(
     TrialError
         The loss is not finite; the message says in which epoch.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return _fit(model, gather, training, validation, numbers)
 
 

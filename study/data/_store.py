@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
-import os
-import tempfile
+import uuid
 import warnings
 from dataclasses import asdict
 from functools import cache
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from study.data._curate import build_dataset
 from study.data._dataset import CurationStep, OdorDataset
 from study.data._recipe import Recipe
 from study.data._source import digests
@@ -45,6 +44,8 @@ def load_or_build(recipe: Recipe, cache_dir: Path) -> OdorDataset:
     stored = _read(path)
     if stored is not None:
         return stored
+    from study.data._curate import build_dataset  # RDKit: not needed for a stored table
+
     dataset = build_dataset(recipe)
     _write(path, dataset)
     return dataset
@@ -86,18 +87,15 @@ def _read(path: Path) -> OdorDataset | None:
 def _write(path: Path, dataset: OdorDataset) -> None:
     payload = _packed(dataset)
     content = hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".table-")
+        temporary.write_bytes(content)
+        temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):  # the folder itself may be what is missing
+            temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write curated tables under {path.parent}: {error}") from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error}") from error
 
 
 def _packed(dataset: OdorDataset) -> bytes:

@@ -21,6 +21,10 @@ Floats = NDArray[np.float64]
 
 _SHORTLIST = 24
 """Units of each side that are tried against each other in one exchange."""
+_ROW_WEIGHT = 4.0
+"""Weight of a row against a positive: folds of single molecules come out equal within one."""
+_GAIN = 0.01
+"""Least fall of the cost that counts, well above the rounding of `_coarse`."""
 _ROUNDS = 12
 """Rounds of doubling the weight of labels below the minimum."""
 _SWEEPS = 200
@@ -75,6 +79,7 @@ def repair(balance: Balance, minimum: int) -> bool:
         Whether every label has the minimum in every part.
     """
     weight = np.ones(balance.table.shape[1])
+    weight[-1] = _ROW_WEIGHT
     for _ in range(_ROUNDS):
         _descend(balance, weight)
         short = balance.short(minimum)
@@ -94,13 +99,13 @@ def _descend(balance: Balance, weight: Floats) -> None:
 def _exchange(balance: Balance, weight: Floats, a: int, b: int) -> bool:
     """Make the best exchange between two parts; say whether one lowered the cost."""
     residual = balance.have - balance.want
-    pull = weight * (residual[b] - residual[a])  # (c,)
+    pull = _coarse(weight * (residual[b] - residual[a]))  # (c,)
     left, left_gain = _shortlist(balance, weight, pull, a)
     right, right_gain = _shortlist(balance, weight, -pull, b)
     rows_left, rows_right = _rows(balance, left), _rows(balance, right)
     gain = left_gain[:, None] + right_gain - 4 * (rows_left * weight) @ rows_right.T
     i, j = np.unravel_index(gain.argmin(), gain.shape)
-    if gain[i, j] > -1e-6:
+    if gain[i, j] >= -_GAIN:
         return False
     for unit, target in ((left[i], b), (right[j], a)):
         if unit >= 0:
@@ -115,6 +120,15 @@ def _shortlist(balance: Balance, weight: Floats, pull: Floats, part: int) -> tup
     cost = 2 * (table @ pull + (table * table) @ weight)
     best = np.argsort(cost, kind="stable")[:_SHORTLIST]
     return np.append(-1, units[best]), np.append(0.0, cost[best])
+
+
+def _coarse(values: Floats) -> Floats:
+    """Round to multiples of 2^-16.
+
+    Counts are whole and weights are powers of two, so every later product and sum is exact, and
+    no machine's order of summation can turn a tie into another split.
+    """
+    return np.round(values * 2.0**16) / 2.0**16
 
 
 def _rows(balance: Balance, units: Rows) -> Floats:

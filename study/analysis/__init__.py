@@ -1,0 +1,1 @@
+"""What the results mean: summaries and comparisons, always recomputed from stored scores."""

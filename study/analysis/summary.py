@@ -1,0 +1,185 @@
+"""One row a cell: means over the repeats, and gains paired with the cell's reference arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.cells import Cell, TrialSpec
+from study.metrics import density_fifths, fifth_means, fixed_mean, n_defined
+from study.result import TrialResult
+
+Repeat = tuple[int, int, int]
+"""Seed, repeat and fold: what two arms are paired by."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Difference to the reference arm on the same folds.
+
+    Attributes
+    ----------
+    reference : str
+        Cell id of the reference arm.
+    macro, sparse : float
+        Mean paired difference in AUROC over all labels, and over the sparsest fifth.
+    macro_sd, sparse_sd : float
+        Standard deviation of the difference over the folds; NaN with fewer than two. Folds
+        share training molecules: this is no standard error.
+    pairs : int
+        Folds both arms have.
+    """
+
+    reference: str
+    macro: float
+    macro_sd: float
+    sparse: float
+    sparse_sd: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """A cell in figures.
+
+    Attributes
+    ----------
+    cell : Cell
+    repeats : int
+        Finished trials.
+    missing : int
+        Trials of the plan without a result.
+    auroc, average_precision : float
+        Macro means over labels, then over trials; NaN without trials.
+    auroc_sd : float
+        Standard deviation of the macro AUROC over the trials.
+    folds : tuple of float
+        Macro AUROC of each trial.
+    fifths : tuple of float
+        AUROC of the density fifths, densest first.
+    undefined : int
+        Label and fold pairs without a defined AUROC.
+    seconds : float
+        Mean wall time of a fit.
+    gain : Gain or None
+        None for an arm that is nobody's rival: it is the reference, or has none.
+    """
+
+    cell: Cell
+    repeats: int
+    missing: int
+    auroc: float
+    auroc_sd: float
+    average_precision: float
+    folds: tuple[float, ...]
+    fifths: tuple[float, ...]
+    undefined: int
+    seconds: float
+    gain: Gain | None
+
+
+def summarise(
+    cells: Sequence[Cell], results: Sequence[TrialResult], positives: NDArray[np.int64], expected: int
+) -> list[CellSummary]:
+    """Summarise every cell of a study in the order given.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    results : sequence of TrialResult
+        Finished trials of these cells.
+    positives : ndarray of int64, (l,)
+        Positives of each label in the whole table: the density that the fifths go by.
+    expected : int
+        Trials a complete cell has.
+    """
+    fifths = density_fifths(positives)
+    by_cell: dict[str, dict[Repeat, TrialResult]] = {cell.id: {} for cell in cells}
+    for result in results:
+        spec = result.spec
+        by_cell.get(spec.cell.id, {})[_repeat(spec)] = result
+    references = reference_arms(cells)
+    return [
+        _summary(cell, by_cell, fifths, expected, references.get(cell.id)) for cell in cells
+    ]
+
+
+def reference_arms(cells: Sequence[Cell]) -> dict[str, str]:
+    """Return the reference arm of every cell that has one, both as cell ids.
+
+    The reference is the first MLP head of the file with the same features, fraction and numbers:
+    what a technique or another operator has to beat.
+    """
+    heads: dict[object, str] = {}
+    for cell in cells:
+        if cell.technique == "mlp_head":
+            heads.setdefault(_family(cell), cell.id)
+    pairs = {cell.id: heads.get(_family(cell)) for cell in cells if len(cell.features) > 1}
+    return {arm: head for arm, head in pairs.items() if head is not None and head != arm}
+
+
+def macro(values: Floats) -> float:
+    """Mean over the fixed label set: every label; an undefined one is an error, not a gap."""
+    return fixed_mean(values, np.ones(len(values), dtype=bool))
+
+
+def _family(cell: Cell) -> object:
+    return tuple(f.key for f in cell.features), cell.fraction, cell.training
+
+
+def _repeat(spec: TrialSpec) -> Repeat:
+    return spec.seed, spec.repeat, spec.fold
+
+
+def _summary(
+    cell: Cell,
+    by_cell: Mapping[str, Mapping[Repeat, TrialResult]],
+    fifths: NDArray[np.int64],
+    expected: int,
+    reference: str | None,
+) -> CellSummary:
+    own = by_cell[cell.id]
+    trials = [own[key] for key in sorted(own)]
+    folds = [macro(trial.auroc) for trial in trials]
+    by_fifth = [fifth_means(trial.auroc, fifths) for trial in trials]
+    return CellSummary(
+        cell=cell,
+        repeats=len(trials),
+        missing=expected - len(trials),
+        auroc=_mean(folds),
+        auroc_sd=_sd(folds),
+        average_precision=_mean([macro(trial.average_precision) for trial in trials]),
+        folds=tuple(folds),
+        fifths=tuple(float(v) for v in np.mean(by_fifth, axis=0)) if trials else (),
+        undefined=sum(len(trial.auroc) - n_defined(trial.auroc) for trial in trials),
+        seconds=_mean([trial.seconds for trial in trials]),
+        gain=_gain(own, by_cell[reference], fifths, reference) if reference else None,
+    )
+
+
+def _gain(
+    own: Mapping[Repeat, TrialResult],
+    other: Mapping[Repeat, TrialResult],
+    fifths: NDArray[np.int64],
+    reference: str,
+) -> Gain | None:
+    shared = sorted(own.keys() & other.keys())
+    if not shared:
+        return None
+    differences = [own[key].auroc - other[key].auroc for key in shared]  # each (l,)
+    overall = [macro(d) for d in differences]
+    sparse = [float(fifth_means(d, fifths)[-1]) for d in differences]
+    return Gain(reference, _mean(overall), _sd(overall), _mean(sparse), _sd(sparse), len(shared))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _sd(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")

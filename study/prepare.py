@@ -1,0 +1,92 @@
+"""From a checked study file to the things its trials read; nothing is trained here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.data import OdorDataset, load_or_build
+from study.errors import InputError
+from study.inputs import Inputs
+from study.ledger import Ledger
+from study.plan import Plan, make_plan
+from study.spec import StudySpec, digest
+from study.splits import Split, make_split
+from study.storage import Storage, write_atomic
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A study ready to run.
+
+    Attributes
+    ----------
+    spec : StudySpec
+    plan : Plan
+    inputs : Inputs
+    ledger : Ledger
+    folder : Path
+        The study's own folder: its file, data set and split.
+    key : str
+        Digest of data set and split: tells a changed folder.
+    """
+
+    spec: StudySpec
+    plan: Plan
+    inputs: Inputs
+    ledger: Ledger
+    folder: Path
+    key: str
+
+
+def prepare(spec: StudySpec) -> Prepared:
+    """Build the data set and the split of a study and lay them where workers read them.
+
+    Raises
+    ------
+    InputError
+        The data, the split or the storage cannot be had as asked; no study was begun.
+    """
+    storage = Storage(spec.run.storage)
+    if not storage.is_local:
+        raise InputError(
+            f"storage '{spec.run.storage}' is no folder: features and embeddings are shared "
+            "through a mounted file system in this version; give a path"
+        )
+    storage.prepare()
+    root = Path(spec.run.storage).resolve()
+    dataset = load_or_build(spec.data, root / "cache" / "datasets")
+    split = split_of(spec, dataset)
+    inputs = Inputs(dataset, split, root / "cache")
+    folder = root / spec.name
+    key = digest([dataset.digest, split.digest])
+    if _stored_key(folder) != key:
+        inputs.save(folder)
+    write_atomic(folder / "study.json", spec.model_dump_json(indent=2).encode())
+    write_atomic(folder / "key.json", json.dumps(key).encode())
+    ledger = Ledger(Storage(str(root / "ledger")))
+    return Prepared(spec, make_plan(spec), inputs, ledger, folder, key)
+
+
+def split_of(spec: StudySpec, dataset: OdorDataset) -> Split:
+    """Make the split a study asks for; the same file gives the same split."""
+    section = spec.split
+    return make_split(
+        dataset.smiles,
+        dataset.labels,
+        label_names=dataset.label_names,
+        dataset_digest=dataset.digest,
+        scheme=section.groups,
+        folds=section.folds,
+        repeats=section.repeats,
+        fractions=spec.fractions,
+        validation=section.validation,
+        seed=section.seed,
+        min_positives=section.min_positives,
+    )
+
+
+def _stored_key(folder: Path) -> str | None:
+    path = folder / "key.json"
+    return str(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None

@@ -1,0 +1,165 @@
+"""Reading a study file: YAML, overrides, environment variables, and all mistakes in one message."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from study.errors import InputError
+from study.spec import StudySpec, preset_path
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def read_study(source: str, overrides: Sequence[str] = ()) -> StudySpec:
+    """Read and check a study file or a shipped preset.
+
+    Parameters
+    ----------
+    source : str
+        Path of a YAML file, or the name of a preset.
+    overrides : sequence of str
+        ``place=value`` with the place as in the messages (``training.epochs=20``); the value is
+        YAML.
+
+    Raises
+    ------
+    InputError
+        Every mistake of the file, each with its place and what is allowed.
+    """
+    path = _find(source)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: a study file is a mapping of sections, not {type(raw).__name__}")
+    for override in overrides:
+        _override(raw, override)
+    return check_study(raw, str(path))
+
+
+def check_study(raw: Mapping[str, Any], place: str) -> StudySpec:
+    """Check the content of a study file; `place` names it in the message."""
+    mistakes: list[str] = []
+    expanded = _expand(raw, "", mistakes)
+    try:
+        spec = StudySpec.model_validate(expanded)
+    except ValidationError as error:
+        mistakes += [_readable(detail, expanded) for detail in error.errors()]
+    if mistakes:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise InputError("\n  ".join([f"{place}: {count}; nothing was run", *mistakes]))
+    return spec
+
+
+def preset_names() -> list[str]:
+    """Return the names of the shipped study files."""
+    return sorted(path.stem for path in preset_path("any").parent.glob("*.yaml"))
+
+
+def _find(source: str) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    if preset_path(source).is_file():
+        return preset_path(source)
+    raise InputError(
+        f"'{source}' is neither a study file nor a preset; presets: {', '.join(preset_names())}"
+    )
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    """Set one value by its place, making sections on the way."""
+    place, equals, text = override.partition("=")
+    keys = place.strip().split(".")
+    if not equals or not all(keys):
+        raise InputError(f"--set takes place=value, for example training.epochs=20, not '{override}'")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is not YAML ({error})") from error
+    section: Any = raw
+    for key in keys[:-1]:
+        section = section[int(key)] if isinstance(section, list) else section.setdefault(key, {})
+        if not isinstance(section, dict | list):
+            raise InputError(f"--set {override}: '{key}' is a value, not a section")
+    section[int(keys[-1]) if isinstance(section, list) else keys[-1]] = value
+
+
+def _expand(value: Any, place: str, mistakes: list[str]) -> Any:  # noqa: ANN401 (any YAML value)
+    """Replace ``${NAME}`` by the environment; an unset one is a mistake with its place."""
+    if isinstance(value, dict):
+        return {key: _expand(item, _join(place, key), mistakes) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, _join(place, i), mistakes) for i, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    for name in _VARIABLE.findall(value):
+        if name not in os.environ:
+            mistakes.append(f"{place}: the environment variable {name} is not set (in '{value}')")
+    return _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), value)
+
+
+def _join(place: str, key: object) -> str:
+    return f"{place}.{key}" if place else str(key)
+
+
+def _readable(detail: Mapping[str, Any], raw: object) -> str:
+    """One mistake as ``place: rule, value``."""
+    keys = _keys_of_the_file(detail["loc"], raw)
+    place = ".".join(str(key) for key in keys) or "the file"
+    if detail["type"] == "extra_forbidden":
+        allowed = _allowed(StudySpec, keys[:-1])
+        return f"{place}: unknown key;{_near(str(keys[-1]), allowed)} allowed: {', '.join(allowed)}"
+    if detail["type"] == "missing":
+        return f"{place}: is missing"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    given = detail["input"]
+    shown = "" if detail["type"] == "value_error" or isinstance(given, dict) else f", not {given!r}"
+    return f"{place}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _keys_of_the_file(loc: Iterable[str | int], raw: object) -> list[str | int]:
+    """Drop the parts of pydantic's place that are names of union members, not keys."""
+    keys: list[str | int] = []
+    for key in loc:
+        if isinstance(raw, Mapping) and key in raw:
+            raw = raw[key]
+        elif isinstance(raw, list) and isinstance(key, int) and key < len(raw):
+            raw = raw[key]
+        elif not isinstance(raw, Mapping) or not str(key).isidentifier():
+            continue
+        keys.append(key)
+    return keys
+
+
+def _near(word: str, allowed: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(allowed), n=1)
+    return f" did you mean '{close[0]}'?" if close else ""
+
+
+def _allowed(model: type[BaseModel], keys: Sequence[str | int]) -> list[str]:
+    """Keys of the section at this place, found along the annotations."""
+    for key in keys:
+        if isinstance(key, str) and key in model.model_fields:
+            model = _section(model.model_fields[key].annotation) or model
+    return list(model.model_fields)
+
+
+def _section(annotation: object) -> type[BaseModel] | None:
+    """Return the model inside an annotation such as ``tuple[Grid, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (tuple, list, dict, Union, UnionType, Mapping, None):
+        found = (_section(each) for each in get_args(annotation))
+        return next((model for model in found if model), None)
+    return next((m for m in map(_section, get_args(annotation)) if m), None)

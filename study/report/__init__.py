@@ -1,0 +1,1 @@
+"""Where readers look: tables and, later, figures and pages."""

@@ -1,0 +1,93 @@
+"""What a tracking page shows of a cell: parameters, tags, metrics and the per-label table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from study.analysis.summary import CellSummary, macro
+from study.cells import Cell
+from study.metrics import density_fifths
+from study.record import StudyRecord
+from study.result import TrialResult
+
+
+def cell_params(cell: Cell) -> dict[str, str]:
+    """Return every field of a cell as text."""
+    numbers = cell.training.model_dump(mode="json")
+    params = cell.params() | {f"training.{key}": str(value) for key, value in numbers.items()}
+    for feature in cell.features:
+        params[f"modality.{feature.name}"] = json.dumps(feature.choice.json_value())[:6000]
+    return params
+
+
+def cell_tags(summary: CellSummary, record: StudyRecord) -> dict[str, str]:
+    """Return what the tracking pages can group and filter by."""
+    cell, split = summary.cell, record.spec.split
+    role = "arm" if summary.gain else ("single" if cell.technique == "single" else "reference")
+    tags = {
+        "arm_id": cell.arm_id,
+        "contrast_role": role,
+        "reference_cell": record.references.get(cell.id, ""),
+        "stage": str(cell.fusion.options.get("stage", "label")) if cell.fusion else "",
+        "split_scheme": split.groups,
+        "split_digest": record.inputs.split.digest[:16],
+        "data_digest": record.inputs.dataset.digest[:16],
+        "missing": str(summary.missing),
+    }
+    causes = [f.cause for f in record.failures if str(cell) in f.trial]
+    if causes:
+        tags["cause"] = causes[0][:4000]
+    named = {f"olfaction.{key}": value for key, value in tags.items()}
+    return named | {f"olfaction.{key}": value for key, value in cell.params().items()}
+
+
+def cell_metrics(summary: CellSummary, results: Sequence[TrialResult]) -> dict[str, float]:
+    """Return the means of a cell; undefined ones are left out."""
+    values = {
+        "auroc_macro": summary.auroc,
+        "auroc_macro_sd": summary.auroc_sd,
+        "ap_macro": summary.average_precision,
+        "n_labels_undefined": float(summary.undefined),
+        "fit_seconds": summary.seconds,
+        "fraction": summary.cell.fraction,
+    }
+    values |= {f"auroc_q{i}": value for i, value in enumerate(summary.fifths, start=1)}
+    for key in ("fit", "test", "parameters"):
+        counts = [result.counts[key] for result in results if key in result.counts]
+        values[f"n_{key}"] = float(np.mean(counts)) if counts else math.nan
+    if summary.gain:
+        gain = summary.gain
+        values |= {"macro_gain": gain.macro, "macro_gain_sd": gain.macro_sd}
+        values |= {"sparse_gain": gain.sparse, "sparse_gain_sd": gain.sparse_sd}
+    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def fold_metrics(results: Sequence[TrialResult]) -> list[tuple[str, float, int]]:
+    """Return name, value and step for the values of every trial of a cell."""
+    values = []
+    for step, result in enumerate(results):
+        values.append(("auroc_macro_fold", macro(result.auroc), step))
+        values.append(("ap_macro_fold", macro(result.average_precision), step))
+    return values
+
+
+def per_label_csv(results: Sequence[TrialResult], record: StudyRecord) -> str:
+    """Return the table of labels: positives, density fifth, mean AUROC and AP, AUROC by trial."""
+    dataset = record.inputs.dataset
+    fifths = density_fifths(dataset.positives)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    trials = [f"auroc_{step}" for step in range(len(results))]
+    writer.writerow(["label", "positives", "fifth", "auroc", "ap", *trials])
+    for column, name in enumerate(dataset.label_names if results else ()):
+        aurocs = [float(result.auroc[column]) for result in results]
+        ap = float(np.mean([result.average_precision[column] for result in results]))
+        fixed = [name, dataset.positives[column], fifths[column] + 1]
+        writer.writerow([*fixed, np.mean(aurocs), ap, *aurocs])
+    return buffer.getvalue()

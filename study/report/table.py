@@ -1,0 +1,104 @@
+"""The comparison table as text: terminal, Markdown, CSV, JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from study.analysis.summary import CellSummary
+
+Kind = Literal["table", "md", "csv", "json"]
+Row = dict[str, Any]
+
+HEADERS = {
+    "features": "features",
+    "technique": "technique",
+    "fusion": "fusion",
+    "partition": "partition",
+    "fraction": "fraction",
+    "auroc": "AUROC",
+    "auroc_sd": "fold SD",
+    "ap": "AP",
+    "auroc_q5": "sparse AUROC",
+    "gain": "gain",
+    "sparse_gain": "sparse gain",
+    "sparse_gain_sd": "its fold SD",
+    "trials": "trials",
+}
+"""Columns in order: key in CSV and JSON, heading for readers."""
+
+
+def comparison_rows(summaries: Sequence[CellSummary]) -> list[Row]:
+    """One row a cell; undefined numbers are None."""
+    return [_row(summary) for summary in summaries]
+
+
+def _row(summary: CellSummary) -> Row:
+    gain = summary.gain
+    row: Row = dict(summary.cell.params())
+    row |= {
+        "fraction": summary.cell.fraction,
+        "auroc": _number(summary.auroc),
+        "auroc_sd": _number(summary.auroc_sd),
+        "ap": _number(summary.average_precision),
+        "auroc_q5": _number(summary.fifths[-1]) if summary.fifths else None,
+        "gain": _number(gain.macro) if gain else None,
+        "sparse_gain": _number(gain.sparse) if gain else None,
+        "sparse_gain_sd": _number(gain.sparse_sd) if gain else None,
+        "trials": f"{summary.repeats}/{summary.repeats + summary.missing}",
+    }
+    return row
+
+
+def render(rows: Sequence[Row], kind: Kind) -> str:
+    """Return the table as text of one kind, ending in a newline."""
+    if kind == "json":
+        return json.dumps(list(rows), indent=2) + "\n"
+    if kind == "csv":
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(HEADERS), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return buffer.getvalue()
+    cells = [list(HEADERS.values()), *([_shown(key, row[key]) for key in HEADERS] for row in rows)]
+    return _markdown(cells) if kind == "md" else _plain(cells)
+
+
+def _markdown(cells: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(line) + " |" for line in cells]
+    aligned = ["---:" if key not in _TEXT else "---" for key in HEADERS]
+    return "\n".join([lines[0], "| " + " | ".join(aligned) + " |", *lines[1:]]) + "\n"
+
+
+_TEXT = ("features", "technique", "fusion", "partition")
+
+
+def _plain(cells: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[i]) for line in cells) for i in range(len(HEADERS))]
+    lines = []
+    for line in cells:
+        padded = (
+            text.ljust(width) if key in _TEXT else text.rjust(width)
+            for key, text, width in zip(HEADERS, line, widths, strict=True)
+        )
+        lines.append("  ".join(padded).rstrip())
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+def _shown(key: str, value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        if key == "fraction":
+            return f"{value:g}"
+        return f"{value:+.4f}" if key in ("gain", "sparse_gain") else f"{value:.4f}"
+    return str(value)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

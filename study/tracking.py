@@ -1,0 +1,214 @@
+"""The only file that imports MLflow: pages of a study, a projection of the ledger.
+
+An experiment is a study, its parent run the study as a whole, a child run one cell. Projecting
+again changes nothing; a cell whose results changed gets a new child run in place of the old.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from study.analysis.summary import CellSummary
+from study.errors import InputError
+from study.ledger import seal, unseal
+from study.record import StudyRecord
+from study.report.pages import cell_metrics, cell_params, cell_tags, fold_metrics, per_label_csv
+from study.report.table import comparison_rows, render
+from study.result import TrialResult
+from study.spec import digest
+
+_PARENT = "mlflow.parentRunId"
+_CELL = "olfaction.cell_id"
+_STATE = "olfaction.state"
+_ROLE = "olfaction.role"
+
+
+class Tracker:
+    """Writes a study's pages; only the driver has one.
+
+    Parameters
+    ----------
+    uri : str
+        Tracking server or database, for example ``sqlite:////data/mlflow.db``.
+    artifacts : str
+        Where a new experiment keeps its files.
+
+    Raises
+    ------
+    InputError
+        The tracking store does not answer.
+    """
+
+    def __init__(self, uri: str, artifacts: str) -> None:
+        for name in ("alembic", "mlflow"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        self.uri, self._artifacts = uri, artifacts
+        try:
+            self._client = MlflowClient(tracking_uri=uri)
+            self._client.search_experiments(max_results=1)
+        except MlflowException as error:
+            raise InputError(
+                f"tracking store '{uri}' does not answer ({error}); "
+                "give another with 'run.tracking' or --tracking-uri, or --no-mlflow"
+            ) from error
+
+    def sync(self, record: StudyRecord, *, final: bool = True) -> int:
+        """Bring the pages of a study up to its record; return how many cells were written.
+
+        Parameters
+        ----------
+        record : StudyRecord
+        final : bool
+            False while the study runs: only complete cells are written and the parent goes on.
+        """
+        experiment = self._experiment(record.spec.name)
+        parent = self._parent(experiment, record)
+        known = self._children(experiment, parent)
+        written = 0
+        for summary in record.summaries:
+            if not final and not _complete(summary, record):
+                continue
+            written += self._cell(experiment, parent, summary, record, known)
+        self._close_parent(parent, record, final=final)
+        return written
+
+    def results(self, experiment_name: str) -> list[TrialResult]:
+        """Read every trial of an experiment back from its artifacts."""
+        experiment = self._client.get_experiment_by_name(experiment_name)
+        if experiment is None:
+            raise InputError(f"tracking store '{self.uri}' has no experiment '{experiment_name}'")
+        found = []
+        for run in self._runs(experiment.experiment_id, f"tags.`{_ROLE}` = 'cell'"):
+            found += list(self._stored(run))
+        return found
+
+    def _stored(self, run: Run) -> Iterator[TrialResult]:
+        with tempfile.TemporaryDirectory() as folder:
+            for item in self._client.list_artifacts(run.info.run_id, "trials"):
+                path = self._client.download_artifacts(run.info.run_id, item.path, folder)
+                yield TrialResult.from_bytes(unseal(Path(path).read_bytes(), item.path))
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(name, f"{self._artifacts}/{name}"))
+
+    def _runs(self, experiment: str, query: str) -> list[Run]:
+        runs, token = [], None
+        while True:
+            page = self._client.search_runs(
+                [experiment], query, ViewType.ACTIVE_ONLY, page_token=token
+            )
+            runs += list(page)
+            token = page.token
+            if not token:
+                return runs
+
+    def _parent(self, experiment: str, record: StudyRecord) -> str:
+        """Find or make the parent run; it carries the study file and the data set."""
+        found = self._runs(experiment, f"tags.`{_ROLE}` = 'study'")
+        if found:
+            return str(found[0].info.run_id)
+        tags = {_ROLE: "study", "mlflow.note.content": record.spec.description}
+        run = self._client.create_run(experiment, tags=tags, run_name=record.spec.name)
+        run_id = str(run.info.run_id)
+        data = record.inputs.dataset
+        recipe = record.spec.data.model_dump_json()
+        entity = Dataset(data.name, data.digest[:36], "study-recipe", recipe)
+        tag = InputTag("mlflow.data.context", "training")
+        self._client.log_inputs(run_id, [DatasetInput(entity, [tag])])
+        return run_id
+
+    def _children(self, experiment: str, parent: str) -> dict[str, Run]:
+        runs = self._runs(experiment, f"tags.`{_PARENT}` = '{parent}'")
+        return {run.data.tags[_CELL]: run for run in runs if _CELL in run.data.tags}
+
+    def _cell(
+        self,
+        experiment: str,
+        parent: str,
+        summary: CellSummary,
+        record: StudyRecord,
+        known: Mapping[str, Run],
+    ) -> int:
+        """Write one child run unless it already shows this state."""
+        results = record.results_of(summary.cell)
+        state = _state(summary, results, record)
+        old = known.get(summary.cell.id)
+        if old is not None:
+            if old.data.tags.get(_STATE) == state and old.info.status != "RUNNING":
+                return 0
+            self._client.delete_run(old.info.run_id)
+        tags = {_PARENT: parent, _ROLE: "cell", _CELL: summary.cell.id, _STATE: state}
+        tags |= cell_tags(summary, record)
+        run = self._client.create_run(experiment, tags=tags, run_name=str(summary.cell))
+        self._fill(str(run.info.run_id), summary, results, record)
+        return 1
+
+    def _fill(
+        self, run_id: str, summary: CellSummary, results: list[TrialResult], record: StudyRecord
+    ) -> None:
+        values = [(name, value, 0) for name, value in cell_metrics(summary, results).items()]
+        values += fold_metrics(results)
+        metrics = [Metric(name, value, 0, step) for name, value, step in values]
+        params = [Param(key, value) for key, value in cell_params(summary.cell).items()]
+        self._client.log_batch(run_id, metrics=metrics, params=params)
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            (root / "per_label.csv").write_text(per_label_csv(results, record), encoding="utf-8")
+            (root / "trials").mkdir()
+            for result in results:
+                (root / "trials" / f"{result.id}.trial").write_bytes(seal(result.to_bytes()))
+            self._client.log_artifacts(run_id, folder)
+        self._client.set_terminated(run_id, "FINISHED" if summary.missing == 0 else "FAILED")
+
+    def _close_parent(self, parent: str, record: StudyRecord, *, final: bool) -> None:
+        """Log the comparison and the study file, and end the parent if the study has ended."""
+        rows = comparison_rows(record.summaries)
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            for kind in ("csv", "md", "json"):
+                (root / f"comparison.{kind}").write_text(render(rows, kind), encoding="utf-8")
+            spec = record.spec.model_dump_json(indent=2)
+            (root / "study.json").write_text(spec, encoding="utf-8")
+            record.inputs.split.save(root / "split.json")
+            self._client.log_artifacts(parent, folder)
+        done = len(record.results)
+        counts = {"trials_finished": done, "trials_missing": record.missing}
+        tags = [RunTag(f"olfaction.{name}", str(value)) for name, value in counts.items()]
+        self._client.log_batch(parent, tags=tags)
+        if final:
+            self._client.set_terminated(parent, "FINISHED" if record.missing == 0 else "FAILED")
+
+
+def ui_command(uri: str) -> str:
+    """Return the command that shows the pages."""
+    return f"mlflow ui --backend-store-uri {uri}"
+
+
+def _state(summary: CellSummary, results: list[TrialResult], record: StudyRecord) -> str:
+    """Digest of all that a child run shows."""
+    reference = record.references.get(summary.cell.id)
+    rivals = [r.id for s in record.summaries if s.cell.id == reference for r in record.results_of(s.cell)]
+    return digest([[result.id for result in results], reference, rivals, summary.missing])[:32]
+
+
+def _complete(summary: CellSummary, record: StudyRecord) -> bool:
+    """Whether a cell and its reference arm have all their trials."""
+    reference = record.references.get(summary.cell.id)
+    needed = {summary.cell.id, reference}
+    return all(s.missing == 0 for s in record.summaries if s.cell.id in needed)
+
+
+def version() -> str:
+    """Return the MLflow version."""
+    return str(mlflow.__version__)
