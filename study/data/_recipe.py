@@ -97,7 +97,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: str | None = None
-    sources: Annotated[tuple[SourceChoice, ...], Field(min_length=1)]
+    sources: tuple[SourceChoice, ...]
     archive: Path | None = None
     key: Literal["nonstereo", "isomeric"] = "nonstereo"
     vocabulary: (
@@ -126,6 +126,8 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _sources_fit(self) -> Self:
         words = [choice.source for choice in self.sources]
+        if not words:
+            raise ValueError(f"sources is empty; name one or more of {', '.join(source_words())}")
         rated = [word for word in words if source_class(word).rated]
         if rated and len(words) > 1:
             raise ValueError(

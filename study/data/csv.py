@@ -53,7 +53,7 @@ class Csv:
         """Return the one table."""
         if not self._path.is_file():
             raise InputError(f"source csv: there is no file {self._path}")
-        return {self._path.name: self._path}
+        return {str(self._path): self._path}
 
     def read(self, archive: Path | None) -> RawTable:
         """Read the table; a cell that is neither 0 nor 1 is an error with its place."""

@@ -1,0 +1,95 @@
+"""Each archive's joins and choices, on rows made up for the purpose."""
+
+import math
+
+import pytest
+
+from study.data import source_class
+from study.data._table import read_rows
+from study.errors import InputError
+
+
+def read(word, archive, **options):
+    return source_class(word)(**options).read(archive)
+
+
+def test_goodscents_joins_stimulus_to_structure_and_counts_what_it_leaves_out(archive):
+    table = read("goodscents", archive)
+    assert [(e.place, e.smiles) for e in table.entries] == [
+        ("goodscents/behavior.csv row 2", "OCC"),
+        ("goodscents/behavior.csv row 4", "CCCC"),
+        ("goodscents/behavior.csv row 5", "C[C@H](O)CC"),
+    ]
+    assert table.entries[0].labels == ("Fruity", "cherry maraschino cherry", "jasmin")
+    assert (table.steps[0].before, table.steps[0].after) == (5, 3)
+
+
+def test_leffingwell_vocabulary_is_its_columns(archive):
+    table = read("leffingwell", archive)
+    assert table.vocabulary == ("cherry", "fruity", "jasmine", "odorless", "woody")
+    assert table.entries[1].labels == ("odorless", "woody")
+
+
+@pytest.mark.parametrize(("kept", "labels"), [(3, ("Fruity", "Cherry", "Neutral")),
+                                              (1, ("Fruity",))])  # fmt: skip
+def test_ifra_takes_the_first_descriptors(archive, kept, labels):
+    table = read("ifra_2019", archive, descriptors=kept)
+    assert table.entries[0].labels == labels
+    assert [entry.smiles for entry in table.entries] == ["CCO", "CCO", "CCCCO"]
+
+
+def test_dravnieks_keeps_the_high_concentration_and_low_only_where_it_stands_alone(archive):
+    table = read("dravnieks_1985", archive)
+    assert [e.place.split()[-1] for e in table.entries] == ["2", "4"]
+    assert table.entries[0].ratings == {"fruity, citrus": 10.0, "meaty (cooked": 0.0, "warm": 50.0}
+
+
+def test_dravnieks_rating_that_cannot_be_is_not_a_number_and_counted(archive):
+    path = archive / "dravnieks_1985" / "behavior_1.csv"
+    path.write_text(path.read_text().replace("9.9,20,0", "9.9,432,0"), encoding="utf-8")
+    table = read("dravnieks_1985", archive)
+    assert math.isnan(table.entries[1].ratings["meaty (cooked"])
+    assert "1 ratings outside 0 to 100 set to NaN" in table.steps[0].note
+
+
+def test_dravnieks_measure_chooses_the_table(archive):
+    table = read("dravnieks_1985", archive, measure="use")
+    assert table.entries[1].ratings["fruity, citrus"] == 40.0
+    assert "dravnieks_1985/behavior_2.csv" in table.files
+
+
+@pytest.mark.parametrize(("scales", "words"), [(False, ("fish",)), (True, ("fish", "intensity"))])
+def test_keller_leaves_scales_out_unless_asked(archive, scales, words):
+    table = read("keller_2016", archive, scales=scales)
+    assert table.vocabulary == words
+    assert [entry.ratings["fish"] for entry in table.entries] == [1.5, 0.5, 2.5]
+
+
+def test_one_missing_file_is_named(archive):
+    (archive / "ifra_2019" / "molecules.csv").unlink()
+    with pytest.raises(InputError, match=r"lacks ifra_2019/molecules.csv: set data.archive"):
+        read("ifra_2019", archive)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty: a header row is needed"),
+        ("a,b\n1\n", "row 2 has 1 cells, the header 2"),
+        ("a,a\n1,2\n", "has the column 'a' more than once"),
+        ("b,c\n1,2\n", "has no column 'a'; its columns: b, c"),
+        ('a,b\n"1,2\n', "is not a comma-separated UTF-8 table"),
+    ],
+)
+def test_malformed_table_is_named_with_its_place(tmp_path, text, message):
+    path = tmp_path / "bad.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        read_rows(path, ("a",))
+
+
+def test_table_that_is_not_text_is_named(tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(b"a,b\n\xff\xfe,1\n")
+    with pytest.raises(InputError, match=r"bad.csv is not a comma-separated UTF-8 table"):
+        read_rows(path)
