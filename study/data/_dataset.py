@@ -85,6 +85,8 @@ class OdorDataset:
         if self.ratings is not None and self.ratings.shape != (n, l):
             raise InputError(f"{self.name}: ratings must have the shape of the labels ({n}, {l})")
         self.labels.setflags(write=False)
+        if self.ratings is not None:
+            self.ratings.setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.smiles)

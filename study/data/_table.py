@@ -38,8 +38,8 @@ def read_rows(path: Path, columns: Iterable[str] = ()) -> list[Row]:
     Raises
     ------
     InputError
-        The file is not UTF-8 text, a column is missing or doubled, or a row has another number
-        of cells than the header.
+        The file is not UTF-8 text, a column is missing or doubled, there is no row, or a row
+        has another number of cells than the header.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -49,6 +49,8 @@ def read_rows(path: Path, columns: Iterable[str] = ()) -> list[Row]:
     except ValueError as error:
         raise InputError(f"{path} is empty: a header row is needed") from error
     _check_header(path, header, tuple(columns))
+    if not lines:
+        raise InputError(f"{path} has a header but no rows")
     for number, line in enumerate(lines, start=2):
         if len(line) != len(header):
             raise InputError(f"{path} row {number} has {len(line)} cells, the header {len(header)}")
@@ -68,6 +70,20 @@ def structures(path: Path, column: str = "IsomericSMILES") -> dict[str, str]:
     """SMILES by CID of a molecules file; molecules without a structure are left out."""
     rows = read_rows(path, ("CID", column))
     return {row["CID"]: row[column] for row in rows if row[column] not in ("", "NA")}
+
+
+def number(text: str, place: str) -> float:
+    """Read the number in a cell.
+
+    Raises
+    ------
+    InputError
+        It is none; the message names the place.
+    """
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InputError(f"{place}: '{text}' is not a number") from error
 
 
 def plain_cid(text: str) -> str:

@@ -45,5 +45,8 @@ class Threshold(BaseModel):
         """Label a table of ratings (n, l) -> (n, l); NaN (not rated) is never a positive."""
         if self.at_least is not None:
             return (ratings >= self.at_least).astype(np.uint8)
-        level = np.nanquantile(ratings, 1 - (self.top_share or 0.0), axis=0, method="higher")
+        rated = ~np.isnan(ratings).all(axis=0)
+        level = np.full(ratings.shape[1], np.inf)
+        rank = 1 - (self.top_share or 0.0)
+        level[rated] = np.nanquantile(ratings[:, rated], rank, axis=0, method="higher")
         return (ratings >= level).astype(np.uint8)

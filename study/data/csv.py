@@ -60,8 +60,6 @@ class Csv:
         files = self.files(archive)
         needed = (self._smiles, *self._ignored, *([self._list] if self._list else []))
         rows = read_rows(self._path, needed)
-        if not rows:
-            raise InputError(f"{self._path} has a header but no rows")
         others = {self._smiles, *self._ignored}
         columns = [name for name in rows[0] if name not in others]
         entries = tuple(

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from study.data._dataset import CurationStep
 from study.data._source import RawEntry, RawTable, digests
-from study.data._table import Row, archive_files, plain_cid, read_rows, structures
+from study.data._table import Row, archive_files, number, plain_cid, read_rows, structures
 from study.data._threshold import Threshold
 
 _MOST = 100
@@ -54,18 +54,14 @@ class Dravnieks1985:
         rows = read_rows(behavior, ("Stimulus",))
         cid = _chosen(read_rows(stimuli, ("Stimulus", "CID", "Conc")))
         smiles = structures(molecules)
-        kept = {
-            number: row
-            for number, row in enumerate(rows, start=2)
-            if cid.get(row["Stimulus"]) in smiles
-        }
+        kept = {i: row for i, row in enumerate(rows, start=2) if cid.get(row["Stimulus"]) in smiles}
         entries = tuple(
             RawEntry(
-                f"dravnieks_1985/{self._table} row {number}",
+                f"dravnieks_1985/{self._table} row {i}",
                 smiles[cid[row["Stimulus"]]],
-                ratings=_ratings(row),
+                ratings=_ratings(row, f"dravnieks_1985/{self._table} row {i}"),
             )
-            for number, row in kept.items()
+            for i, row in kept.items()
         )
         bad = sum(math.isnan(x) for entry in entries for x in (entry.ratings or {}).values())
         step = CurationStep(
@@ -93,6 +89,7 @@ def _label(name: str) -> str:
     return re.sub(r"\(\s+", "(", spaced)
 
 
-def _ratings(row: Row) -> dict[str, float]:
-    given = {_label(name): float(text) for name, text in row.items() if name != "Stimulus"}
+def _ratings(row: Row, place: str) -> dict[str, float]:
+    cells = ((name, text) for name, text in row.items() if name != "Stimulus")
+    given = {_label(name): number(text, place) for name, text in cells}
     return {name: x if 0 <= x <= _MOST else math.nan for name, x in given.items()}

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from study.data._dataset import CurationStep
 from study.data._source import RawEntry, RawTable, digests
-from study.data._table import archive_files, plain_cid, read_rows, structures
+from study.data._table import archive_files, number, plain_cid, read_rows, structures
 from study.data._threshold import Threshold
 
 _TARGETS = "prediction_targets/keller_2016.csv"
@@ -50,11 +50,11 @@ class Keller2016:
         rated: dict[str, dict[str, float]] = {}
         first: dict[str, int] = {}
         rows = read_rows(files[_TARGETS], ("CID", "Descriptor", "Ave Rating"))
-        for number, row in enumerate(rows, start=2):
+        for i, row in enumerate(rows, start=2):
             cid, label = plain_cid(row["CID"]), row["Descriptor"].lower()
-            first.setdefault(cid, number)
+            first.setdefault(cid, i)
             if label not in self._left_out:
-                rated.setdefault(cid, {})[label] = float(row["Ave Rating"])
+                rated.setdefault(cid, {})[label] = number(row["Ave Rating"], f"{_TARGETS} row {i}")
         smiles = structures(files[_MOLECULES])
         entries = tuple(
             RawEntry(f"{_TARGETS} row {first[cid]}", smiles[cid], ratings=ratings)

@@ -52,6 +52,20 @@ def test_dravnieks_rating_that_cannot_be_is_not_a_number_and_counted(archive):
     assert "1 ratings outside 0 to 100 set to NaN" in table.steps[0].note
 
 
+@pytest.mark.parametrize(
+    ("word", "file", "old"),
+    [
+        ("dravnieks_1985", "dravnieks_1985/behavior_1.csv", "9.9,20,0"),
+        ("keller_2016", "prediction_targets/keller_2016.csv", "52,Fish,0.5"),
+    ],
+)
+def test_rating_that_is_no_number_is_named_with_its_place(archive, word, file, old):
+    path = archive / file
+    path.write_text(path.read_text().replace(old, old[:-1] + "x"), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"{file} row 4: '.*x' is not a number"):
+        read(word, archive)
+
+
 def test_dravnieks_measure_chooses_the_table(archive):
     table = read("dravnieks_1985", archive, measure="use")
     assert table.entries[1].ratings["fruity, citrus"] == 40.0

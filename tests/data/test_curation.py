@@ -150,9 +150,9 @@ def test_top_share_takes_the_highest_of_each_label_and_all_ties():
 
 
 def test_rating_that_is_missing_is_no_positive():
-    ratings = np.array([[np.nan], [1], [9]], dtype=np.float32)
+    ratings = np.array([[np.nan, np.nan], [1, np.nan], [9, np.nan]], dtype=np.float32)
     for rule in (Threshold(at_least=5), Threshold(top_share=0.4)):
-        assert rule.apply(ratings).ravel().tolist() == [0, 0, 1]
+        assert rule.apply(ratings).T.tolist() == [[0, 0, 1], [0, 0, 0]]
 
 
 @pytest.mark.parametrize(
