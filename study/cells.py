@@ -161,7 +161,9 @@ def _plain(word: Fusion | Partition | ModalityChoice | None) -> dict[str, Any] |
     return word.model_dump(mode="json") if word else None
 
 
-def trials_of(cell: Cell, *, repeats: int, folds: int, seeds: tuple[int, ...]) -> Iterator[TrialSpec]:
+def trials_of(
+    cell: Cell, *, repeats: int, folds: int, seeds: tuple[int, ...]
+) -> Iterator[TrialSpec]:
     """Yield every repeat of a cell: seeds x repeats x folds."""
     for seed in seeds:
         for repeat in range(repeats):

@@ -11,7 +11,7 @@ from typing import Any
 
 from study.ray_environment import set_environment
 
-set_environment()  # Ray reads it while it is imported
+set_environment()  # Ray reads it while it is being imported
 
 import ray  # noqa: E402 (after the environment is set)
 from ray import tune  # noqa: E402
@@ -48,7 +48,7 @@ class RayExecutor:
                 f"no Ray cluster answers at '{address}' ({error}); start one with "
                 "'ray start --head' or leave the address out for a local one"
             ) from error
-        cpus = float(ray.cluster_resources().get("CPU", 0))
+        cpus = _cpus()
         if cpus < cpus_per_task:
             self.close()
             raise InputError(
@@ -59,8 +59,9 @@ class RayExecutor:
     def map(self, tasks: Sequence[Task], on_done: OnDone) -> None:
         """Run tasks as Ray tasks, at most twice the cluster's CPUs in flight."""
         remote = ray.remote(num_cpus=self.cpus_per_task, max_retries=2)(_attempt)
-        width = max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))
-        waiting, flying = list(reversed(tasks)), {}
+        width = max(2, 2 * int(_cpus()))
+        waiting = list(reversed(tasks))
+        flying: dict[ray.ObjectRef[Outcome], str] = {}
         while waiting or flying:
             while waiting and len(flying) < width:
                 task = waiting.pop()
@@ -73,9 +74,10 @@ class RayExecutor:
         """Run tasks as the trials of one Ray Tune grid with reused actors."""
         if not tasks:
             return
-        by_id = {task.id: {"id": task.id, "work": task.work} for task in tasks}
-        payloads = {task.id: json.dumps(task.payload) for task in tasks}
-        space = [{**by_id[task.id], "payload": payloads[task.id]} for task in tasks]
+        space = [
+            {"id": task.id, "work": task.work, "payload": json.dumps(task.payload)}
+            for task in tasks
+        ]
         tuner = tune.Tuner(
             tune.with_resources(_TaskTrainable, {"CPU": self.cpus_per_task}),
             param_space={"task": tune.grid_search(space)},
@@ -96,6 +98,11 @@ class RayExecutor:
     def close(self) -> None:
         """Leave the cluster; a local one ends."""
         ray.shutdown()
+
+
+def _cpus() -> float:
+    resources: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return float(resources.get("CPU", 0))
 
 
 def _attempt(task_id: str, work: str, payload: str) -> Outcome:
@@ -138,14 +145,10 @@ class _Report(Callback):
     def __init__(self, on_done: OnDone) -> None:
         self._on_done = on_done
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **_: object
-    ) -> None:
+    def on_trial_complete(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         told: Mapping[str, Any] = json.loads(trial.last_result["outcome"])
         self._on_done(Outcome(trial.config["task"]["id"], told["value"], told["cause"]))
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **_: object
-    ) -> None:
+    def on_trial_error(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         error = trial.get_pickled_error() or trial.get_error()
         self._on_done(Outcome(trial.config["task"]["id"], cause=str(error).strip()))

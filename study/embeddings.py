@@ -101,7 +101,7 @@ class EmbeddingStore:
         return stored
 
     def sound(self, job_ids: set[str]) -> tuple[set[str], list[str]]:
-        """Return which jobs have sound embeddings, and damaged files, set aside as ``*.corrupt``."""
+        """Return which jobs have sound embeddings, and the damaged files set aside."""
         present = {name.removesuffix(_SUFFIX) for name in self.storage.names(_SUFFIX)}
         found, damaged = set(), []
         for job_id in job_ids & present:

@@ -88,8 +88,12 @@ def _features(
     for choice in _choices(trials):
         modality = modality_of(choice)
         for shard in store.missing(modality, study.inputs.dataset.smiles):
-            payload = {"store": str(store.root), "choice": choice.model_dump(mode="json")}
-            payload |= {"bucket": shard.bucket, "smiles": list(shard.smiles)}
+            payload = {
+                "store": str(store.root),
+                "choice": choice.model_dump(mode="json"),
+                "bucket": shard.bucket,
+                "smiles": list(shard.smiles),
+            }
             task_id = f"{choice.word} molecules of bucket {shard.bucket}"
             tasks.append(Task(task_id, "study.worker:featurize", payload))
     failed = _run(executor.map, tasks, "features", reporter)
@@ -186,9 +190,7 @@ def _broken(study: Prepared, trial: TrialSpec, broken: Mapping[str, str]) -> str
     return next((broken[job_id] for job_id in ids if job_id in broken), "")
 
 
-def _fail(
-    study: Prepared, trial_id: str, trial: TrialSpec, cause: str, reporter: Reporter
-) -> None:
+def _fail(study: Prepared, trial_id: str, trial: TrialSpec, cause: str, reporter: Reporter) -> None:
     study.ledger.put_failure(Failure(trial_id, str(trial), cause))
     reporter.note(f"failed: {trial}: {cause}")
 

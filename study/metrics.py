@@ -118,20 +118,17 @@ def fixed_mean(
 
 
 def density_fifths(positives: ArrayLike, k: int = 5) -> NDArray[np.int64]:
-    """Group labels by how many positives they have: 0 the densest ... k - 1 the sparsest.
+    """Group labels by density: 0 the densest ... k - 1 the sparsest, -> (l,).
+
+    Group sizes differ by at most one. Labels with equal counts go in column order; with fewer
+    labels than groups the sparsest groups stay empty.
 
     Parameters
     ----------
     positives : array of int, (l,)
         Positives in the *whole* table: a fixed property of the label, never a test count.
     k : int
-        Number of groups, whose sizes differ by at most one.
-
-    Returns
-    -------
-    ndarray of int64, (l,)
-        Labels with equal counts go in column order; with fewer labels than groups the sparsest
-        groups stay empty.
+        Number of groups.
     """
     counts = np.asarray(positives)
     if counts.ndim != 1 or k < 1:

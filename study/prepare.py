@@ -41,7 +41,7 @@ class Prepared:
 
 
 def prepare(spec: StudySpec) -> Prepared:
-    """Build the data set and the split of a study and lay them where workers read them.
+    """Build the data set and the split of a study; only the cache of curated tables is written.
 
     Raises
     ------
@@ -54,19 +54,28 @@ def prepare(spec: StudySpec) -> Prepared:
             f"storage '{spec.run.storage}' is no folder: features and embeddings are shared "
             "through a mounted file system in this version; give a path"
         )
-    storage.prepare()
     root = Path(spec.run.storage).resolve()
     dataset = load_or_build(spec.data, root / "cache" / "datasets")
     split = split_of(spec, dataset)
     inputs = Inputs(dataset, split, root / "cache")
-    folder = root / spec.name
     key = digest([dataset.digest, split.digest])
-    if _stored_key(folder) != key:
-        inputs.save(folder)
-    write_atomic(folder / "study.json", spec.model_dump_json(indent=2).encode())
-    write_atomic(folder / "key.json", json.dumps(key).encode())
     ledger = Ledger(Storage(str(root / "ledger")))
-    return Prepared(spec, make_plan(spec), inputs, ledger, folder, key)
+    return Prepared(spec, make_plan(spec), inputs, ledger, root / spec.name, key)
+
+
+def lay_out(study: Prepared) -> None:
+    """Write file, data set and split of a study where its workers read them.
+
+    Raises
+    ------
+    InputError
+        The storage cannot be written.
+    """
+    study.ledger.storage.prepare()
+    if _stored_key(study.folder) != study.key:
+        study.inputs.save(study.folder)
+        write_atomic(study.folder / "key.json", json.dumps(study.key).encode())
+    write_atomic(study.folder / "study.json", study.spec.model_dump_json(indent=2).encode())
 
 
 def split_of(spec: StudySpec, dataset: OdorDataset) -> Split:

@@ -66,6 +66,12 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in preset_path("any").parent.glob("*.yaml"))
 
 
+def read_preset_note(name: str) -> str:
+    """Return the description of a shipped study file."""
+    raw = yaml.safe_load(preset_path(name).read_text(encoding="utf-8"))
+    return str(raw.get("description", ""))
+
+
 def _find(source: str) -> Path:
     path = Path(source)
     if path.is_file():
@@ -82,7 +88,9 @@ def _override(raw: dict[str, Any], override: str) -> None:
     place, equals, text = override.partition("=")
     keys = place.strip().split(".")
     if not equals or not all(keys):
-        raise InputError(f"--set takes place=value, for example training.epochs=20, not '{override}'")
+        raise InputError(
+            f"--set takes place=value, for example training.epochs=20, not '{override}'"
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -129,14 +137,14 @@ def _readable(detail: Mapping[str, Any], raw: object) -> str:
 
 
 def _keys_of_the_file(loc: Iterable[str | int], raw: object) -> list[str | int]:
-    """Drop the parts of pydantic's place that are names of union members, not keys."""
+    """Drop the parts of pydantic's place that name members of a union: no keys of the file."""
     keys: list[str | int] = []
     for key in loc:
-        if isinstance(raw, Mapping) and key in raw:
-            raw = raw[key]
+        if isinstance(raw, Mapping) and (key in raw or str(key).isidentifier()):
+            raw = raw.get(key)
         elif isinstance(raw, list) and isinstance(key, int) and key < len(raw):
             raw = raw[key]
-        elif not isinstance(raw, Mapping) or not str(key).isidentifier():
+        else:
             continue
         keys.append(key)
     return keys

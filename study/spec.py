@@ -67,7 +67,9 @@ def _word(value: object, key: str, package: str) -> dict[str, Any]:
     if isinstance(value, str):
         value = {key: value}
     if not isinstance(value, Mapping) or not isinstance(value.get(key), str):
-        raise ValueError(f"must be a name or a mapping with the key '{key}', not {value!r}")
+        raise ValueError(  # noqa: TRY004 (pydantic collects ValueError only)
+            f"must be a name or a mapping with the key '{key}', not {value!r}"
+        )
     options = {name: option for name, option in value.items() if name != key}
     return {"word": value[key], "options": Vocabulary(package).complete(value[key], options)}
 
@@ -103,7 +105,7 @@ class Training(Section):
     encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((512, 256), min_length=1)
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (512, 256)
     patience: Annotated[int, Field(ge=1)] = 10
     monitor: Literal["auroc", "loss"] = "auroc"
 
@@ -124,7 +126,7 @@ class ModalityChoice(Word):
 
     vocabulary: ClassVar[str] = "modalities"
     calibration: Calibration | None = None
-    training: Training = Training()
+    training: Training = Field(default_factory=Training)
 
     @model_validator(mode="before")
     @classmethod
@@ -272,15 +274,15 @@ class StudySpec(Section):
     split: SplitSection = SplitSection()
     modalities: Mapping[str, ModalityChoice] = {}
     grid: tuple[Grid, ...] = Field(min_length=1)
-    fractions: tuple[Fraction, ...] = Field((1.0,), min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
-    training: Training = Training()
+    fractions: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (1.0,)
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    training: Training = Field(default_factory=Training)
     run: Run = Run()
 
     @field_validator("modalities", mode="before")
     @classmethod
     def _named_by_key(cls, value: object) -> object:
-        """A choice stands for the modality of its own name unless it names another."""
+        """Let a choice stand for the modality of its own name unless it names another."""
         if not isinstance(value, Mapping):
             return value
         return {

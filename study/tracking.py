@@ -198,7 +198,9 @@ def ui_command(uri: str) -> str:
 def _state(summary: CellSummary, results: list[TrialResult], record: StudyRecord) -> str:
     """Digest of all that a child run shows."""
     reference = record.references.get(summary.cell.id)
-    rivals = [r.id for s in record.summaries if s.cell.id == reference for r in record.results_of(s.cell)]
+    rivals = [
+        r.id for s in record.summaries if s.cell.id == reference for r in record.results_of(s.cell)
+    ]
     return digest([[result.id for result in results], reference, rivals, summary.missing])[:32]
 
 

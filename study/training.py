@@ -102,7 +102,7 @@ def _fit(
 
 
 def _groups(model: nn.Module, numbers: Training) -> list[dict[str, Any]]:
-    """Encoder weights and head weights have their own learning rates."""
+    """Give encoder weights and head weights their own learning rates."""
     encoder = [p for name, p in model.named_parameters() if name.startswith("encoders.")]
     head = [p for name, p in model.named_parameters() if not name.startswith("encoders.")]
     groups = [{"params": head, "lr": numbers.learning_rate}]
@@ -119,7 +119,7 @@ def _epoch(
     batch_size: int,
     epoch: int,
 ) -> float:
-    """One pass over the training part; the mean loss a molecule and label."""
+    """Pass once over the training part; return the mean loss a molecule and label."""
     model.train()
     total = 0.0
     for batch in _batches(len(part.rows), batch_size):
@@ -149,7 +149,7 @@ def _batches(n: int, size: int) -> Iterator[Rows]:
 
 
 def _monitor(model: nn.Module, gather: Mapping[str, Gather], part: Part, what: str) -> float:
-    """The monitored value of the validation part; larger is better."""
+    """Return the monitored value of the validation part; larger is better."""
     scores = predict(model, gather, part.rows)
     if what == "loss":
         clipped = np.clip(scores, 1e-7, 1 - 1e-7)

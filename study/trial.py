@@ -24,7 +24,7 @@ from fusion import (
     average_scores,
     seeded,
 )
-from fusion.partitions._base import PartitionContext
+from fusion.partitions import PartitionContext
 from study.cells import Cell, Feature, TrialSpec
 from study.embeddings import EncoderJob, job_of
 from study.inner import inner_auroc
@@ -67,9 +67,7 @@ def run_trial(trial: TrialSpec, inputs: Inputs) -> TrialResult:
     return _evaluate(trial, inputs, scores, counts, history, time.perf_counter() - started)
 
 
-def average_trial(
-    trial: TrialSpec, members: Sequence[TrialResult], inputs: Inputs
-) -> TrialResult:
+def average_trial(trial: TrialSpec, members: Sequence[TrialResult], inputs: Inputs) -> TrialResult:
     """Return the ``independent_mean`` of models trained apart: their scores averaged, no fit."""
     scores = average_scores([member.scores for member in members]).astype(np.float32)
     counts = {key: members[0].counts[key] for key in ("fit", "validation")}
@@ -130,7 +128,7 @@ def _branch(feature: Feature, trial: TrialSpec, inputs: Inputs, training: Rows) 
 
 
 def _ready(embeddings: NDArray[np.float32]) -> Branch:
-    tensor = torch.from_numpy(embeddings)
+    tensor = torch.from_numpy(np.array(embeddings))  # a copy: torch wants it writable
     return Branch(None, lambda rows: tensor[torch.from_numpy(rows)], embeddings.shape[1])
 
 
@@ -180,7 +178,7 @@ def _context(
     training: Part,
     validation: Part,
 ) -> PartitionContext:
-    """What a partition may know: training rows, and inner scores where its rule asks for them."""
+    """Gather what a partition may know: training rows, and inner scores if its rule asks."""
     partition = trial.cell.partition
     rule = Vocabulary("fusion.partitions").load(partition.word) if partition else None
     scores = None

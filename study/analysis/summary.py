@@ -84,7 +84,10 @@ class CellSummary:
 
 
 def summarise(
-    cells: Sequence[Cell], results: Sequence[TrialResult], positives: NDArray[np.int64], expected: int
+    cells: Sequence[Cell],
+    results: Sequence[TrialResult],
+    positives: NDArray[np.int64],
+    expected: int,
 ) -> list[CellSummary]:
     """Summarise every cell of a study in the order given.
 
@@ -104,9 +107,7 @@ def summarise(
         spec = result.spec
         by_cell.get(spec.cell.id, {})[_repeat(spec)] = result
     references = reference_arms(cells)
-    return [
-        _summary(cell, by_cell, fifths, expected, references.get(cell.id)) for cell in cells
-    ]
+    return [_summary(cell, by_cell, fifths, expected, references.get(cell.id)) for cell in cells]
 
 
 def reference_arms(cells: Sequence[Cell]) -> dict[str, str]:

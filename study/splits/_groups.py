@@ -72,10 +72,11 @@ def group_rows(smiles: Sequence[str], scheme: str, folds: int) -> NDArray[np.int
     groups = np.array([numbers[name] for name in names], dtype=np.int64)
     sizes = np.bincount(groups, minlength=1)
     if sizes.max() * folds > len(names):
+        finer = " or ".join(f"'{word}'" for word in ("butina", "constitution") if word != scheme)
         raise InputError(
             f"split scheme '{scheme}': group '{list(numbers)[sizes.argmax()]}' has {sizes.max()} "
             f"of {len(names)} molecules, more than one of {folds} folds can hold; use fewer "
-            "folds or the scheme 'butina' or 'constitution'"
+            f"folds or the scheme {finer}"
         )
     return groups
 

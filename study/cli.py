@@ -1,0 +1,179 @@
+"""The command line: ``study plan | launch | compare | data``. Heavy imports wait for a command."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from study.errors import InputError, StudyError
+
+if TYPE_CHECKING:
+    from study.spec import StudySpec
+
+EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 2, 3, 130
+
+app = typer.Typer(
+    help="Paired, controlled ablation studies of multimodal odor models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Odor tables: fetch the archives, audit a table and its split.")
+app.add_typer(data, name="data", no_args_is_help=True)
+
+
+class Format(StrEnum):
+    """How a comparison is printed."""
+
+    TABLE = "table"
+    MD = "md"
+    CSV = "csv"
+    JSON = "json"
+
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="A study file (YAML) or a preset.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PLACE=VALUE", help="Override, e.g. training.epochs=20."),
+]
+StorageOption = Annotated[
+    str | None, typer.Option("--storage", help="Folder of results and caches (run.storage).")
+]
+TrackingOption = Annotated[
+    str | None, typer.Option("--tracking-uri", help="MLflow store or server (run.tracking).")
+]
+
+
+@app.command()
+def plan(file: File, overrides: Set = None, storage: StorageOption = None) -> None:
+    """Show what a study would run: arms, merged duplicates, fits, expected time."""
+    from study.estimate import plan_text
+
+    spec = _read(file, overrides, storage)
+    typer.echo(plan_text(spec), nl=False)
+
+
+@app.command()
+def launch(
+    file: File,
+    overrides: Set = None,
+    storage: StorageOption = None,
+    tracking_uri: TrackingOption = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to run on ('auto' finds one).")
+    ] = None,
+    inline: Annotated[
+        bool, typer.Option("--no-ray", help="Run in this process, without Ray.")
+    ] = False,
+    untracked: Annotated[
+        bool, typer.Option("--no-mlflow", help="Write no tracking pages.")
+    ] = False,
+) -> None:
+    """Run what is missing of a study, then print its comparison table."""
+    from study.running import run_study
+
+    given = {"run.tracking": tracking_uri, "run.address": address}
+    more = [f"{place}={value}" for place, value in given.items() if value is not None]
+    spec = _read(file, [*(overrides or []), *more], storage)
+    complete = run_study(spec, ray=not inline, mlflow=not untracked)
+    if not complete:
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@app.command()
+def compare(
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Study files, presets or experiments.")
+    ],
+    overrides: Set = None,
+    storage: StorageOption = None,
+    kind: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", help="Read the studies, by name, from this MLflow store."),
+    ] = None,
+) -> None:
+    """Print the comparison table of studies, from the ledger or from MLflow."""
+    from study.running import compare_studies
+
+    text, complete = compare_studies(
+        studies, overrides or [], storage, kind.value, tracking_uri=tracking_uri
+    )
+    typer.echo(text, nl=False)
+    if not complete:
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@data.command()
+def fetch(
+    folder: Annotated[Path, typer.Argument(help="Where the archives go.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help="Fetch these archives only (repeatable).")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Another place that serves the same files.")
+    ] = None,
+) -> None:
+    """Download the public odor archives, every file checked by its sha256."""
+    from study.data_commands import fetch_text
+
+    typer.echo(fetch_text(folder, only or [], base_url), nl=False)
+
+
+@data.command()
+def audit(file: File, overrides: Set = None, storage: StorageOption = None) -> None:
+    """Show how a study's table was curated and what its split leaks."""
+    from study.data_commands import audit_text
+
+    typer.echo(audit_text(_read(file, overrides, storage)), nl=False)
+
+
+@app.command()
+def presets() -> None:
+    """List the study files that ship with the package."""
+    from study.reading import preset_names, read_preset_note
+
+    for name in preset_names():
+        typer.echo(f"{name:<16}{read_preset_note(name)}")
+
+
+def _read(file: str, overrides: list[str] | None, storage: str | None) -> StudySpec:
+    from study.reading import read_study
+
+    more = [f"run.storage={storage}"] if storage is not None else []
+    return read_study(file, [*(overrides or []), *more])
+
+
+def main() -> None:
+    """Run the command line; named errors go to standard error without a traceback.
+
+    Exit codes: 0 every trial finished; 2 bad input; 3 some trial failed or is missing;
+    130 interrupted.
+    """
+    try:
+        app(standalone_mode=True)
+    except InputError as error:
+        _stop(error, EXIT_BAD_INPUT)
+    except StudyError as error:
+        _stop(error, EXIT_INCOMPLETE)
+    except ValueError as error:
+        if not _is_named(error):
+            raise
+        _stop(error, EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: finished trials are kept; the same command goes on", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _is_named(error: ValueError) -> bool:
+    """Whether an error is one that the packages below name (they do not know `StudyError`)."""
+    return type(error).__module__.split(".")[0] in ("modalities", "fusion")
+
+
+def _stop(error: Exception, code: int) -> None:
+    typer.echo(f"error: {error}", err=True)
+    sys.exit(code)
