@@ -19,7 +19,13 @@ from pathlib import Path
 from filelock import FileLock
 
 from modalities._base import Modality, ModalityError, ModalityFeatures, Record
-from modalities._storage import CorruptFileError, read_features, temporaries, write_features
+from modalities._storage import (
+    CorruptFileError,
+    read_features,
+    temporaries,
+    unusable,
+    write_features,
+)
 
 BUCKETS = 64
 _SHOWN_FAILURES = 5
@@ -70,10 +76,7 @@ class FeatureStore:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ModalityError(
-                f"feature store {self.root} cannot be made ({error.strerror}); "
-                "choose another folder"
-            ) from error
+            raise unusable(self.root, error) from error
 
     def missing(self, modality: Modality, smiles: Sequence[str]) -> tuple[Shard, ...]:
         """Return the work left before `load` of these molecules: a shard for every bucket."""
@@ -192,10 +195,7 @@ def _locked(path: Path) -> Iterator[None]:
         for left in temporaries(path):
             left.unlink()
     except OSError as error:
-        raise ModalityError(
-            f"feature store folder {path.parent} cannot be written ({error.strerror}); "
-            "free or choose another folder"
-        ) from error
+        raise unusable(path.parent, error) from error
     try:
         yield
     finally:
@@ -230,7 +230,12 @@ def _read_locked(path: Path, version: str) -> ModalityFeatures | None:
 
 
 def _checked(path: Path, version: str) -> ModalityFeatures:
-    features = read_features(path)
+    try:
+        features = read_features(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise unusable(path, error) from error
     if features.version != version:
         raise CorruptFileError(f"{path} holds features of '{features.version}', not '{version}'")
     return features

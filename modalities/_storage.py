@@ -42,6 +42,14 @@ def temporaries(path: Path) -> Iterator[Path]:
     return path.parent.glob(f"{path.name}.*.tmp")
 
 
+def unusable(path: Path, error: OSError) -> ModalityError:
+    """Return the error for a file or folder of the store that the system refuses."""
+    return ModalityError(
+        f"feature store: {path} cannot be used ({error.strerror}); "
+        "free it or choose another folder for the store"
+    )
+
+
 def write_features(path: Path, features: ModalityFeatures) -> None:
     """Write features so that `path` holds all of them, or what it held before.
 
@@ -63,10 +71,7 @@ def write_features(path: Path, features: ModalityFeatures) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise ModalityError(
-            f"features file {path} cannot be written ({error.strerror}); "
-            "free or choose another folder for the feature store"
-        ) from error
+        raise unusable(path, error) from error
 
 
 def read_features(path: Path) -> ModalityFeatures:

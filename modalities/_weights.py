@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,9 @@ def _check_hash(path: Path, sha256: str | None) -> None:
 
 def _read_state(path: Path) -> Mapping[str, torch.Tensor]:
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # a foreign pickle: refused below, or as good as any
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise ModalityError(
             f"weights {path} cannot be read ({type(error).__name__}): the file is damaged, cut "
