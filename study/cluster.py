@@ -145,6 +145,10 @@ class _Report(Callback):
     def __init__(self, on_done: OnDone) -> None:
         self._on_done = on_done
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the driver's function out when Tune pickles its state: we never restore it."""
+        return {}
+
     def on_trial_complete(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         told: Mapping[str, Any] = json.loads(trial.last_result["outcome"])
         self._on_done(Outcome(trial.config["task"]["id"], told["value"], told["cause"]))

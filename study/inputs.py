@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from modalities import FeatureStore, Modality, ModalityFeatures
 from study.cells import TrialSpec
-from study.data import CurationStep, OdorDataset
+from study.data import OdorDataset, pack, unpack
 from study.embeddings import EmbeddingStore, EncoderJob, Place
 from study.spec import ModalityChoice, digest
 from study.splits import Fold, Split
@@ -90,36 +86,17 @@ class Inputs:
 
     def save(self, folder: Path) -> None:
         """Write data set and split where workers read them."""
-        arrays = io.BytesIO()
-        np.savez_compressed(arrays, labels=self.dataset.labels)
-        write_atomic(folder / "labels.npz", arrays.getvalue())
-        header = {
-            "name": self.dataset.name,
-            "smiles": self.dataset.smiles,
-            "label_names": self.dataset.label_names,
-            "steps": [asdict(step) for step in self.dataset.steps],
-            "sources": dict(self.dataset.sources),
-            "cache": str(self.cache.resolve()),
-        }
-        write_atomic(folder / "dataset.json", json.dumps(header).encode())
+        write_atomic(folder / "dataset.table", pack(self.dataset))
+        write_atomic(folder / "cache.json", json.dumps(str(self.cache.resolve())).encode())
         self.split.save(folder / "split.json")
 
     @classmethod
     def load(cls, folder: Path) -> Inputs:
         """Read what `save` wrote."""
-        header = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        with np.load(folder / "labels.npz", allow_pickle=False) as arrays:
-            labels: NDArray[np.uint8] = arrays["labels"]
-        dataset = OdorDataset(
-            header["name"],
-            tuple(header["smiles"]),
-            labels,
-            tuple(header["label_names"]),
-            steps=tuple(CurationStep(**step) for step in header["steps"]),
-            sources=header["sources"],
-        )
+        dataset = unpack((folder / "dataset.table").read_bytes())
         split = Split.load(folder / "split.json", dataset_digest=dataset.digest)
-        return cls(dataset, split, Path(header["cache"]))
+        cache = Path(json.loads((folder / "cache.json").read_text(encoding="utf-8")))
+        return cls(dataset, split, cache)
 
 
 def modality_of(choice: ModalityChoice) -> Modality:

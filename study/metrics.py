@@ -1,7 +1,7 @@
 """Per-label ranking metrics and their means over fixed label sets.
 
-Shapes: n molecules, l labels, k density groups. An undefined value is NaN and is counted, never
-zero and never dropped: a mean over labels is taken over a set that was fixed beforehand.
+Shapes: n molecules, l labels, k density groups. An undefined value is NaN, never zero and never
+dropped: a mean over labels is taken over a set that was fixed beforehand.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> Values:
     ----------
     labels : array of 0/1, (n, l)
     scores : array of float, (n, l)
-        Any monotone scale: logits and probabilities give the same value.
+        On any scale: logits and probabilities rank alike.
 
     Returns
     -------
@@ -67,8 +67,9 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> Values:
     hits = np.take_along_axis(truth, order, axis=0)
     found = np.cumsum(hits, axis=0, dtype=np.int64)
     # Molecules retrieved once all that tie with this one are in, (n, l).
-    depth = rankdata(-np.take_along_axis(values, order, axis=0), method="max", axis=0)
-    depth = depth.astype(np.int64)
+    depth = rankdata(-np.take_along_axis(values, order, axis=0), method="max", axis=0).astype(
+        np.int64
+    )
     precision = np.take_along_axis(found, depth - 1, axis=0) / depth
     positives = hits.sum(axis=0, dtype=np.float64)
     return _ratio((precision * hits).sum(axis=0), positives)
@@ -91,13 +92,13 @@ def fixed_mean(
     mask : array of bool, (l,)
         The label set. What lies outside it may be undefined.
     label_names : sequence of str, (l,), optional
-        For the message; without them labels are named by column.
+        For the message.
 
     Raises
     ------
     MetricError
-        The set is empty, or the metric is undefined for one of its labels: dropping the label
-        would change what the mean means from fold to fold.
+        The set is empty, or the metric is undefined for a label of it: dropping that label would
+        change what the mean means from fold to fold.
     """
     metric, chosen = np.asarray(values, dtype=np.float64), np.asarray(mask)
     if chosen.dtype != np.bool_ or chosen.shape != metric.shape:
@@ -147,7 +148,7 @@ def fifth_means(
     mask: ArrayLike | None = None,
     label_names: Sequence[str] | None = None,
 ) -> Values:
-    """Mean of a metric in every density group, over a fixed label set.
+    """Mean of a metric in every density group, -> (k,); NaN for a group without labels.
 
     Parameters
     ----------
@@ -155,11 +156,6 @@ def fifth_means(
         As for `fixed_mean`, which takes every mean; without a mask all labels are the set.
     fifths : array of int, (l,)
         Group of every label, from `density_fifths` with the same k.
-
-    Returns
-    -------
-    ndarray of float64, (k,)
-        NaN for a group without labels.
     """
     groups = np.asarray(fifths)
     chosen = np.ones(groups.shape, dtype=np.bool_) if mask is None else np.asarray(mask)

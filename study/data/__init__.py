@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from study.data._fetch import FetchError, FetchReport, archive_words, fetch_archives, terms
     from study.data._recipe import Recipe, presets
     from study.data._source import source_class, source_options, source_words
-    from study.data._store import CacheWarning, load_or_build
+    from study.data._store import CacheWarning, load_or_build, pack, unpack
     from study.data._threshold import Threshold
 
 __all__ = [
@@ -30,11 +30,13 @@ __all__ = [
     "describe",
     "fetch_archives",
     "load_or_build",
+    "pack",
     "presets",
     "source_class",
     "source_options",
     "source_words",
     "terms",
+    "unpack",
 ]
 
 _HOME = {
@@ -52,11 +54,13 @@ _HOME = {
     "describe": "_describe",
     "fetch_archives": "_fetch",
     "load_or_build": "_store",
+    "pack": "_store",
     "presets": "_recipe",
     "source_class": "_source",
     "source_options": "_source",
     "source_words": "_source",
     "terms": "_fetch",
+    "unpack": "_store",
 }
 
 

@@ -73,7 +73,7 @@ def _read(path: Path) -> OdorDataset | None:
         return None
     digest, _, payload = path.read_bytes().partition(b"\n")
     if hashlib.sha256(payload).hexdigest().encode() == digest:
-        return _unpacked(payload)
+        return unpack(payload)
     aside = path.with_suffix(".damaged")
     path.replace(aside)
     warnings.warn(
@@ -85,7 +85,7 @@ def _read(path: Path) -> OdorDataset | None:
 
 
 def _write(path: Path, dataset: OdorDataset) -> None:
-    payload = _packed(dataset)
+    payload = pack(dataset)
     content = hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
     temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
@@ -98,7 +98,8 @@ def _write(path: Path, dataset: OdorDataset) -> None:
         raise InputError(f"cannot write curated tables under {path.parent}: {error}") from error
 
 
-def _packed(dataset: OdorDataset) -> bytes:
+def pack(dataset: OdorDataset) -> bytes:
+    """Serialise a table without pickle."""
     head = {
         "name": dataset.name,
         "label_names": dataset.label_names,
@@ -117,7 +118,8 @@ def _packed(dataset: OdorDataset) -> bytes:
     return buffer.getvalue()
 
 
-def _unpacked(payload: bytes) -> OdorDataset:
+def unpack(payload: bytes) -> OdorDataset:
+    """Rebuild what `pack` wrote."""
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         head = json.loads(str(arrays["head"]))
         return OdorDataset(
