@@ -92,7 +92,7 @@ def test_more_repeats_and_smaller_fractions_leave_the_finished_parts_alone(molec
     for before, after in zip(small.folds, large.folds, strict=False):
         assert same(before, after, 1.0)
         assert same(before, after, 0.5)
-    assert not same(large.folds[0], large.folds[5], 1.0)
+    assert set(large.folds[0].test) not in [set(fold.test) for fold in large.folds[5:]]
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,13 @@ def test_groups_stay_whole_while_folds_stay_balanced(skewed, seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
+def test_groups_that_must_be_weighed_against_each_other_still_meet_the_minimum(skewed, seed):
+    labels = skewed(seed, rarest=26)  # 25 are needed: without weighing 19 of 20 seeds fail
+    groups = np.random.default_rng(seed).integers(0, 150, size=len(labels))
+    assert positives(labels, deal(labels, seed, groups=groups, minimum=5), 5).min() >= 5
+
+
+@pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.05])
 def test_unequal_shares_are_met_in_rows_and_labels(skewed, seed, share):
     labels, shares = skewed(seed), [share, 1 - share]
@@ -147,7 +154,9 @@ def test_a_label_in_too_few_groups_is_named(skewed):
     labels = np.zeros((100, 1), dtype=np.uint8)
     labels[:40] = 1
     groups = np.r_[np.zeros(25, dtype=int), np.arange(1, 76)]
-    with pytest.raises(InputError, match=r"column 0 has its 40 positives in 16 groups, .* with 25"):
+    with pytest.raises(
+        InputError, match=r"5 folds are more .* 40 positives in 16 groups, .* with 25"
+    ):
         deal(labels, 0, groups=groups, minimum=5)
     assert positives(labels, deal(labels, 0, groups=groups, minimum=3), 5).min() >= 3
 
