@@ -87,10 +87,9 @@ def launch(
 @app.command()
 def compare(
     studies: Annotated[
-        list[str], typer.Argument(metavar="STUDY...", help="Study files, presets or experiments.")
+        list[str], typer.Argument(metavar="STUDY...", help="Launched studies, by name or file.")
     ],
-    overrides: Set = None,
-    storage: StorageOption = None,
+    storage: Annotated[str, typer.Option("--storage", help="Folder of results.")] = "studies",
     kind: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
     tracking_uri: Annotated[
         str | None,
@@ -100,9 +99,7 @@ def compare(
     """Print the comparison table of studies, from the ledger or from MLflow."""
     from study.running import compare_studies
 
-    text, complete = compare_studies(
-        studies, overrides or [], storage, kind.value, tracking_uri=tracking_uri
-    )
+    text, complete = compare_studies(studies, storage, kind.value, tracking_uri=tracking_uri)
     typer.echo(text, nl=False)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)

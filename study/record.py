@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+
+import numpy as np
 
 from study.analysis.summary import CellSummary, reference_arms, summarise
-from study.cells import Cell, TrialSpec
+from study.cells import Cell
+from study.errors import InputError
 from study.inputs import Inputs
 from study.ledger import Failure, Ledger
-from study.plan import Plan
+from study.plan import Plan, make_plan
 from study.result import TrialResult
 from study.spec import StudySpec
+from study.storage import Storage
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +70,32 @@ def read_record(spec: StudySpec, plan: Plan, inputs: Inputs, ledger: Ledger) -> 
     return StudyRecord(spec, plan, inputs, results, tuple(failures))
 
 
-def missing_trials(record: StudyRecord) -> list[TrialSpec]:
-    """Return the trials of the plan that have no result."""
-    trials = record.plan.trials()
-    return [trial for trial in trials if record.inputs.trial_id(trial) not in record.results]
+def read_folder(folder: Path) -> StudyRecord:
+    """Read a launched study from its own folder: its file, data set, split and results.
+
+    Raises
+    ------
+    InputError
+        There is no such study.
+    """
+    file = folder / "study.json"
+    if not file.is_file():
+        raise InputError(f"{folder} holds no study: launch it first, or give --storage")
+    spec = StudySpec.model_validate_json(file.read_bytes())
+    ledger = Ledger(Storage(str(folder.parent / "ledger")))
+    return read_record(spec, make_plan(spec), Inputs.load(folder), ledger)
+
+
+def summarise_results(results: Sequence[TrialResult]) -> list[CellSummary]:
+    """Summarise trials that come without their study, for example from tracking pages.
+
+    The positives of the whole table are those of all test folds of one arm together; an arm
+    counts as complete when it has as many trials as the largest.
+    """
+    cells = {result.spec.cell.id: result.spec.cell for result in results}
+    by_cell = {key: [r for r in results if r.spec.cell.id == key] for key in cells}
+    largest = max(by_cell.values(), key=len)
+    first = largest[0].spec
+    dealt = [r for r in largest if (r.spec.seed, r.spec.repeat) == (first.seed, first.repeat)]
+    positives = np.sum([r.test_labels.sum(axis=0, dtype=np.int64) for r in dealt], axis=0)
+    return summarise(list(cells.values()), results, positives, len(largest))

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from study.analysis.summary import CellSummary
 from study.errors import InputError
 from study.executor import Executor, Inline
 from study.launch import Pages, launch
 from study.prepare import Prepared, lay_out, prepare
 from study.progress import Bars
 from study.reading import read_study
-from study.record import StudyRecord, read_record
+from study.record import StudyRecord, read_folder, summarise_results
 from study.report.table import Kind, Row, comparison_rows, render
 from study.spec import StudySpec
 
@@ -41,24 +42,44 @@ def run_study(spec: StudySpec, *, ray: bool, mlflow: bool) -> bool:
 
 
 def compare_studies(
-    sources: Sequence[str],
-    overrides: Sequence[str],
-    storage: str | None,
-    kind: Kind,
-    *,
-    tracking_uri: str | None,
+    sources: Sequence[str], storage: str, kind: Kind, *, tracking_uri: str | None
 ) -> tuple[str, bool]:
-    """Return the comparison of studies as text, and whether all of them are complete."""
+    """Return the comparison of studies as text, and whether all of them are complete.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Names of studies in the storage, study files or presets; experiments of the tracking
+        store if one is given.
+    storage : str
+        Folder of results.
+    kind : {'table', 'md', 'csv', 'json'}
+    tracking_uri : str or None
+        Read from there instead of the ledger.
+    """
+    found = [_summaries(source, storage, tracking_uri) for source in sources]
+    for source, summaries in zip(sources, found, strict=True):
+        if all(summary.repeats == 0 for summary in summaries):
+            raise InputError(f"study '{source}' has no finished trial yet; `study launch` runs it")
+    several = len(sources) > 1
     rows: list[Row] = []
-    complete = True
-    for source in sources:
-        more = [f"run.storage={storage}"] if storage is not None else []
-        spec = read_study(source, [*overrides, *more])
-        record = _stored(spec, tracking_uri)
-        several = {"study": spec.name} if len(sources) > 1 else {}
-        rows += [{**several, **row} for row in comparison_rows(record.summaries)]
-        complete &= record.missing == 0
+    for source, summaries in zip(sources, found, strict=True):
+        rows += comparison_rows(summaries, _name(source) if several else None)
+    complete = all(summary.missing == 0 for summaries in found for summary in summaries)
     return render(rows, kind), complete
+
+
+def _summaries(source: str, storage: str, tracking_uri: str | None) -> list[CellSummary]:
+    root = Path(storage).resolve()
+    if tracking_uri is None:
+        return read_folder(root / _name(source)).summaries
+    results = _open_tracker(tracking_uri, root).results(_name(source))
+    return summarise_results(results) if results else []
+
+
+def _name(source: str) -> str:
+    """Return the study's name: given as it is, or read from its file."""
+    return read_study(source).name if Path(source).is_file() else source
 
 
 def print_record(record: StudyRecord, console: Console) -> None:
@@ -77,23 +98,21 @@ def print_record(record: StudyRecord, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    for failure in record.failures:
-        console.print(f"failed: {failure.trial}: {failure.cause}", markup=False, soft_wrap=True)
+    for line in _failure_lines(record):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if record.missing:
         console.print(f"{record.missing} trials are missing; launch again to run them")
 
 
-def _stored(spec: StudySpec, tracking_uri: str | None) -> StudyRecord:
-    study = prepare(spec)
-    record = read_record(spec, study.plan, study.inputs, study.ledger)
-    if tracking_uri is not None:
-        found = _open_tracker(tracking_uri, spec).results(spec.name)
-        ids = {study.inputs.trial_id(trial) for trial in study.plan.trials()}
-        results = {result.id: result for result in found if result.id in ids}
-        record = StudyRecord(spec, study.plan, study.inputs, results)
-    if not record.results:
-        raise InputError(f"study '{spec.name}' has no finished trial yet; run `study launch` first")
-    return record
+def _failure_lines(record: StudyRecord) -> list[str]:
+    """One line a cause, with the number of its trials and the first of them."""
+    by_cause: dict[str, list[str]] = {}
+    for failure in sorted(record.failures, key=lambda failure: failure.trial):
+        by_cause.setdefault(failure.cause, []).append(failure.trial)
+    return [
+        f"failed: {len(trials)} trials, the first {trials[0]}: {cause}"
+        for cause, trials in by_cause.items()
+    ]
 
 
 def _executor(spec: StudySpec, *, ray: bool) -> Executor:
@@ -106,14 +125,13 @@ def _executor(spec: StudySpec, *, ray: bool) -> Executor:
 
 def _tracker(spec: StudySpec) -> Tracker:
     root = Path(spec.run.storage).resolve()
-    uri = spec.run.tracking or f"sqlite:///{root / 'mlflow.db'}"
-    return _open_tracker(uri, spec)
+    return _open_tracker(spec.run.tracking or f"sqlite:///{root / 'mlflow.db'}", root)
 
 
-def _open_tracker(uri: str, spec: StudySpec) -> Tracker:
+def _open_tracker(uri: str, root: Path) -> Tracker:
     from study.tracking import Tracker
 
-    return Tracker(uri, str(Path(spec.run.storage).resolve() / "artifacts"))
+    return Tracker(uri, str(root / "artifacts"))
 
 
 def _places(study: Prepared, pages: Pages | None, console: Console) -> None:

@@ -15,6 +15,7 @@ Kind = Literal["table", "md", "csv", "json"]
 Row = dict[str, Any]
 
 HEADERS = {
+    "study": "study",
     "features": "features",
     "technique": "technique",
     "fusion": "fusion",
@@ -29,12 +30,15 @@ HEADERS = {
     "sparse_gain_sd": "its fold SD",
     "trials": "trials",
 }
-"""Columns in order: key in CSV and JSON, heading for readers."""
+"""Columns in order: key in CSV and JSON, heading for readers; ``study`` only for several."""
+
+_TEXT = ("study", "features", "technique", "fusion", "partition")
 
 
-def comparison_rows(summaries: Sequence[CellSummary]) -> list[Row]:
-    """One row a cell; undefined numbers are None."""
-    return [_row(summary) for summary in summaries]
+def comparison_rows(summaries: Sequence[CellSummary], study: str | None = None) -> list[Row]:
+    """Return one row a cell, with the study's name if it is given; undefined numbers are None."""
+    first = {} if study is None else {"study": study}
+    return [first | _row(summary) for summary in summaries]
 
 
 def _row(summary: CellSummary) -> Row:
@@ -58,32 +62,31 @@ def render(rows: Sequence[Row], kind: Kind) -> str:
     """Return the table as text of one kind, ending in a newline."""
     if kind == "json":
         return json.dumps(list(rows), indent=2) + "\n"
+    keys = [key for key in HEADERS if any(key in row for row in rows)]
     if kind == "csv":
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, list(HEADERS), lineterminator="\n")
+        writer = csv.DictWriter(buffer, keys, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         return buffer.getvalue()
-    cells = [list(HEADERS.values()), *([_shown(key, row[key]) for key in HEADERS] for row in rows)]
-    return _markdown(cells) if kind == "md" else _plain(cells)
+    cells = [[HEADERS[key] for key in keys]]
+    cells += [[_shown(key, row[key]) for key in keys] for row in rows]
+    return _markdown(keys, cells) if kind == "md" else _plain(keys, cells)
 
 
-def _markdown(cells: Sequence[Sequence[str]]) -> str:
+def _markdown(keys: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(line) + " |" for line in cells]
-    aligned = ["---:" if key not in _TEXT else "---" for key in HEADERS]
+    aligned = ["---" if key in _TEXT else "---:" for key in keys]
     return "\n".join([lines[0], "| " + " | ".join(aligned) + " |", *lines[1:]]) + "\n"
 
 
-_TEXT = ("features", "technique", "fusion", "partition")
-
-
-def _plain(cells: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[i]) for line in cells) for i in range(len(HEADERS))]
+def _plain(keys: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[i]) for line in cells) for i in range(len(keys))]
     lines = []
     for line in cells:
         padded = (
             text.ljust(width) if key in _TEXT else text.rjust(width)
-            for key, text, width in zip(HEADERS, line, widths, strict=True)
+            for key, text, width in zip(keys, line, widths, strict=True)
         )
         lines.append("  ".join(padded).rstrip())
     rule = "  ".join("-" * width for width in widths)
