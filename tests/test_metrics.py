@@ -143,7 +143,9 @@ def test_fixed_mean_refuses_an_empty_set_and_indices_for_a_mask():
 
 def test_fifths_are_equal_counts_dense_first_with_ties_in_column_order():
     np.testing.assert_array_equal(density_fifths([5, 9, 5, 5, 1, 7, 5]), [1, 0, 1, 2, 4, 0, 3])
-    np.testing.assert_array_equal(density_fifths(np.full(100, 7)), np.repeat(range(5), 20))
+    alternating = density_fifths(np.tile([3, 8], 100), k=4)
+    np.testing.assert_array_equal(alternating[1::2], np.repeat([0, 1], 50))
+    np.testing.assert_array_equal(alternating[::2], np.repeat([2, 3], 50))
 
 
 @given(hnp.arrays(np.int64, st.integers(0, 40), elements=st.integers(0, 9)), st.integers(1, 7))
