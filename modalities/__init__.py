@@ -5,7 +5,8 @@ fusion or of the study, and importing it loads neither RDKit nor torch.
 """
 
 from modalities._base import Encoder, Modality, ModalityError, ModalityFeatures
-from modalities._cache import FeatureStore, FeatureStoreWarning, Shard
+from modalities._cache import FeatureStore, Shard
+from modalities._shared_files import FeatureStoreWarning
 
 __all__ = [
     "Encoder",

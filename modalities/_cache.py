@@ -10,29 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from modalities._base import Modality, ModalityError, ModalityFeatures, Record
-from modalities._storage import (
-    CorruptFileError,
-    read_features,
-    temporaries,
-    unusable,
-    write_features,
-)
+from modalities._shared_files import locked, read_locked, read_shared
+from modalities._storage import unusable, write_features
 
 BUCKETS = 64
 _SHOWN_FAILURES = 5
-
-
-class FeatureStoreWarning(UserWarning):
-    """A file of the store was damaged; it was set aside and its features are made again."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +88,8 @@ class FeatureStore:
             be written; the bucket is as it was.
         """
         path = self._bucket(modality, shard.bucket)
-        with _locked(path):
-            rows = _rows_of(_read_locked(path, modality.version))
+        with locked(path):
+            rows = _rows_of(read_locked(path, modality.version))
             new = [text for text in dict.fromkeys(shard.smiles) if text not in rows]
             if new:
                 rows |= dict(zip(new, _featurize(modality, new), strict=True))
@@ -121,12 +108,12 @@ class FeatureStore:
         """
         wanted = ModalityFeatures(modality.version, tuple(smiles), {})
         path = self._folder(modality) / "tables" / f"{wanted.digest}.features"
-        table = _read(path, modality.version)
+        table = read_shared(path, modality.version)
         if table is None:
             for shard in self.missing(modality, smiles):
                 self.fill(modality, shard)
-            with _locked(path):
-                table = _read_locked(path, modality.version)
+            with locked(path):
+                table = read_locked(path, modality.version)
                 if table is None:
                     table = self._assemble(modality, smiles)
                     write_features(path, table)
@@ -144,7 +131,7 @@ class FeatureStore:
         return ModalityFeatures.stack(modality.version, smiles, records)
 
     def _rows(self, modality: Modality, bucket: int) -> dict[str, Record]:
-        return _rows_of(_read(self._bucket(modality, bucket), modality.version))
+        return _rows_of(read_shared(self._bucket(modality, bucket), modality.version))
 
     def _bucket(self, modality: Modality, bucket: int) -> Path:
         return self._folder(modality) / "buckets" / f"{bucket:02d}.features"
@@ -183,59 +170,3 @@ def _rows_of(features: ModalityFeatures | None) -> dict[str, Record]:
 
 def _columns(rows: dict[str, Record]) -> tuple[list[str], list[Record]]:
     return list(rows), list(rows.values())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Be the only writer of `path`, and clear away what killed writers left."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f"{path.name}.lock"))
-        lock.acquire()
-        for left in temporaries(path):
-            left.unlink()
-    except OSError as error:
-        raise unusable(path.parent, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _read(path: Path, version: str) -> ModalityFeatures | None:
-    """Read a file of the store; None when it is absent or was damaged and set aside."""
-    try:
-        return _checked(path, version)
-    except FileNotFoundError:
-        return None
-    except CorruptFileError:
-        with _locked(path):  # a writer may just have put a sound file in its place: look again
-            return _read_locked(path, version)
-
-
-def _read_locked(path: Path, version: str) -> ModalityFeatures | None:
-    try:
-        return _checked(path, version)
-    except FileNotFoundError:
-        return None
-    except CorruptFileError as error:
-        aside = path.with_name(f"{path.name}.corrupt")
-        path.replace(aside)
-        warnings.warn(
-            f"{error}; it was set aside as {aside.name} and its features are made again",
-            FeatureStoreWarning,
-            stacklevel=4,
-        )
-        return None
-
-
-def _checked(path: Path, version: str) -> ModalityFeatures:
-    try:
-        features = read_features(path)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise unusable(path, error) from error
-    if features.version != version:
-        raise CorruptFileError(f"{path} holds features of '{features.version}', not '{version}'")
-    return features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,15 @@ def identity(word: str, revision: int, *packages: str, **options: object) -> str
     `revision` counts changes of our own code that may change the output; `packages` are the
     installed distributions that compute it.
     """
-    parts = [f"{package} {metadata.version(package)}" for package in packages]
+    parts = [f"{package} {_installed(package)}" for package in packages]
     parts += [f"{name}={value!r}" for name, value in options.items()]
     return f"{word} {revision} ({', '.join(parts)})"
+
+
+@cache
+def _installed(package: str) -> str:
+    """Return the version of an installed distribution; asked for again and again, read once."""
+    return metadata.version(package)
 
 
 def require(word: str, option: str, value: object, rule: str, holds: bool) -> None:

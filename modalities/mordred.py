@@ -33,7 +33,8 @@ class Mordred:
         numerical accidents or grow exponentially with size.
     clip : float
         Scaled values are held within plus and minus this many standard deviations, so that a
-        molecule unlike the training rows cannot saturate a network.
+        molecule unlike the training rows cannot saturate a network. Two folds of the 91-label
+        table with one small network gave macro AUROC 0.873 at 3, 5 and 10 and 0.870 unclipped.
     """
 
     letter: ClassVar[str] = "M"
