@@ -72,8 +72,6 @@ class RayExecutor:
 
     def grid(self, tasks: Sequence[Task], on_done: OnDone, *, folder: str) -> None:
         """Run tasks as the trials of one Ray Tune grid with reused actors."""
-        if not tasks:
-            return
         space = [
             {"id": task.id, "work": task.work, "payload": json.dumps(task.payload)}
             for task in tasks

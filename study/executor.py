@@ -83,6 +83,34 @@ class Inline:
         """Nothing was started."""
 
 
+class Deferred:
+    """An executor that is started only when there is work for it."""
+
+    def __init__(self, start: Callable[[], Executor]) -> None:
+        self._start = start
+        self._started: Executor | None = None
+
+    def _executor(self) -> Executor:
+        if self._started is None:
+            self._started = self._start()
+        return self._started
+
+    def map(self, tasks: Sequence[Task], on_done: OnDone) -> None:
+        """Run the tasks, if there are any."""
+        if tasks:
+            self._executor().map(tasks, on_done)
+
+    def grid(self, tasks: Sequence[Task], on_done: OnDone, *, folder: str) -> None:
+        """Run the tasks, if there are any."""
+        if tasks:
+            self._executor().grid(tasks, on_done, folder=folder)
+
+    def close(self) -> None:
+        """Close what was started."""
+        if self._started is not None:
+            self._started.close()
+
+
 def attempt(task: Task) -> Outcome:
     """Call a task; its exception becomes the cause of the outcome."""
     try:

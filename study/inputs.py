@@ -64,7 +64,7 @@ class Inputs:
                 "cell": trial.cell.json_value(),
                 "seed": trial.torch_seed,
                 "data": self.dataset.digest,
-                "rows": _rows_digest(fold, fraction),
+                "rows": fold.digest(fraction),
                 "features": [modality_of(f.choice).version for f in trial.cell.features],
                 "code": CODE,
             }
@@ -78,7 +78,7 @@ class Inputs:
                 "choice": job.feature.choice.json_value(),
                 "seed": job.seed,
                 "data": self.dataset.digest if place else _molecules(self.dataset),
-                "rows": _rows_digest(self.fold(place), place.fraction) if place else None,
+                "rows": self.fold(place).digest(place.fraction) if place else None,
                 "features": modality_of(job.feature.choice).version,
                 "code": CODE,
             }
@@ -108,8 +108,3 @@ def modality_of(choice: ModalityChoice) -> Modality:
 def _molecules(dataset: OdorDataset) -> str:
     """Digest of the molecules alone: an untrained encoder depends on nothing else."""
     return digest(list(dataset.smiles))
-
-
-def _rows_digest(fold: Fold, fraction: float) -> str:
-    parts = (fold.test, fold.fit[fraction], fold.validation[fraction])
-    return digest([part.tolist() for part in parts])

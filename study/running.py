@@ -11,7 +11,7 @@ from rich.console import Console
 
 from study.analysis.summary import CellSummary
 from study.errors import InputError
-from study.executor import Executor, Inline
+from study.executor import Deferred, Executor, Inline
 from study.launch import Pages, launch
 from study.prepare import Prepared, lay_out, prepare
 from study.progress import Bars
@@ -98,6 +98,15 @@ def print_record(record: StudyRecord, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    for summary in record.summaries:
+        if summary.unconverged:
+            console.print(
+                f"not converged: {summary.cell}: {summary.unconverged} of {summary.repeats} trials "
+                "were best in their last epoch; raise training.epochs before comparing them",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
     for line in _failure_lines(record):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if record.missing:
@@ -118,6 +127,10 @@ def _failure_lines(record: StudyRecord) -> list[str]:
 def _executor(spec: StudySpec, *, ray: bool) -> Executor:
     if not ray:
         return Inline()
+    return Deferred(lambda: _ray(spec))
+
+
+def _ray(spec: StudySpec) -> Executor:
     from study.cluster import RayExecutor
 
     return RayExecutor(spec.run.address, cpus_per_task=spec.run.cpus_per_trial)

@@ -7,6 +7,7 @@ again changes nothing; a cell whose results changed gets a new child run in plac
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,6 +51,7 @@ class Tracker:
     def __init__(self, uri: str, artifacts: str) -> None:
         for name in ("alembic", "mlflow"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         self.uri, self._artifacts = uri, artifacts
         try:
             self._client = MlflowClient(tracking_uri=uri)
@@ -106,7 +108,11 @@ class Tracker:
         runs, token = [], None
         while True:
             page = self._client.search_runs(
-                [experiment], query, ViewType.ACTIVE_ONLY, page_token=token
+                [experiment],
+                query,
+                ViewType.ACTIVE_ONLY,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
             )
             runs += list(page)
             token = page.token

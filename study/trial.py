@@ -116,7 +116,8 @@ def _branch(feature: Feature, trial: TrialSpec, inputs: Inputs, training: Rows) 
     """Read the embeddings of a feature, or transform or encode its features here."""
     job = job_of(feature, trial)
     if job is not None:
-        return _ready(inputs.embedding_store.get(inputs.job_id(job)))
+        stored = inputs.embedding_store.get(inputs.job_id(job))
+        return _ready(_standardised(stored, training))
     features = inputs.features(feature.choice)
     encoder = modality_of(feature.choice).encoder(seed=trial.torch_seed)
     encoder.fit(features, training)
@@ -127,8 +128,20 @@ def _branch(feature: Feature, trial: TrialSpec, inputs: Inputs, training: Rows) 
     return Branch(_module(encoder), lambda rows: encoder.collate(features, rows), encoder.dim)
 
 
+def _standardised(embeddings: NDArray[np.float32], training: Rows) -> NDArray[np.float32]:
+    """Scale to mean 0 and deviation 1 over the training rows; a constant column becomes 0.
+
+    Pretrained and random encoders differ in scale by orders of magnitude: without this the
+    learning rate, not the information, decides between them.
+    """
+    mean, deviation = embeddings[training].mean(axis=0), embeddings[training].std(axis=0)
+    steady = deviation > 1e-6 * np.maximum(1, np.abs(mean))
+    scaled = (embeddings - mean) * np.where(steady, 1 / np.where(steady, deviation, 1), 0)
+    return scaled.astype(np.float32)
+
+
 def _ready(embeddings: NDArray[np.float32]) -> Branch:
-    tensor = torch.from_numpy(np.array(embeddings))  # a copy: torch wants it writable
+    tensor = torch.from_numpy(embeddings)
     return Branch(None, lambda rows: tensor[torch.from_numpy(rows)], embeddings.shape[1])
 
 

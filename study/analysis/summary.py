@@ -64,6 +64,8 @@ class CellSummary:
         AUROC of the density fifths, densest first.
     undefined : int
         Label and fold pairs without a defined AUROC.
+    unconverged : int
+        Trials whose best epoch was the last one allowed: more epochs could change them.
     seconds : float
         Mean wall time of a fit.
     gain : Gain or None
@@ -79,6 +81,7 @@ class CellSummary:
     folds: tuple[float, ...]
     fifths: tuple[float, ...]
     undefined: int
+    unconverged: int
     seconds: float
     gain: Gain | None
 
@@ -158,9 +161,14 @@ def _summary(
         folds=tuple(folds),
         fifths=tuple(float(v) for v in np.mean(by_fifth, axis=0)) if trials else (),
         undefined=sum(len(trial.auroc) - n_defined(trial.auroc) for trial in trials),
+        unconverged=sum(_at_limit(trial) for trial in trials),
         seconds=_mean([trial.seconds for trial in trials]),
         gain=_gain(own, by_cell[reference], fifths, reference) if reference else None,
     )
+
+
+def _at_limit(trial: TrialResult) -> bool:
+    return trial.counts.get("best_epoch", 0) >= trial.spec.cell.training.epochs
 
 
 def _gain(

@@ -54,6 +54,7 @@ def cell_metrics(summary: CellSummary, results: Sequence[TrialResult]) -> dict[s
         "auroc_macro_sd": summary.auroc_sd,
         "ap_macro": summary.average_precision,
         "n_labels_undefined": float(summary.undefined),
+        "n_unconverged": float(summary.unconverged),
         "fit_seconds": summary.seconds,
         "fraction": summary.cell.fraction,
     }
