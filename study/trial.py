@@ -137,7 +137,8 @@ def _standardised(embeddings: NDArray[np.float32], training: Rows) -> NDArray[np
     mean, deviation = embeddings[training].mean(axis=0), embeddings[training].std(axis=0)
     steady = deviation > 1e-6 * np.maximum(1, np.abs(mean))
     scaled = (embeddings - mean) * np.where(steady, 1 / np.where(steady, deviation, 1), 0)
-    return scaled.astype(np.float32)
+    result: NDArray[np.float32] = scaled.astype(np.float32)
+    return result
 
 
 def _ready(embeddings: NDArray[np.float32]) -> Branch:
