@@ -97,15 +97,30 @@ class Partition(Word):
 
 
 class Training(Section):
-    """Numbers of the head's training; AdamW with early stopping on the inner validation part."""
+    """Numbers of a training: AdamW, averaged weights, early stopping on the validation part.
+
+    Attributes
+    ----------
+    epochs, batch_size, learning_rate, encoder_learning_rate, weight_decay
+        As usual; encoders that are trained have a learning rate of their own.
+    average : float
+        Decay a step of the moving average of the weights that is validated and kept; 0: none.
+    dropout, hidden
+        Shape of the head.
+    patience : int
+        Epochs without a better validation value after which training stops.
+    monitor : {'auroc', 'loss'}
+        The validation value: macro AUROC, or cross-entropy.
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 100
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (512, 256)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.3
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (512,)
     patience: Annotated[int, Field(ge=1)] = 10
     monitor: Literal["auroc", "loss"] = "auroc"
 

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusion import seeded
 from study.errors import TrialError
@@ -86,19 +87,50 @@ def _fit(
     validation: Part,
     numbers: Training,
 ) -> History:
-    optimizer = torch.optim.AdamW(_groups(model, numbers), weight_decay=numbers.weight_decay)
+    step = _Step(model, numbers)
     losses: list[float] = []
     monitored: list[float] = []
     best, kept = -math.inf, copy.deepcopy(model.state_dict())
     for epoch in range(1, numbers.epochs + 1):
-        losses.append(_epoch(model, gather, training, optimizer, numbers.batch_size, epoch))
-        monitored.append(_monitor(model, gather, validation, numbers.monitor))
+        losses.append(_epoch(model, gather, training, step, numbers.batch_size, epoch))
+        monitored.append(_monitor(step.kept, gather, validation, numbers.monitor))
         if monitored[-1] > best:
-            best, kept = monitored[-1], copy.deepcopy(model.state_dict())
+            best, kept = monitored[-1], copy.deepcopy(step.kept.state_dict())
         if epoch - (1 + monitored.index(max(monitored))) >= numbers.patience:
             break
     model.load_state_dict(kept)
     return History(tuple(losses), tuple(monitored), 1 + monitored.index(max(monitored)))
+
+
+class _Step:
+    """One step of AdamW, and the moving average of the weights where one is asked for.
+
+    The average (Polyak & Juditsky 1992, in its exponential form) is what is validated and kept:
+    it takes the noise of the last batches out of a small, skewed table.
+    """
+
+    def __init__(self, model: nn.Module, numbers: Training) -> None:
+        self._model = model
+        self._optimizer = torch.optim.AdamW(
+            _groups(model, numbers), weight_decay=numbers.weight_decay
+        )
+        self._average: AveragedModel | None = None
+        if numbers.average:
+            decay = get_ema_multi_avg_fn(numbers.average)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            self._average = AveragedModel(model, multi_avg_fn=decay)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model with the weights that count."""
+        return self._model if self._average is None else self._average.module
+
+    def __call__(self, loss: torch.Tensor) -> None:
+        """Change the weights by the gradient of this loss."""
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update_parameters(self._model)
 
 
 def _groups(model: nn.Module, numbers: Training) -> list[dict[str, Any]]:
@@ -115,7 +147,7 @@ def _epoch(
     model: nn.Module,
     gather: Mapping[str, Gather],
     part: Part,
-    optimizer: torch.optim.Optimizer,
+    step: _Step,
     batch_size: int,
     epoch: int,
 ) -> float:
@@ -131,9 +163,7 @@ def _epoch(
                 f"the training loss became {loss.item()} in epoch {epoch}; "
                 "lower 'training.learning_rate' or look at the features"
             )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        optimizer.step()
+        step(loss)
         total += loss.item() * len(batch)
     return total / len(part.rows)
 
