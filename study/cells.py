@@ -127,7 +127,7 @@ class TrialSpec:
         """Return JSON scalars, lists and mappings only: what crosses a process border."""
         cell = self.cell
         return {
-            "features": {f.name: _plain(f.choice) for f in cell.features},
+            "features": [[f.name, _plain(f.choice)] for f in cell.features],  # order is identity
             "technique": cell.technique,
             "fusion": _plain(cell.fusion),
             "partition": _plain(cell.partition),
@@ -143,7 +143,7 @@ class TrialSpec:
         """Rebuild what `to_json` wrote."""
         features = tuple(
             Feature(name, ModalityChoice.model_validate(choice))
-            for name, choice in value["features"].items()
+            for name, choice in value["features"]
         )
         fusion, partition = value["fusion"], value["partition"]
         cell = Cell(

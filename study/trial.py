@@ -142,8 +142,7 @@ def _standardised(embeddings: NDArray[np.float32], training: Rows) -> NDArray[np
 
 
 def _ready(embeddings: NDArray[np.float32]) -> Branch:
-    tensor = torch.from_numpy(embeddings)
-    return Branch(None, lambda rows: tensor[torch.from_numpy(rows)], embeddings.shape[1])
+    return Branch(None, lambda rows: torch.from_numpy(embeddings[rows]), embeddings.shape[1])
 
 
 def _module(encoder: object) -> nn.Module:
