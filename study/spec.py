@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -169,9 +170,9 @@ class ModalityChoice(Word):
             )
         return self
 
-    @property
+    @cached_property
     def trainable(self) -> bool:
-        """Whether the encoder has weights."""
+        """Whether the encoder has weights; kept, since every cell of a grid asks."""
         return bool(Vocabulary("modalities").load(self.word).trainable)
 
     @property
