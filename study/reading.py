@@ -17,6 +17,8 @@ from study.errors import InputError
 from study.spec import StudySpec, preset_path
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_YAML_TYPE = {"tuple": "list", "dictionary": "mapping"}
+_PYTHON_TYPE = re.compile(r"valid (tuple|dictionary)(?: or instance of \w+)?")
 
 
 def read_study(source: str, overrides: Sequence[str] = ()) -> StudySpec:
@@ -54,7 +56,7 @@ def check_study(raw: Mapping[str, Any], place: str) -> StudySpec:
     try:
         spec = StudySpec.model_validate(expanded)
     except ValidationError as error:
-        mistakes += [_readable(detail, expanded) for detail in error.errors()]
+        mistakes += [_readable(detail, expanded) for detail in _causes(error)]
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise InputError("\n  ".join([f"{place}: {count}; nothing was run", *mistakes]))
@@ -97,10 +99,23 @@ def _override(raw: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override}: the value is not YAML ({error})") from error
     section: Any = raw
     for key in keys[:-1]:
-        section = section[int(key)] if isinstance(section, list) else section.setdefault(key, {})
+        at = _position(section, key, override)
+        section = section[at] if isinstance(section, list) else section.setdefault(at, {})
         if not isinstance(section, dict | list):
             raise InputError(f"--set {override}: '{key}' is a value, not a section")
-    section[int(keys[-1]) if isinstance(section, list) else keys[-1]] = value
+    section[_position(section, keys[-1], override)] = value
+
+
+def _position(section: dict[str, Any] | list[Any], key: str, override: str) -> str | int:
+    """Return the key in a mapping, or the checked number of an item of a list."""
+    if isinstance(section, dict):
+        return key
+    if not key.isdecimal() or int(key) >= len(section):
+        raise InputError(
+            f"--set {override}: '{key}' stands for an item of a list; "
+            f"allowed: 0 to {len(section) - 1}"
+        )
+    return int(key)
 
 
 def _expand(value: Any, place: str, mistakes: list[str]) -> Any:  # noqa: ANN401 (any YAML value)
@@ -121,6 +136,18 @@ def _join(place: str, key: object) -> str:
     return f"{place}.{key}" if place else str(key)
 
 
+def _causes(error: ValidationError) -> list[Mapping[str, Any]]:
+    """Mistakes of the file: a list that is empty only because its items are wrong is none."""
+    details: list[Mapping[str, Any]] = list(error.errors())
+    places = [tuple(detail["loc"]) for detail in details]
+    return [
+        detail
+        for detail, place in zip(details, places, strict=True)
+        if detail["type"] != "too_short"
+        or not any(len(o) > len(place) and o[: len(place)] == place for o in places)
+    ]
+
+
 def _readable(detail: Mapping[str, Any], raw: object) -> str:
     """One mistake as ``place: rule, value``."""
     keys = _keys_of_the_file(detail["loc"], raw)
@@ -130,7 +157,10 @@ def _readable(detail: Mapping[str, Any], raw: object) -> str:
         return f"{place}: unknown key;{_near(str(keys[-1]), allowed)} allowed: {', '.join(allowed)}"
     if detail["type"] == "missing":
         return f"{place}: is missing"
+    if detail["type"] == "too_short":
+        return f"{place}: must name at least one, not {detail['input']!r}"
     message = str(detail["msg"]).removeprefix("Value error, ")
+    message = _PYTHON_TYPE.sub(lambda match: _YAML_TYPE[match[1]], message)
     given = detail["input"]
     shown = "" if detail["type"] == "value_error" or isinstance(given, dict) else f", not {given!r}"
     return f"{place}: {message[0].lower()}{message[1:]}{shown}"

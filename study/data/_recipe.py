@@ -119,7 +119,7 @@ class Recipe(BaseModel):
         name = given.get("preset") or (None if "sources" in given else DEFAULT_PRESET)
         if name is None:
             return given
-        if name not in presets():
+        if not isinstance(name, str) or name not in presets():
             raise ValueError(f"unknown preset '{name}'; allowed: {', '.join(presets())}")
         return {**presets()[name], **given, "preset": name}
 
