@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from study.spec import Fusion, ModalityChoice, Partition, Training, digest
+from study.choices import Fusion, ModalityChoice, Partition, Training
+from study.spec import digest
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.cells import Feature, TrialSpec
+from study.choices import ModalityChoice
 from study.ledger import LedgerError, seal, unseal
-from study.spec import ModalityChoice
 from study.storage import Storage
 
 _SUFFIX = ".embeddings"

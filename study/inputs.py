@@ -9,9 +9,10 @@ from pathlib import Path
 
 from modalities import FeatureStore, Modality, ModalityFeatures
 from study.cells import TrialSpec
+from study.choices import ModalityChoice
 from study.data import OdorDataset, pack, unpack
 from study.embeddings import EmbeddingStore, EncoderJob, Place
-from study.spec import ModalityChoice, digest
+from study.spec import digest
 from study.splits import Fold, Split
 from study.storage import Storage, write_atomic
 from study.words import Vocabulary

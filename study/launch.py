@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from study.cells import TrialSpec
+from study.choices import ModalityChoice
 from study.embeddings import EncoderJob, job_of
 from study.errors import InputError
 from study.executor import Executor, Outcome, Task
@@ -15,7 +16,6 @@ from study.ledger import Failure
 from study.prepare import Prepared
 from study.progress import Reporter
 from study.record import StudyRecord, read_record
-from study.spec import ModalityChoice
 
 
 class Pages(Protocol):

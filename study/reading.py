@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from study.choices import FROM_FILE
 from study.errors import InputError
-from study.spec import StudySpec, preset_path
+from study.mistakes import mistakes_of
+from study.spec import StudySpec
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_YAML_TYPE = {"tuple": "list", "dictionary": "mapping"}
-_PYTHON_TYPE = re.compile(r"valid (tuple|dictionary)(?: or instance of \w+)?")
 
 
 def read_study(source: str, overrides: Sequence[str] = ()) -> StudySpec:
@@ -54,9 +52,9 @@ def check_study(raw: Mapping[str, Any], place: str) -> StudySpec:
     mistakes: list[str] = []
     expanded = _expand(raw, "", mistakes)
     try:
-        spec = StudySpec.model_validate(expanded)
+        spec = StudySpec.model_validate(expanded, context=FROM_FILE)
     except ValidationError as error:
-        mistakes += [_readable(detail, expanded) for detail in _causes(error)]
+        mistakes += mistakes_of(error, expanded)
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise InputError("\n  ".join([f"{place}: {count}; nothing was run", *mistakes]))
@@ -65,21 +63,26 @@ def check_study(raw: Mapping[str, Any], place: str) -> StudySpec:
 
 def preset_names() -> list[str]:
     """Return the names of the shipped study files."""
-    return sorted(path.stem for path in preset_path("any").parent.glob("*.yaml"))
+    return sorted(path.stem for path in _preset_path("any").parent.glob("*.yaml"))
 
 
 def read_preset_note(name: str) -> str:
     """Return the description of a shipped study file."""
-    raw = yaml.safe_load(preset_path(name).read_text(encoding="utf-8"))
+    raw = yaml.safe_load(_preset_path(name).read_text(encoding="utf-8"))
     return str(raw.get("description", ""))
+
+
+def _preset_path(name: str) -> Path:
+    """Return the file of a shipped preset (it may not exist)."""
+    return Path(__file__).parent / "presets" / f"{name}.yaml"
 
 
 def _find(source: str) -> Path:
     path = Path(source)
     if path.is_file():
         return path
-    if preset_path(source).is_file():
-        return preset_path(source)
+    if _preset_path(source).is_file():
+        return _preset_path(source)
     raise InputError(
         f"'{source}' is neither a study file nor a preset; presets: {', '.join(preset_names())}"
     )
@@ -106,7 +109,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     section[_position(section, keys[-1], override)] = value
 
 
-def _position(section: dict[str, Any] | list[Any], key: str, override: str) -> str | int:
+def _position(section: dict[str, Any] | list[Any], key: str, override: str) -> Any:  # noqa: ANN401 (str or int)
     """Return the key in a mapping, or the checked number of an item of a list."""
     if isinstance(section, dict):
         return key
@@ -134,70 +137,3 @@ def _expand(value: Any, place: str, mistakes: list[str]) -> Any:  # noqa: ANN401
 
 def _join(place: str, key: object) -> str:
     return f"{place}.{key}" if place else str(key)
-
-
-def _causes(error: ValidationError) -> list[Mapping[str, Any]]:
-    """Mistakes of the file: a list that is empty only because its items are wrong is none."""
-    details: list[Mapping[str, Any]] = list(error.errors())
-    places = [tuple(detail["loc"]) for detail in details]
-    return [
-        detail
-        for detail, place in zip(details, places, strict=True)
-        if detail["type"] != "too_short"
-        or not any(len(o) > len(place) and o[: len(place)] == place for o in places)
-    ]
-
-
-def _readable(detail: Mapping[str, Any], raw: object) -> str:
-    """One mistake as ``place: rule, value``."""
-    keys = _keys_of_the_file(detail["loc"], raw)
-    place = ".".join(str(key) for key in keys) or "the file"
-    if detail["type"] == "extra_forbidden":
-        allowed = _allowed(StudySpec, keys[:-1])
-        return f"{place}: unknown key;{_near(str(keys[-1]), allowed)} allowed: {', '.join(allowed)}"
-    if detail["type"] == "missing":
-        return f"{place}: is missing"
-    if detail["type"] == "too_short":
-        return f"{place}: must name at least one, not {detail['input']!r}"
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    message = _PYTHON_TYPE.sub(lambda match: _YAML_TYPE[match[1]], message)
-    given = detail["input"]
-    shown = "" if detail["type"] == "value_error" or isinstance(given, dict) else f", not {given!r}"
-    return f"{place}: {message[0].lower()}{message[1:]}{shown}"
-
-
-def _keys_of_the_file(loc: Iterable[str | int], raw: object) -> list[str | int]:
-    """Drop the parts of pydantic's place that name members of a union: no keys of the file."""
-    keys: list[str | int] = []
-    for key in loc:
-        if isinstance(raw, Mapping) and (key in raw or str(key).isidentifier()):
-            raw = raw.get(key)
-        elif isinstance(raw, list) and isinstance(key, int) and key < len(raw):
-            raw = raw[key]
-        else:
-            continue
-        keys.append(key)
-    return keys
-
-
-def _near(word: str, allowed: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(allowed), n=1)
-    return f" did you mean '{close[0]}'?" if close else ""
-
-
-def _allowed(model: type[BaseModel], keys: Sequence[str | int]) -> list[str]:
-    """Keys of the section at this place, found along the annotations."""
-    for key in keys:
-        if isinstance(key, str) and key in model.model_fields:
-            model = _section(model.model_fields[key].annotation) or model
-    return list(model.model_fields)
-
-
-def _section(annotation: object) -> type[BaseModel] | None:
-    """Return the model inside an annotation such as ``tuple[Grid, ...]``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (tuple, list, dict, Union, UnionType, Mapping, None):
-        found = (_section(each) for each in get_args(annotation))
-        return next((model for model in found if model), None)
-    return next((m for m in map(_section, get_args(annotation)) if m), None)

@@ -7,189 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from study.choices import FROM_FILE, Fusion, ModalityChoice, Partition, Section, Training
 from study.data import Recipe
 from study.splits import SCHEMES
 from study.words import Vocabulary
 
-TECHNIQUES = ("mlp_head", "label_balancer", "independent_mean", "single")
 Technique = Literal["mlp_head", "label_balancer", "independent_mean", "single"]
-Calibration = Literal["frozen", "finetune", "joint"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Scalar = str | int | float | bool | None
-
-
-class Section(BaseModel):
-    """A part of the study file: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Word(Section):
-    """A vocabulary word with its options: ``concat`` or ``{operator: concat, stage: logit}``.
-
-    Attributes
-    ----------
-    word : str
-        A public file name of the vocabulary's folder.
-    options : mapping
-        Every keyword-only parameter of the word's class, defaults filled in.
-    """
-
-    vocabulary: ClassVar[str]
-    word: str
-    options: Mapping[str, Scalar] = {}
-
-    def __str__(self) -> str:
-        """Write the word with the options that differ from their defaults."""
-        known = Vocabulary(self.vocabulary).options(self.word)
-        given = {key: v for key, v in self.options.items() if v != known[key].default}
-        shown = ", ".join(f"{key}={value}" for key, value in given.items())
-        return f"{self.word}({shown})" if shown else self.word
-
-    def json_value(self) -> dict[str, Any]:
-        """Return the plain value that identities are made of."""
-        return {"word": self.word, **self.options}
-
-
-def _is_read(value: object) -> bool:
-    """Whether a value already has the fields of a `Word` (it crossed a process border)."""
-    return isinstance(value, Word) or (isinstance(value, Mapping) and "word" in value)
-
-
-def _word(value: object, key: str, package: str) -> dict[str, Any]:
-    """Turn ``name`` or ``{key: name, option: value}`` into the fields of a `Word`, checked."""
-    if isinstance(value, str):
-        value = {key: value}
-    if not isinstance(value, Mapping) or not isinstance(value.get(key), str):
-        raise ValueError(  # noqa: TRY004 (pydantic collects ValueError only)
-            f"must be a name or a mapping with the key '{key}', not {value!r}"
-        )
-    options = {name: option for name, option in value.items() if name != key}
-    return {"word": value[key], "options": Vocabulary(package).complete(value[key], options)}
-
-
-class Fusion(Word):
-    """A fusion operator, for example ``{operator: parallel, stage: logit, combine: mean}``."""
-
-    vocabulary: ClassVar[str] = "fusion"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, value: object) -> object:
-        return value if _is_read(value) else _word(value, "operator", cls.vocabulary)
-
-
-class Partition(Word):
-    """A label partition, for example ``density`` or ``{partition: affinity, shrinkage: 5}``."""
-
-    vocabulary: ClassVar[str] = "fusion.partitions"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, value: object) -> object:
-        return value if _is_read(value) else _word(value, "partition", cls.vocabulary)
-
-
-class Training(Section):
-    """Numbers of a training: AdamW, averaged weights, early stopping on the validation part.
-
-    Attributes
-    ----------
-    epochs, batch_size, learning_rate, encoder_learning_rate, weight_decay
-        As usual; encoders that are trained have a learning rate of their own.
-    average : float
-        Decay a step of the moving average of the weights that is validated and kept; 0: none.
-    dropout, hidden
-        Shape of the head.
-    patience : int
-        Epochs without a better validation value after which training stops.
-    monitor : {'auroc', 'loss'}
-        The validation value: macro AUROC, or cross-entropy.
-    """
-
-    epochs: Annotated[int, Field(ge=1)] = 100
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 0.3
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.6
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (512,)
-    patience: Annotated[int, Field(ge=1)] = 10
-    monitor: Literal["auroc", "loss"] = "auroc"
-
-
-class ModalityChoice(Word):
-    """A modality with its options and how its encoder is calibrated.
-
-    Attributes
-    ----------
-    calibration : {'frozen', 'finetune', 'joint'}, optional
-        ``frozen``: starting weights as they are; ``finetune``: trained with a head of its own,
-        then its embeddings are kept; ``joint``: trained through the fusion operator.
-        Without it: ``frozen`` for a fitted transform or given weights, otherwise ``finetune``.
-    training : Training
-        Numbers of the encoder's own training (``finetune``), whatever the arms' numbers are, so
-        that all arms share one encoder.
-    """
-
-    vocabulary: ClassVar[str] = "modalities"
-    calibration: Calibration | None = None
-    training: Training = Field(default_factory=Training)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, value: object) -> object:
-        if _is_read(value):
-            return value
-        if not isinstance(value, Mapping):
-            return _word(value, "modality", "modalities")
-        own = {key: value[key] for key in ("calibration", "training") if key in value}
-        rest = {key: option for key, option in value.items() if key not in own}
-        checked = _word(rest, "modality", "modalities")
-        return {**checked, **own}
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ModalityChoice:
-        if not self.trainable and self.calibration in ("finetune", "joint"):
-            raise ValueError(
-                f"'{self.word}' is a fitted transform without weights: calibration "
-                f"'{self.calibration}' has nothing to train; use 'frozen'"
-            )
-        if self.options.get("weights") and not self.options.get("sha256"):
-            raise ValueError(
-                "'weights' needs the 'sha256' of the file beside it, so that the study is "
-                "reproducible and nothing else is loaded"
-            )
-        return self
-
-    @cached_property
-    def trainable(self) -> bool:
-        """Whether the encoder has weights; kept, since every cell of a grid asks."""
-        return bool(Vocabulary("modalities").load(self.word).trainable)
-
-    @property
-    def resolved(self) -> Calibration:
-        """The calibration in force."""
-        if self.calibration is not None:
-            return self.calibration
-        return "finetune" if self.trainable and not self.options.get("weights") else "frozen"
-
-    def json_value(self) -> dict[str, Any]:
-        """Return the plain value that identities are made of; weights count by their content."""
-        value = {**super().json_value(), "calibration": self.resolved}
-        if value.pop("weights", None) is None:
-            value.pop("sha256", None)
-        if self.resolved == "finetune":
-            value["training"] = self.training.model_dump(mode="json")
-        return value
+Seed = Annotated[int, Field(ge=0, lt=100_000)]
+TAKEN = ("artifacts", "cache", "ledger")
+"""Folders of the storage that all studies share: no names of studies."""
+_ALIAS = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class SplitSection(Section):
@@ -200,7 +34,7 @@ class SplitSection(Section):
     repeats: Annotated[int, Field(ge=1)] = 1
     validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
     min_positives: Annotated[int, Field(ge=1)] = 5
-    seed: int = 0
+    seed: Seed = 0
 
     @field_validator("groups")
     @classmethod
@@ -224,8 +58,10 @@ class Grid(Section):
     """
 
     features: tuple[tuple[str, ...], ...] = Field(min_length=1)
-    technique: tuple[Technique, ...] = ("mlp_head",)
-    fusion: tuple[Fusion, ...] = Field(default_factory=lambda: (Fusion.model_validate("concat"),))
+    technique: tuple[Technique, ...] = Field(("mlp_head",), min_length=1)
+    fusion: tuple[Fusion, ...] = Field(
+        default_factory=lambda: (Fusion.model_validate("concat"),), min_length=1
+    )
     partition: tuple[Partition, ...] = ()
     training: Mapping[str, tuple[Any, ...]] = {}
 
@@ -263,13 +99,25 @@ class Grid(Section):
     @field_validator("training")
     @classmethod
     def _training_axes(cls, value: Mapping[str, tuple[Any, ...]]) -> Mapping[str, tuple[Any, ...]]:
-        for key, values in value.items():
-            if key not in Training.model_fields:
-                allowed = ", ".join(Training.model_fields)
-                raise ValueError(f"'{key}' is not a training number; allowed: {allowed}")
-            for each in values:
-                Training(**{key: each})
+        mistakes = [text for key, values in value.items() for text in _axis_faults(key, values)]
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
         return value
+
+
+def _axis_faults(key: str, values: tuple[Any, ...]) -> list[str]:
+    """Return what is wrong with one training axis of a grid block."""
+    if key not in Training.model_fields:
+        return [f"'{key}' is not a training number; allowed: {', '.join(Training.model_fields)}"]
+    if not values:
+        return [f"'{key}' must name at least one value"]
+    faults = []
+    for each in values:
+        try:
+            Training(**{key: each})
+        except ValidationError as error:
+            faults += [f"'{key}' cannot be {each!r}: {fault['msg']}" for fault in error.errors()]
+    return faults
 
 
 class Run(Section):
@@ -291,22 +139,44 @@ class StudySpec(Section):
     modalities: Mapping[str, ModalityChoice] = {}
     grid: tuple[Grid, ...] = Field(min_length=1)
     fractions: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (1.0,)
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     training: Training = Field(default_factory=Training)
     run: Run = Run()
 
+    @field_validator("name")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value in TAKEN:
+            raise ValueError(f"'{value}' is a folder of every storage; choose another name")
+        return value
+
+    @field_validator("fractions", "seeds")
+    @classmethod
+    def _each_once(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{list(value)} names a value twice")
+        return value
+
     @field_validator("modalities", mode="before")
     @classmethod
-    def _named_by_key(cls, value: object) -> object:
+    def _named_by_key(cls, value: object, info: ValidationInfo) -> object:
         """Let a choice stand for the modality of its own name unless it names another."""
         if not isinstance(value, Mapping):
             return value
         return {
             name: {"modality": name, **choice}
-            if isinstance(choice, Mapping) and not _is_read(choice)
+            if isinstance(choice, Mapping) and (info.context == FROM_FILE or "word" not in choice)
             else choice
             for name, choice in value.items()
         }
+
+    @field_validator("modalities")
+    @classmethod
+    def _plain_names(cls, value: Mapping[str, ModalityChoice]) -> Mapping[str, ModalityChoice]:
+        wrong = [name for name in value if not _ALIAS.fullmatch(name)]
+        if wrong:
+            raise ValueError(f"{wrong} must be lower-case words such as 'graph_gin'")
+        return value
 
     @field_validator("grid")
     @classmethod
@@ -315,10 +185,10 @@ class StudySpec(Section):
         if named is None:
             return value
         vocabulary = Vocabulary("modalities")
-        for name in {n for block in value for names in block.features for n in names} - set(named):
-            mistakes = vocabulary.check(name, {})
-            if mistakes:
-                raise ValueError(mistakes[0] + f"; or a name of 'modalities': {list(named)}")
+        used = sorted({n for block in value for names in block.features for n in names})
+        mistakes = [text for n in used if n not in named for text in vocabulary.check(n, {})]
+        if mistakes:
+            raise ValueError("; ".join([*mistakes, f"or a name of 'modalities': {list(named)}"]))
         return value
 
     def modality(self, name: str) -> ModalityChoice:
@@ -330,8 +200,3 @@ def digest(value: object) -> str:
     """Sha256 of a JSON value with sorted keys; the identity of everything in a study."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def preset_path(name: str) -> Path:
-    """Return the file of a shipped preset (it may not exist)."""
-    return Path(__file__).parent / "presets" / f"{name}.yaml"

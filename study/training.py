@@ -19,9 +19,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusion import seeded
+from study.choices import Training
 from study.errors import TrialError
 from study.metrics import auroc
-from study.spec import Training
 
 Rows = NDArray[np.int64]
 Gather = Callable[[Rows], Any]

@@ -26,11 +26,11 @@ from fusion import (
 )
 from fusion.partitions import PartitionContext
 from study.cells import Cell, Feature, TrialSpec
+from study.choices import Training
 from study.embeddings import EncoderJob, job_of
 from study.inner import inner_auroc
 from study.inputs import Inputs, modality_of
 from study.result import TrialResult
-from study.spec import Training
 from study.training import Gather, History, Part, Rows, fit, predict
 from study.words import Vocabulary
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from modalities import FeatureStore
 from modalities._cache import Shard
+from study.choices import ModalityChoice
 from study.inputs import Inputs, modality_of
-from study.spec import ModalityChoice
 
 
 def featurize(payload: Mapping[str, Any]) -> dict[str, Any]:
