@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import shutil
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,11 @@ from ray.tune.experiment import Trial  # noqa: E402
 from study.errors import InputError  # noqa: E402
 from study.executor import OnDone, Outcome, Task, attempt  # noqa: E402
 
+_ANSWER_SECONDS = 5.0
+_HOST_PORT = re.compile(r"(?P<host>[^/:\[\]]+|\[[^\[\]]+\]):(?P<port>\d+)")
+_EXIT_DETAIL = re.compile(r"Worker exit detail: (.*?)(?: Some common causes| There are some|$)")
+_LONGEST_CAUSE = 500
+
 
 class RayExecutor:
     """Runs tasks on a Ray cluster; without an address on a local one of its own.
@@ -28,26 +36,20 @@ class RayExecutor:
     Parameters
     ----------
     address : str, optional
-        A running cluster (``auto`` finds it); None starts a local one, closed by `close`.
+        A running cluster (``host:port``; ``auto`` finds it). None: the one ``RAY_ADDRESS`` names,
+        otherwise a local one of its own, ended by `close`.
     cpus_per_task : float
         CPUs a task reserves.
+
+    Raises
+    ------
+    InputError
+        No cluster answers there, or it is smaller than one task.
     """
 
     def __init__(self, address: str | None = None, *, cpus_per_task: float = 1.0) -> None:
         self.cpus_per_task = cpus_per_task
-        try:
-            ray.init(
-                address=address,
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=True,
-            )
-        except ConnectionError as error:
-            raise InputError(
-                f"no Ray cluster answers at '{address}' ({error}); start one with "
-                "'ray start --head' or leave the address out for a local one"
-            ) from error
+        _connect(address or os.environ.get("RAY_ADDRESS") or "local")
         cpus = _cpus()
         if cpus < cpus_per_task:
             self.close()
@@ -91,11 +93,39 @@ class RayExecutor:
         try:
             tuner.fit()
         finally:
-            shutil.rmtree(Path(folder) / "grid", ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Leave the cluster; a local one ends."""
         ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    """Join the cluster at an address, or start one if it is ``local``."""
+    try:
+        _knock(address)
+        ray.init(
+            address=address,
+            include_dashboard=False if address == "local" else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"no Ray cluster answers at '{address}' ({_last_line(str(error))}); start one with "
+            "'ray start --head' or leave the address out for a local one"
+        ) from error
+    for name in ("ray.tune", "ray.air", "ray.train"):  # failures are told by us, each once
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _knock(address: str) -> None:
+    """Try the address: Ray itself would wait for minutes, then end the process."""
+    match = _HOST_PORT.fullmatch(address)
+    if match is not None:
+        place = (match["host"].strip("[]"), int(match["port"]))
+        socket.create_connection(place, timeout=_ANSWER_SECONDS).close()
 
 
 def _cpus() -> float:
@@ -110,9 +140,24 @@ def _attempt(task_id: str, work: str, payload: str) -> Outcome:
 def _collect(reference: ray.ObjectRef[Outcome], task_id: str) -> Outcome:
     try:
         outcome: Outcome = ray.get(reference)
+    except ray.exceptions.WorkerCrashedError:
+        return Outcome(task_id, cause="its process died (killed, crashed or out of memory)")
     except ray.exceptions.RayError as error:
-        return Outcome(task_id, cause=f"{type(error).__name__}: {error}")
+        return Outcome(task_id, cause=_cause(str(error)))
     return outcome
+
+
+def _cause(text: str) -> str:
+    """Shorten what Ray says of a lost task to the line that tells why."""
+    detail = _EXIT_DETAIL.search(text)
+    if detail is not None:
+        return f"its process died: {detail[1][:_LONGEST_CAUSE]}"
+    return _last_line(text)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:_LONGEST_CAUSE] if lines else "no reason given"
 
 
 class _TaskTrainable(tune.Trainable):
@@ -152,5 +197,6 @@ class _Report(Callback):
         self._on_done(Outcome(trial.config["task"]["id"], told["value"], told["cause"]))
 
     def on_trial_error(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
-        error = trial.get_pickled_error() or trial.get_error()
-        self._on_done(Outcome(trial.config["task"]["id"], cause=str(error).strip()))
+        file = Path(trial.error_file or "")
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        self._on_done(Outcome(trial.config["task"]["id"], cause=_cause(text)))

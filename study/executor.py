@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -31,10 +32,12 @@ class Task:
     payload: Payload
 
     def call(self) -> Mapping[str, Any]:
-        """Import the function and call it here."""
+        """Import the function and call it here; its result must be plain too."""
         module, _, name = self.work.partition(":")
-        result: Mapping[str, Any] = getattr(importlib.import_module(module), name)(self.payload)
-        return result
+        result = getattr(importlib.import_module(module), name)(self.payload)
+        json.dumps(result)  # TypeError here, at the task that is to blame
+        plain: Mapping[str, Any] = result
+        return plain
 
 
 @dataclass(frozen=True)

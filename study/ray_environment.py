@@ -10,6 +10,8 @@ _DEFAULTS = {
     "RAY_AUTH_MODE": "token",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # a lost worker is told once, by us, as the cause of its task
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "worker died or was killed|Task _attempt failed",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver saves and exits 130 itself
