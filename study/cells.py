@@ -23,6 +23,11 @@ class Feature:
         """Identity of the modality, whatever its name in the file."""
         return digest(self.choice.json_value())
 
+    @property
+    def slot(self) -> str:
+        """Name inside a model: torch refuses its own words there (``type``, ``training``)."""
+        return f"{self.name}_"
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -76,9 +77,7 @@ def launch(
     """Run what is missing of a study, then print its comparison table."""
     from study.running import run_study
 
-    given = {"run.tracking": tracking_uri, "run.address": address}
-    more = [f"{place}={value}" for place, value in given.items() if value is not None]
-    spec = _read(file, [*(overrides or []), *more], storage)
+    spec = _read(file, overrides, storage, tracking_uri, address)
     complete = run_study(spec, ray=not inline, mlflow=not untracked)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -138,10 +137,18 @@ def presets() -> None:
         typer.echo(f"{name:<16}{read_preset_note(name)}")
 
 
-def _read(file: str, overrides: list[str] | None, storage: str | None) -> StudySpec:
+def _read(
+    file: str,
+    overrides: list[str] | None,
+    storage: str | None,
+    tracking: str | None = None,
+    address: str | None = None,
+) -> StudySpec:
     from study.reading import read_study
 
-    more = [f"run.storage={storage}"] if storage is not None else []
+    given = {"run.storage": storage, "run.tracking": tracking, "run.address": address}
+    # As JSON, which is YAML: a folder called 2024 stays text.
+    more = [f"{place}={json.dumps(text)}" for place, text in given.items() if text is not None]
     return read_study(file, [*(overrides or []), *more])
 
 

@@ -57,7 +57,7 @@ def run_trial(trial: TrialSpec, inputs: Inputs) -> TrialResult:
     started = time.perf_counter()
     fold, fraction = inputs.fold(trial), trial.cell.fraction
     training, validation = (_part(inputs, part[fraction]) for part in (fold.fit, fold.validation))
-    branches = {f.name: _branch(f, trial, inputs, training.rows) for f in trial.cell.features}
+    branches = {f.slot: _branch(f, trial, inputs, training.rows) for f in trial.cell.features}
     gather = {name: branch.gather for name, branch in branches.items()}
     model = _model(trial, branches, inputs, training, validation)
     history = fit(model, gather, training, validation, trial.cell.training, seed=trial.torch_seed)
@@ -92,7 +92,7 @@ def run_job(job: EncoderJob, inputs: Inputs) -> NDArray[np.float32]:
         )
         encoder.fit(features, training.rows)
         numbers = job.feature.choice.training
-        name, shape = job.feature.name, _shape(numbers)
+        name, shape = job.feature.slot, _shape(numbers)
         with seeded(job.seed):
             head = SingleHead({name: encoder.dim}, len(inputs.dataset.label_names), shape)
         model = MultimodalModel({name: _module(encoder)}, head)

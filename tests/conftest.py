@@ -1,0 +1,109 @@
+"""Small studies of generated molecules, shared by the tests of the study."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.executor import Inline
+from study.launch import launch
+from study.prepare import Prepared, lay_out, prepare
+from study.progress import Silent
+from study.reading import check_study
+from study.record import StudyRecord
+from study.spec import StudySpec
+
+SIMULATED = {
+    "preset": "simulated",
+    "sources": [
+        {
+            "source": "simulated",
+            "molecules": 120,
+            "labels": 6,
+            "stereo": 0.0,
+            "permuted": 0.2,
+            "skew": 2.0,
+        }
+    ],
+}
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "data": SIMULATED,
+    "split": {"folds": 2, "min_positives": 2},
+    "modalities": {
+        "counts": {"modality": "fingerprint", "size": 256},
+        "characters": {
+            "modality": "smiles",
+            "layers": 1,
+            "width": 8,
+            "heads": 2,
+            "feedforward": 8,
+            "calibration": "frozen",
+        },
+    },
+    "grid": [
+        {"features": [["counts"]]},
+        {
+            "features": [["counts", "characters"]],
+            "technique": ["mlp_head", "label_balancer", "independent_mean"],
+        },
+    ],
+    "training": {"epochs": 2, "hidden": [8], "batch_size": 32},
+}
+"""Four arms and the one that a control adds; the names sort otherwise than the modalities."""
+
+
+class Notes(Silent):
+    """Remembers what a launch says and how much it did."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.stages: dict[str, int] = {}
+
+    def stage(self, name: str, total: int) -> None:
+        self.stages[name] = total
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def tiny() -> dict[str, Any]:
+    """The content of a study file, to be changed freely."""
+    return copy.deepcopy(TINY)
+
+
+@pytest.fixture(scope="session")
+def spec_of() -> Callable[[dict[str, Any], Path], StudySpec]:
+    """Content of a study file and its storage -> the checked study."""
+
+    def make(raw: dict[str, Any], storage: Path) -> StudySpec:
+        return check_study({**raw, "run": {"storage": str(storage)}}, "tiny.yaml")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_tiny() -> Callable[[StudySpec], tuple[Prepared, StudyRecord, Notes]]:
+    """Prepare, lay out and launch a study in this process."""
+
+    def run(spec: StudySpec) -> tuple[Prepared, StudyRecord, Notes]:
+        study, notes = prepare(spec), Notes()
+        lay_out(study)
+        return study, launch(study, Inline(), None, notes), notes
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def launched(
+    tmp_path_factory: pytest.TempPathFactory,
+    spec_of: Callable[..., StudySpec],
+    run_tiny: Callable[..., tuple[Prepared, StudyRecord, Notes]],
+) -> tuple[Prepared, StudyRecord, Notes]:
+    """The tiny study, complete; read only."""
+    return run_tiny(spec_of(TINY, tmp_path_factory.mktemp("launched")))
