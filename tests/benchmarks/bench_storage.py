@@ -1,0 +1,115 @@
+"""What a finished trial costs besides its training: ledger records and MLflow pages.
+
+A study of 4,925 molecules x 91 labels in 5 folds; scores are random, nothing is trained.
+Run: ``python tests/benchmarks/bench_storage.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from _bench import Row, measure, show
+
+from study.cells import TrialSpec
+from study.prepare import Prepared, lay_out, prepare
+from study.reading import check_study
+from study.record import StudyRecord, read_record
+from study.result import TrialResult
+from study.tracking import Tracker
+
+STUDY = {
+    "name": "storage",
+    "data": {
+        "sources": [{"source": "simulated", "molecules": 4926, "labels": 91}],
+        "key": "isomeric",
+    },
+    "grid": [
+        {"features": [["mordred"], ["fingerprint"]]},
+        {
+            "features": [["mordred", "fingerprint"]],
+            "technique": ["mlp_head", "label_balancer", "independent_mean"],
+        },
+    ],
+}
+
+
+def main() -> int:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        study = prepare(check_study({**STUDY, "run": {"storage": folder}}, "the benchmark"))
+        lay_out(study)
+        rows = [*_ledger(study), *_pages(study, Path(folder))]
+    return show("Storage: trials of 985 x 91 scores", rows)
+
+
+def _ledger(study: Prepared) -> list[Row]:
+    results = [_result(trial, study) for trial in study.plan.trials()]
+    count = len(results)
+
+    def put() -> None:
+        for result in results:
+            study.ledger.put(result)
+
+    def get() -> None:
+        for result in results:
+            study.ledger.get(result.id)
+
+    size = len(results[0].to_bytes())
+    return [
+        Row("ledger: put, a trial", measure(put, 3).per(count), f"{size / 1e3:.0f} kB, fsync"),
+        Row("ledger: get, a trial", measure(get, 3).per(count), "checksum proven"),
+        Row(f"ledger: read the study of {count} trials", measure(lambda: _record(study), 3)),
+    ]
+
+
+def _pages(study: Prepared, folder: Path) -> list[Row]:
+    record = _record(study)
+    uri, artifacts = f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")
+    made = measure(lambda: Tracker(uri, artifacts))
+    tracker = Tracker(uri, artifacts)
+    cells = len(record.summaries)
+    first = measure(lambda: tracker.sync(record))
+    again = measure(lambda: tracker.sync(record))
+    return [
+        Row("MLflow: a new SQLite store", made, "once, with MLflow's own imports"),
+        Row("MLflow: pages, a cell of 5 trials", first.per(cells), f"{cells} cells and parent"),
+        Row("MLflow: nothing new, a cell", again.per(cells)),
+    ]
+
+
+def _record(study: Prepared) -> StudyRecord:
+    return read_record(study.spec, study.plan, study.inputs, study.ledger)
+
+
+def _result(trial: TrialSpec, study: Prepared) -> TrialResult:
+    """Return a finished trial with random scores and a history of 30 epochs."""
+    data, fold = study.inputs.dataset, study.inputs.fold(trial)
+    rng = np.random.default_rng(trial.torch_seed)
+    scores = rng.random((len(fold.test), len(data.label_names)), dtype=np.float32)
+    curve = tuple(float(value) for value in rng.random(30))
+    return TrialResult(
+        id=study.inputs.trial_id(trial),
+        trial=trial.to_json(),
+        label_names=data.label_names,
+        test_rows=fold.test,
+        test_labels=data.labels[fold.test],
+        scores=scores,
+        counts={
+            "fit": 3500,
+            "validation": 400,
+            "test": len(fold.test),
+            "parameters": 600_000,
+            "epochs": 30,
+            "best_epoch": 20,
+        },
+        history={"loss": curve, "monitored": curve},
+        seconds=1.0,
+        versions={"olfaction-study": "0"},
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
