@@ -1,0 +1,273 @@
+"""Reading a study file: every mistake in one message, each with its place and what is allowed."""
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from study.errors import InputError
+from study.plan import make_plan
+from study.reading import check_study, preset_names, read_study
+from study.spec import StudySpec
+
+PAIR = ["graph", "mordred"]
+
+
+def minimal(**sections):
+    return {"name": "mine", "data": "starter", "grid": [{"features": [PAIR]}], **sections}
+
+
+def block(**keys):
+    return minimal(grid=[{"features": [PAIR], **keys}])
+
+
+def mistakes(raw):
+    with pytest.raises(InputError) as error:
+        check_study(raw, "mine.yaml")
+    count, *lines = str(error.value).split("\n  ")
+    assert count.startswith(f"mine.yaml: {len(lines)} mistake")
+    assert count.endswith("; nothing was run")
+    return lines
+
+
+def test_every_mistake_is_in_one_message():
+    raw = minimal(
+        name="Not A Name",
+        split={"fold": 3, "groups": "scaffold"},
+        training={"epochs": "many", "dropout": 1.5},
+        modalities={"graph": {"calibration": "fintune"}},
+        grid=[{"features": [PAIR], "fusion": ["concatt"]}],
+        run={"storage": "${NO_SUCH_VARIABLE}"},
+        colour="blue",
+    )
+    places = [line.split(": ")[0] for line in mistakes(raw)]
+    assert places == [
+        "run.storage",
+        "name",
+        "split.groups",
+        "split.fold",
+        "modalities.graph.calibration",
+        "grid.0.fusion.0",
+        "training.epochs",
+        "training.dropout",
+        "colour",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (
+            minimal(training={"epoch": 3}),
+            "training.epoch: unknown key; did you mean 'epochs'? allowed: epochs, batch_size, ",
+        ),
+        (minimal(colour=1), "colour: unknown key; allowed: name, description, data, split, "),
+        (
+            minimal(modalities={"graph": {"training": {"epoch": 3}}}),
+            "modalities.graph.training.epoch: unknown key; did you mean 'epochs'? allowed: epochs",
+        ),
+        (
+            minimal(data={"archiv": "x"}),
+            "data.archiv: unknown key; did you mean 'archive'? allowed: preset, sources, archive",
+        ),
+        (
+            block(fusion=["concatt"]),
+            "grid.0.fusion.0: 'concatt' is no word of fusion; did you mean 'concat'? "
+            "allowed: concat, parallel, product",
+        ),
+        (
+            block(fusion=[{"operator": "parallel", "stage": "late"}]),
+            "grid.0.fusion.0: parallel: option 'stage' cannot be 'late'; "
+            "allowed: 'label', 'logit', 'latent'",
+        ),
+        (
+            block(fusion=[{"word": "concat", "options": {}}]),
+            "grid.0.fusion.0: must be a name or a mapping with the key 'operator', not {'word'",
+        ),
+        (
+            block(partition=["density"]),
+            "grid.0.partition: a label partition (density) needs the technique 'label_balancer'; "
+            "add it to 'technique' or remove 'partition'",
+        ),
+        (
+            block(technique=["label_balancer"], partition=["densest"]),
+            "grid.0.partition.0: 'densest' is no word of fusion.partitions; did you mean 'density'",
+        ),
+        (
+            block(technique=["mlp_head", "single"]),
+            "grid.0.technique: 'single' takes one modality, not ['graph', 'mordred']",
+        ),
+        (block(technique=["mlp"]), "grid.0.technique.0: input should be 'mlp_head', "),
+        (block(technique=[]), "grid.0.technique: must name at least one, not []"),
+        (block(fusion=[]), "grid.0.fusion: must name at least one, not []"),
+        (block(training={"dropout": []}), "grid.0.training: 'dropout' must name at least one"),
+        (
+            block(training={"dropout": [0.1, "x", 2], "epoch": [3]}),
+            "grid.0.training: 'dropout' cannot be 'x': Input should be a valid number, unable to "
+            "parse string as a number; 'dropout' cannot be 2: Input should be less than 1; "
+            "'epoch' is not a training number; allowed: epochs, ",
+        ),
+        (
+            minimal(grid=[{"features": [["graph", "mordrd"], ["mordrid"]]}]),
+            "grid: 'mordrd' is no word of modalities; did you mean 'mordred'? allowed: "
+            "fingerprint, graph, mordred, smiles; 'mordrid' is no word of modalities; did you "
+            "mean 'mordred'? allowed: fingerprint, graph, mordred, smiles; or a name of "
+            "'modalities': []",
+        ),
+        (
+            minimal(grid=[{"features": [["graph", "graph"]]}]),
+            "grid.0.features: ['graph', 'graph']: a feature set names one or more modalities once",
+        ),
+        (minimal(grid=[{"features": ["graph"]}]), "grid.0.features.0: input should be a list, not"),
+        (minimal(grid={"features": [PAIR]}), "grid: input should be a list"),
+        (minimal(grid=[]), "grid: must name at least one, not []"),
+        (minimal(grid=[{}]), "grid.0.features: is missing"),
+        (minimal(training=None), "training: input should be a mapping, not None"),
+        (minimal(training={"epochs": True}), "training.epochs: must not be true"),
+        (minimal(training={"dropout": float("nan")}), "training.dropout: input should be a finite"),
+        (minimal(seeds=[0, 0]), "seeds: [0, 0] names a value twice"),
+        (minimal(seeds=[-1]), "seeds.0: input should be greater than or equal to 0, not -1"),
+        (minimal(fractions=[0.5, 0.5]), "fractions: [0.5, 0.5] names a value twice"),
+        (minimal(fractions=[0]), "fractions.0: input should be greater than 0, not 0"),
+        (minimal(name="ledger"), "name: 'ledger' is a folder of every storage; choose another"),
+        (
+            minimal(modalities={"graph.gin": "graph"}),
+            "modalities: ['graph.gin'] must be lower-case words such as 'graph_gin'",
+        ),
+        (
+            minimal(modalities={"mordred": {"calibration": "joint"}}),
+            "modalities.mordred: 'mordred' is a fitted transform without weights: calibration "
+            "'joint' has nothing to train; use 'frozen'",
+        ),
+        (
+            minimal(modalities={"graph": {"weights": "model.pth"}}),
+            "modalities.graph: 'weights' needs the 'sha256' of the file beside it",
+        ),
+        (minimal(modalities={"gin": {}}), "modalities.gin: 'gin' is no word of modalities"),
+        (minimal(data={"preset": [1]}), "data: unknown preset '[1]'; allowed: gs-lf-ifra, "),
+        (
+            minimal(data={"sources": ["starterr"]}),
+            "data.sources.0: unknown source 'starterr'; allowed: csv, ",
+        ),
+        (
+            minimal(description="${NO_SUCH_VARIABLE}"),
+            "description: the environment variable NO_SUCH_VARIABLE is not set "
+            "(in '${NO_SUCH_VARIABLE}')",
+        ),
+        (minimal(split={"groups": "x"}), "split.groups: 'x' is not a group scheme; allowed: mol"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_what_is_allowed(raw, message):
+    (line,) = mistakes(raw)
+    assert line.startswith(message)
+
+
+def test_variables_are_taken_from_the_environment(monkeypatch):
+    monkeypatch.setenv("ODOR_PLACE", "/somewhere")
+    spec = check_study(minimal(run={"storage": "${ODOR_PLACE}/studies"}), "mine.yaml")
+    assert spec.run.storage == "/somewhere/studies"
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(minimal()))
+    return str(path)
+
+
+def test_overrides_reach_sections_items_and_new_keys(study_file):
+    overrides = ["training.epochs=3", "grid.0.features=[[mordred]]", "seeds=[1, 2]"]
+    spec = read_study(study_file, overrides)
+    assert spec.training.epochs == 3
+    assert spec.grid[0].features == (("mordred",),)
+    assert spec.seeds == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training", "--set takes place=value, for example training.epochs=20, not 'training'"),
+        ("=3", "--set takes place=value"),
+        ("training..epochs=3", "--set takes place=value"),
+        ("training.epochs=[", r"--set training.epochs=\[: the value is not YAML"),
+        ("name.first=3", "--set name.first=3: 'name' is a value, not a section"),
+        ("grid.5.features=3", "'5' stands for an item of a list; allowed: 0 to 0"),
+        ("grid.first=3", "'first' stands for an item of a list; allowed: 0 to 0"),
+        ("training.epoch=3", "training.epoch: unknown key; did you mean 'epochs'"),
+        ("training.epochs=many", "training.epochs: input should be a valid integer"),
+    ],
+)
+def test_a_bad_override_is_named(override, message, study_file):
+    with pytest.raises(InputError, match=message):
+        read_study(study_file, [override])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "mine.yaml is not YAML"),
+        ("- a", "a study file is a mapping of sections, not list"),
+        ("", "a study file is a mapping of sections, not NoneType"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_named(text, message, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_study(str(path))
+
+
+def test_an_unknown_preset_lists_the_shipped_ones():
+    with pytest.raises(InputError, match="neither a study file nor a preset; presets: data_frac"):
+        read_study("no_such_preset")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_shipped_preset_can_be_planned(name, monkeypatch):
+    monkeypatch.setenv("OLFACTION_WEIGHTS", "/weights")
+    spec = read_study(name)
+    assert spec.name == name
+    assert make_plan(spec).cells
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_study_survives_its_own_file(name, monkeypatch):
+    monkeypatch.setenv("OLFACTION_WEIGHTS", "/weights")
+    spec = read_study(name)
+    again = StudySpec.model_validate_json(spec.model_dump_json())
+    assert again == spec
+    assert [cell.id for cell in make_plan(again).cells] == [c.id for c in make_plan(spec).cells]
+
+
+KEYS = st.sampled_from(
+    [
+        *StudySpec.model_fields,
+        *("features", "technique", "fusion", "partition", "operator", "modality", "word"),
+        *("options", "preset", "sources", "source", "epochs", "hidden", "folds", "groups"),
+        *("storage", "graph", "calibration", "weights", "threshold", "", 0, None),
+    ]
+)
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 7),
+    st.floats(),
+    st.sampled_from(["graph", "mordred", "concat", "density", "starter", "mlp_head", "${X}", ""]),
+    st.text(max_size=4),
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(raw=st.dictionaries(KEYS, VALUES, max_size=8), whole=st.booleans())
+@settings(max_examples=250, deadline=None)
+def test_any_mapping_is_a_study_or_an_input_error(raw, whole):
+    try:
+        spec = check_study(minimal(**{str(k): v for k, v in raw.items()}) if whole else raw, "x")
+    except InputError as error:
+        assert str(error).startswith("x: ")  # noqa: PT017 (either way out is right)
+    else:
+        assert make_plan(spec).cells
