@@ -48,8 +48,8 @@ class Word(Section):
     def __str__(self) -> str:
         """Write the word with the options that differ from their defaults."""
         known = Vocabulary(self.vocabulary).options(self.word)
-        given = {key: v for key, v in self.options.items() if v != known[key].default}
-        shown = ", ".join(f"{key}={value}" for key, value in given.items())
+        given = {key: self.options.get(key, option.default) for key, option in known.items()}
+        shown = ", ".join(f"{key}={v}" for key, v in given.items() if v != known[key].default)
         return f"{self.word}({shown})" if shown else self.word
 
     def json_value(self) -> dict[str, Any]:

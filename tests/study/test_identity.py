@@ -1,0 +1,172 @@
+"""Identities: the same thing has one id however it is written, another thing has another."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study.cells import TrialSpec, trials_of
+from study.choices import Training
+from study.embeddings import EncoderJob, job_of
+from study.plan import make_plan
+from study.reading import check_study
+
+PAIR = ["graph", "mordred"]
+WEIGHTS = {"weights": "/a/model.pth", "sha256": "0" * 64}
+
+
+def cells(modalities=None, **keys):
+    raw = {
+        "name": "mine",
+        "data": "starter",
+        "modalities": modalities or {},
+        "grid": [{"features": [PAIR], **keys.pop("grid", {})}],
+        **keys,
+    }
+    return make_plan(check_study(raw, "x")).cells
+
+
+def only(modalities=None, **keys):
+    (cell,) = cells(modalities, **keys)
+    return cell
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"grid": {"features": [["mordred", "graph"]]}},
+        {"grid": {"fusion": ["concat"], "technique": ["mlp_head"]}},
+        {"grid": {"fusion": [{"operator": "concat", "stage": "label"}]}},
+        {"grid": {"training": {"dropout": [Training().dropout]}}},
+        {"training": Training().model_dump(mode="json")},
+        {"modalities": {"mordred": {"clip": 5}}},
+        {"modalities": {"mordred": {"modality": "mordred", "calibration": "frozen"}}},
+        {"modalities": {"graph": {"calibration": "finetune", "training": {"epochs": 100}}}},
+        {"modalities": {"net": {"modality": "graph"}}, "grid": {"features": [["net", "mordred"]]}},
+        {"name": "another", "description": "words"},
+        {"split": {"folds": 3}, "seeds": [7], "run": {"storage": "elsewhere"}},
+    ],
+)
+def test_two_ways_of_writing_an_arm_are_one_identity(same):
+    assert only(**same).id == only().id
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"grid": {"features": [["graph", "fingerprint"]]}},
+        {"grid": {"fusion": ["product"]}},
+        {"grid": {"fusion": [{"operator": "concat", "stage": "logit"}]}},
+        {"grid": {"technique": ["label_balancer"]}},
+        {"grid": {"technique": ["independent_mean"], "features": [PAIR]}},
+        {"modalities": {"mordred": {"clip": 6}}},
+        {"modalities": {"graph": {"encoder": "gin"}}},
+        {"modalities": {"graph": {"calibration": "frozen"}}},
+        {"modalities": {"graph": {"calibration": "joint"}}},
+        {"modalities": {"graph": {"training": {"epochs": 7}}}},
+        {"fractions": [0.5]},
+    ],
+)
+def test_what_changes_the_model_changes_the_identity(other):
+    assert only().id not in {cell.id for cell in cells(**other)}
+
+
+@pytest.mark.parametrize("number", Training.model_fields)
+def test_every_training_number_counts(number):
+    changed = {
+        "average": 0.5,
+        "dropout": 0.15,
+        "hidden": [3],
+        "monitor": "loss",
+    }.get(number, 3)
+    assert only(training={number: changed}).id != only().id
+
+
+def test_partitions_and_their_options_count():
+    keys = {"technique": ["label_balancer"]}
+    rules = ["density", {"partition": "density", "densest": "last"}, "affinity"]
+    found = cells(grid={**keys, "partition": rules})
+    assert len({cell.id for cell in found}) == 3
+
+
+def test_weights_count_by_content_and_not_by_path():
+    def cell(**weights):
+        return only({"graph": {**WEIGHTS, **weights}})
+
+    assert cell(weights="/b/other.pth").id == cell().id
+    assert cell(sha256="1" * 64).id != cell().id
+    assert only({"graph": {"calibration": "frozen"}}).id != cell().id
+    assert cell().features[0].choice.resolved == "frozen"
+
+
+def test_training_numbers_of_an_encoder_that_is_not_trained_do_not_count():
+    frozen = {"graph": {"calibration": "frozen"}}
+    numbers = {"graph": {"calibration": "frozen", "training": {"epochs": 7}}}
+    assert only(frozen).id == only(numbers).id
+
+
+def test_an_arm_is_one_curve_over_its_fractions():
+    half, whole = cells(fractions=[0.5, 1.0])
+    assert half.id != whole.id
+    assert half.arm_id == whole.arm_id
+    assert half.arm_id != only(grid={"fusion": ["product"]}).arm_id
+
+
+STUDY = {
+    "name": "mine",
+    "data": "starter",
+    "modalities": {
+        "zebra": {"modality": "fingerprint", "size": 64, "chirality": True},
+        "apple": {"modality": "smiles", "training": {"epochs": 3}},
+        "graph": WEIGHTS,
+    },
+    "grid": [
+        {
+            "features": [["apple", "zebra"], ["graph", "mordred", "zebra"], ["apple"]],
+            "technique": ["mlp_head", "label_balancer", "independent_mean"],
+            "fusion": ["concat", {"operator": "parallel", "stage": "logit", "combine": "learned"}],
+            "partition": ["density", {"partition": "affinity", "shrinkage": 3}],
+            "training": {"hidden": [[8], [8, 4]], "learning_rate": [1e-3]},
+        }
+    ],
+    "fractions": [0.1, 1],
+}
+ALL = make_plan(check_study(STUDY, "x")).cells
+
+
+@given(
+    cell=st.sampled_from(ALL),
+    repeat=st.integers(0, 9),
+    fold=st.integers(0, 9),
+    seed=st.integers(0, 99),
+)
+def test_a_trial_and_its_jobs_survive_json(cell, repeat, fold, seed):
+    trial = TrialSpec(cell, repeat, fold, seed)
+    text = json.dumps(trial.to_json(), sort_keys=True, allow_nan=False)
+    again = TrialSpec.from_json(json.loads(text))
+    assert again == trial
+    assert again.cell.id == cell.id
+    assert str(again) == str(trial)
+    for feature in cell.features:
+        job = job_of(feature, trial)
+        if job is not None:
+            assert EncoderJob.from_json(json.loads(json.dumps(job.to_json()))) == job
+
+
+def test_an_encoder_is_shared_by_the_arms_that_need_the_same_one():
+    jobs = {}
+    for cell in ALL:
+        for trial in trials_of(cell, repeats=1, folds=1, seeds=(0,)):
+            for feature in trial.cell.features:
+                job = job_of(feature, trial)
+                jobs.setdefault((feature.name, cell.fraction), set()).add(str(job))
+    assert all(len(same) == 1 for same in jobs.values())
+    assert jobs["apple", 1.0] == {"encoder apple / fraction 1 fold 0 seed 0"}
+    assert jobs["graph", 1.0] == {"encoder graph seed 0"} == jobs["graph", 0.1]
+    assert jobs["zebra", 1.0] == {"None"}
+
+
+def test_seeds_differ_by_fold_repeat_and_seed():
+    trials = list(trials_of(ALL[0], repeats=4, folds=5, seeds=(0, 1, 2)))
+    assert len({trial.torch_seed for trial in trials}) == len(trials) == 60

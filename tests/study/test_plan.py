@@ -1,0 +1,131 @@
+"""The plan: what a file asks for, what is merged and why, what a control adds."""
+
+from collections import Counter
+from itertools import product
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from study.estimate import estimate, plan_text
+from study.plan import make_plan
+from study.reading import check_study
+
+
+def study(*grid, **keys):
+    return check_study({"name": "mine", "data": "starter", "grid": list(grid), **keys}, "x")
+
+
+OPERATORS = ["concat", "product", "parallel"]
+TECHNIQUES = ["mlp_head", "label_balancer", "independent_mean"]
+
+
+def test_combinations_that_cannot_differ_are_merged_with_the_reason():
+    plan = make_plan(
+        study(
+            {
+                "features": [["mordred"], ["graph", "mordred"]],
+                "technique": TECHNIQUES,
+                "fusion": OPERATORS,
+                "partition": ["density", "round_robin"],
+            }
+        )
+    )
+    assert plan.asked == 2 * 3 * 3 * 2
+    assert [str(cell) for cell in plan.cells] == [
+        "mordred / single / 1",
+        "graph+mordred / mlp_head / concat / 1",
+        "graph+mordred / mlp_head / product / 1",
+        "graph+mordred / mlp_head / parallel / 1",
+        "graph+mordred / label_balancer / density / 1",
+        "graph+mordred / label_balancer / round_robin / 1",
+        "graph+mordred / independent_mean / 1",
+        "graph / single / 1",
+    ]
+    assert plan.merged == {
+        "a single modality makes techniques and operators equal": 18 - 1,
+        "the MLP head has no label partition": 6 - 3,
+        "the label balancer has no fusion operator": 6 - 2,
+        "averaging independent models has no fusion operator or partition": 6 - 1,
+    }
+    assert plan.asked - sum(plan.merged.values()) + len(plan.added) == len(plan.cells)
+
+
+def test_an_average_adds_the_members_nobody_asked_for():
+    plan = make_plan(
+        study(
+            {"features": [["mordred"]]},
+            {"features": [["graph", "mordred"]], "technique": ["independent_mean"]},
+            fractions=[0.5, 1.0],
+        )
+    )
+    assert [str(cell) for cell in plan.added] == ["graph / single / 0.5", "graph / single / 1"]
+    members = {m.cell.id for t in plan.trials() for m in t.members()}
+    assert members <= {cell.id for cell in plan.cells}
+    assert len(members) == 4
+
+
+def test_counts_of_a_small_grid():
+    spec = study(
+        {"features": [["graph", "mordred"]], "technique": TECHNIQUES},
+        split={"folds": 3, "repeats": 2},
+        seeds=[0, 1],
+    )
+    plan = make_plan(spec)
+    cost = estimate(plan)
+    assert plan.per_cell == 12
+    assert (len(plan.cells), plan.fits) == (5, 48)  # the average trains nothing
+    assert (cost.trials, cost.fits) == (60, 48)
+    assert cost.jobs == 12  # one fine-tuned graph encoder a fold, repeat and seed
+    frozen = study(
+        {"features": [["graph", "mordred"]]},
+        modalities={"graph": {"calibration": "frozen"}},
+        seeds=[0, 1],
+    )
+    assert estimate(make_plan(frozen)).jobs == 2  # one random encoder a seed
+
+
+def test_the_text_says_what_was_merged_and_added():
+    text = plan_text(study({"features": [["mordred"]], "fusion": OPERATORS}, split={"folds": 4}))
+    assert "asked     3 combinations" in text
+    assert "merged    2: a single modality makes techniques and operators equal" in text
+    assert "trials    4 (4 folds x 1 repeats x 1 seeds an arm)" in text
+
+
+@given(
+    sets=st.lists(
+        st.lists(
+            st.sampled_from(["graph", "mordred", "smiles", "fingerprint"]),
+            min_size=1,
+            max_size=3,
+            unique=True,
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    techniques=st.lists(st.sampled_from(TECHNIQUES), min_size=1, unique=True),
+    operators=st.lists(st.sampled_from(OPERATORS), min_size=1, unique=True),
+    fractions=st.lists(st.sampled_from([0.1, 0.5, 1.0]), min_size=1, unique=True),
+    folds=st.integers(2, 3),
+    seeds=st.lists(st.integers(0, 5), min_size=1, max_size=2, unique=True),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_trial_stands_once_after_its_members(
+    sets, techniques, operators, fractions, folds, seeds
+):
+    grid = {"features": sets, "technique": techniques, "fusion": operators}
+    plan = make_plan(study(grid, fractions=fractions, seeds=seeds, split={"folds": folds}))
+    trials = list(plan.trials())
+    times = Counter((t.cell.id, t.repeat, t.fold, t.seed) for t in trials)
+    assert set(times.values()) == {1}
+    assert len(trials) == len(plan.cells) * folds * len(seeds)
+    assert len({cell.id for cell in plan.cells}) == len(plan.cells)
+    expected = {
+        (frozenset(names), "single" if len(names) == 1 else technique, fraction)
+        for names, technique, fraction in product(sets, techniques, fractions)
+    }
+    asked = [cell for cell in plan.cells if cell not in plan.added]
+    assert {(frozenset(c.names), c.technique, c.fraction) for c in asked} == expected
+    seen = set()
+    for trial in trials:
+        assert all((m.cell.id, m.fold, m.seed) in seen for m in trial.members())
+        seen.add((trial.cell.id, trial.fold, trial.seed))
