@@ -2,16 +2,23 @@
 
 import copy
 import re
+import shlex
 import socket
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import ray
+import typer
 import yaml
 from jsonschema import ValidationError
 from packaging.requirements import Requirement
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.scripts.scripts import start
+
+from study.cli import app
 
 ROOT = Path(__file__).parent.parent
 START = ("head_start_ray_commands", "worker_start_ray_commands")
@@ -139,3 +146,39 @@ def test_what_is_copied_lies_in_the_repository(cluster):
     assert [path for path in local if not (ROOT / path).exists()] == []
     packaged = {path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file()}
     assert packaged <= set(local)
+
+
+def test_every_command_is_a_sentence_of_the_shell(cluster):
+    commands = [c for key, value in cluster.items() if key.endswith("commands") for c in value]
+    for command in commands:
+        told = subprocess.run(
+            ["bash", "-n", "-c", command], check=False, capture_output=True, text=True
+        )
+        assert (command, told.stderr) == (command, "")
+
+
+def test_ray_knows_the_options_it_is_started_with(cluster):
+    for command in ray_starts(cluster):
+        given = start.make_context("start", shlex.split(command.partition("ray start ")[2])).params
+        assert given["object_manager_port"] == 8076
+
+
+def test_mlflow_knows_the_options_it_is_started_with(cluster):
+    serving = next(c for c in cluster["head_start_ray_commands"] if "mlflow server" in c)
+    options = shlex.split(serving.partition("mlflow server ")[2].partition(" >")[0])
+    told = subprocess.run(  # asked for help, it reads its options and starts nothing
+        [sys.executable, "-m", "mlflow", "server", *options, "--help"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode == 0, told.stderr
+
+
+def test_the_launch_of_the_comment_is_one_the_command_line_takes():
+    text = (ROOT / "ray_cluster.yaml").read_text(encoding="utf-8")
+    (written,) = re.findall(r"'study launch ([^']+)'", text)
+    launch = typer.main.get_command(app).get_command(None, "launch")
+    given = launch.make_context("launch", shlex.split(written)).params
+    assert (given["address"], given["storage"]) == ("auto", "/shared/studies")
+    assert given["tracking_uri"] == "http://127.0.0.1:5000"

@@ -82,7 +82,10 @@ def large_study() -> dict[str, object]:
 def study(*arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
     command = [sys.executable, *options, "-m", "study", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True)
+    ended = subprocess.run(command, check=False, capture_output=True, text=True)
+    if ended.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stderr}")
+    return ended
 
 
 def imports(*arguments: str) -> str:
