@@ -168,9 +168,10 @@ def main() -> None:
         if not _is_named(error):
             raise
         _stop(error, EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        typer.echo("interrupted: finished trials are kept; the same command goes on", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as stop:  # typer has turned the KeyboardInterrupt into this
+        if stop.code == EXIT_INTERRUPTED:
+            typer.echo("interrupted: finished trials are kept; the same command goes on", err=True)
+        raise
 
 
 def _is_named(error: ValueError) -> bool:
