@@ -1,0 +1,191 @@
+"""Summaries against numbers worked out by hand."""
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+
+from study.analysis.summary import reference_arms, summarise
+from study.cells import TrialSpec
+from study.metrics import MetricError
+from study.plan import make_plan
+from study.reading import check_study
+from study.record import summarise_results
+from study.report.table import HEADERS, comparison_rows, render
+from study.result import TrialResult
+
+NAMES = ("a", "b", "c", "d", "e")
+TRUTH = np.array([[1, 0, 0, 0, 1], [0, 1, 0, 1, 0], [0, 0, 1, 1, 0], [1, 1, 1, 0, 1]], np.uint8)
+RIGHT, WRONG, EVEN = TRUTH, 1 - TRUTH, np.full_like(TRUTH, 1) / 2
+
+
+def cells(**keys):
+    grid = {"features": [["graph", "mordred"]], **keys}
+    raw = {"name": "m", "data": "starter", "grid": [grid], "training": {"epochs": 7}}
+    return make_plan(check_study(raw, "x")).cells
+
+
+def trial(cell, fold, scores, *, truth=TRUTH, best=3, seconds=2.0, seed=0):
+    return TrialResult(
+        id=f"{cell.id}-{fold}-{seed}",
+        trial=TrialSpec(cell, 0, fold, seed).to_json(),
+        label_names=NAMES,
+        test_rows=np.arange(len(truth)),
+        test_labels=truth,
+        scores=np.asarray(scores, np.float32),
+        counts={"best_epoch": best},
+        seconds=seconds,
+    )
+
+
+HEAD, BALANCER = cells(technique=["mlp_head", "label_balancer"])
+POSITIVES = np.array([50, 40, 30, 20, 10])
+
+
+def worse_last(column):
+    """Scores that are right but for one label, where they are wrong: AUROC 1, 1, 1, 1, 0."""
+    scores = RIGHT.astype(float)
+    scores[:, column] = WRONG[:, column]
+    return scores
+
+
+def test_means_spread_and_gain_by_hand():
+    results = [
+        trial(HEAD, 0, EVEN, seconds=1),  # AUROC 0.5 everywhere
+        trial(HEAD, 1, worse_last(4), seconds=3),  # 0.8, sparse label 0
+        trial(BALANCER, 0, RIGHT),  # 1: gain 0.5, sparse 0.5
+        trial(BALANCER, 1, worse_last(0)),  # 0.8: gain 0, sparse 1
+    ]
+    head, balancer = summarise([HEAD, BALANCER], results, POSITIVES, 2)
+    assert head.folds == (0.5, 0.8)
+    assert head.auroc == pytest.approx(0.65)
+    assert head.auroc_sd == pytest.approx(0.3 / math.sqrt(2))
+    assert head.fifths == pytest.approx((0.75, 0.75, 0.75, 0.75, 0.25))
+    assert head.seconds == 2
+    assert head.gain is None
+    gain = balancer.gain
+    assert gain.reference == HEAD.id
+    assert (gain.macro, gain.sparse, gain.pairs) == pytest.approx((0.25, 0.75, 2))
+    assert gain.macro_sd == pytest.approx(0.5 / math.sqrt(2))
+    assert gain.sparse_sd == pytest.approx(0.5 / math.sqrt(2))
+    assert [(s.repeats, s.missing) for s in (head, balancer)] == [(2, 0), (2, 0)]
+
+
+def test_average_precision_by_hand():
+    (summary,) = summarise([HEAD], [trial(HEAD, 0, EVEN)], POSITIVES, 1)
+    assert summary.average_precision == pytest.approx(0.5)  # all tied: the share of positives
+
+
+def test_gains_are_paired_by_fold_and_leave_unpaired_folds_out():
+    results = [trial(HEAD, 0, EVEN), trial(BALANCER, 0, RIGHT), trial(BALANCER, 1, WRONG)]
+    _, balancer = summarise([HEAD, BALANCER], results, POSITIVES, 2)
+    assert (balancer.gain.macro, balancer.gain.pairs) == (0.5, 1)
+    assert math.isnan(balancer.gain.macro_sd)
+    assert balancer.auroc == 0.5
+
+
+def test_an_arm_without_results_is_nan_and_missing():
+    head, balancer = summarise([HEAD, BALANCER], [trial(HEAD, 0, RIGHT)], POSITIVES, 2)
+    assert (head.missing, balancer.missing) == (1, 2)
+    assert math.isnan(balancer.auroc)
+    assert math.isnan(head.auroc_sd)
+    assert balancer.gain is None
+    assert balancer.fifths == ()
+
+
+def test_trials_that_were_best_in_their_last_epoch_are_counted():
+    results = [trial(HEAD, fold, RIGHT, best=best) for fold, best in enumerate((6, 7, 7))]
+    (summary,) = summarise([HEAD], results, POSITIVES, 3)
+    assert summary.unconverged == 2
+
+
+def test_an_undefined_label_is_an_error_and_no_gap():
+    truth = TRUTH.copy()
+    truth[:, 2] = 0
+    with pytest.raises(MetricError, match="undefined for 1 of 5 labels"):
+        summarise([HEAD], [trial(HEAD, 0, RIGHT, truth=truth)], POSITIVES, 1)
+
+
+def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbers():
+    raw = {
+        "name": "m",
+        "data": "starter",
+        "grid": [
+            {"features": [["mordred"]]},
+            {
+                "features": [["graph", "mordred"], ["smiles", "mordred"]],
+                "technique": ["label_balancer", "mlp_head", "independent_mean"],
+                "fusion": ["product", "concat"],
+                "training": {"dropout": [0.1, 0.2]},
+            },
+        ],
+        "fractions": [0.5, 1.0],
+    }
+    plan = make_plan(check_study(raw, "x"))
+    arms, found = {cell.id: cell for cell in plan.cells}, reference_arms(plan.cells)
+    for arm, head in found.items():
+        one, other = arms[arm], arms[head]
+        assert other.technique == "mlp_head"
+        assert str(other.fusion) == "product"
+        assert (one.names, one.fraction, one.training) == (
+            other.names,
+            other.fraction,
+            other.training,
+        )
+    wide = [cell for cell in plan.cells if len(cell.features) > 1]
+    assert len(found) == len(wide) - 8  # every wide arm but the eight references themselves
+
+
+def test_without_a_head_there_is_no_reference():
+    assert reference_arms(cells(technique=["label_balancer", "independent_mean"])) == {}
+
+
+def test_results_alone_give_the_same_summary_when_folds_cover_the_table():
+    folds = np.array_split(np.tile(TRUTH, (4, 1)), 2)
+    positives = np.tile(TRUTH, (4, 1)).sum(axis=0)
+    rng = np.random.default_rng(0)
+    results = [
+        trial(cell, fold, rng.random(truth.shape), truth=truth, seed=seed)
+        for cell in (HEAD, BALANCER)
+        for seed in (0, 1)
+        for fold, truth in enumerate(folds)
+    ]
+    assert summarise_results(results) == summarise([HEAD, BALANCER], results, positives, 4)
+
+
+def test_results_of_a_launched_study_alone_give_its_table(launched):
+    _, record, _ = launched
+    assert {s.cell.id: s for s in summarise_results(list(record.results.values()))} == {
+        s.cell.id: s for s in record.summaries
+    }
+
+
+@pytest.fixture
+def rows():
+    results = [trial(HEAD, 0, EVEN), trial(HEAD, 1, RIGHT), trial(BALANCER, 0, RIGHT)]
+    return comparison_rows(summarise([HEAD, BALANCER], results, POSITIVES, 2), "mine")
+
+
+def test_json_and_csv_carry_the_numbers(rows):
+    head, balancer = json.loads(render(rows, "json"))
+    assert head["auroc"] == 0.75
+    assert head["gain"] is None
+    assert (balancer["gain"], balancer["sparse_gain"], balancer["trials"]) == (0.5, 0.5, "1/2")
+    assert balancer["auroc_sd"] is None
+    read = list(csv.DictReader(io.StringIO(render(rows, "csv"))))
+    assert list(read[0]) == list(HEADERS)
+    assert float(read[1]["gain"]) == 0.5
+    assert read[0]["gain"] == ""
+
+
+def test_tables_for_readers(rows):
+    table = render(rows, "table").splitlines()
+    assert table[0].split() == " ".join(HEADERS.values()).split()
+    assert table[3].split()[-4:] == ["+0.5000", "+0.5000", "-", "1/2"]
+    markdown = render(rows, "md").splitlines()
+    assert len(markdown) == 4
+    assert len({line.count("|") for line in markdown}) == 1
+    assert markdown[3].startswith("| mine | graph+mordred | label_balancer | - | random_per_batch")

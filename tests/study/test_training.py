@@ -1,0 +1,168 @@
+"""The training loop: sees training labels only, keeps its best epoch, fails by name."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from study.choices import Training
+from study.data import OdorDataset
+from study.embeddings import job_of
+from study.errors import TrialError
+from study.inputs import Inputs
+from study.metrics import auroc
+from study.training import Part, _batches, fit, predict
+from study.trial import average_trial, run_job, run_trial
+
+N, WIDTH, LABELS = 60, 4, 3
+
+
+class Linear(nn.Module):
+    """Logits linear in the only modality."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(WIDTH, LABELS)
+        for values in self.parameters():
+            nn.init.zeros_(values)
+
+    def forward(self, batch):
+        return self.head(batch["x"])
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(N, WIDTH)).astype(np.float32)
+    labels = (features[:, :LABELS] + rng.normal(size=(N, LABELS)) > 0).astype(np.uint8)
+    rows = np.arange(N)
+    parts = Part(rows[:40], labels[:40]), Part(rows[40:], labels[40:])
+    return {"x": lambda some: torch.from_numpy(features[some])}, *parts
+
+
+def numbers(**changed):
+    return Training(**{"epochs": 30, "batch_size": 8, "learning_rate": 0.05, **changed})
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 4), (4, 4), (5, 4), (9, 4), (10, 4), (33, 8)])
+def test_batches_hold_every_row_once_and_no_lonely_one(n, size):
+    batches = list(_batches(n, size))
+    assert sorted(np.concatenate(batches)) == list(range(n))
+    assert n == 1 or min(map(len, batches)) > 1
+    assert max(map(len, batches)) <= size + 1
+
+
+@pytest.mark.parametrize("average", [0, 0.9])
+@pytest.mark.parametrize("monitor", ["auroc", "loss"])
+def test_the_weights_of_the_best_epoch_are_kept(average, monitor, table):
+    gather, training, validation = table
+    model = Linear()
+    chosen = numbers(average=average, monitor=monitor, patience=4)
+    history = fit(model, gather, training, validation, chosen, seed=0)
+    values = history.monitored
+    assert history.best_epoch == 1 + int(np.argmax(values))  # the first of equals
+    stopped = min(chosen.epochs, history.best_epoch + chosen.patience)
+    assert len(values) == len(history.loss) == stopped
+    scores = predict(model, gather, validation.rows)
+    if monitor == "auroc":
+        value = auroc(validation.labels, scores).mean()
+    else:
+        true = np.where(validation.labels == 1, scores, 1 - scores)
+        value = np.log(true).mean()
+    assert value == pytest.approx(max(values), abs=1e-6)
+
+
+def test_training_learns(table):
+    gather, training, validation = table
+    history = fit(Linear(), gather, training, validation, numbers(), seed=0)
+    assert history.loss[-1] < history.loss[0] == pytest.approx(np.log(2), abs=0.1)
+    assert max(history.monitored) > 0.7
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_does_not(table):
+    gather, training, validation = table
+
+    def scores(seed):
+        model = Linear()
+        fit(model, gather, training, validation, numbers(), seed=seed)
+        return predict(model, gather, validation.rows)
+
+    before = torch.get_rng_state()
+    assert (scores(0) == scores(0)).all()
+    assert (scores(0) != scores(1)).any()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_loss_that_is_not_finite_ends_the_trial_with_its_epoch(table):
+    gather, training, validation = table
+    seen = []
+
+    def poisoned(rows):
+        seen.append(len(rows))
+        batch = gather["x"](rows)
+        # Five batches and one validation pass an epoch: this is the second one of epoch 3.
+        return batch * float("nan") if len(seen) == 14 else batch
+
+    with pytest.raises(TrialError, match=r"loss became nan in epoch 3; lower 'training\.learn"):
+        fit(Linear(), {"x": poisoned}, training, validation, numbers(patience=30), seed=0)
+
+
+def test_scores_that_are_not_finite_end_the_trial():
+    broken = {"x": lambda some: torch.full((len(some), WIDTH), torch.nan)}
+    with pytest.raises(TrialError, match="score that is not finite"):
+        predict(Linear(), broken, np.arange(3))
+
+
+def poisoned_inputs(inputs, trial):
+    """The same study with the labels of the trial's test fold turned over."""
+    labels = inputs.dataset.labels.copy()
+    test = inputs.fold(trial).test
+    labels[test] = 1 - labels[test]
+    old = inputs.dataset
+    dataset = OdorDataset(old.name, old.smiles, labels, old.label_names)
+    return Inputs(dataset, inputs.split, inputs.cache)
+
+
+@pytest.mark.parametrize("technique", ["mlp_head", "label_balancer"])
+def test_labels_of_the_test_fold_change_no_score(technique, launched):
+    study, record, _ = launched
+    trial = next(t for t in study.plan.trials() if t.cell.technique == technique)
+    known = record.results[study.inputs.trial_id(trial)]
+    again = run_trial(trial, poisoned_inputs(study.inputs, trial))
+    assert (again.scores == known.scores).all()
+    assert again.history == known.history
+    assert (again.test_labels == 1 - known.test_labels).all()
+
+
+def test_labels_of_the_test_fold_change_no_partition_of_affinity(tiny, spec_of, run_tiny, tmp_path):
+    block = {"features": [["counts", "characters"]], "technique": ["label_balancer"]}
+    tiny["grid"] = [{**block, "partition": ["affinity"]}]
+    study, record, _ = run_tiny(spec_of(tiny, tmp_path))
+    trial = next(iter(study.plan.trials()))
+    known = record.results[study.inputs.trial_id(trial)]
+    poisoned = poisoned_inputs(study.inputs, trial)
+    assert (run_trial(trial, poisoned).scores == known.scores).all()
+
+
+def test_labels_of_the_test_fold_change_no_trained_encoder(tiny, spec_of, run_tiny, tmp_path):
+    tiny["modalities"]["characters"] |= {"calibration": "finetune", "training": {"epochs": 1}}
+    tiny["grid"] = [{"features": [["characters"]]}]
+    study, _, _ = run_tiny(spec_of(tiny, tmp_path))
+    trial = next(iter(study.plan.trials()))
+    job = job_of(trial.cell.features[0], trial)
+    known = study.inputs.embedding_store.get(study.inputs.job_id(job))
+    assert (run_job(job, poisoned_inputs(study.inputs, trial)) == known).all()
+
+
+def test_an_average_is_the_mean_of_its_members(launched):
+    study, record, _ = launched
+    averages = [t for t in study.plan.trials() if t.members()]
+    assert len(averages) == 2
+    for trial in averages:
+        members = [record.results[study.inputs.trial_id(m)] for m in trial.members()]
+        own = record.results[study.inputs.trial_id(trial)]
+        expected = np.mean([m.scores.astype(np.float64) for m in members], axis=0)
+        assert np.abs(own.scores - expected).max() < 1e-7
+        assert (own.test_rows == members[0].test_rows).all()
+        assert own.counts["parameters"] == sum(m.counts["parameters"] for m in members)
+        assert average_trial(trial, members, study.inputs) == own
