@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from study.ray_environment import set_environment
+from study.ray_environment import set_environment, shorten
 
 set_environment()  # Ray reads it while it is being imported
 
@@ -21,13 +19,9 @@ from ray import tune  # noqa: E402
 from ray.tune.callback import Callback  # noqa: E402
 from ray.tune.experiment import Trial  # noqa: E402
 
+from study.answering import knock  # noqa: E402
 from study.errors import InputError  # noqa: E402
 from study.executor import OnDone, Outcome, Task, attempt  # noqa: E402
-
-_ANSWER_SECONDS = 5.0
-_HOST_PORT = re.compile(r"(?P<host>[^/:\[\]]+|\[[^\[\]]+\]):(?P<port>\d+)")
-_EXIT_DETAIL = re.compile(r"Worker exit detail: (.*?)(?: Some common causes| There are some|$)")
-_LONGEST_CAUSE = 500
 
 
 class RayExecutor:
@@ -50,12 +44,26 @@ class RayExecutor:
     def __init__(self, address: str | None = None, *, cpus_per_task: float = 1.0) -> None:
         self.cpus_per_task = cpus_per_task
         _connect(address or os.environ.get("RAY_ADDRESS") or "local")
-        cpus = _cpus()
-        if cpus < cpus_per_task:
+        try:
+            self.require(cpus_per_task)
+        except InputError:
             self.close()
+            raise
+
+    def require(self, cpus: float) -> None:
+        """Check that a task of so many CPUs fits on one machine of the cluster.
+
+        Raises
+        ------
+        InputError
+            It would wait for ever.
+        """
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
+        largest = max((node["Resources"].get("CPU", 0.0) for node in nodes), default=0.0)
+        if largest < cpus:
             raise InputError(
-                f"a trial asks for {cpus_per_task:g} CPUs and the cluster has {cpus:g}; "
-                "lower 'run.cpus_per_trial'"
+                f"a trial asks for {cpus:g} CPUs and the largest machine of the cluster has "
+                f"{largest:g}; lower 'run.cpus_per_trial'"
             )
 
     def map(self, tasks: Sequence[Task], on_done: OnDone) -> None:
@@ -78,6 +86,7 @@ class RayExecutor:
             {"id": task.id, "work": task.work, "payload": json.dumps(task.payload)}
             for task in tasks
         ]
+        report = _Report(on_done)
         tuner = tune.Tuner(
             tune.with_resources(_TaskTrainable, {"CPU": self.cpus_per_task}),
             param_space={"task": tune.grid_search(space)},
@@ -86,12 +95,16 @@ class RayExecutor:
                 name="grid",
                 storage_path=str(Path(folder).resolve()),
                 verbose=0,
-                callbacks=[_Report(on_done)],
+                callbacks=[report],
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
         try:
             tuner.fit()
+        except tune.TuneError:
+            if report.error is not None:
+                raise report.error from None
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -103,7 +116,7 @@ class RayExecutor:
 def _connect(address: str) -> None:
     """Join the cluster at an address, or start one if it is ``local``."""
     try:
-        _knock(address)
+        knock(address)
         ray.init(
             address=address,
             include_dashboard=False if address == "local" else None,
@@ -113,19 +126,11 @@ def _connect(address: str) -> None:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"no Ray cluster answers at '{address}' ({_last_line(str(error))}); start one with "
+            f"no Ray cluster answers at '{address}' ({shorten(str(error))}); start one with "
             "'ray start --head' or leave the address out for a local one"
         ) from error
     for name in ("ray.tune", "ray.air", "ray.train"):  # failures are told by us, each once
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-def _knock(address: str) -> None:
-    """Try the address: Ray itself would wait for minutes, then end the process."""
-    match = _HOST_PORT.fullmatch(address)
-    if match is not None:
-        place = (match["host"].strip("[]"), int(match["port"]))
-        socket.create_connection(place, timeout=_ANSWER_SECONDS).close()
 
 
 def _cpus() -> float:
@@ -143,21 +148,8 @@ def _collect(reference: ray.ObjectRef[Outcome], task_id: str) -> Outcome:
     except ray.exceptions.WorkerCrashedError:
         return Outcome(task_id, cause="its process died (killed, crashed or out of memory)")
     except ray.exceptions.RayError as error:
-        return Outcome(task_id, cause=_cause(str(error)))
+        return Outcome(task_id, cause=shorten(str(error)))
     return outcome
-
-
-def _cause(text: str) -> str:
-    """Shorten what Ray says of a lost task to the line that tells why."""
-    detail = _EXIT_DETAIL.search(text)
-    if detail is not None:
-        return f"its process died: {detail[1][:_LONGEST_CAUSE]}"
-    return _last_line(text)
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:_LONGEST_CAUSE] if lines else "no reason given"
 
 
 class _TaskTrainable(tune.Trainable):
@@ -187,6 +179,21 @@ class _Report(Callback):
 
     def __init__(self, on_done: OnDone) -> None:
         self._on_done = on_done
+        self.error: Exception | None = None
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Pass an outcome on.
+
+        Tune takes a first error here for one of the trial and tells that trial again as failed:
+        the second raise ends the grid.
+        """
+        if self.error is not None:
+            raise self.error
+        try:
+            self._on_done(outcome)
+        except Exception as error:
+            self.error = error
+            raise
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the driver's function out when Tune pickles its state: we never restore it."""
@@ -194,9 +201,9 @@ class _Report(Callback):
 
     def on_trial_complete(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         told: Mapping[str, Any] = json.loads(trial.last_result["outcome"])
-        self._on_done(Outcome(trial.config["task"]["id"], told["value"], told["cause"]))
+        self._tell(Outcome(trial.config["task"]["id"], told["value"], told["cause"]))
 
     def on_trial_error(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         file = Path(trial.error_file or "")
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        self._on_done(Outcome(trial.config["task"]["id"], cause=_cause(text)))
+        self._tell(Outcome(trial.config["task"]["id"], cause=shorten(text)))

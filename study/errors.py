@@ -16,3 +16,7 @@ class InputError(StudyError, ValueError):
 
 class TrialError(StudyError, RuntimeError):
     """One trial could not be finished; the other trials go on."""
+
+
+class PagesError(StudyError, RuntimeError):
+    """The tracking pages could not be written; the ledger has every result all the same."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from study.cells import TrialSpec
 from study.choices import ModalityChoice
 from study.embeddings import EncoderJob, job_of
-from study.errors import InputError
+from study.errors import InputError, PagesError
 from study.executor import Executor, Outcome, Task
 from study.inputs import modality_of
 from study.ledger import Failure
@@ -161,7 +161,10 @@ def _fit(
         left[trial.cell.id] -= 1
         if pages is not None and left[trial.cell.id] == 0:
             record = read_record(study.spec, study.plan, study.inputs, study.ledger)
-            pages.sync(record, final=False)
+            try:
+                pages.sync(record, final=False)
+            except PagesError as error:  # the study goes on; the last sync says it again
+                reporter.note(str(error))
 
     _run(_grid(study, executor), tasks, "trials", reporter, told)
 

@@ -1,8 +1,9 @@
-"""What Ray reads from the environment. Does not import Ray: it must be set before that."""
+"""What Ray reads from the environment and what it says. Does not import Ray: set it before."""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -17,6 +18,8 @@ _DEFAULTS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver saves and exits 130 itself
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+_EXIT_DETAIL = re.compile(r"Worker exit detail: (.*?)(?: Some common causes| There are some|$)")
+_LONGEST = 500
 
 
 def set_environment() -> None:
@@ -30,3 +33,12 @@ def set_environment() -> None:
     file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
     if os.environ["RAY_AUTH_MODE"] == "token" and not file.exists():
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def shorten(text: str) -> str:
+    """Return the one line that tells why out of an error text of Ray, which can fill pages."""
+    detail = _EXIT_DETAIL.search(text)
+    if detail is not None:
+        return f"its process died: {detail[1][:_LONGEST]}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:_LONGEST] if lines else "no reason given"

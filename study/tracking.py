@@ -12,24 +12,38 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from study.analysis.summary import CellSummary
-from study.errors import InputError
-from study.ledger import seal, unseal
+from study.answering import knock
+from study.errors import InputError, PagesError
+from study.ledger import unseal
 from study.record import StudyRecord
-from study.report.pages import cell_metrics, cell_params, cell_tags, fold_metrics, per_label_csv
-from study.report.table import comparison_rows, render
+from study.report.pages import (
+    cell_metrics,
+    cell_params,
+    cell_state,
+    cell_tags,
+    fold_metrics,
+    is_complete,
+    write_cell,
+    write_study,
+)
 from study.result import TrialResult
-from study.spec import digest
 
 _PARENT = "mlflow.parentRunId"
 _CELL = "olfaction.cell_id"
 _STATE = "olfaction.state"
 _ROLE = "olfaction.role"
+_BATCH = 800  # MLflow takes 1000 values a call, parameters and tags included
+_DEFAULTS = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's own 7 retries of 120 s each would hold a launch for many minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
 
 
 class Tracker:
@@ -49,14 +63,13 @@ class Tracker:
     """
 
     def __init__(self, uri: str, artifacts: str) -> None:
-        for name in ("alembic", "mlflow"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        _settle()
         self.uri, self._artifacts = uri, artifacts
         try:
+            knock(uri)
             self._client = MlflowClient(tracking_uri=uri)
             self._client.search_experiments(max_results=1)
-        except MlflowException as error:
+        except (MlflowException, OSError, ValueError, ImportError) as error:
             raise InputError(
                 f"tracking store '{uri}' does not answer ({error}); "
                 "give another with 'run.tracking' or --tracking-uri, or --no-mlflow"
@@ -70,13 +83,27 @@ class Tracker:
         record : StudyRecord
         final : bool
             False while the study runs: only complete cells are written and the parent goes on.
+
+        Raises
+        ------
+        PagesError
+            The store broke down; nothing is lost, projecting again makes up for it.
         """
+        try:
+            return self._sync(record, final=final)
+        except (MlflowException, OSError) as error:
+            raise PagesError(
+                f"the pages could not be written to '{self.uri}' ({error}); every result is in "
+                "the ledger and the same command writes the pages again"
+            ) from error
+
+    def _sync(self, record: StudyRecord, *, final: bool) -> int:
         experiment = self._experiment(record.spec.name)
         parent = self._parent(experiment, record)
         known = self._children(experiment, parent)
         written = 0
         for summary in record.summaries:
-            if not final and not _complete(summary, record):
+            if not final and not is_complete(summary, record):
                 continue
             written += self._cell(experiment, parent, summary, record, known)
         self._close_parent(parent, record, final=final)
@@ -101,6 +128,8 @@ class Tracker:
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
+            if found.lifecycle_stage == "deleted":  # its name stays taken
+                self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         return str(self._client.create_experiment(name, f"{self._artifacts}/{name}"))
 
@@ -148,7 +177,7 @@ class Tracker:
     ) -> int:
         """Write one child run unless it already shows this state."""
         results = record.results_of(summary.cell)
-        state = _state(summary, results, record)
+        state = cell_state(summary, results, record)
         old = known.get(summary.cell.id)
         if old is not None:
             if old.data.tags.get(_STATE) == state and old.info.status != "RUNNING":
@@ -167,26 +196,18 @@ class Tracker:
         values += fold_metrics(results)
         metrics = [Metric(name, value, 0, step) for name, value, step in values]
         params = [Param(key, value) for key, value in cell_params(summary.cell).items()]
-        self._client.log_batch(run_id, metrics=metrics, params=params)
+        self._client.log_batch(run_id, metrics=metrics[:_BATCH], params=params)
+        for at in range(_BATCH, len(metrics), _BATCH):
+            self._client.log_batch(run_id, metrics=metrics[at : at + _BATCH])
         with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder)
-            (root / "per_label.csv").write_text(per_label_csv(results, record), encoding="utf-8")
-            (root / "trials").mkdir()
-            for result in results:
-                (root / "trials" / f"{result.id}.trial").write_bytes(seal(result.to_bytes()))
+            write_cell(Path(folder), results, record)
             self._client.log_artifacts(run_id, folder)
         self._client.set_terminated(run_id, "FINISHED" if summary.missing == 0 else "FAILED")
 
     def _close_parent(self, parent: str, record: StudyRecord, *, final: bool) -> None:
         """Log the comparison and the study file, and end the parent if the study has ended."""
-        rows = comparison_rows(record.summaries)
         with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder)
-            for kind in ("csv", "md", "json"):
-                (root / f"comparison.{kind}").write_text(render(rows, kind), encoding="utf-8")
-            spec = record.spec.model_dump_json(indent=2)
-            (root / "study.json").write_text(spec, encoding="utf-8")
-            record.inputs.split.save(root / "split.json")
+            write_study(Path(folder), record)
             self._client.log_artifacts(parent, folder)
         done = len(record.results)
         counts = {"trials_finished": done, "trials_missing": record.missing}
@@ -201,22 +222,9 @@ def ui_command(uri: str) -> str:
     return f"mlflow ui --backend-store-uri {uri}"
 
 
-def _state(summary: CellSummary, results: list[TrialResult], record: StudyRecord) -> str:
-    """Digest of all that a child run shows."""
-    reference = record.references.get(summary.cell.id)
-    rivals = [
-        r.id for s in record.summaries if s.cell.id == reference for r in record.results_of(s.cell)
-    ]
-    return digest([[result.id for result in results], reference, rivals, summary.missing])[:32]
-
-
-def _complete(summary: CellSummary, record: StudyRecord) -> bool:
-    """Whether a cell and its reference arm have all their trials."""
-    reference = record.references.get(summary.cell.id)
-    needed = {summary.cell.id, reference}
-    return all(s.missing == 0 for s in record.summaries if s.cell.id in needed)
-
-
-def version() -> str:
-    """Return the MLflow version."""
-    return str(mlflow.__version__)
+def _settle() -> None:
+    """Set MLflow's variables where the user has not, and leave only its errors on the screen."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)

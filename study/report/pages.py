@@ -6,15 +6,22 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from study.analysis.summary import CellSummary, macro
 from study.cells import Cell
+from study.ledger import seal
 from study.metrics import density_fifths
 from study.record import StudyRecord
+from study.report.table import comparison_rows, render
 from study.result import TrialResult
+from study.spec import digest
+
+LONGEST_PARAM, LONGEST_TAG = 6000, 5000
+"""Characters that every MLflow store of our range takes."""
 
 
 def cell_params(cell: Cell) -> dict[str, str]:
@@ -22,8 +29,8 @@ def cell_params(cell: Cell) -> dict[str, str]:
     numbers = cell.training.model_dump(mode="json")
     params = cell.params() | {f"training.{key}": str(value) for key, value in numbers.items()}
     for feature in cell.features:
-        params[f"modality.{feature.name}"] = json.dumps(feature.choice.json_value())[:6000]
-    return params
+        params[f"modality.{feature.name}"] = json.dumps(feature.choice.json_value())
+    return _cut(params, LONGEST_PARAM)
 
 
 def cell_tags(summary: CellSummary, record: StudyRecord) -> dict[str, str]:
@@ -40,11 +47,17 @@ def cell_tags(summary: CellSummary, record: StudyRecord) -> dict[str, str]:
         "data_digest": record.inputs.dataset.digest[:16],
         "missing": str(summary.missing),
     }
-    causes = [f.cause for f in record.failures if str(cell) in f.trial]
+    causes = causes_of(cell, record)
     if causes:
-        tags["cause"] = causes[0][:4000]
+        tags["cause"] = causes[0]
     named = {f"olfaction.{key}": value for key, value in tags.items()}
-    return named | {f"olfaction.{key}": value for key, value in cell.params().items()}
+    named |= {f"olfaction.{key}": value for key, value in cell.params().items()}
+    return _cut(named, LONGEST_TAG)
+
+
+def _cut(texts: Mapping[str, str], longest: int) -> dict[str, str]:
+    """Shorten texts; the artifacts hold them whole."""
+    return {key: t if len(t) <= longest else t[: longest - 4] + " ..." for key, t in texts.items()}
 
 
 def cell_metrics(summary: CellSummary, results: Sequence[TrialResult]) -> dict[str, float]:
@@ -92,3 +105,43 @@ def per_label_csv(results: Sequence[TrialResult], record: StudyRecord) -> str:
         fixed = [name, dataset.positives[column], fifths[column] + 1]
         writer.writerow([*fixed, np.mean(aurocs), ap, *aurocs])
     return buffer.getvalue()
+
+
+def write_cell(folder: Path, results: Sequence[TrialResult], record: StudyRecord) -> None:
+    """Write the files of a cell: the table of labels, and every trial as the ledger has it."""
+    (folder / "per_label.csv").write_text(per_label_csv(results, record), encoding="utf-8")
+    (folder / "trials").mkdir()
+    for result in results:
+        (folder / "trials" / f"{result.id}.trial").write_bytes(seal(result.to_bytes()))
+
+
+def write_study(folder: Path, record: StudyRecord) -> None:
+    """Write the files of a study: the comparison, the study file and the split."""
+    rows = comparison_rows(record.summaries)
+    (folder / "comparison.csv").write_text(render(rows, "csv"), encoding="utf-8")
+    (folder / "comparison.md").write_text(render(rows, "md"), encoding="utf-8")
+    (folder / "comparison.json").write_text(render(rows, "json"), encoding="utf-8")
+    (folder / "study.json").write_text(record.spec.model_dump_json(indent=2), encoding="utf-8")
+    record.inputs.split.save(folder / "split.json")
+
+
+def cell_state(summary: CellSummary, results: Sequence[TrialResult], record: StudyRecord) -> str:
+    """Digest of all that the page of a cell shows: its trials, its reference's, its failures."""
+    reference = record.references.get(summary.cell.id)
+    rivals = [
+        r.id for s in record.summaries if s.cell.id == reference for r in record.results_of(s.cell)
+    ]
+    shown = [[result.id for result in results], reference, rivals, summary.missing]
+    return digest([*shown, causes_of(summary.cell, record)])[:32]
+
+
+def causes_of(cell: Cell, record: StudyRecord) -> list[str]:
+    """Return why trials of a cell have failed."""
+    ids = {record.inputs.trial_id(trial) for trial in record.plan.trials_of(cell)}
+    return [failure.cause for failure in record.failures if failure.id in ids]
+
+
+def is_complete(summary: CellSummary, record: StudyRecord) -> bool:
+    """Whether a cell and its reference arm have all their trials."""
+    needed = {summary.cell.id, record.references.get(summary.cell.id)}
+    return all(s.missing == 0 for s in record.summaries if s.cell.id in needed)
