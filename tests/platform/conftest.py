@@ -55,6 +55,12 @@ def cluster(python_path: None) -> Iterator[RayExecutor]:
     executor.close()
 
 
+@pytest.fixture(scope="session")
+def tiny_study() -> dict[str, object]:
+    """The content of a study file."""
+    return TINY
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> StudySpec:
     return check_study({**TINY, "run": {"storage": str(tmp_path / "store")}}, "tiny")
