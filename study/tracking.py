@@ -6,8 +6,6 @@ again changes nothing; a cell whose results changed gets a new child run in plac
 
 from __future__ import annotations
 
-import logging
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,18 +30,13 @@ from study.report.pages import (
     write_study,
 )
 from study.result import TrialResult
+from study.tracking_environment import set_environment
 
 _PARENT = "mlflow.parentRunId"
 _CELL = "olfaction.cell_id"
 _STATE = "olfaction.state"
 _ROLE = "olfaction.role"
 _BATCH = 800  # MLflow takes 1000 values a call, parameters and tags included
-_DEFAULTS = {
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # MLflow's own 7 retries of 120 s each would hold a launch for many minutes
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
 
 
 class Tracker:
@@ -54,7 +47,7 @@ class Tracker:
     uri : str
         Tracking server or database, for example ``sqlite:////data/mlflow.db``.
     artifacts : str
-        Where a new experiment keeps its files.
+        Where a new experiment of a database keeps its files; a server decides for itself.
 
     Raises
     ------
@@ -63,7 +56,7 @@ class Tracker:
     """
 
     def __init__(self, uri: str, artifacts: str) -> None:
-        _settle()
+        set_environment()
         self.uri, self._artifacts = uri, artifacts
         try:
             knock(uri)
@@ -106,6 +99,8 @@ class Tracker:
             if not final and not is_complete(summary, record):
                 continue
             written += self._cell(experiment, parent, summary, record, known)
+        if final:
+            self._forget(known, {summary.cell.id for summary in record.summaries})
         self._close_parent(parent, record, final=final)
         return written
 
@@ -121,9 +116,9 @@ class Tracker:
 
     def _stored(self, run: Run) -> Iterator[TrialResult]:
         with tempfile.TemporaryDirectory() as folder:
-            for item in self._client.list_artifacts(run.info.run_id, "trials"):
-                path = self._client.download_artifacts(run.info.run_id, item.path, folder)
-                yield TrialResult.from_bytes(unseal(Path(path).read_bytes(), item.path))
+            path = self._client.download_artifacts(run.info.run_id, "trials", folder)
+            for file in sorted(Path(path).glob("*.trial")):
+                yield TrialResult.from_bytes(unseal(file.read_bytes(), file.name))
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -131,7 +126,9 @@ class Tracker:
             if found.lifecycle_stage == "deleted":  # its name stays taken
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        return str(self._client.create_experiment(name, f"{self._artifacts}/{name}"))
+        served = self.uri.startswith("http")  # a server knows where its files go
+        location = None if served else f"{self._artifacts}/{name}"
+        return str(self._client.create_experiment(name, location))
 
     def _runs(self, experiment: str, query: str) -> list[Run]:
         runs, token = [], None
@@ -149,19 +146,27 @@ class Tracker:
                 return runs
 
     def _parent(self, experiment: str, record: StudyRecord) -> str:
-        """Find or make the parent run; it carries the study file and the data set."""
+        """Find or make the parent run; it names the data set."""
         found = self._runs(experiment, f"tags.`{_ROLE}` = 'study'")
         if found:
-            return str(found[0].info.run_id)
-        tags = {_ROLE: "study", "mlflow.note.content": record.spec.description}
-        run = self._client.create_run(experiment, tags=tags, run_name=record.spec.name)
-        run_id = str(run.info.run_id)
-        data = record.inputs.dataset
-        recipe = record.spec.data.model_dump_json()
-        entity = Dataset(data.name, data.digest[:36], "study-recipe", recipe)
-        tag = InputTag("mlflow.data.context", "training")
-        self._client.log_inputs(run_id, [DatasetInput(entity, [tag])])
+            parent = found[0]
+        else:
+            tags = {_ROLE: "study", "mlflow.note.content": record.spec.description}
+            parent = self._client.create_run(experiment, tags=tags, run_name=record.spec.name)
+        run_id = str(parent.info.run_id)
+        digest = record.inputs.dataset.digest[:36]
+        known = parent.inputs.dataset_inputs if parent.inputs else []
+        if digest not in [each.dataset.digest for each in known]:
+            recipe = record.spec.data.model_dump_json()
+            entity = Dataset(record.inputs.dataset.name, digest, "study-recipe", recipe)
+            tag = InputTag("mlflow.data.context", "training")
+            self._client.log_inputs(run_id, [DatasetInput(entity, [tag])])
         return run_id
+
+    def _forget(self, known: Mapping[str, Run], cells: set[str]) -> None:
+        """Remove the runs of cells that the study file has no more."""
+        for cell_id in known.keys() - cells:
+            self._client.delete_run(known[cell_id].info.run_id)
 
     def _children(self, experiment: str, parent: str) -> dict[str, Run]:
         runs = self._runs(experiment, f"tags.`{_PARENT}` = '{parent}'")
@@ -220,11 +225,3 @@ class Tracker:
 def ui_command(uri: str) -> str:
     """Return the command that shows the pages."""
     return f"mlflow ui --backend-store-uri {uri}"
-
-
-def _settle() -> None:
-    """Set MLflow's variables where the user has not, and leave only its errors on the screen."""
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.ERROR)

@@ -73,6 +73,6 @@ def study(tiny: StudySpec) -> Prepared:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def study_command() -> list[str]:
     return [sys.executable, "-m", "study"]

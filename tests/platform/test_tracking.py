@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
@@ -152,6 +154,18 @@ def test_a_failing_cell_is_failed_with_its_cause(
     assert [run.info.status for run in pages.runs("tiny", "study")] == ["FAILED"]
 
 
+def test_a_cell_that_left_the_study_leaves_its_pages(
+    record: StudyRecord, tracker: Tracker, pages: Pages
+) -> None:
+    tracker.sync(record)
+    fewer = dataclasses.replace(record.plan, cells=record.plan.cells[:-1])
+    gone = record.plan.cells[-1].id
+    kept = {key: r for key, r in record.results.items() if r.spec.cell.id != gone}
+    assert tracker.sync(dataclasses.replace(record, plan=fewer, results=kept)) == 0
+    assert set(pages.cells("tiny")) == {cell.id for cell in fewer.cells}
+    assert {result.id for result in tracker.results("tiny")} == set(kept)
+
+
 def test_an_unfinished_child_is_written_again(
     record: StudyRecord, tracker: Tracker, pages: Pages
 ) -> None:
@@ -193,6 +207,21 @@ def test_a_child_shows_its_cell(record: StudyRecord, tracker: Tracker, pages: Pa
         assert [m.step for m in steps] == list(range(FOLDS))
         assert [m.value for m in steps] == pytest.approx(summary.folds)
         assert pages.files(run) == {"per_label.csv", "trials"}
+
+
+def test_the_table_of_labels_holds_every_fold(
+    record: StudyRecord, tracker: Tracker, pages: Pages, tmp_path: Path
+) -> None:
+    tracker.sync(record)
+    dataset = record.inputs.dataset
+    cell = record.plan.cells[0]
+    run_id = pages.cells("tiny")[cell.id]
+    path = pages.client.download_artifacts(run_id, "per_label.csv", str(tmp_path))
+    table = pd.read_csv(path).set_index("label")
+    assert tuple(table.index) == dataset.label_names
+    assert list(table["positives"]) == list(dataset.labels.sum(axis=0))
+    for step, result in enumerate(record.results_of(cell)):
+        np.testing.assert_allclose(table[f"auroc_{step}"], result.auroc)
 
 
 def test_studies_of_one_store_stay_apart(

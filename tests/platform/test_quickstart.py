@@ -1,0 +1,106 @@
+"""The quickstart as a new user meets it: one command, a table, pages, and nothing to run twice."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from study.plan import make_plan
+from study.reading import read_study
+
+# MLflow uses a loader that SQLAlchemy 2.1 has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
+
+
+@pytest.fixture(scope="session")
+def run_study(study_command: list[str]) -> Run:
+    """Start the command line with these arguments."""
+
+    def run(*arguments: str) -> Done:
+        command = [*study_command, *arguments]
+        environment = {**os.environ, "COLUMNS": "250"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("quickstart")
+
+
+@pytest.fixture(scope="session")
+def launched(run_study: Run, store: Path) -> Done:
+    return run_study("launch", "quickstart", "--storage", str(store))
+
+
+@pytest.fixture(scope="session")
+def rows(launched: Done, run_study: Run, store: Path) -> list[dict[str, str]]:
+    """The comparison of the launched study."""
+    done = run_study("compare", "quickstart", "--storage", str(store), "--format", "csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+def test_it_finishes_without_a_word_on_standard_error(launched: Done) -> None:
+    assert (launched.returncode, launched.stderr) == (0, "")
+
+
+def test_it_prints_every_arm_and_where_things_are(launched: Done, store: Path) -> None:
+    lines = launched.stdout.splitlines()
+    for cell in make_plan(read_study("quickstart")).cells:
+        words = ["+".join(cell.names), cell.technique]
+        assert any(line.split()[:2] == words for line in lines), words
+    assert f"results: {store / 'ledger'}" in lines
+    assert f"pages:   mlflow ui --backend-store-uri sqlite:///{store / 'mlflow.db'}" in lines
+
+
+def test_every_arm_has_learned_something(rows: list[dict[str, str]]) -> None:
+    """Far from chance, but a floor and no benchmark: the table is small."""
+    plan = make_plan(read_study("quickstart"))
+    assert {row["trials"] for row in rows} == {f"{plan.per_cell}/{plan.per_cell}"}
+    assert min(float(row["auroc"]) for row in rows) > 0.55
+
+
+def test_arms_that_fuse_have_a_gain_against_their_reference(rows: list[dict[str, str]]) -> None:
+    for row in rows:
+        compared = row["technique"] in ("label_balancer", "independent_mean")
+        assert (row["sparse_gain"] != "") == compared, row
+
+
+def test_pages_hold_a_run_for_every_arm(launched: Done, store: Path) -> None:
+    client = MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("quickstart")
+    runs = client.search_runs([experiment.experiment_id])
+    roles = [run.data.tags["olfaction.role"] for run in runs]
+    assert roles.count("study") == 1
+    assert roles.count("cell") == len(make_plan(read_study("quickstart")).cells)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_launching_again_runs_nothing(launched: Done, run_study: Run, store: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (store / "ledger").iterdir()}
+    again = run_study("launch", "quickstart", "--storage", str(store))
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "to do" not in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (store / "ledger").iterdir()} == before
+
+
+def test_mlflow_alone_gives_the_same_comparison(
+    rows: list[dict[str, str]], run_study: Run, store: Path
+) -> None:
+    uri = f"sqlite:///{store / 'mlflow.db'}"
+    done = run_study("compare", "quickstart", "--tracking-uri", uri, "--format", "csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert sorted(map(repr, found)) == sorted(map(repr, rows))
