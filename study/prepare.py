@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +70,9 @@ def lay_out(study: Prepared) -> None:
     InputError
         The storage cannot be written.
     """
-    study.ledger.storage.prepare()
-    if _stored_key(study.folder) != study.key:
-        study.inputs.save(study.folder)
-        write_atomic(study.folder / "key.json", json.dumps(study.key).encode())
+    for storage in (Storage(str(study.folder)), study.ledger.storage):
+        storage.prepare()
+    study.inputs.save(study.folder)
     write_atomic(study.folder / "study.json", study.spec.model_dump_json(indent=2).encode())
 
 
@@ -94,8 +92,3 @@ def split_of(spec: StudySpec, dataset: OdorDataset) -> Split:
         seed=section.seed,
         min_positives=section.min_positives,
     )
-
-
-def _stored_key(folder: Path) -> str | None:
-    path = folder / "key.json"
-    return str(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
