@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from modalities import ModalityError
 from study.data import OdorDataset, load_or_build
 from study.errors import InputError
-from study.inputs import Inputs
+from study.inputs import Inputs, modality_of
 from study.ledger import Ledger
 from study.plan import Plan, make_plan
 from study.spec import StudySpec, digest
@@ -53,13 +54,32 @@ def prepare(spec: StudySpec) -> Prepared:
             f"storage '{spec.run.storage}' is no folder: features and embeddings are shared "
             "through a mounted file system in this version; give a path"
         )
+    plan = make_plan(spec)
+    _check_modalities(plan)
     root = Path(spec.run.storage).resolve()
     dataset = load_or_build(spec.data, root / "cache" / "datasets")
     split = split_of(spec, dataset)
     inputs = Inputs(dataset, split, root / "cache")
     key = digest([dataset.digest, split.digest])
     ledger = Ledger(Storage(str(root / "ledger")))
-    return Prepared(spec, make_plan(spec), inputs, ledger, root / spec.name, key)
+    return Prepared(spec, plan, inputs, ledger, root / spec.name, key)
+
+
+def _check_modalities(plan: Plan) -> None:
+    """Build every modality of a plan, and load weights that are named: better now than in a trial.
+
+    Raises
+    ------
+    InputError
+        An option is out of range, or weights are missing, changed or of another network.
+    """
+    for feature in {f.key: f for cell in plan.cells for f in cell.features}.values():
+        try:
+            modality = modality_of(feature.choice)
+            if feature.choice.options.get("weights"):
+                modality.encoder(seed=0)
+        except ModalityError as error:
+            raise InputError(f"modality '{feature.name}': {error}") from error
 
 
 def lay_out(study: Prepared) -> None:
