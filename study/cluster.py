@@ -59,7 +59,8 @@ class RayExecutor:
             It would wait for ever.
         """
         nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
-        largest = max((node["Resources"].get("CPU", 0.0) for node in nodes), default=0.0)
+        alive = [node["Resources"] for node in nodes if node["Alive"]]
+        largest = max((resources.get("CPU", 0.0) for resources in alive), default=0.0)
         if largest < cpus:
             raise InputError(
                 f"a trial asks for {cpus:g} CPUs and the largest machine of the cluster has "

@@ -220,8 +220,3 @@ class Tracker:
         self._client.log_batch(parent, tags=tags)
         if final:
             self._client.set_terminated(parent, "FINISHED" if record.missing == 0 else "FAILED")
-
-
-def ui_command(uri: str) -> str:
-    """Return the command that shows the pages."""
-    return f"mlflow ui --backend-store-uri {uri}"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TINY
 
 QUICK_EXIT = 20.0
 
@@ -30,9 +29,9 @@ def environment(bare_home: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path: Path, tiny_study: dict[str, object]) -> Path:
     path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    path.write_text(yaml.safe_dump(tiny_study), encoding="utf-8")
     return path
 
 

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.entities import Run, ViewType
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from tracking_pages import Pages
 
-from study.errors import InputError, PagesError
-from study.executor import Inline
-from study.launch import launch
-from study.ledger import Failure, Ledger
-from study.prepare import lay_out, prepare
-from study.progress import Silent
-from study.reading import check_study
+from study.errors import InputError
 from study.record import StudyRecord, read_folder, summarise_results
-from study.report.pages import cell_params, cell_tags
+from study.report.pages import cell_params
 from study.report.table import comparison_rows
 from study.tracking import Tracker
 
@@ -33,74 +22,6 @@ from study.tracking import Tracker
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
 
 CELLS, FOLDS = 5, 2
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store, made once: its schema takes seconds."""
-    file = tmp_path_factory.mktemp("template") / "mlflow.db"
-    Tracker(f"sqlite:///{file}", str(file.parent / "artifacts"))
-    return file
-
-
-@pytest.fixture
-def tracker(database: Path, tmp_path: Path) -> Tracker:
-    shutil.copy(database, tmp_path / "mlflow.db")
-    return Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
-
-
-@pytest.fixture(scope="session")
-def record(tmp_path_factory: pytest.TempPathFactory, tiny_study: dict[str, object]) -> StudyRecord:
-    """A finished study, run once in this process."""
-    store = str(tmp_path_factory.mktemp("store"))
-    study = prepare(check_study({**tiny_study, "run": {"storage": store}}, "tiny"))
-    lay_out(study)
-    return launch(study, Inline(), None, Silent())
-
-
-@pytest.fixture
-def partial(record: StudyRecord) -> StudyRecord:
-    """The study before its balancer had finished: one fold missing with a cause."""
-    cell = next(c for c in record.plan.cells if c.technique == "label_balancer")
-    trial = list(record.plan.trials_of(cell))[1]
-    lost = record.inputs.trial_id(trial)
-    results = {key: result for key, result in record.results.items() if key != lost}
-    failure = Failure(lost, str(trial), "TrialError: the training loss became nan in epoch 3")
-    return StudyRecord(record.spec, record.plan, record.inputs, results, (failure,))
-
-
-class Pages:
-    """What a reader of the store sees."""
-
-    def __init__(self, tracker: Tracker) -> None:
-        self.client = MlflowClient(tracking_uri=tracker.uri)
-
-    def runs(self, experiment: str, role: str) -> list[Run]:
-        found = self.client.get_experiment_by_name(experiment)
-        query = f"tags.`olfaction.role` = '{role}'"
-        return list(self.client.search_runs([found.experiment_id], query, ViewType.ACTIVE_ONLY))
-
-    def cells(self, experiment: str) -> dict[str, str]:
-        """Run of every cell."""
-        runs = self.runs(experiment, "cell")
-        return {run.data.tags["olfaction.cell_id"]: run.info.run_id for run in runs}
-
-    def shown(self, experiment: str) -> dict[str, object]:
-        """Everything but identities and times."""
-        told = {}
-        for run in [*self.runs(experiment, "study"), *self.runs(experiment, "cell")]:
-            tags = {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"}
-            assert run.info.run_name not in told
-            told[run.info.run_name] = (run.info.status, run.data.params, run.data.metrics, tags)
-        return told
-
-    def files(self, run: Run) -> set[str]:
-        return {item.path for item in self.client.list_artifacts(run.info.run_id)}
-
-
-@pytest.fixture
-def pages(tracker: Tracker) -> Pages:
-    return Pages(tracker)
 
 
 def test_results_come_back_exactly(record: StudyRecord, tracker: Tracker) -> None:
@@ -241,84 +162,6 @@ def test_a_removed_experiment_comes_back(record: StudyRecord, tracker: Tracker) 
     client.delete_experiment(client.get_experiment_by_name("tiny").experiment_id)
     tracker.sync(record)
     assert len(tracker.results("tiny")) == CELLS * FOLDS
-
-
-def test_the_environment_names_no_other_run(
-    record: StudyRecord, tracker: Tracker, pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "someone else's")
-    assert tracker.sync(record) == CELLS
-    assert len(pages.runs("tiny", "study")) == 1
-    assert pages.client.get_experiment_by_name("someone else's") is None
-
-
-def test_long_texts_are_cut_to_what_mlflow_takes(record: StudyRecord, partial: StudyRecord) -> None:
-    failure = dataclasses.replace(partial.failures[0], cause="x" * 20_000)
-    summary = next(s for s in partial.summaries if s.missing)
-    tags = cell_tags(summary, dataclasses.replace(partial, failures=(failure,)))
-    assert max(map(len, tags.values())) == 5000
-    assert tags["olfaction.cause"].endswith("x ...")
-
-
-def test_many_metrics_go_in_several_calls(
-    record: StudyRecord, tracker: Tracker, pages: Pages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """More values than one call takes: 1,700 fold values of a cell."""
-    many = [("auroc_macro_fold", 0.5, step) for step in range(1700)]
-    monkeypatch.setattr("study.tracking.fold_metrics", lambda _: many)
-    tracker.sync(record)
-    run = pages.runs("tiny", "cell")[0]
-    assert len(pages.client.get_metric_history(run.info.run_id, "auroc_macro_fold")) == 1700
-
-
-@pytest.fixture
-def statements() -> Iterator[list[str]]:
-    """Every SQL statement that is sent while the test runs."""
-    sent: list[str] = []
-
-    def keep(connection: object, cursor: object, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", keep)
-    yield sent
-    event.remove(Engine, "before_cursor_execute", keep)
-
-
-def test_a_page_takes_few_statements(
-    record: StudyRecord, tracker: Tracker, statements: list[str]
-) -> None:
-    """One call a metric would take hundreds; the values of a page go together."""
-    tracker.sync(record)
-    inserts = [s for s in statements if s.startswith("INSERT INTO metrics")]
-    assert len(inserts) == CELLS
-    assert len(statements) < 60 * (CELLS + 1)
-
-
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "postgresql://127.0.0.1:9/x", "odd://x"])
-def test_a_store_that_does_not_answer_is_bad_input(uri: str) -> None:
-    started = time.monotonic()
-    message = f"tracking store '{uri}' does not answer .*run.tracking.*--no-mlflow"
-    with pytest.raises(InputError, match=message):
-        Tracker(uri, "unused")
-    assert time.monotonic() - started < 20
-
-
-def test_a_store_that_breaks_down_stops_no_study(
-    record: StudyRecord, tracker: Tracker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    tiny_study: dict[str, object],
-) -> None:  # fmt: skip
-    """Pages that fail while the study runs are a note; at the end a named error."""
-
-    def broken(*_: object, **__: object) -> None:
-        raise MlflowException("database is locked")
-
-    monkeypatch.setattr(MlflowClient, "create_run", broken)
-    study = prepare(check_study({**tiny_study, "run": {"storage": str(tmp_path / "s")}}, "tiny"))
-    lay_out(study)
-    with pytest.raises(PagesError, match=r"database is locked.*every result is in the ledger"):
-        launch(study, Inline(), tracker, Silent())
-    assert len(Ledger(study.ledger.storage).ids()) == CELLS * FOLDS
 
 
 def test_an_unknown_experiment_is_named(tracker: Tracker) -> None:

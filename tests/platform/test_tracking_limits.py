@@ -1,0 +1,109 @@
+"""What MLflow takes, what it costs, and what happens when it breaks down."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from tracking_pages import Pages
+
+from study.errors import InputError, PagesError
+from study.executor import Inline
+from study.launch import launch
+from study.ledger import Ledger
+from study.prepare import lay_out, prepare
+from study.progress import Silent
+from study.reading import check_study
+from study.record import StudyRecord
+from study.report.pages import cell_tags
+from study.tracking import Tracker
+
+# MLflow uses a loader that SQLAlchemy 2.1 has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
+CELLS, FOLDS = 5, 2
+
+
+def test_the_environment_names_no_other_run(
+    record: StudyRecord, tracker: Tracker, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "someone else's")
+    assert tracker.sync(record) == CELLS
+    assert len(pages.runs("tiny", "study")) == 1
+    assert pages.client.get_experiment_by_name("someone else's") is None
+
+
+def test_long_texts_are_cut_to_what_mlflow_takes(record: StudyRecord, partial: StudyRecord) -> None:
+    failure = dataclasses.replace(partial.failures[0], cause="x" * 20_000)
+    summary = next(s for s in partial.summaries if s.missing)
+    tags = cell_tags(summary, dataclasses.replace(partial, failures=(failure,)))
+    assert max(map(len, tags.values())) == 5000
+    assert tags["olfaction.cause"].endswith("x ...")
+
+
+def test_many_metrics_go_in_several_calls(
+    record: StudyRecord, tracker: Tracker, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More values than one call takes: 1,700 fold values of a cell."""
+    many = [("auroc_macro_fold", 0.5, step) for step in range(1700)]
+    monkeypatch.setattr("study.tracking.fold_metrics", lambda _: many)
+    tracker.sync(record)
+    run = pages.runs("tiny", "cell")[0]
+    assert len(pages.client.get_metric_history(run.info.run_id, "auroc_macro_fold")) == 1700
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    """Every SQL statement that is sent while the test runs."""
+    sent: list[str] = []
+
+    def keep(connection: object, cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", keep)
+    yield sent
+    event.remove(Engine, "before_cursor_execute", keep)
+
+
+def test_a_page_takes_few_statements(
+    record: StudyRecord, tracker: Tracker, statements: list[str]
+) -> None:
+    """One call a metric would take hundreds; the values of a page go together."""
+    tracker.sync(record)
+    inserts = [s for s in statements if s.startswith("INSERT INTO metrics")]
+    assert len(inserts) == CELLS
+    assert len(statements) < 60 * (CELLS + 1)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "postgresql://127.0.0.1:9/x", "odd://x"])
+def test_a_store_that_does_not_answer_is_bad_input(uri: str) -> None:
+    started = time.monotonic()
+    message = f"tracking store '{uri}' does not answer .*run.tracking.*--no-mlflow"
+    with pytest.raises(InputError, match=message):
+        Tracker(uri, "unused")
+    assert time.monotonic() - started < 20
+
+
+def test_a_store_that_breaks_down_stops_no_study(
+    record: StudyRecord, tracker: Tracker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    tiny_study: dict[str, object],
+) -> None:  # fmt: skip
+    """Pages that fail while the study runs are a note; at the end a named error."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise MlflowException("database is locked")
+
+    monkeypatch.setattr(MlflowClient, "create_run", broken)
+    study = prepare(check_study({**tiny_study, "run": {"storage": str(tmp_path / "s")}}, "tiny"))
+    lay_out(study)
+    with pytest.raises(PagesError, match=r"database is locked.*every result is in the ledger"):
+        launch(study, Inline(), tracker, Silent())
+    assert len(Ledger(study.ledger.storage).ids()) == CELLS * FOLDS
