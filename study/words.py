@@ -120,7 +120,7 @@ def _folder(package: str) -> Path:
 
 
 def _hint(name: str, allowed: tuple[str, ...]) -> str:
-    near = get_close_matches(name, allowed, n=2)
+    near = get_close_matches(str(name), allowed, n=2)  # YAML has keys that are no text
     question = f"; did you mean {' or '.join(repr(word) for word in near)}?" if near else ";"
     return f"{question} allowed: {', '.join(allowed) or 'none'}"
 

@@ -143,6 +143,10 @@ def test_every_mistake_is_in_one_message():
             minimal(modalities={"graph": {"weights": "model.pth"}}),
             "modalities.graph: 'weights' needs the 'sha256' of the file beside it",
         ),
+        (
+            minimal(modalities={"graph": {0: 1}}),
+            "modalities.graph: graph: has no option '0'",
+        ),
         (minimal(modalities={"gin": {}}), "modalities.gin: 'gin' is no word of modalities"),
         (minimal(data={"preset": [1]}), "data: unknown preset '[1]'; allowed: gs-lf-ifra, "),
         (
