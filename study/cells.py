@@ -120,7 +120,7 @@ class TrialSpec:
     @property
     def torch_seed(self) -> int:
         """Seed of this fit: another one in each fold, the same for all arms of the fold."""
-        return self.seed * 10_000 + self.repeat * 100 + self.fold
+        return (self.seed * 1_000 + self.repeat) * 1_000 + self.fold
 
     def members(self) -> tuple[TrialSpec, ...]:
         """Return the single-modality trials whose scores ``independent_mean`` averages."""

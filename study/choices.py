@@ -118,14 +118,14 @@ class Training(Section):
         The validation value: macro AUROC, or cross-entropy.
     """
 
-    epochs: Annotated[int, Field(ge=1)] = 100
+    epochs: Annotated[int, Field(ge=1)] = 150
     batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     encoder_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 0.3
+    weight_decay: Annotated[float, Field(ge=0)] = 1.0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.6
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (512,)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (256,)
     patience: Annotated[int, Field(ge=1)] = 10
     monitor: Literal["auroc", "loss"] = "auroc"
 
