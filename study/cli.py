@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -158,6 +159,7 @@ def main() -> None:
     Exit codes: 0 every trial finished; 2 bad input; 3 some trial failed or is missing;
     130 interrupted.
     """
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         app(standalone_mode=True)
     except InputError as error:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fusion import HeadShape, MultimodalModel, SingleHead, seeded
 from study.cells import TrialSpec
 from study.metrics import auroc
-from study.splits._stratify import stratify
+from study.splits import stratify
 from study.training import Gather, Part, fit, predict
 
 FOLDS = 3

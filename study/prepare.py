@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from fusion import FusionError
 from modalities import ModalityError
 from study.data import OdorDataset, load_or_build
 from study.errors import InputError
@@ -14,6 +17,7 @@ from study.plan import Plan, make_plan
 from study.spec import StudySpec, digest
 from study.splits import Split, make_split
 from study.storage import Storage, write_atomic
+from study.words import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,7 @@ def prepare(spec: StudySpec) -> Prepared:
         )
     plan = make_plan(spec)
     _check_modalities(plan)
+    _check_partitions(plan)
     root = Path(spec.run.storage).resolve()
     dataset = load_or_build(spec.data, root / "cache" / "datasets")
     split = split_of(spec, dataset)
@@ -82,6 +87,15 @@ def _check_modalities(plan: Plan) -> None:
             raise InputError(f"modality '{feature.name}': {error}") from error
 
 
+def _check_partitions(plan: Plan) -> None:
+    """Build the rule of every partition: options out of range are found here, not in a trial."""
+    for partition in {str(c.partition): c.partition for c in plan.cells if c.partition}.values():
+        try:
+            Vocabulary(partition.vocabulary).load(partition.word)(**partition.options)
+        except FusionError as error:
+            raise InputError(f"partition '{partition}': {error}") from error
+
+
 def lay_out(study: Prepared) -> None:
     """Write file, data set and split of a study where its workers read them.
 
@@ -99,7 +113,7 @@ def lay_out(study: Prepared) -> None:
 def split_of(spec: StudySpec, dataset: OdorDataset) -> Split:
     """Make the split a study asks for; the same file gives the same split."""
     section = spec.split
-    return make_split(
+    split = make_split(
         dataset.smiles,
         dataset.labels,
         label_names=dataset.label_names,
@@ -112,3 +126,17 @@ def split_of(spec: StudySpec, dataset: OdorDataset) -> Split:
         seed=section.seed,
         min_positives=section.min_positives,
     )
+    _check_negatives(split, dataset)
+    return split
+
+
+def _check_negatives(split: Split, dataset: OdorDataset) -> None:
+    """Refuse a label that every molecule of a test fold has: its AUROC would be undefined."""
+    for fold in split.folds:
+        full = np.flatnonzero(dataset.labels[fold.test].all(axis=0))
+        if len(full):
+            names = ", ".join(f"'{dataset.label_names[column]}'" for column in full)
+            raise InputError(
+                f"fold {fold.index} of repeat {fold.repeat} has no molecule without {names}: "
+                "AUROC needs positives and negatives; drop these labels or use fewer folds"
+            )

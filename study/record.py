@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from study.analysis.summary import CellSummary, reference_arms, summarise
 from study.cells import Cell
@@ -62,10 +63,18 @@ class StudyRecord:
         return [self.results[trial_id] for trial_id in ids if trial_id in self.results]
 
 
-def read_record(spec: StudySpec, plan: Plan, inputs: Inputs, ledger: Ledger) -> StudyRecord:
-    """Read every finished trial of a study from the ledger."""
+def read_record(
+    spec: StudySpec,
+    plan: Plan,
+    inputs: Inputs,
+    ledger: Ledger,
+    seen: Mapping[str, TrialResult] | None = None,
+) -> StudyRecord:
+    """Read every finished trial of a study from the ledger; those in `seen` are not read again."""
     trials = {inputs.trial_id(trial): trial for trial in plan.trials()}
-    results = {trial_id: ledger.get(trial_id) for trial_id in trials.keys() & ledger.ids()}
+    old = seen or {}
+    finished = trials.keys() & ledger.ids()
+    results = {key: old[key] if key in old else ledger.get(key) for key in finished}
     failures = ledger.failures(trials.keys() - results.keys())
     return StudyRecord(spec, plan, inputs, results, tuple(failures))
 
@@ -81,7 +90,10 @@ def read_folder(folder: Path) -> StudyRecord:
     file = folder / "study.json"
     if not file.is_file():
         raise InputError(f"{folder} holds no study: launch it first, or give --storage")
-    spec = StudySpec.model_validate_json(file.read_bytes())
+    try:
+        spec = StudySpec.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise InputError(f"{file} is damaged; launching the study again writes it anew") from error
     ledger = Ledger(Storage(str(folder.parent / "ledger")))
     return read_record(spec, make_plan(spec), Inputs.load(folder), ledger)
 

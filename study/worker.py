@@ -8,8 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from modalities import FeatureStore
-from modalities._cache import Shard
+from modalities import FeatureStore, Shard
 from study.choices import ModalityChoice
 from study.inputs import Inputs, modality_of
 
