@@ -23,8 +23,8 @@ def featurize(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Run one encoder job and keep its embeddings; ``{study, job, threads}`` -> seconds."""
+    from study.branches import run_job
     from study.embeddings import EncoderJob
-    from study.trial import run_job
 
     inputs = _inputs(payload)
     job = EncoderJob.from_json(payload["job"])

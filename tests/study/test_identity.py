@@ -42,7 +42,11 @@ def only(modalities=None, **keys):
         {"training": Training().model_dump(mode="json")},
         {"modalities": {"mordred": {"clip": 5}}},
         {"modalities": {"mordred": {"modality": "mordred", "calibration": "frozen"}}},
-        {"modalities": {"graph": {"calibration": "finetune", "training": {"epochs": 100}}}},
+        {
+            "modalities": {
+                "graph": {"calibration": "finetune", "training": {"epochs": Training().epochs}}
+            }
+        },
         {"modalities": {"net": {"modality": "graph"}}, "grid": {"features": [["net", "mordred"]]}},
         {"name": "another", "description": "words"},
         {"split": {"folds": 3}, "seeds": [7], "run": {"storage": "elsewhere"}},

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from study.branches import run_job
 from study.choices import Training
 from study.data import OdorDataset
 from study.embeddings import job_of
@@ -12,7 +13,7 @@ from study.errors import TrialError
 from study.inputs import Inputs
 from study.metrics import auroc
 from study.training import Part, _batches, fit, predict
-from study.trial import average_trial, run_job, run_trial
+from study.trial import average_trial, run_trial
 
 N, WIDTH, LABELS = 60, 4, 3
 

@@ -1,0 +1,52 @@
+"""The head of a cell: one modality, a fusion operator, or the label balancer with its partition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from fusion import LabelBalancer, SingleHead
+from fusion.partitions import PartitionContext
+from study.branches import Branch, head_shape
+from study.cells import Cell, TrialSpec
+from study.inner import inner_auroc
+from study.inputs import Inputs
+from study.training import Part
+from study.words import Vocabulary
+
+
+def build_head(
+    cell: Cell, dims: Mapping[str, int], n_labels: int, context: PartitionContext | None
+) -> nn.Module:
+    """Build the head of a cell: one modality, a fusion operator, or the label balancer."""
+    shape = head_shape(cell.training)
+    if cell.technique == "single":
+        return SingleHead(dims, n_labels, shape)
+    if cell.fusion is not None:
+        operator = Vocabulary("fusion").load(cell.fusion.word)
+        module: nn.Module = operator(dims, n_labels, shape, **cell.fusion.options)
+        return module
+    if cell.partition is None or context is None:
+        raise TypeError(f"{cell}: the technique '{cell.technique}' has no head of its own")
+    rule = Vocabulary("fusion.partitions").load(cell.partition.word)(**cell.partition.options)
+    return LabelBalancer(dims, n_labels, shape, rule.build(context))
+
+
+def partition_context(
+    trial: TrialSpec,
+    branches: Mapping[str, Branch],
+    inputs: Inputs,
+    training: Part,
+    validation: Part,
+) -> PartitionContext:
+    """Gather what a partition may know: training rows, and inner scores if its rule asks."""
+    partition = trial.cell.partition
+    rule = Vocabulary("fusion.partitions").load(partition.word) if partition else None
+    scores = None
+    if rule is not None and rule.needs_inner_scores:
+        gather = {name: (branch.gather, branch.dim) for name, branch in branches.items()}
+        groups = inputs.split.groups[training.rows]
+        scores = inner_auroc(gather, training, validation, groups, trial)
+    names = tuple(branches)
+    return PartitionContext(names, training.labels, training.rows, trial.torch_seed, scores)
