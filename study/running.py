@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +16,7 @@ from study.errors import InputError
 from study.executor import Deferred, Executor, Inline
 from study.launch import Pages, launch
 from study.prepare import Prepared, lay_out, prepare
-from study.progress import Bars
+from study.progress import reporter
 from study.reading import read_study
 from study.record import StudyRecord, read_folder, summarise_results
 from study.report.table import Kind, Row, comparison_rows, render
@@ -30,12 +32,12 @@ def run_study(spec: StudySpec, *, ray: bool, mlflow: bool) -> bool:
     study = prepare(spec)
     lay_out(study)
     pages = _tracker(spec) if mlflow else None
-    bars = Bars(console)
+    told = reporter(console)
     try:
         with closing(_executor(spec, ray=ray)) as executor:
-            record = launch(study, executor, pages, bars)
+            record = launch(study, executor, pages, told)
     finally:
-        bars.close()
+        told.close()
     print_record(record, console)
     _places(study, pages, console)
     return record.missing == 0
@@ -148,9 +150,12 @@ def _open_tracker(uri: str, root: Path) -> Tracker:
 
 
 def _places(study: Prepared, pages: Pages | None, console: Console) -> None:
-    console.print(f"results: {study.ledger.storage.url}", highlight=False, soft_wrap=True)
+    """Say where the results are, and the command that shows the pages."""
+    lines = [f"results: {study.ledger.storage.url}"]
     uri = getattr(pages, "uri", None)
     if uri is not None:
-        console.print(
-            f"pages:   mlflow ui --backend-store-uri {uri}", highlight=False, soft_wrap=True
-        )
+        beside = Path(sys.executable).with_name("mlflow")
+        program = "mlflow" if shutil.which("mlflow") or not beside.exists() else str(beside)
+        lines.append(f"pages:   {program} ui --backend-store-uri {uri}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,9 @@ from study.spec import StudySpec
 from study.tracking import Tracker
 
 HERE = Path(__file__).parent
+
+Done = subprocess.CompletedProcess[str]
+Run = Callable[..., Done]
 
 TINY = {
     "name": "tiny",
@@ -123,3 +129,33 @@ def partial(record: StudyRecord) -> StudyRecord:
 @pytest.fixture
 def pages(tracker: Tracker) -> Pages:
     return Pages(tracker)
+
+
+@pytest.fixture(scope="session")
+def run_study(study_command: list[str]) -> Run:
+    """Start the command line with these arguments."""
+
+    def run(*arguments: str) -> Done:
+        command = [*study_command, *arguments]
+        environment = {**os.environ, "COLUMNS": "250"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("quickstart") / "studies"
+
+
+@pytest.fixture(scope="session")
+def launched(run_study: Run, store: Path) -> Done:
+    return run_study("launch", "quickstart", "--storage", str(store))
+
+
+@pytest.fixture(scope="session")
+def rows(launched: Done, run_study: Run, store: Path) -> list[dict[str, str]]:
+    """The comparison of the launched study."""
+    done = run_study("compare", "quickstart", "--storage", str(store), "--format", "csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    return list(csv.DictReader(io.StringIO(done.stdout)))
