@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,8 +13,19 @@ from study.words import Vocabulary
 
 Calibration = Literal["frozen", "finetune", "joint"]
 Scalar = str | int | float | bool | None
-FROM_FILE = "file"
-"""Context of validation where the values were written by a person."""
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Context of validation where the values were written by a person.
+
+    Attributes
+    ----------
+    names : frozenset of str or None
+        Names that the section ``modalities`` gives; None where it cannot be read.
+    """
+
+    names: frozenset[str] | None = None
 
 
 class Section(BaseModel):
@@ -60,10 +72,11 @@ class Word(Section):
 def _is_read(value: object, info: ValidationInfo) -> bool:
     """Whether a value already has the fields of a `Word`: it was dumped by one.
 
-    A file is read with the context ``FROM_FILE`` and has to use the public spelling, which is
+    A file is read with the context `FromFile` and has to use the public spelling, which is
     checked.
     """
-    dumped = isinstance(value, Mapping) and "word" in value and info.context != FROM_FILE
+    written = isinstance(info.context, FromFile)
+    dumped = isinstance(value, Mapping) and "word" in value and not written
     return dumped or isinstance(value, Word)
 
 

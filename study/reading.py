@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from study.choices import FROM_FILE
+from study.choices import FromFile
 from study.errors import InputError
 from study.mistakes import mistakes_of
 from study.spec import StudySpec
@@ -51,8 +51,10 @@ def check_study(raw: Mapping[str, Any], place: str) -> StudySpec:
     """Check the content of a study file; `place` names it in the message."""
     mistakes: list[str] = []
     expanded = _expand(raw, "", mistakes)
+    section = expanded.get("modalities", {})
+    names = frozenset(map(str, section)) if isinstance(section, Mapping) else None
     try:
-        spec = StudySpec.model_validate(expanded, context=FROM_FILE)
+        spec = StudySpec.model_validate(expanded, context=FromFile(names))
     except ValidationError as error:
         mistakes += mistakes_of(error, expanded)
     if mistakes:

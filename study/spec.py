@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from study.choices import FROM_FILE, Fusion, ModalityChoice, Partition, Section, Training
+from study.choices import FromFile, Fusion, ModalityChoice, Partition, Section, Training
 from study.data import Recipe
 from study.splits import SCHEMES
 from study.words import Vocabulary
@@ -44,6 +44,15 @@ class SplitSection(Section):
         return value
 
 
+def _check_known(sets: tuple[tuple[str, ...], ...], named: Collection[str]) -> None:
+    """Refuse features that are neither a modality nor a name of the section ``modalities``."""
+    vocabulary = Vocabulary("modalities")
+    used = sorted({name for names in sets for name in names} - set(named))
+    mistakes = [text for name in used for text in vocabulary.check(name, {})]
+    if mistakes:
+        raise ValueError("; ".join([*mistakes, f"or a name of 'modalities': {sorted(named)}"]))
+
+
 class Grid(Section):
     """One block of the grid: every combination of its lists is an arm.
 
@@ -67,10 +76,14 @@ class Grid(Section):
 
     @field_validator("features")
     @classmethod
-    def _sets(cls, value: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+    def _sets(
+        cls, value: tuple[tuple[str, ...], ...], info: ValidationInfo
+    ) -> tuple[tuple[str, ...], ...]:
         for names in value:
             if not names or len(set(names)) != len(names):
                 raise ValueError(f"{list(names)}: a feature set names one or more modalities once")
+        if isinstance(info.context, FromFile) and info.context.names is not None:
+            _check_known(value, info.context.names)
         return value
 
     @field_validator("technique")
@@ -165,7 +178,8 @@ class StudySpec(Section):
             return value
         return {
             name: {"modality": name, **choice}
-            if isinstance(choice, Mapping) and (info.context == FROM_FILE or "word" not in choice)
+            if isinstance(choice, Mapping)
+            and (isinstance(info.context, FromFile) or "word" not in choice)
             else choice
             for name, choice in value.items()
         }
@@ -176,19 +190,6 @@ class StudySpec(Section):
         wrong = [name for name in value if not _ALIAS.fullmatch(name)]
         if wrong:
             raise ValueError(f"{wrong} must be lower-case words such as 'graph_gin'")
-        return value
-
-    @field_validator("grid")
-    @classmethod
-    def _features_known(cls, value: tuple[Grid, ...], info: ValidationInfo) -> tuple[Grid, ...]:
-        named = info.data.get("modalities")
-        if named is None:
-            return value
-        vocabulary = Vocabulary("modalities")
-        used = sorted({n for block in value for names in block.features for n in names})
-        mistakes = [text for n in used if n not in named for text in vocabulary.check(n, {})]
-        if mistakes:
-            raise ValueError("; ".join([*mistakes, f"or a name of 'modalities': {list(named)}"]))
         return value
 
     def modality(self, name: str) -> ModalityChoice:

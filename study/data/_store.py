@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import uuid
 import warnings
 from dataclasses import asdict
 from functools import cache
@@ -19,6 +17,7 @@ from study.data._dataset import CurationStep, OdorDataset
 from study.data._recipe import Recipe
 from study.data._source import digests
 from study.errors import InputError
+from study.storage import write_atomic
 
 _DIGEST = 64  # characters of a sha256 in hex, the first line of an entry
 
@@ -87,14 +86,9 @@ def _read(path: Path) -> OdorDataset | None:
 def _write(path: Path, dataset: OdorDataset) -> None:
     payload = pack(dataset)
     content = hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        write_atomic(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):  # the folder itself may be what is missing
-            temporary.unlink(missing_ok=True)
         raise InputError(f"cannot write curated tables under {path.parent}: {error}") from error
 
 

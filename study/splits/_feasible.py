@@ -12,6 +12,9 @@ from study.splits._repair import Balance
 
 Floats = NDArray[np.float64]
 
+_SHOWN = 5
+"""Labels that a message names; the rest are counted."""
+
 
 def check_feasible(
     counts: Floats, parts: int, minimum: int, label_names: Sequence[str] | None
@@ -31,19 +34,20 @@ def check_feasible(
     Raises
     ------
     InputError
-        Folds larger than a rare label allows; the message names every such label.
+        Folds larger than a rare label allows; the message names the first such labels.
     """
     richest = -np.sort(-counts, axis=0)[: parts - 1]  # (parts - 1, l)
     left = counts.sum(axis=0) - np.cumsum(np.vstack([np.zeros(counts.shape[1]), richest]), axis=0)
     needed = minimum * (parts - np.arange(len(left)))
     wrong = [
         _describe(column, counts[:, column], parts * minimum, label_names)
-        for column in np.flatnonzero((left < needed[:, None]).any(axis=0)).tolist()
+        for column in np.argsort(counts.sum(axis=0), kind="stable").tolist()  # the rarest first
+        if (left[:, column] < needed).any()
     ]
     if wrong:
         raise InputError(
             f"{parts} folds are more than a rare label allows, with at least {minimum} positives "
-            f"of every label in every test fold: {'; '.join(wrong)}. Use fewer folds, lower "
+            f"of every label in every test fold: {_listed(wrong)}. Use fewer folds, lower "
             "min_positives, drop the label, or use a finer group scheme"
         )
 
@@ -60,9 +64,16 @@ def shortfall_message(
         found.append(f"{what}, and {have[fold, column]:.0f} of them come to fold {fold}")
     return (
         f"found no assignment with at least {minimum} positives of every label in each of "
-        f"{parts} folds: {'; '.join(found)}. Use fewer folds, lower min_positives, drop the "
+        f"{parts} folds: {_listed(found)}. Use fewer folds, lower min_positives, drop the "
         "label, or use a finer group scheme"
     )
+
+
+def _listed(mistakes: Sequence[str]) -> str:
+    """Join the first few of many, and count the rest."""
+    shown = "; ".join(mistakes[:_SHOWN])
+    rest = len(mistakes) - _SHOWN
+    return shown if rest <= 0 else f"{shown}; and {rest} more labels"
 
 
 def _describe(column: int, counts: Floats, needed: int, label_names: Sequence[str] | None) -> str:

@@ -109,7 +109,7 @@ def test_every_mistake_is_in_one_message():
         ),
         (
             minimal(grid=[{"features": [["graph", "mordrd"], ["mordrid"]]}]),
-            "grid: 'mordrd' is no word of modalities; did you mean 'mordred'? allowed: "
+            "grid.0.features: 'mordrd' is no word of modalities; did you mean 'mordred'? allowed: "
             "fingerprint, graph, mordred, smiles; 'mordrid' is no word of modalities; did you "
             "mean 'mordred'? allowed: fingerprint, graph, mordred, smiles; or a name of "
             "'modalities': []",
