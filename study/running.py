@@ -19,7 +19,7 @@ from study.prepare import Prepared, lay_out, prepare
 from study.progress import reporter
 from study.reading import read_study
 from study.record import StudyRecord, read_folder, summarise_results
-from study.report.table import Kind, Row, comparison_rows, render
+from study.report.table import LEGEND, Kind, Row, caveats, comparison_rows, render
 from study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -85,34 +85,18 @@ def _name(source: str) -> str:
 
 
 def print_record(record: StudyRecord, console: Console) -> None:
-    """Print the table of a study and what is missing of it."""
+    """Print the table of a study, what to know before reading it, and what is missing."""
     data = record.inputs.dataset
-    console.print(
+    head = (
         f"\n{record.spec.name}: {len(data)} molecules x {len(data.label_names)} labels, "
-        f"{record.spec.split.groups} groups, {record.plan.per_cell} trials an arm",
-        highlight=False,
+        f"{record.spec.split.groups} groups, {record.plan.per_cell} trials an arm"
     )
-    text = render(comparison_rows(record.summaries), "table")
-    console.print(text, markup=False, highlight=False, soft_wrap=True, end="")
-    console.print(
-        "gain: AUROC minus the MLP head's on the same folds (other operators: minus the first's); "
-        "sparse: the fifth of the labels with the fewest positives.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    for summary in record.summaries:
-        if summary.unconverged:
-            console.print(
-                f"not converged: {summary.cell}: {summary.unconverged} of {summary.repeats} trials "
-                "were best in their last epoch; raise training.epochs before comparing them",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-    for line in _failure_lines(record):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    lines = [head, render(comparison_rows(record.summaries), "table").rstrip("\n"), LEGEND]
+    lines += [*caveats(record.summaries), *_failure_lines(record)]
     if record.missing:
-        console.print(f"{record.missing} trials are missing; launch again to run them")
+        lines.append(f"{record.missing} trials are missing; launch again to run them")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _failure_lines(record: StudyRecord) -> list[str]:

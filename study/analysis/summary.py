@@ -17,6 +17,9 @@ Repeat = tuple[int, int, int]
 
 Floats = NDArray[np.float64]
 
+STARTED = 2
+"""A trial that was best in one of its first epochs never left the plateau it began on."""
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -65,7 +68,8 @@ class CellSummary:
     undefined : int
         Label and fold pairs without a defined AUROC.
     unconverged : int
-        Trials whose best epoch was the last one allowed: more epochs could change them.
+        Trials whose best epoch was the last one allowed, or one of the first two (stopped on
+        the plateau they began on): more epochs or patience could change them.
     seconds : float
         Mean wall time of a fit.
     gain : Gain or None
@@ -161,14 +165,17 @@ def _summary(
         folds=tuple(folds),
         fifths=tuple(float(v) for v in np.mean(by_fifth, axis=0)) if trials else (),
         undefined=sum(len(trial.auroc) - n_defined(trial.auroc) for trial in trials),
-        unconverged=sum(_at_limit(trial) for trial in trials),
+        unconverged=sum(_unsettled(trial) for trial in trials),
         seconds=_mean([trial.seconds for trial in trials]),
         gain=_gain(own, by_cell[reference], fifths, reference) if reference else None,
     )
 
 
-def _at_limit(trial: TrialResult) -> bool:
-    return trial.counts.get("best_epoch", 0) >= trial.spec.cell.training.epochs
+def _unsettled(trial: TrialResult) -> bool:
+    if "best_epoch" not in trial.counts:  # an average of members: nothing was trained
+        return False
+    best = trial.counts["best_epoch"]
+    return best <= STARTED or best >= trial.spec.cell.training.epochs
 
 
 def _gain(

@@ -32,6 +32,11 @@ HEADERS = {
 }
 """Columns in order: key in CSV and JSON, heading for readers; ``study`` only for several."""
 
+LEGEND = (
+    "gain: AUROC minus the MLP head's on the same folds (other operators: minus the first's); "
+    "sparse: the fifth of the labels with the fewest positives."
+)
+
 _TEXT = ("study", "features", "technique", "fusion", "partition")
 
 
@@ -56,6 +61,17 @@ def _row(summary: CellSummary) -> Row:
         "trials": f"{summary.repeats}/{summary.repeats + summary.missing}",
     }
     return row
+
+
+def caveats(summaries: Sequence[CellSummary]) -> list[str]:
+    """Return a line for every arm that should not be compared as it stands."""
+    return [
+        f"not converged: {summary.cell}: {summary.unconverged} of {summary.repeats} trials were "
+        "best in one of their first or in their last epoch; raise training.patience or "
+        "training.epochs before comparing them"
+        for summary in summaries
+        if summary.unconverged
+    ]
 
 
 def render(rows: Sequence[Row], kind: Kind) -> str:

@@ -14,7 +14,7 @@ from study.metrics import MetricError
 from study.plan import make_plan
 from study.reading import check_study
 from study.record import summarise_results
-from study.report.table import HEADERS, comparison_rows, render
+from study.report.table import HEADERS, caveats, comparison_rows, render
 from study.result import TrialResult
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -96,10 +96,12 @@ def test_an_arm_without_results_is_nan_and_missing():
     assert balancer.fifths == ()
 
 
-def test_trials_that_were_best_in_their_last_epoch_are_counted():
-    results = [trial(HEAD, fold, RIGHT, best=best) for fold, best in enumerate((6, 7, 7))]
-    (summary,) = summarise([HEAD], results, POSITIVES, 3)
-    assert summary.unconverged == 2
+def test_trials_that_were_best_at_an_end_of_their_training_are_counted_and_named():
+    results = [trial(HEAD, fold, RIGHT, best=best) for fold, best in enumerate((2, 3, 6, 7, 7))]
+    (summary,) = summarise([HEAD], results, POSITIVES, 5)
+    assert summary.unconverged == 3
+    (line,) = caveats([summary])
+    assert line.startswith(f"not converged: {HEAD}: 3 of 5 trials were best in one of their first")
 
 
 def test_an_undefined_label_is_an_error_and_no_gap():
