@@ -102,9 +102,12 @@ def slow(file: Path, tmp_path: Path, study_command: list[str]) -> list[str]:
 def running(
     slow: list[str], environment: dict[str, str], tmp_path: Path
 ) -> Iterator[subprocess.Popen[str]]:
-    """A launch with at least two finished trials, in a process group of its own."""
+    """A launch with at least two finished trials, in a process group of its own.
+
+    It hears Ctrl-C even where these tests run in the background of a shell, which ignores it.
+    """
     process = subprocess.Popen(
-        slow,
+        ["env", "--default-signal=INT", *slow],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
