@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
@@ -64,6 +65,7 @@ class LabelBalancer(nn.Module):
         _check_fit(dims, n_labels, partition)
         self.branches = Branches(dims, n_labels, head, "logit")
         self.partition = partition
+        self._draws = 0
         self.register_buffer("owner", None if partition.per_batch else partition.draw())
         self.inference = inference or ("mean" if partition.per_batch else "owner")
         if self.inference not in ("mean", "owner"):
@@ -76,8 +78,21 @@ class LabelBalancer(nn.Module):
         logits: Tensor = self.branches(embeddings)  # (b, k, l)
         if self.inference == "mean" and not self.training:
             return mean_logit(logits)
-        owner = self.partition.draw() if self.owner is None else self.owner
+        owner = self._draw() if self.owner is None else self.owner
         return owned_logit(logits, owner.to(logits.device))
+
+    def _draw(self) -> Tensor:
+        self._draws += 1
+        return self.partition.draw()
+
+    def get_extra_state(self) -> Tensor:
+        """Return how many owners were drawn: a resumed training goes on with the next ones."""
+        return torch.tensor(self._draws)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Draw up to where the state was; a stream that is further on already goes on."""
+        for _ in range(self._draws, int(state)):
+            self._draw()
 
 
 def owned_logit(logits: Tensor, owner: Tensor) -> Tensor:

@@ -4,9 +4,11 @@ A public file name in this folder is the word of a modality. This package knows 
 fusion or of the study, and importing it loads neither RDKit nor torch.
 """
 
-from modalities._base import Encoder, Modality, ModalityError, ModalityFeatures
+from modalities._base import Encoder, Modality, ModalityError, ModalityFeatures, StagedEncoder
 from modalities._cache import FeatureStore, Shard
+from modalities._cards import card_beside
 from modalities._shared_files import FeatureStoreWarning
+from modalities._weight_files import find_weights, sha256_of
 
 __all__ = [
     "Encoder",
@@ -16,4 +18,8 @@ __all__ = [
     "ModalityError",
     "ModalityFeatures",
     "Shard",
+    "StagedEncoder",
+    "card_beside",
+    "find_weights",
+    "sha256_of",
 ]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 Record = Mapping[str, NDArray[Any]]
 """Features of one molecule: field name -> array whose first axis is ragged (1 for a vector)."""
@@ -150,6 +151,17 @@ class Encoder(Protocol):
         """Embed a batch: -> (b, d)."""
 
 
+@runtime_checkable
+class StagedEncoder(Encoder, Protocol):
+    """An encoder with weights to train (`Modality.trainable`): it can be thawed from the top."""
+
+    def stages(self) -> Sequence[nn.Module]:
+        """Its parts from input to output, every weight in exactly one; buffers may be outside.
+
+        "The top k layers" of a freeze schedule are the last k of these.
+        """
+
+
 class Modality(Protocol):
     """One representation of molecules. The class of a file has the file's name in CamelCase.
 
@@ -161,6 +173,8 @@ class Modality(Protocol):
     """One or two capital letters for tables (S, G, M, ...)."""
     trainable: ClassVar[bool]
     """Whether the encoder has weights to train (False: a fitted transform)."""
+    fitted: ClassVar[bool]
+    """Whether `Encoder.fit` learns anything from the training rows (scales, medians, filters)."""
 
     @property
     def version(self) -> str:

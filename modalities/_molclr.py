@@ -1,13 +1,12 @@
 """MolCLR's two graph networks, in the parameter layout of the published checkpoints.
 
 Wang, Wang, Cao and Barati Farimani, Nat. Mach. Intell. 4:279 (2022). Shapes: t atoms of the
-whole batch, e directed bonds, h = 300 hidden.
+whole batch, u kinds of atom, h = 300 hidden.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,31 +15,25 @@ from numpy.typing import NDArray
 from torch import nn
 
 from modalities._base import ModalityFeatures
-
-with warnings.catch_warnings():  # it still scripts some functions, which torch calls deprecated
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from torch_geometric.nn import (
-        MessagePassing,
-        global_add_pool,
-        global_max_pool,
-        global_mean_pool,
-    )
+from modalities._dropout import Dropout
+from modalities._graphs import (
+    BOND_ROWS,
+    DIRECTION_ROWS,
+    Batch,
+    Graphs,
+    bond_sum,
+    kind_sum,
+    neighbor_sum,
+)
 
 HIDDEN, FEATURE, LAYERS = 300, 512, 5
 ATOM_ROWS, CHIRALITY_ROWS = 119, 3
-BOND_ROWS, DIRECTION_ROWS = 5, 3
-SELF_LOOP = (4, 0)
-"""Bond type and direction of the loop from every atom to itself."""
 
-Pool = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
-POOLS: Mapping[str, Pool] = {
-    "mean": global_mean_pool,
-    "add": global_add_pool,
-    "max": global_max_pool,
-}
+Gather = Callable[[torch.Tensor, Batch], torch.Tensor]
+"""What atoms or kinds of atom send -> its sum over the neighbors of every atom, (t, h)."""
 
 
-class GcnLayer(MessagePassing):  # type: ignore[misc]  # PyG has no types
+class GcnLayer(nn.Module):
     """``x'_i = bias + sum_j (W x_j + t_ij + d_ij)`` over neighbors j and i itself.
 
     t and d are one number a bond. The published network computes the usual degree normalization
@@ -48,44 +41,35 @@ class GcnLayer(MessagePassing):  # type: ignore[misc]  # PyG has no types
     """
 
     def __init__(self) -> None:
-        super().__init__(aggr="add")
+        super().__init__()
         self.weight = nn.Parameter(torch.empty(HIDDEN, HIDDEN))
         self.bias = nn.Parameter(torch.zeros(HIDDEN))
         self.edge_embedding1 = _embedding(BOND_ROWS, 1)
         self.edge_embedding2 = _embedding(DIRECTION_ROWS, 1)
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, x: torch.Tensor, edges: torch.Tensor, bonds: torch.Tensor) -> torch.Tensor:
-        """Pass messages once: x (t, h), edges (2, e), bonds (e, 2) -> (t, h)."""
-        bond = self.edge_embedding1(bonds[:, 0]) + self.edge_embedding2(bonds[:, 1])  # (e, 1)
-        summed: torch.Tensor = self.propagate(edges, x=x @ self.weight, bond=bond)
-        return summed + self.bias
-
-    def message(self, x_j: torch.Tensor, bond: torch.Tensor) -> torch.Tensor:
-        """Return what atom j sends over each bond, (e, h)."""
-        return x_j + bond
+    def forward(self, x: torch.Tensor, gather: Gather, batch: Batch) -> torch.Tensor:
+        """Pass messages once; `gather` sums over neighbors: -> (t, h)."""
+        bonds = bond_sum(self.edge_embedding1.weight, self.edge_embedding2.weight, batch)  # (t, 1)
+        return gather(x @ self.weight, batch) + bonds + self.bias
 
 
-class GinLayer(MessagePassing):  # type: ignore[misc]  # PyG has no types
+class GinLayer(nn.Module):
     """``x'_i = MLP(sum_j (x_j + t_ij + d_ij))`` over neighbors j and i itself."""
 
     def __init__(self) -> None:
-        super().__init__(aggr="add")
+        super().__init__()
         self.mlp = nn.Sequential(
             nn.Linear(HIDDEN, 2 * HIDDEN), nn.ReLU(), nn.Linear(2 * HIDDEN, HIDDEN)
         )
         self.edge_embedding1 = _embedding(BOND_ROWS, HIDDEN)
         self.edge_embedding2 = _embedding(DIRECTION_ROWS, HIDDEN)
 
-    def forward(self, x: torch.Tensor, edges: torch.Tensor, bonds: torch.Tensor) -> torch.Tensor:
-        """Pass messages once: x (t, h), edges (2, e), bonds (e, 2) -> (t, h)."""
-        bond = self.edge_embedding1(bonds[:, 0]) + self.edge_embedding2(bonds[:, 1])  # (e, h)
-        mixed: torch.Tensor = self.mlp(self.propagate(edges, x=x, bond=bond))
+    def forward(self, x: torch.Tensor, gather: Gather, batch: Batch) -> torch.Tensor:
+        """Pass messages once; `gather` sums over neighbors: -> (t, h)."""
+        bonds = bond_sum(self.edge_embedding1.weight, self.edge_embedding2.weight, batch)  # (t, h)
+        mixed: torch.Tensor = self.mlp(gather(x, batch) + bonds)
         return mixed
-
-    def message(self, x_j: torch.Tensor, bond: torch.Tensor) -> torch.Tensor:
-        """Return what atom j sends over each bond, (e, h)."""
-        return x_j + bond
 
 
 class MolclrEncoder(nn.Module):
@@ -112,7 +96,7 @@ class MolclrEncoder(nn.Module):
         super().__init__()
         layer = GcnLayer if kind == "gcn" else GinLayer
         self.pooling = pooling
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.x_embedding1 = _embedding(ATOM_ROWS, HIDDEN)
         self.x_embedding2 = _embedding(CHIRALITY_ROWS, HIDDEN)
         self.gnns = nn.ModuleList(layer() for _ in range(LAYERS))
@@ -124,35 +108,37 @@ class MolclrEncoder(nn.Module):
         """Width of the embedding: 512."""
         return FEATURE
 
+    def stages(self) -> Sequence[nn.Module]:
+        """Atom embeddings, five layers with their norms, the projection: 7 stages."""
+        layers = zip(self.gnns, self.batch_norms, strict=True)
+        return [
+            nn.ModuleList([self.x_embedding1, self.x_embedding2]),
+            *(nn.ModuleList([layer, norm]) for layer, norm in layers),
+            self.feat_lin,
+        ]
+
     def fit(self, features: ModalityFeatures, rows: NDArray[np.int64]) -> None:
         """Fit nothing: all weights are trained."""
 
     def collate(
         self, features: ModalityFeatures, rows: NDArray[np.int64]
     ) -> dict[str, torch.Tensor]:
-        """Join graphs: atoms (t, 2), edges (2, e), bonds (e, 2), offsets (b + 1,)."""
-        atoms, bonds = features.fields["atoms"].take(rows), features.fields["bonds"].take(rows)
-        first = np.repeat(atoms.offsets[:-1], bonds.lengths)  # of each bond's molecule, (e,)
-        return {
-            "atoms": torch.from_numpy(atoms.values.astype(np.int64)),
-            "edges": torch.from_numpy(bonds.values[:, :2].T + first),
-            "bonds": torch.from_numpy(bonds.values[:, 2:].astype(np.int64)),
-            "offsets": torch.from_numpy(atoms.offsets),
-        }
+        """Join graphs into the tensors of `Graphs.tensors`."""
+        return Graphs.gather(features, rows).tensors()
 
-    def forward(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Embed a batch: -> (b, 512)."""
-        atoms, offsets = batch["atoms"], batch["offsets"]
-        edges, bonds = _with_self_loops(batch["edges"], batch["bonds"], len(atoms))
-        x = self.x_embedding1(atoms[:, 0]) + self.x_embedding2(atoms[:, 1])  # (t, h)
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Embed a batch: -> (b, 512).
+
+        Before the first layer atoms of one kind are equal, so that it works on kinds.
+        """
+        kinds = batch["kinds"]
+        x = self.x_embedding1(kinds[:, 0]) + self.x_embedding2(kinds[:, 1])  # (u, h)
         for level, (layer, norm) in enumerate(zip(self.gnns, self.batch_norms, strict=True)):
-            x = norm(layer(x, edges, bonds))
-            x = self.dropout(x if level == LAYERS - 1 else x.relu())
-        size = len(offsets) - 1
-        molecule = torch.repeat_interleave(
-            torch.arange(size, device=x.device), offsets.diff(), output_size=len(atoms)
-        )
-        embedding: torch.Tensor = self.feat_lin(POOLS[self.pooling](x, molecule, size))
+            x = norm(layer(x, neighbor_sum if level else kind_sum, batch))  # (t, h)
+            x = self.dropout(x if level == LAYERS - 1 else x.relu_())
+        reduce = "sum" if self.pooling == "add" else self.pooling
+        pooled = torch.segment_reduce(x, reduce, offsets=batch["offsets"])  # (b, h)
+        embedding: torch.Tensor = self.feat_lin(pooled)
         return embedding
 
 
@@ -160,12 +146,3 @@ def _embedding(rows: int, width: int) -> nn.Embedding:
     table = nn.Embedding(rows, width)
     nn.init.xavier_uniform_(table.weight)
     return table
-
-
-def _with_self_loops(
-    edges: torch.Tensor, bonds: torch.Tensor, atoms: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Add the loop of every atom, which also serves atoms without bonds."""
-    loops = torch.arange(atoms, device=edges.device).expand(2, -1)
-    kind = torch.tensor(SELF_LOOP, device=bonds.device).expand(atoms, -1)
-    return torch.cat([edges, loops], dim=1), torch.cat([bonds, kind])

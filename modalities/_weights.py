@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import pickle
-import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from modalities._base import ModalityError
+from modalities._state_files import State, read_state
+from modalities._weight_files import find_weights
 
-WEIGHTS_FOLDER = "OLFACTION_WEIGHTS"
+__all__ = ["LoadReport", "find_weights", "load_weights"]
 _SHOWN_NAMES = 4
 
 
@@ -31,7 +28,8 @@ class LoadReport:
     mismatched : tuple of str
         In both with different shapes, with the shapes.
     ignored : tuple of str
-        Only in the file, and declared by the module as not needed.
+        Only in the file, and not needed: declared so, or a table that the module computes and
+        that agrees with its own.
     """
 
     loaded: tuple[str, ...]
@@ -52,34 +50,17 @@ class LoadReport:
             "of another shape": self.mismatched,
         }
         found = [f"{len(names)} {what} ({_some(names)})" for what, names in lists.items() if names]
-        return "; ".join([f"{len(self.loaded)} weights match", *found])
-
-
-def find_weights(path: str) -> Path:
-    """Resolve the path of a checkpoint.
-
-    A relative path that is not there is looked for in the folder that the environment variable
-    OLFACTION_WEIGHTS names, so that a study file can be shared between machines.
-
-    Raises
-    ------
-    ModalityError
-        There is no such file.
-    """
-    given = Path(path).expanduser()
-    folder = os.environ.get(WEIGHTS_FOLDER)
-    tried = [given] if folder is None else [given, Path(folder).expanduser() / given]
-    for candidate in tried:
-        if candidate.is_file():
-            return candidate
-    raise ModalityError(
-        f"weights '{path}' not found (tried {', '.join(map(str, tried))}); "
-        f"correct the path, or set {WEIGHTS_FOLDER} to the folder it is relative to"
-    )
+        wanted = len(self.loaded) + len(self.missing) + len(self.mismatched)
+        return "; ".join([f"{len(self.loaded)} of {wanted} weights match", *found])
 
 
 def load_weights(
-    module: nn.Module, path: Path, *, sha256: str | None = None, ignorable: Collection[str] = ()
+    module: nn.Module,
+    path: Path,
+    *,
+    sha256: str | None = None,
+    prefix: str = "",
+    ignorable: Collection[str] = (),
 ) -> LoadReport:
     """Load a checkpoint into a module, exactly.
 
@@ -88,9 +69,12 @@ def load_weights(
     module : nn.Module
         Its state dict names and shapes every weight that the file must have.
     path : Path
-        A state dict saved by ``torch.save``. Nothing but tensors is unpickled.
+        A state dict saved by ``torch.save``, or a dict that holds one as ``state_dict``; names
+        may all begin with ``module.``. Nothing but tensors and plain values is unpickled.
     sha256 : str, optional
         Hash that the file must have; checked before anything in it is read.
+    prefix : str
+        What names begin with if the file is of a larger network that has this module as a part.
     ignorable : collection of str
         Name prefixes of weights that the file may have and the module has no use for.
 
@@ -100,9 +84,8 @@ def load_weights(
         The file has another hash, is damaged, is no state dict, or is one of another
         architecture; the module is as it was.
     """
-    _check_hash(path, sha256)
-    stored = _read_state(path)
-    report = _compare(module.state_dict(), stored, tuple(ignorable))
+    stored = read_state(path, sha256=sha256, prefix=prefix)
+    report = _compare(module, stored, tuple(ignorable))
     if not report.exact:
         raise ModalityError(
             f"weights {path} are of another architecture than {type(module).__name__}: {report}; "
@@ -112,54 +95,42 @@ def load_weights(
     return report
 
 
-def _check_hash(path: Path, sha256: str | None) -> None:
-    if sha256 is None:
-        return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256.lower():
-        raise ModalityError(
-            f"weights {path} have sha256 {found}, not {sha256}; fetch the file again, "
-            "or correct the hash if you mean this file"
-        )
-
-
-def _read_state(path: Path) -> Mapping[str, torch.Tensor]:
-    try:
-        with warnings.catch_warnings():  # a foreign pickle: refused below, or as good as any
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise ModalityError(
-            f"weights {path} cannot be read ({type(error).__name__}): the file is damaged, cut "
-            "short or holds more than tensors; fetch it again"
-        ) from error
-    if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
-        raise ModalityError(
-            f"weights {path} are not a state dict (names -> tensors) but {type(state).__name__}; "
-            "save module.state_dict()"
-        )
-    return state
-
-
-def _compare(
-    wanted: Mapping[str, torch.Tensor],
-    stored: Mapping[str, torch.Tensor],
-    ignorable: tuple[str, ...],
-) -> LoadReport:
+def _compare(module: nn.Module, stored: State, ignorable: tuple[str, ...]) -> LoadReport:
+    wanted = module.state_dict()
     shared = [name for name in wanted if name in stored]
+    misfits = {
+        name: f"{name} {tuple(stored[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in shared
+        if wanted[name].shape != stored[name].shape
+    }
     extra = [name for name in stored if name not in wanted]
+    known = _computed(module, stored)
+    ignored = [name for name in extra if known.get(name, name.startswith(ignorable))]
     return LoadReport(
-        loaded=tuple(name for name in shared if wanted[name].shape == stored[name].shape),
+        loaded=tuple(name for name in shared if name not in misfits),
         missing=tuple(name for name in wanted if name not in stored),
-        unexpected=tuple(name for name in extra if not name.startswith(ignorable)),
-        mismatched=tuple(
-            f"{name} {tuple(stored[name].shape)} for {tuple(wanted[name].shape)}"
-            for name in shared
-            if wanted[name].shape != stored[name].shape
+        unexpected=tuple(
+            f"{name}, which is computed here otherwise" if name in known else name
+            for name in extra
+            if name not in ignored
         ),
-        ignored=tuple(name for name in extra if name.startswith(ignorable)),
+        mismatched=tuple(misfits.values()),
+        ignored=tuple(ignored),
     )
+
+
+def _computed(module: nn.Module, stored: State) -> dict[str, bool]:
+    """Buffers that the module computes and the file has: whether they agree where both reach."""
+    kept = module.state_dict()
+    ours = {name: buffer for name, buffer in module.named_buffers() if name not in kept}
+    return {name: _agree(ours[name], stored[name]) for name in ours if name in stored}
+
+
+def _agree(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    if ours.ndim != theirs.ndim:
+        return False
+    both = tuple(slice(min(sizes)) for sizes in zip(ours.shape, theirs.shape, strict=True))
+    return torch.allclose(ours[both], theirs[both].to(ours.dtype), atol=1e-5)
 
 
 def _some(names: tuple[str, ...]) -> str:

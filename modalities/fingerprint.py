@@ -32,6 +32,7 @@ class Fingerprint:
 
     letter: ClassVar[str] = "F"
     trainable: ClassVar[bool] = False
+    fitted: ClassVar[bool] = True
 
     def __init__(self, *, radius: int = 2, size: int = 2048, chirality: bool = False) -> None:
         require("fingerprint", "radius", radius, "0 or more", radius >= 0)

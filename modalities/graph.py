@@ -34,9 +34,9 @@ class Graph:
         Which of MolCLR's two networks.
     hydrogens : bool
         Whether hydrogens are atoms of the graph, as in MolCLR's fine-tuning.
-    weights : str, optional
-        Checkpoint of that network (path, or path inside the folder OLFACTION_WEIGHTS);
-        None: random weights.
+    weights : str
+        Checkpoint of that network: a file or a folder made by a pretraining (path, or path inside
+        the folder OLFACTION_WEIGHTS); ``random``: random weights from the seed.
     sha256 : str, optional
         Hash the checkpoint must have.
     pooling : {'mean', 'add', 'max'}
@@ -47,13 +47,14 @@ class Graph:
 
     letter: ClassVar[str] = "G"
     trainable: ClassVar[bool] = True
+    fitted: ClassVar[bool] = False
 
     def __init__(
         self,
         *,
         encoder: Literal["gcn", "gin"] = "gcn",
         hydrogens: bool = True,
-        weights: str | None = None,
+        weights: str = "random",
         sha256: str | None = None,
         pooling: Literal["mean", "add", "max"] = "mean",
         dropout: float = 0.3,
@@ -61,8 +62,8 @@ class Graph:
         require("graph", "encoder", encoder, "gcn or gin", encoder in ("gcn", "gin"))
         require("graph", "pooling", pooling, "mean, add or max", pooling in ("mean", "add", "max"))
         require("graph", "dropout", dropout, "from 0 to below 1", 0 <= dropout < 1)
-        named = sha256 is None or weights is not None
-        require("graph", "sha256", sha256, "left out when there are no weights", named)
+        named = sha256 is None or weights != "random"
+        require("graph", "sha256", sha256, "left out with random weights", named)
         self.network: Literal["gcn", "gin"] = encoder
         self.hydrogens = hydrogens
         self.weights = weights
@@ -104,7 +105,7 @@ class Graph:
 
         with seeded(seed):
             network = MolclrEncoder(self.network, pooling=self.pooling, dropout=self.dropout)
-        if self.weights is not None:
+        if self.weights != "random":
             path = find_weights(self.weights)
             load_weights(network, path, sha256=self.sha256, ignorable=network.ignorable)
         return network

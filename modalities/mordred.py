@@ -39,6 +39,7 @@ class Mordred:
 
     letter: ClassVar[str] = "M"
     trainable: ClassVar[bool] = False
+    fitted: ClassVar[bool] = True
 
     def __init__(
         self, *, max_missing: float = 0.2, max_value: float = 1e6, clip: float = 5.0

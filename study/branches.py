@@ -10,11 +10,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fusion import HeadShape, MultimodalModel, SingleHead, seeded
+from modalities import Encoder
 from study.cells import Feature, TrialSpec
-from study.choices import Training
+from study.checkpoints import Checkpoints
+from study.course import Rows
 from study.embeddings import EncoderJob, job_of
+from study.errors import TrialError
+from study.holding import check_layers
 from study.inputs import Inputs, modality_of
-from study.training import Gather, Part, Rows, fit
+from study.numbers import Training
+from study.ranks import Ranks
+from study.training import Gather, Part, device_of, fit, moved
+
+EMBED_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -26,34 +34,91 @@ class Branch:
     dim: int
 
 
-def run_job(job: EncoderJob, inputs: Inputs) -> NDArray[np.float32]:
-    """Make an encoder ready and embed every molecule of the table, (n, d)."""
+def run_job(
+    job: EncoderJob,
+    inputs: Inputs,
+    ranks: Ranks | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> NDArray[np.float32]:
+    """Make an encoder ready and embed every molecule of the table, (n, d).
+
+    Parameters
+    ----------
+    job : EncoderJob
+    inputs : Inputs
+    ranks : Ranks, optional
+        Place of this process among the replicas of the training; alone on the CPU without it.
+    checkpoints : Checkpoints, optional
+        Of the training, if there is one.
+
+    Raises
+    ------
+    StudyError
+        The training broke down, or runs on another number of processes than it asks for.
+    """
+    ranks = ranks or Ranks()
     features = inputs.features(job.feature.choice)
     encoder = modality_of(job.feature.choice).encoder(seed=job.seed)
-    rows = np.arange(len(inputs.dataset))
 
     def gather(some: Rows) -> dict[str, torch.Tensor]:
         return encoder.collate(features, some)
 
     if job.place is not None:
         fold, fraction = inputs.fold(job.place), job.place.fraction
-        training, validation = (
-            part_of(inputs, part[fraction]) for part in (fold.fit, fold.validation)
+        encoder.fit(features, fold.fit[fraction])
+        if job.feature.choice.resolved == "finetune":
+            columns = inputs.columns(job)
+            training, validation = (
+                Part(part[fraction], inputs.dataset.labels[np.ix_(part[fraction], columns)])
+                for part in (fold.fit, fold.validation)
+            )
+            numbers = job.feature.choice.training
+            check_workers(numbers.workers, ranks)
+            fit(
+                _with_head(job, encoder, len(columns)),
+                {job.feature.slot: gather},
+                training,
+                validation,
+                numbers,
+                seed=job.seed,
+                ranks=ranks,
+                checkpoints=checkpoints,
+            )
+    return _embed(_module(encoder).to(ranks.device), gather, np.arange(len(inputs.dataset)))
+
+
+def _with_head(job: EncoderJob, encoder: Encoder, labels: int) -> MultimodalModel:
+    """Return an encoder with the head of its own that it is trained with."""
+    choice, name = job.feature.choice, job.feature.slot
+    if choice.training.top_layers is not None:
+        check_layers(encoder, choice.training.top_layers, job.feature.name)
+    with seeded(job.seed):
+        head = SingleHead({name: encoder.dim}, labels, head_shape(choice.training))
+    return MultimodalModel({name: _module(encoder)}, head)
+
+
+def check_workers(asked: int, ranks: Ranks) -> None:
+    """Check that a training of encoders runs on as many processes as its numbers say.
+
+    Raises
+    ------
+    TrialError
+        It would give other numbers than its identity promises.
+    """
+    if asked != ranks.size:
+        raise TrialError(
+            f"the training asks for {asked} workers and runs in {ranks.size} "
+            "processes; set 'training.workers' to 1, or launch it with Ray"
         )
-        encoder.fit(features, training.rows)
-        numbers = job.feature.choice.training
-        name, shape = job.feature.slot, head_shape(numbers)
-        with seeded(job.seed):
-            head = SingleHead({name: encoder.dim}, len(inputs.dataset.label_names), shape)
-        model = MultimodalModel({name: _module(encoder)}, head)
-        fit(model, {name: gather}, training, validation, numbers, seed=job.seed)
-    return _embed(_module(encoder), gather, rows)
 
 
 def _embed(encoder: nn.Module, gather: Gather, rows: Rows) -> NDArray[np.float32]:
     encoder.eval()
+    device, parts = device_of(encoder), []
     with torch.inference_mode():
-        parts = [encoder(gather(rows[at : at + 256])) for at in range(0, len(rows), 256)]
+        for start in range(0, len(rows), EMBED_BATCH):
+            batch = moved(gather(rows[start : start + EMBED_BATCH]), device)
+            parts.append(encoder(batch).float().cpu())
     embeddings: NDArray[np.float32] = torch.cat(parts).numpy()
     return embeddings
 
@@ -72,6 +137,9 @@ def branch_of(feature: Feature, trial: TrialSpec, inputs: Inputs, training: Rows
     features = inputs.features(feature.choice)
     encoder = modality_of(feature.choice).encoder(seed=trial.torch_seed)
     encoder.fit(features, training)
+    top_layers = trial.cell.training.top_layers
+    if feature.choice.trainable and top_layers is not None:
+        check_layers(encoder, top_layers, feature.name)
     if not feature.choice.trainable:
         everything = np.arange(len(features))
         transformed = _embed(_module(encoder), lambda r: encoder.collate(features, r), everything)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from study.choices import Fusion, ModalityChoice, Partition, Training
+from study.choices import Fusion, ModalityChoice, Partition
+from study.numbers import Training
 from study.spec import digest
 
 
@@ -60,6 +61,11 @@ class Cell:
     def names(self) -> tuple[str, ...]:
         """Names of the modalities in canonical order."""
         return tuple(feature.name for feature in self.features)
+
+    @property
+    def joint(self) -> bool:
+        """Whether its trials train encoders: they have replicas, checkpoints and a GPU."""
+        return any(feature.choice.resolved == "joint" for feature in self.features)
 
     @cached_property
     def id(self) -> str:

@@ -1,8 +1,7 @@
-"""The command line: ``study plan | launch | compare | data``. Heavy imports wait for a command."""
+"""The command line of studies. Heavy imports wait for a command."""
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from enum import StrEnum
@@ -11,6 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from study.cli_encoders import embed, pretrain
+from study.cli_options import (
+    AddressOption,
+    File,
+    InlineOption,
+    Set,
+    StorageOption,
+    TrackingOption,
+    UntrackedOption,
+    placed,
+)
 from study.errors import InputError, StudyError
 
 if TYPE_CHECKING:
@@ -37,19 +47,6 @@ class Format(StrEnum):
     JSON = "json"
 
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="A study file (YAML) or a preset.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PLACE=VALUE", help="Override, e.g. training.epochs=20."),
-]
-StorageOption = Annotated[
-    str | None, typer.Option("--storage", help="Folder of results and caches (run.storage).")
-]
-TrackingOption = Annotated[
-    str | None, typer.Option("--tracking-uri", help="MLflow store or server (run.tracking).")
-]
-
-
 @app.command()
 def plan(file: File, overrides: Set = None, storage: StorageOption = None) -> None:
     """Show what a study would run: arms, merged duplicates, fits, expected time."""
@@ -65,15 +62,9 @@ def launch(
     overrides: Set = None,
     storage: StorageOption = None,
     tracking_uri: TrackingOption = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to run on ('auto' finds one).")
-    ] = None,
-    inline: Annotated[
-        bool, typer.Option("--no-ray", help="Run in this process, without Ray.")
-    ] = False,
-    untracked: Annotated[
-        bool, typer.Option("--no-mlflow", help="Write no tracking pages.")
-    ] = False,
+    address: AddressOption = None,
+    inline: InlineOption = False,
+    untracked: UntrackedOption = False,
 ) -> None:
     """Run what is missing of a study, then print its comparison table."""
     from study.running import run_study
@@ -131,11 +122,19 @@ def audit(file: File, overrides: Set = None, storage: StorageOption = None) -> N
 
 @app.command()
 def presets() -> None:
-    """List the study files that ship with the package."""
+    """List the files that ship with the package: studies, and pretrainings."""
+    from study.pretraining.spec import PRESETS
     from study.reading import preset_names, read_preset_note
 
     for name in preset_names():
-        typer.echo(f"{name:<16}{read_preset_note(name)}")
+        typer.echo(f"{name:<20}{read_preset_note(name)}")
+    typer.echo("\nfor `study pretrain`:")
+    for name in preset_names(PRESETS):
+        typer.echo(f"{name:<20}{read_preset_note(name, PRESETS)}")
+
+
+app.command()(pretrain)
+app.command()(embed)
 
 
 def _read(
@@ -147,10 +146,7 @@ def _read(
 ) -> StudySpec:
     from study.reading import read_study
 
-    given = {"run.storage": storage, "run.tracking": tracking, "run.address": address}
-    # As JSON, which is YAML: a folder called 2024 stays text.
-    more = [f"{place}={json.dumps(text)}" for place, text in given.items() if text is not None]
-    return read_study(file, [*(overrides or []), *more])
+    return read_study(file, placed(overrides, storage, tracking, address))
 
 
 def main() -> None:
@@ -172,7 +168,7 @@ def main() -> None:
         _stop(error, EXIT_BAD_INPUT)
     except SystemExit as stop:  # typer has turned the KeyboardInterrupt into this
         if stop.code == EXIT_INTERRUPTED:
-            typer.echo("interrupted: finished trials are kept; the same command goes on", err=True)
+            typer.echo("interrupted: what has finished is kept; the same command goes on", err=True)
         raise
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from study.cells import Feature, TrialSpec
 from study.choices import ModalityChoice
 from study.ledger import LedgerError, seal, unseal
+from study.shares import Share, share_of
 from study.storage import Storage
 
 _SUFFIX = ".embeddings"
@@ -36,19 +37,23 @@ class EncoderJob:
     feature : Feature
         The modality, its options and numbers.
     place : Place or None
-        Where its training rows come from; None if it is not trained.
+        Where its training rows come from; None if it is neither trained nor fitted.
     seed : int
         Seed of random starting weights and of the training.
+    share : Share or None
+        The labels it is fine-tuned on; None: all.
     """
 
     feature: Feature
     place: Place | None
     seed: int
+    share: Share | None = None
 
     def __str__(self) -> str:
         where = self.place
         at = f" / fraction {where.fraction:g} fold {where.fold}" if where else ""
-        return f"encoder {self.feature.name}{at} seed {self.seed}"
+        labels = f" on its labels of {self.share.partition}" if self.share else ""
+        return f"encoder {self.feature.name}{labels}{at} seed {self.seed}"
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values: what crosses a process border."""
@@ -57,6 +62,7 @@ class EncoderJob:
             "choice": self.feature.choice.model_dump(mode="json"),
             "place": asdict(self.place) if self.place else None,
             "seed": self.seed,
+            "share": self.share.to_json() if self.share else None,
         }
 
     @classmethod
@@ -64,7 +70,8 @@ class EncoderJob:
         """Rebuild what `to_json` wrote."""
         feature = Feature(value["name"], ModalityChoice.model_validate(value["choice"]))
         place = Place(**value["place"]) if value["place"] else None
-        return cls(feature, place, value["seed"])
+        share = Share.from_json(value["share"]) if value["share"] else None
+        return cls(feature, place, value["seed"], share)
 
 
 def job_of(feature: Feature, trial: TrialSpec) -> EncoderJob | None:
@@ -75,10 +82,12 @@ def job_of(feature: Feature, trial: TrialSpec) -> EncoderJob | None:
     choice = feature.choice
     if not choice.trainable or choice.resolved == "joint":
         return None
+    place = Place(trial.repeat, trial.fold, trial.cell.fraction)
     if choice.resolved == "finetune":
-        place = Place(trial.repeat, trial.fold, trial.cell.fraction)
-        return EncoderJob(feature, place, trial.torch_seed)
-    return EncoderJob(feature, None, 0 if choice.options.get("weights") else trial.seed)
+        return EncoderJob(feature, place, trial.torch_seed, share_of(feature.slot, trial))
+    if choice.weights is not None:
+        return EncoderJob(feature, None, 0)
+    return EncoderJob(feature, place if choice.fitted else None, trial.seed)
 
 
 class EmbeddingStore:
@@ -88,16 +97,26 @@ class EmbeddingStore:
         self.storage = storage
 
     def put(self, job_id: str, embeddings: NDArray[np.float32]) -> None:
-        """Write the embeddings of every molecule, whole."""
-        buffer = io.BytesIO()
+        """Write the embeddings of every molecule, whole, with the identity of their job."""
+        buffer = io.BytesIO(job_id.encode() + b"\n")
+        buffer.seek(0, io.SEEK_END)
         np.save(buffer, embeddings, allow_pickle=False)
         self.storage.write(job_id + _SUFFIX, seal(buffer.getvalue()))
 
     def get(self, job_id: str) -> NDArray[np.float32]:
-        """Read embeddings (n, d); LedgerError if a byte differs from what was written."""
+        """Read embeddings (n, d).
+
+        Raises
+        ------
+        LedgerError
+            A byte differs from what was written, or the file is of another job.
+        """
         name = job_id + _SUFFIX
-        payload = unseal(self.storage.read(name), self.storage.path(name))
-        stored: NDArray[np.float32] = np.load(io.BytesIO(payload), allow_pickle=False)
+        place = self.storage.path(name)
+        owner, _, array = unseal(self.storage.read(name), place).partition(b"\n")
+        if owner != job_id.encode():
+            raise LedgerError(f"{place} holds the embeddings of the job {owner.decode()}")
+        stored: NDArray[np.float32] = np.load(io.BytesIO(array), allow_pickle=False)
         return stored
 
     def sound(self, job_ids: set[str]) -> tuple[set[str], list[str]]:

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from study.errors import StudyError
+from study.errors import InputError, StudyError
 
 Payload = Mapping[str, Any]
 """JSON scalars, lists and mappings: all that crosses a process border."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The processes that share the training of an encoder.
+
+    Attributes
+    ----------
+    workers : int
+        Replicas, one process each; several find themselves in one torch process group.
+    gpus : float
+        GPUs that each process reserves; 0: it computes on the CPU.
+    """
+
+    workers: int = 1
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -23,13 +39,17 @@ class Task:
     id : str
         Identity of what the task makes.
     work : str
-        ``package.module:function``; takes the payload, returns a plain mapping.
+        ``package.module:function``; takes the payload, returns a plain mapping. Of a crew of
+        several, every process calls it and the first one's value counts.
     payload : mapping
+    crew : Crew or None
+        Who runs an encoder; None for what needs none (features, heads): one process on a CPU.
     """
 
     id: str
     work: str
     payload: Payload
+    crew: Crew | None = None
 
     def call(self) -> Mapping[str, Any]:
         """Import the function and call it here; its result must be plain too."""
@@ -60,6 +80,9 @@ OnDone = Callable[[Outcome], None]
 class Executor(Protocol):
     """Runs tasks and tells the driver of each as it ends; a failing task stops no other."""
 
+    def require(self, crews: Collection[Crew]) -> None:
+        """Check that there is room for these crews; InputError before anything has run."""
+
     def map(self, tasks: Sequence[Task], on_done: OnDone) -> None:
         """Run short stateless tasks (featurizing)."""
 
@@ -72,6 +95,24 @@ class Executor(Protocol):
 
 class Inline:
     """Runs every task in this process, one after the other: no Ray, no surprises."""
+
+    def require(self, crews: Collection[Crew]) -> None:
+        """Check that every crew is one process, and that a GPU that is asked for is there.
+
+        Raises
+        ------
+        InputError
+            It is not so. One process in place of several would give other numbers: dropout and
+            batch statistics depend on the number of workers.
+        """
+        wide = max((crew.workers for crew in crews), default=1)
+        if wide > 1:
+            raise InputError(
+                f"an encoder's training asks for {wide} workers, which needs Ray: leave --no-ray "
+                "out, or set 'workers' in its 'training' to 1"
+            )
+        if any(crew.gpus for crew in crews):
+            _check_gpu()
 
     def map(self, tasks: Sequence[Task], on_done: OnDone) -> None:
         """Run the tasks in order."""
@@ -98,6 +139,11 @@ class Deferred:
             self._started = self._start()
         return self._started
 
+    def require(self, crews: Collection[Crew]) -> None:
+        """Check the crews, if there are any."""
+        if crews:
+            self._executor().require(crews)
+
     def map(self, tasks: Sequence[Task], on_done: OnDone) -> None:
         """Run the tasks, if there are any."""
         if tasks:
@@ -122,3 +168,12 @@ def attempt(task: Task) -> Outcome:
         return Outcome(task.id, cause=str(error))
     except Exception as error:  # noqa: BLE001 (the border where any failure of one task must not hide the others)
         return Outcome(task.id, cause=f"{type(error).__name__}: {error}")
+
+
+def _check_gpu() -> None:
+    from study.ranks import here
+
+    try:
+        here(gpu=True)
+    except StudyError as error:
+        raise InputError(str(error)) from error

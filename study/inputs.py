@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from modalities import FeatureStore, Modality, ModalityFeatures
 from study.cells import TrialSpec
 from study.choices import ModalityChoice
@@ -17,7 +20,7 @@ from study.splits import Fold, Split
 from study.storage import Storage, write_atomic
 from study.words import Vocabulary
 
-CODE = 1
+CODE = 2
 """Version of the training code; a change that alters numbers raises it and with it every id."""
 
 
@@ -52,6 +55,11 @@ class Inputs:
         """Embeddings of encoder jobs, by identity."""
         return EmbeddingStore(Storage(str(self.cache / "embeddings")))
 
+    @cached_property
+    def checkpoints(self) -> Storage:
+        """Folder of the checkpoints of trainings under way, by identity."""
+        return Storage(str(self.cache / "checkpoints"))
+
     def features(self, choice: ModalityChoice) -> ModalityFeatures:
         """Return the features of the whole table in one modality."""
         return self.features_store.load(modality_of(choice), self.dataset.smiles)
@@ -81,9 +89,17 @@ class Inputs:
                 "data": self.dataset.digest if place else _molecules(self.dataset),
                 "rows": self.fold(place).digest(place.fraction) if place else None,
                 "features": modality_of(job.feature.choice).version,
+                "labels": self.columns(job).tolist() if job.share else None,
                 "code": CODE,
             }
         )[:32]
+
+    def columns(self, job: EncoderJob) -> NDArray[np.int64]:
+        """Return the columns of the labels that an encoder is fine-tuned on, rising."""
+        if job.share is None or job.place is None:
+            return np.arange(len(self.dataset.label_names))
+        rows = self.fold(job.place).fit[job.place.fraction]
+        return job.share.columns(self.dataset.labels[rows], rows, job.seed)
 
     def save(self, folder: Path) -> None:
         """Write data set and split where workers read them."""

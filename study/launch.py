@@ -15,7 +15,7 @@ from study.prepare import Prepared
 from study.progress import Reporter
 from study.record import StudyRecord, read_record
 from study.result import TrialResult
-from study.stages import Site, make_features, run_encoders
+from study.stages import Site, encoder_tasks, make_features, run_encoders, trial_task
 
 
 class Pages(Protocol):
@@ -53,15 +53,19 @@ def launch(
     Raises
     ------
     InputError
-        A molecule of the table cannot be represented in a modality that is asked for.
+        A molecule of the table cannot be represented in a modality that is asked for; or a
+        training asks for more workers or GPUs than there are.
     """
     site = Site(study, executor, reporter)
     work = _work(site)
     fits = work.missing(averages=False)
     if fits:
+        encoders = encoder_tasks(site, fits.values())
+        tasks = {trial_id: trial_task(site, trial_id, trial) for trial_id, trial in fits.items()}
+        executor.require({task.crew for task in [*encoders, *tasks.values()] if task.crew})
         make_features(site, fits.values())
-        broken = run_encoders(site, fits.values())
-        _fit(site, fits, broken, pages)
+        broken = run_encoders(site, encoders)
+        _fit(site, fits, tasks, broken, pages)
     _average(site, work.missing(averages=True))
     record = read_record(study.spec, study.plan, study.inputs, study.ledger)
     if pages is not None:
@@ -80,18 +84,19 @@ def _work(site: Site) -> Work:
 
 
 def _fit(
-    site: Site, fits: Mapping[str, TrialSpec], broken: Mapping[str, str], pages: Pages | None
+    site: Site,
+    fits: Mapping[str, TrialSpec],
+    tasks: Mapping[str, Task],
+    broken: Mapping[str, str],
+    pages: Pages | None,
 ) -> None:
     """Run the trials; those whose encoder failed fail with its cause."""
     causes = {trial_id: _broken(site.study, trial, broken) for trial_id, trial in fits.items()}
-    tasks = []
-    for trial_id, trial in fits.items():
-        if causes[trial_id]:
-            site.fail(trial_id, trial, causes[trial_id])
-        else:
-            payload = site.payload(trial=trial.to_json())
-            tasks.append(Task(trial_id, "study.worker:trial", payload))
-    left = Counter(fits[task.id].cell.id for task in tasks)
+    for trial_id, cause in causes.items():
+        if cause:
+            site.fail(trial_id, fits[trial_id], cause)
+    able = [task for trial_id, task in tasks.items() if not causes[trial_id]]
+    left = Counter(fits[task.id].cell.id for task in able)
     seen: dict[str, TrialResult] = {}
 
     def told(outcome: Outcome) -> None:
@@ -102,7 +107,7 @@ def _fit(
         if pages is not None and left[trial.cell.id] == 0:
             _show(site, pages, seen)
 
-    site.run(site.grid, tasks, "trials", told)
+    site.run(site.grid, able, "trials", told)
 
 
 def _show(site: Site, pages: Pages, seen: dict[str, TrialResult]) -> None:

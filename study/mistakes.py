@@ -10,15 +10,13 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from study.spec import StudySpec
-
 _YAML_TYPE = {"tuple": "list", "dictionary": "mapping"}
 _PYTHON_TYPE = re.compile(r"valid (tuple|dictionary)(?: or instance of \w+)?")
 
 
-def mistakes_of(error: ValidationError, raw: object) -> list[str]:
-    """Return every mistake in the content of a study file as ``place: rule, value``."""
-    return [_readable(detail, raw) for detail in _causes(error)]
+def mistakes_of(error: ValidationError, raw: object, model: type[BaseModel]) -> list[str]:
+    """Return every mistake in the content of a file of this model as ``place: rule, value``."""
+    return [_readable(detail, raw, model) for detail in _causes(error)]
 
 
 def _causes(error: ValidationError) -> list[Mapping[str, Any]]:
@@ -33,12 +31,12 @@ def _causes(error: ValidationError) -> list[Mapping[str, Any]]:
     ]
 
 
-def _readable(detail: Mapping[str, Any], raw: object) -> str:
+def _readable(detail: Mapping[str, Any], raw: object, model: type[BaseModel]) -> str:
     """One mistake as ``place: rule, value``."""
     keys = _keys_of_the_file(detail["loc"], raw)
     place = ".".join(str(key) for key in keys) or "the file"
     if detail["type"] == "extra_forbidden":
-        allowed = _allowed(StudySpec, keys[:-1])
+        allowed = _allowed(model, keys[:-1])
         return f"{place}: unknown key;{_near(str(keys[-1]), allowed)} allowed: {', '.join(allowed)}"
     if detail["type"] == "missing":
         return f"{place}: is missing"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from study.cells import Cell, Feature, TrialSpec, trials_of
-from study.choices import Fusion, Partition, Training
+from study.choices import Fusion, Partition
+from study.numbers import Training
 from study.spec import Grid, StudySpec
 
 AS_PUBLISHED = "random_per_batch"

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from fusion import FusionError
-from modalities import ModalityError
+from modalities import Encoder, ModalityError
+from modalities._cards import card_hint
+from study.cells import Feature
 from study.data import OdorDataset, load_or_build
 from study.errors import InputError
 from study.inputs import Inputs, modality_of
@@ -76,15 +78,39 @@ def _check_modalities(plan: Plan) -> None:
     Raises
     ------
     InputError
-        An option is out of range, or weights are missing, changed or of another network.
+        An option is out of range, weights are missing, changed or of another network, or an
+        encoder has fewer layers than are to be trained.
     """
-    for feature in {f.key: f for cell in plan.cells for f in cell.features}.values():
+    for feature, layers in _features(plan):
         try:
             modality = modality_of(feature.choice)
-            if feature.choice.options.get("weights"):
-                modality.encoder(seed=0)
+            if feature.choice.weights is None and not layers:
+                continue
+            encoder = modality.encoder(seed=0)
         except ModalityError as error:
-            raise InputError(f"modality '{feature.name}': {error}") from error
+            said = card_hint(feature.choice.word, feature.choice.options)
+            raise InputError(f"modality '{feature.name}': {error}{said}") from error
+        for count in sorted(layers):
+            _check_layers(encoder, count, feature.name)
+
+
+def _check_layers(encoder: Encoder, count: int, name: str) -> None:
+    from study.holding import check_layers  # torch: an encoder was built, so it is loaded
+
+    check_layers(encoder, count, name)
+
+
+def _features(plan: Plan) -> list[tuple[Feature, set[int]]]:
+    """Return the modalities of a plan, each once, with the ``top_layers`` they are trained with."""
+    features: dict[str, tuple[Feature, set[int]]] = {}
+    for cell in plan.cells:
+        for feature in cell.features:
+            _, layers = features.setdefault(feature.key, (feature, set()))
+            numbers = {"finetune": feature.choice.training, "joint": cell.training}
+            training = numbers.get(feature.choice.resolved)
+            if training is not None and training.top_layers is not None:
+                layers.add(training.top_layers)
+    return list(features.values())
 
 
 def _check_partitions(plan: Plan) -> None:

@@ -11,8 +11,14 @@ _DEFAULTS = {
     "RAY_AUTH_MODE": "token",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # work runs in the folder of the launch, which relative paths of a study file start from
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # a lost worker is told once, by us, as the cause of its task
     "RAY_DEDUP_LOGS_SKIP_REGEX": "worker died or was killed|Task _attempt failed",
+    # a process for each group of workers; a loop that keeps every epoch needs no warning
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # seconds between two looks at the workers, and so the wait for one that has finished
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver saves and exits 130 itself

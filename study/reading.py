@@ -6,17 +6,19 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from study.choices import FromFile
 from study.errors import InputError
 from study.mistakes import mistakes_of
+from study.section import FromFile
 from study.spec import StudySpec
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
+_PRESETS = Path(__file__).parent / "presets"
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 def read_study(source: str, overrides: Sequence[str] = ()) -> StudySpec:
@@ -35,59 +37,82 @@ def read_study(source: str, overrides: Sequence[str] = ()) -> StudySpec:
     InputError
         Every mistake of the file, each with its place and what is allowed.
     """
-    path = _find(source)
+    path = find_file(source, _PRESETS, "a study file")
+    return check_study(read_sections(path, overrides, "a study file"), str(path))
+
+
+def read_sections(path: Path, overrides: Sequence[str], kind: str) -> dict[str, Any]:
+    """Read the sections of a YAML file, with these places overridden; nothing is checked yet.
+
+    Raises
+    ------
+    InputError
+        The file is not YAML or no mapping, or an override has no place in it.
+    """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
-        raise InputError(f"{path}: a study file is a mapping of sections, not {type(raw).__name__}")
+        raise InputError(f"{path}: {kind} is a mapping of sections, not {type(raw).__name__}")
     for override in overrides:
         _override(raw, override)
-    return check_study(raw, str(path))
+    return raw
 
 
 def check_study(raw: Mapping[str, Any], place: str) -> StudySpec:
     """Check the content of a study file; `place` names it in the message."""
+    section = raw.get("modalities", {})
+    names = frozenset(map(str, section)) if isinstance(section, Mapping) else None
+    return check_file(StudySpec, raw, place, FromFile(names))
+
+
+def check_file(
+    model: type[_Model], raw: Mapping[str, Any], place: str, context: FromFile
+) -> _Model:
+    """Check the content of a file against its model, all mistakes in one message.
+
+    Raises
+    ------
+    InputError
+        Every mistake with its place in the file and what is allowed.
+    """
     mistakes: list[str] = []
     expanded = _expand(raw, "", mistakes)
-    section = expanded.get("modalities", {})
-    names = frozenset(map(str, section)) if isinstance(section, Mapping) else None
     try:
-        spec = StudySpec.model_validate(expanded, context=FromFile(names))
+        spec = model.model_validate(expanded, context=context)
     except ValidationError as error:
-        mistakes += mistakes_of(error, expanded)
+        mistakes += mistakes_of(error, expanded, model)
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise InputError("\n  ".join([f"{place}: {count}; nothing was run", *mistakes]))
     return spec
 
 
-def preset_names() -> list[str]:
-    """Return the names of the shipped study files."""
-    return sorted(path.stem for path in _preset_path("any").parent.glob("*.yaml"))
+def preset_names(folder: Path = _PRESETS) -> list[str]:
+    """Return the names of the files that ship in a folder of presets."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def read_preset_note(name: str) -> str:
-    """Return the description of a shipped study file."""
-    raw = yaml.safe_load(_preset_path(name).read_text(encoding="utf-8"))
+def read_preset_note(name: str, folder: Path = _PRESETS) -> str:
+    """Return the description of a shipped file."""
+    raw = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
     return str(raw.get("description", ""))
 
 
-def _preset_path(name: str) -> Path:
-    """Return the file of a shipped preset (it may not exist)."""
-    return Path(__file__).parent / "presets" / f"{name}.yaml"
+def find_file(source: str, presets: Path, kind: str) -> Path:
+    """Return the file at this path, or the preset of this name.
 
-
-def _find(source: str) -> Path:
-    path = Path(source)
-    if path.is_file():
-        return path
-    if _preset_path(source).is_file():
-        return _preset_path(source)
-    raise InputError(
-        f"'{source}' is neither a study file nor a preset; presets: {', '.join(preset_names())}"
-    )
+    Raises
+    ------
+    InputError
+        It is neither; the message lists the presets.
+    """
+    for path in (Path(source), presets / f"{source}.yaml"):
+        if path.is_file():
+            return path
+    names = ", ".join(preset_names(presets))
+    raise InputError(f"'{source}' is neither {kind} nor a preset; presets: {names}")
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

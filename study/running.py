@@ -20,7 +20,7 @@ from study.progress import reporter
 from study.reading import read_study
 from study.record import StudyRecord, read_folder, summarise_results
 from study.report.table import LEGEND, Kind, Row, caveats, comparison_rows, render
-from study.spec import StudySpec
+from study.spec import Run, StudySpec
 
 if TYPE_CHECKING:
     from study.tracking import Tracker
@@ -31,10 +31,10 @@ def run_study(spec: StudySpec, *, ray: bool, mlflow: bool) -> bool:
     console = Console()
     study = prepare(spec)
     lay_out(study)
-    pages = _tracker(spec) if mlflow else None
+    pages = tracker_of(spec.run) if mlflow else None
     told = reporter(console)
     try:
-        with closing(_executor(spec, ray=ray)) as executor:
+        with closing(executor_of(spec.run, ray=ray)) as executor:
             record = launch(study, executor, pages, told)
     finally:
         told.close()
@@ -110,21 +110,21 @@ def _failure_lines(record: StudyRecord) -> list[str]:
     ]
 
 
-def _executor(spec: StudySpec, *, ray: bool) -> Executor:
-    if not ray:
-        return Inline()
-    return Deferred(lambda: _ray(spec))
+def executor_of(run: Run, *, ray: bool) -> Executor:
+    """Return where the work of a run is done: a cluster that starts when it is needed, or here."""
+    return Deferred(lambda: _ray(run)) if ray else Inline()
 
 
-def _ray(spec: StudySpec) -> Executor:
+def _ray(run: Run) -> Executor:
     from study.cluster import RayExecutor
 
-    return RayExecutor(spec.run.address, cpus_per_task=spec.run.cpus_per_trial)
+    return RayExecutor(run.address, cpus_per_task=run.cpus_per_trial)
 
 
-def _tracker(spec: StudySpec) -> Tracker:
-    root = Path(spec.run.storage).resolve()
-    return _open_tracker(spec.run.tracking or f"sqlite:///{root / 'mlflow.db'}", root)
+def tracker_of(run: Run) -> Tracker:
+    """Return the pages of a run: where it says, else a database in its storage."""
+    root = Path(run.storage).resolve()
+    return _open_tracker(run.tracking or f"sqlite:///{root / 'mlflow.db'}", root)
 
 
 def _open_tracker(uri: str, root: Path) -> Tracker:

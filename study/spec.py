@@ -13,15 +13,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from study.choices import FromFile, Fusion, ModalityChoice, Partition, Section, Training
+from study.choices import Fusion, ModalityChoice, Partition
 from study.data import Recipe
+from study.numbers import Training
+from study.section import FromFile, Section
 from study.splits import SCHEMES
 from study.words import Vocabulary
 
 Technique = Literal["mlp_head", "label_balancer", "independent_mean", "single"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=100_000)]
-TAKEN = ("artifacts", "cache", "ledger")
+TAKEN = ("artifacts", "cache", "ledger", "weights")
 """Folders of the storage that all studies share: no names of studies."""
 _ALIAS = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -134,12 +136,25 @@ def _axis_faults(key: str, values: tuple[Any, ...]) -> list[str]:
 
 
 class Run(Section):
-    """Where and how the study runs; no part of any result's identity."""
+    """Where and how the study runs; no part of any result's identity.
+
+    Attributes
+    ----------
+    storage, tracking, address
+        Folder of results, MLflow store, Ray cluster.
+    cpus_per_trial : float
+        CPUs and threads of every process: a trial, an encoder job, each worker of one.
+    gpus_per_worker : float
+        GPUs of every process that runs an encoder; at most 1, a part of one is shared. Heads on
+        embeddings that are ready stay on the CPU: they take seconds there, and would only keep
+        the GPU from an encoder.
+    """
 
     storage: str = "studies"
     tracking: str | None = None
     address: str | None = None
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
+    gpus_per_worker: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class StudySpec(Section):

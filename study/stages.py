@@ -10,7 +10,7 @@ from study.cells import TrialSpec
 from study.choices import ModalityChoice
 from study.embeddings import EncoderJob, job_of
 from study.errors import InputError
-from study.executor import Executor, Outcome, Task
+from study.executor import Crew, Executor, Outcome, Task
 from study.inputs import modality_of
 from study.ledger import Failure
 from study.prepare import Prepared
@@ -65,6 +65,11 @@ class Site:
             **own,
         }
 
+    def task(self, task_id: str, work: str, crew: Crew | None, **own: object) -> Task:
+        """Return an encoder job or a trial; only what runs an encoder is given a GPU."""
+        gpu = crew is not None and crew.gpus > 0
+        return Task(task_id, work, self.payload(gpu=gpu, **own), crew)
+
     def fail(self, trial_id: str, trial: TrialSpec, cause: str) -> None:
         """Record why a trial has no result, and say it."""
         self.study.ledger.put_failure(Failure(trial_id, str(trial), cause))
@@ -111,8 +116,8 @@ def _choices(trials: Collection[TrialSpec]) -> list[ModalityChoice]:
     return [feature.choice for feature in features.values()]
 
 
-def run_encoders(site: Site, trials: Collection[TrialSpec]) -> dict[str, str]:
-    """Run the encoder jobs that trials need; return the cause of each one that failed."""
+def encoder_tasks(site: Site, trials: Collection[TrialSpec]) -> list[Task]:
+    """Return the encoder jobs that trials need and the cache lacks."""
     inputs = site.study.inputs
     jobs: dict[str, EncoderJob] = {}
     for trial in trials:
@@ -123,9 +128,28 @@ def run_encoders(site: Site, trials: Collection[TrialSpec]) -> dict[str, str]:
     sound, damaged = inputs.embedding_store.sound(set(jobs))
     for place in damaged:
         site.reporter.note(f"damaged embeddings set aside, their job runs again: {place}")
-    tasks = [
-        Task(job_id, "study.worker:encode", site.payload(job=job.to_json()))
+    return [
+        site.task(job_id, "study.worker:encode", _crew(site, job), job=job.to_json())
         for job_id, job in jobs.items()
         if job_id not in sound
     ]
-    return {o.id: f"{jobs[o.id]}: {o.cause}" for o in site.run(site.grid, tasks, "encoders")}
+
+
+def _crew(site: Site, job: EncoderJob) -> Crew:
+    """Return who runs an encoder job: the workers of its training; one to embed alone."""
+    workers = job.feature.choice.training.workers if job.place else 1
+    return Crew(workers, site.study.spec.run.gpus_per_worker)
+
+
+def trial_task(site: Site, trial_id: str, trial: TrialSpec) -> Task:
+    """Return a trial as a task: with a crew if it trains encoders through its fusion."""
+    gpus = site.study.spec.run.gpus_per_worker
+    crew = Crew(trial.cell.training.workers, gpus) if trial.cell.joint else None
+    return site.task(trial_id, "study.worker:trial", crew, trial=trial.to_json())
+
+
+def run_encoders(site: Site, tasks: Collection[Task]) -> dict[str, str]:
+    """Run encoder jobs; return the cause of each one that failed."""
+    failed = site.run(site.grid, list(tasks), "encoders")
+    names = {task.id: EncoderJob.from_json(task.payload["job"]) for task in tasks}
+    return {outcome.id: f"{names[outcome.id]}: {outcome.cause}" for outcome in failed}

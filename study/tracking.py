@@ -7,8 +7,9 @@ again changes nothing; a cell whose results changed gets a new child run in plac
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
@@ -19,23 +20,19 @@ from study.answering import knock
 from study.errors import InputError, PagesError
 from study.ledger import unseal
 from study.record import StudyRecord
-from study.report.pages import (
-    cell_metrics,
-    cell_params,
-    cell_state,
-    cell_tags,
-    fold_metrics,
-    is_complete,
-    write_cell,
-    write_study,
-)
+from study.report import pages
+from study.report.weights_page import WeightsPage
 from study.result import TrialResult
 from study.tracking_environment import set_environment
 
+_T = TypeVar("_T")
 _PARENT = "mlflow.parentRunId"
 _CELL = "olfaction.cell_id"
 _STATE = "olfaction.state"
 _ROLE = "olfaction.role"
+_NAME = "olfaction.weights"
+WEIGHTS = "weights"
+"""Experiment of all pretrainings of a store; no study has this name."""
 _BATCH = 800  # MLflow takes 1000 values a call, parameters and tags included
 
 
@@ -82,12 +79,19 @@ class Tracker:
         PagesError
             The store broke down; nothing is lost, projecting again makes up for it.
         """
+        return self._told(lambda: self._sync(record, final=final))
+
+    def pretraining(self, page: WeightsPage) -> bool:
+        """Bring the page of finished weights up; return whether it was written (else as `sync`)."""
+        return self._told(lambda: self._weights(page))
+
+    def _told(self, write: Callable[[], _T]) -> _T:
         try:
-            return self._sync(record, final=final)
+            return write()
         except (MlflowException, OSError) as error:
             raise PagesError(
                 f"the pages could not be written to '{self.uri}' ({error}); every result is in "
-                "the ledger and the same command writes the pages again"
+                "the ledger, weights in their folder, and the same command writes the pages again"
             ) from error
 
     def _sync(self, record: StudyRecord, *, final: bool) -> int:
@@ -96,13 +100,28 @@ class Tracker:
         known = self._children(experiment, parent)
         written = 0
         for summary in record.summaries:
-            if not final and not is_complete(summary, record):
+            if not final and not pages.is_complete(summary, record):
                 continue
             written += self._cell(experiment, parent, summary, record, known)
         if final:
             self._forget(known, {summary.cell.id for summary in record.summaries})
         self._close_parent(parent, record, final=final)
         return written
+
+    def _weights(self, page: WeightsPage) -> bool:
+        experiment = self._experiment(WEIGHTS)
+        runs = self._runs(experiment, f"tags.`{_NAME}` = '{page.name}'")
+        if any((r.data.tags[_STATE], r.info.status) == (page.state, "FINISHED") for r in runs):
+            return False
+        for old in runs:  # other weights of that name, or a page that was cut short
+            self._client.delete_run(old.info.run_id)
+        tags = {_ROLE: "weights", _NAME: page.name, _STATE: page.state, **page.tags}
+        run_id = str(self._client.create_run(experiment, tags=tags, run_name=page.name).info.run_id)
+        self._log(run_id, page.metrics, page.params)
+        for file in page.files:
+            self._client.log_artifact(run_id, str(file))
+        self._client.set_terminated(run_id, "FINISHED")
+        return True
 
     def results(self, experiment_name: str) -> list[TrialResult]:
         """Read every trial of an experiment back from its artifacts."""
@@ -182,14 +201,14 @@ class Tracker:
     ) -> int:
         """Write one child run unless it already shows this state."""
         results = record.results_of(summary.cell)
-        state = cell_state(summary, results, record)
+        state = pages.cell_state(summary, results, record)
         old = known.get(summary.cell.id)
         if old is not None:
             if old.data.tags.get(_STATE) == state and old.info.status != "RUNNING":
                 return 0
             self._client.delete_run(old.info.run_id)
         tags = {_PARENT: parent, _ROLE: "cell", _CELL: summary.cell.id, _STATE: state}
-        tags |= cell_tags(summary, record)
+        tags |= pages.cell_tags(summary, record)
         run = self._client.create_run(experiment, tags=tags, run_name=str(summary.cell))
         self._fill(str(run.info.run_id), summary, results, record)
         return 1
@@ -197,22 +216,28 @@ class Tracker:
     def _fill(
         self, run_id: str, summary: CellSummary, results: list[TrialResult], record: StudyRecord
     ) -> None:
-        values = [(name, value, 0) for name, value in cell_metrics(summary, results).items()]
-        values += fold_metrics(results)
-        metrics = [Metric(name, value, 0, step) for name, value, step in values]
-        params = [Param(key, value) for key, value in cell_params(summary.cell).items()]
-        self._client.log_batch(run_id, metrics=metrics[:_BATCH], params=params)
-        for at in range(_BATCH, len(metrics), _BATCH):
-            self._client.log_batch(run_id, metrics=metrics[at : at + _BATCH])
+        values = [(name, value, 0) for name, value in pages.cell_metrics(summary, results).items()]
+        values += pages.fold_metrics(results)
+        self._log(run_id, values, pages.cell_params(summary.cell))
         with tempfile.TemporaryDirectory() as folder:
-            write_cell(Path(folder), results, record)
+            pages.write_cell(Path(folder), results, record)
             self._client.log_artifacts(run_id, folder)
         self._client.set_terminated(run_id, "FINISHED" if summary.missing == 0 else "FAILED")
+
+    def _log(
+        self, run_id: str, values: Sequence[tuple[str, float, int]], params: Mapping[str, str]
+    ) -> None:
+        """Log parameters and values ``(metric, value, step)`` in few calls."""
+        metrics = [Metric(name, value, 0, step) for name, value, step in values]
+        texts = [Param(key, value) for key, value in params.items()]
+        self._client.log_batch(run_id, metrics=metrics[:_BATCH], params=texts)
+        for at in range(_BATCH, len(metrics), _BATCH):
+            self._client.log_batch(run_id, metrics=metrics[at : at + _BATCH])
 
     def _close_parent(self, parent: str, record: StudyRecord, *, final: bool) -> None:
         """Log the comparison and the study file, and end the parent if the study has ended."""
         with tempfile.TemporaryDirectory() as folder:
-            write_study(Path(folder), record)
+            pages.write_study(Path(folder), record)
             self._client.log_artifacts(parent, folder)
         done = len(record.results)
         counts = {"trials_finished": done, "trials_missing": record.missing}

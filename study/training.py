@@ -1,13 +1,11 @@
-"""The training loop: AdamW, early stopping on the inner validation part, one loss.
+"""Fits with labels: what the loop trains, early stopping on the inner validation part, one loss.
 
 Nothing here can reach a test molecule's labels: the loop is given training labels only.
 """
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fusion import seeded
-from study.choices import Training
+from study.checkpoints import Checkpoints
+from study.course import History, Pace, Rows
 from study.errors import TrialError
+from study.holding import held_parts
+from study.loop import train
 from study.metrics import auroc
+from study.numbers import Training
+from study.ranks import Ranks
 
-Rows = NDArray[np.int64]
 Gather = Callable[[Rows], Any]
 """Rows of the data set -> batch of one modality (tensor or mapping of tensors)."""
 
@@ -38,15 +38,6 @@ class Part:
     labels: NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class History:
-    """What happened: per-epoch training loss and monitored value, and the epoch kept."""
-
-    loss: tuple[float, ...]
-    monitored: tuple[float, ...]
-    best_epoch: int
-
-
 def fit(
     model: nn.Module,
     gather: Mapping[str, Gather],
@@ -55,13 +46,15 @@ def fit(
     numbers: Training,
     *,
     seed: int,
+    ranks: Ranks | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> History:
     """Train a model in place and leave it with the weights of its best epoch.
 
     Parameters
     ----------
     model : Module
-        Batches ``{modality: batch}`` -> logits (b, l).
+        Batches ``{modality: batch}`` -> logits (b, l); moved to the device of `ranks`.
     gather : mapping of modality to function
         Makes the batches.
     training, validation : Part
@@ -70,112 +63,105 @@ def fit(
         Epochs, learning rates, patience, monitored value.
     seed : int
         Order of the batches and dropout masks.
+    ranks : Ranks, optional
+        Place of this process among the replicas; without it the only one, on the CPU.
+    checkpoints : Checkpoints, optional
+        Kept after each epoch and gone on from.
 
     Raises
     ------
     TrialError
         The loss is not finite; the message says in which epoch.
     """
-    with seeded(seed):
-        return _fit(model, gather, training, validation, numbers)
+    course = _Labelled(model, gather, training, validation, numbers)
+    pace = Pace(
+        epochs=numbers.epochs,
+        patience=numbers.patience,
+        epoch_steps=numbers.epoch_steps,
+        precision=numbers.precision,
+        average=numbers.average,
+    )
+    return train(course, pace, seed=seed, ranks=ranks, checkpoints=checkpoints)
 
 
-def _fit(
-    model: nn.Module,
-    gather: Mapping[str, Gather],
-    training: Part,
-    validation: Part,
-    numbers: Training,
-) -> History:
-    step = _Step(model, numbers)
-    losses: list[float] = []
-    monitored: list[float] = []
-    best, kept = -math.inf, copy.deepcopy(model.state_dict())
-    for epoch in range(1, numbers.epochs + 1):
-        losses.append(_epoch(model, gather, training, step, numbers.batch_size, epoch))
-        monitored.append(_monitor(step.kept, gather, validation, numbers.monitor))
-        if monitored[-1] > best:
-            best, kept = monitored[-1], copy.deepcopy(step.kept.state_dict())
-        if epoch - (1 + monitored.index(max(monitored))) >= numbers.patience:
-            break
-    model.load_state_dict(kept)
-    return History(tuple(losses), tuple(monitored), 1 + monitored.index(max(monitored)))
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """The course of a fit: a row is a position in the training part."""
 
+    module: nn.Module
+    gather: Mapping[str, Gather]
+    training: Part
+    validation: Part
+    numbers: Training
 
-class _Step:
-    """One step of AdamW, and the moving average of the weights where one is asked for.
+    def groups(self) -> list[dict[str, Any]]:
+        """Give encoder weights and head weights their own learning rate and decay."""
+        numbers, named = self.numbers, list(self.module.named_parameters())
+        head = [values for name, values in named if not name.startswith("encoders.")]
+        encoder = [values for name, values in named if name.startswith("encoders.")]
+        rates = [
+            (head, numbers.learning_rate, numbers.weight_decay),
+            (encoder, numbers.encoder_learning_rate, numbers.encoder_weight_decay),
+        ]
+        return [{"params": p, "lr": lr, "weight_decay": decay} for p, lr, decay in rates if p]
 
-    The average (Polyak & Juditsky 1992, in its exponential form) is what is validated and kept:
-    it takes the noise of the last batches out of a small, skewed table.
-    """
+    def batches(self, generator: torch.Generator) -> Iterator[Rows]:
+        """Shuffle the training part into batches."""
+        return _batches(len(self.training.rows), self.numbers.batch_size, generator)
 
-    def __init__(self, model: nn.Module, numbers: Training) -> None:
-        self._model = model
-        self._optimizer = torch.optim.AdamW(
-            _groups(model, numbers), weight_decay=numbers.weight_decay
+    def loss(
+        self,
+        module: nn.Module,
+        rows: Rows,
+        rng: np.random.Generator,  # noqa: ARG002 (nothing is drawn here)
+    ) -> tuple[torch.Tensor, float]:
+        """Mean cross-entropy a molecule and label."""
+        targets = torch.from_numpy(self.training.labels[rows]).float()
+        batch = gathered(self.gather, self.training.rows[rows], device_of(module))
+        logits: torch.Tensor = module(batch)
+        targets = targets.to(logits.device)
+        return binary_cross_entropy_with_logits(logits.float(), targets), len(rows)
+
+    def measure(self, module: nn.Module) -> float:
+        """Return the monitored value of the validation part; larger is better."""
+        return _monitor(module, self.gather, self.validation, self.numbers.monitor)
+
+    def held(self, epoch: int) -> Collection[nn.Module]:
+        """Hold what the freeze schedule says, of every encoder."""
+        encoders = getattr(self.module, "encoders", nn.ModuleDict()).values()
+        trained = [encoder for encoder in encoders if any(True for _ in encoder.parameters())]
+        numbers = self.numbers
+        return held_parts(
+            trained, epoch, freeze_epochs=numbers.freeze_epochs, top_layers=numbers.top_layers
         )
-        self._average: AveragedModel | None = None
-        if numbers.average:
-            decay = get_ema_multi_avg_fn(numbers.average)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            self._average = AveragedModel(model, multi_avg_fn=decay)
-
-    @property
-    def kept(self) -> nn.Module:
-        """The model with the weights that count."""
-        return self._model if self._average is None else self._average.module
-
-    def __call__(self, loss: torch.Tensor) -> None:
-        """Change the weights by the gradient of this loss."""
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._optimizer.step()
-        if self._average is not None:
-            self._average.update_parameters(self._model)
 
 
-def _groups(model: nn.Module, numbers: Training) -> list[dict[str, Any]]:
-    """Give encoder weights and head weights their own learning rates."""
-    encoder = [p for name, p in model.named_parameters() if name.startswith("encoders.")]
-    head = [p for name, p in model.named_parameters() if not name.startswith("encoders.")]
-    groups = [{"params": head, "lr": numbers.learning_rate}]
-    if encoder:
-        groups.append({"params": encoder, "lr": numbers.encoder_learning_rate})
-    return groups
-
-
-def _epoch(
-    model: nn.Module,
-    gather: Mapping[str, Gather],
-    part: Part,
-    step: _Step,
-    batch_size: int,
-    epoch: int,
-) -> float:
-    """Pass once over the training part; return the mean loss a molecule and label."""
-    model.train()
-    total = 0.0
-    for batch in _batches(len(part.rows), batch_size):
-        targets = torch.from_numpy(part.labels[batch]).float()
-        logits = model({name: take(part.rows[batch]) for name, take in gather.items()})
-        loss = binary_cross_entropy_with_logits(logits, targets)
-        if not math.isfinite(loss.item()):
-            raise TrialError(
-                f"the training loss became {loss.item()} in epoch {epoch}; "
-                "lower 'training.learning_rate' or look at the features"
-            )
-        step(loss)
-        total += loss.item() * len(batch)
-    return total / len(part.rows)
-
-
-def _batches(n: int, size: int) -> Iterator[Rows]:
+def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Rows]:
     """Shuffled batches; a last batch of one molecule joins its neighbour (batch norm)."""
-    order = torch.randperm(n).numpy()
+    order = torch.randperm(n, generator=generator).numpy()
     starts = list(range(0, n, size))
     if len(starts) > 1 and n - starts[-1] == 1:
         starts.pop()
     for start, end in zip(starts, [*starts[1:], n], strict=True):
         yield order[start:end]
+
+
+def gathered(gather: Mapping[str, Gather], rows: Rows, device: torch.device) -> dict[str, Any]:
+    """Make the batch of every modality and move it to a device."""
+    return {name: moved(take(rows), device) for name, take in gather.items()}
+
+
+def moved(batch: Any, device: torch.device) -> Any:  # noqa: ANN401 (a tensor or a mapping of them)
+    """Return a batch (a tensor, or a mapping of names to batches) on a device."""
+    if isinstance(batch, Mapping):
+        return {name: moved(value, device) for name, value in batch.items()}
+    return batch.to(device)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where the weights of a module are; the CPU if it has none."""
+    weights = next(module.parameters(), None)
+    return torch.device("cpu") if weights is None else weights.device
 
 
 def _monitor(model: nn.Module, gather: Mapping[str, Gather], part: Part, what: str) -> float:
@@ -192,12 +178,11 @@ def _monitor(model: nn.Module, gather: Mapping[str, Gather], part: Part, what: s
 def predict(model: nn.Module, gather: Mapping[str, Gather], rows: Rows) -> NDArray[np.float32]:
     """Probabilities of every label, (r, l); the model is left in evaluation mode."""
     model.eval()
-    parts = []
+    device, parts = device_of(model), []
     with torch.inference_mode():
         for start in range(0, len(rows), PREDICT_BATCH):
-            some = rows[start : start + PREDICT_BATCH]
-            logits = model({name: take(some) for name, take in gather.items()})
-            parts.append(torch.sigmoid(logits).numpy())
+            logits = model(gathered(gather, rows[start : start + PREDICT_BATCH], device))
+            parts.append(torch.sigmoid(logits).cpu().numpy())
     scores = np.concatenate(parts)
     if not np.isfinite(scores).all():
         raise TrialError("the model gave a score that is not finite")

@@ -15,31 +15,59 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fusion import MultimodalModel, average_scores, seeded
-from study.branches import Branch, branch_of, part_of
+from study.branches import Branch, branch_of, check_workers, part_of
 from study.cells import TrialSpec
+from study.checkpoints import Checkpoints
+from study.course import History
 from study.heads import build_head, partition_context
 from study.inputs import Inputs
+from study.ranks import Ranks
 from study.result import TrialResult
-from study.training import History, Part, fit, predict
+from study.training import Part, fit, predict
 
-_VERSIONS = ("olfaction-study", "torch", "rdkit", "numpy", "mordredcommunity", "torch-geometric")
+_VERSIONS = ("olfaction-study", "torch", "rdkit", "numpy", "mordredcommunity", "transformers")
 
 
-def run_trial(trial: TrialSpec, inputs: Inputs) -> TrialResult:
+def run_trial(
+    trial: TrialSpec,
+    inputs: Inputs,
+    ranks: Ranks | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> TrialResult:
     """Train the model of a trial and score its test fold.
+
+    Parameters
+    ----------
+    trial : TrialSpec
+    inputs : Inputs
+    ranks : Ranks, optional
+        Place of this process among the replicas; alone on the CPU without it. Only a trial that
+        trains encoders (calibration ``joint``) has more than one.
+    checkpoints : Checkpoints, optional
+        Of the training.
 
     Raises
     ------
     TrialError
         Training broke down; the message says where.
     """
-    started = time.perf_counter()
+    started, ranks = time.perf_counter(), ranks or Ranks()
+    check_workers(trial.cell.training.workers if trial.cell.joint else 1, ranks)
     fold, fraction = inputs.fold(trial), trial.cell.fraction
     training, validation = (part_of(inputs, part[fraction]) for part in (fold.fit, fold.validation))
     branches = {f.slot: branch_of(f, trial, inputs, training.rows) for f in trial.cell.features}
     gather = {name: branch.gather for name, branch in branches.items()}
     model = _model(trial, branches, inputs, training, validation)
-    history = fit(model, gather, training, validation, trial.cell.training, seed=trial.torch_seed)
+    history = fit(
+        model,
+        gather,
+        training,
+        validation,
+        trial.cell.training,
+        seed=trial.torch_seed,
+        ranks=ranks,
+        checkpoints=checkpoints,
+    )
     scores = predict(model, gather, fold.test)
     sizes = {"fit": len(training.rows), "validation": len(validation.rows)}
     counts = {**sizes, "parameters": _parameters(model), "epochs": len(history.loss)}

@@ -22,38 +22,54 @@ def featurize(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one encoder job and keep its embeddings; ``{study, job, threads}`` -> seconds."""
-    from study.branches import run_job
-    from study.embeddings import EncoderJob
+    """Run one encoder job and keep its embeddings; ``{study, job, threads, gpu}`` -> seconds.
 
-    inputs = _inputs(payload)
+    In a group of processes all of them call this, and the first one writes.
+    """
+    from study.branches import run_job
+    from study.checkpoints import StoredCheckpoint
+    from study.embeddings import EncoderJob
+    from study.numerics import settled
+    from study.ranks import here
+
+    inputs, ranks = _inputs(payload), here(gpu=payload.get("gpu", False))
     job = EncoderJob.from_json(payload["job"])
-    started = time.perf_counter()
-    inputs.embedding_store.put(inputs.job_id(job), run_job(job, inputs))
+    job_id, started = inputs.job_id(job), time.perf_counter()
+    checkpoint = StoredCheckpoint(inputs.checkpoints, job_id)
+    with settled(payload["threads"]):
+        embeddings = run_job(job, inputs, ranks, checkpoint)
+    if ranks.is_first:
+        inputs.embedding_store.put(job_id, embeddings)
+        checkpoint.clear()
     return {"seconds": time.perf_counter() - started}
 
 
 def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one trial and write it to the ledger; ``{study, ledger, trial, threads}`` -> seconds."""
+    """Run one trial and write it to the ledger; ``{study, ledger, trial, threads, gpu}``.
+
+    Only trials that train encoders keep checkpoints: the others take seconds.
+    """
     from study.cells import TrialSpec
+    from study.checkpoints import StoredCheckpoint
     from study.ledger import Ledger
+    from study.numerics import settled
+    from study.ranks import here
     from study.storage import Storage
     from study.trial import run_trial
 
-    result = run_trial(TrialSpec.from_json(payload["trial"]), _inputs(payload))
-    Ledger(Storage(payload["ledger"])).put(result)
+    inputs, ranks = _inputs(payload), here(gpu=payload.get("gpu", False))
+    spec = TrialSpec.from_json(payload["trial"])
+    checkpoint = StoredCheckpoint(inputs.checkpoints, inputs.trial_id(spec))
+    with settled(payload["threads"]):
+        result = run_trial(spec, inputs, ranks, checkpoint if spec.cell.joint else None)
+    if ranks.is_first:
+        Ledger(Storage(payload["ledger"])).put(result)
+        checkpoint.clear()
     return {"seconds": result.seconds}
 
 
 def _inputs(payload: Mapping[str, Any]) -> Inputs:
-    """Read a study's inputs once a process and fix the number of threads.
-
-    The number of threads can change the last digits of a sum, so it is a number of the study
-    and not of the machine.
-    """
-    import torch
-
-    torch.set_num_threads(payload["threads"])
+    """Read a study's inputs once a process."""
     return _load(payload["study"], payload["digest"])
 
 

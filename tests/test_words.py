@@ -12,7 +12,7 @@ from study.errors import InputError
 from study.options import Option, read_options
 from study.words import Vocabulary, class_name
 
-PACKAGES = ("fusion", "fusion.partitions", "modalities", "study.data")
+PACKAGES = ("fusion", "fusion.partitions", "modalities", "modalities.pretraining", "study.data")
 WORDS = [(package, word) for package in PACKAGES for word in Vocabulary(package).words()]
 
 

@@ -1,6 +1,11 @@
 """The words of the folder `modalities`, and molecules that every modality must take."""
 
+import atexit
+import csv
 import importlib
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import modalities
@@ -30,6 +35,40 @@ MOLECULES = (
 def modality_class(word):
     module = importlib.import_module(f"modalities.{word}")
     return getattr(module, "".join(part.capitalize() for part in word.split("_")))
+
+
+@cache
+def needed_options(word):
+    """Options of a word that works only with a file, which is made here; none for the others."""
+    makers = {"language_model": checkpoint, "iupac": names}
+    return makers[word]() if word in makers else {}
+
+
+def modality_of(word, **options):
+    return modality_class(word)(**{**needed_options(word), **options})
+
+
+@cache
+def scratch():
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder)
+
+
+def checkpoint():
+    from checkpoint_maker import save_checkpoint  # transformers takes seconds to import
+
+    save_checkpoint(scratch() / "bert")
+    return {"architecture": str(scratch() / "bert")}
+
+
+def names():
+    """A table of made-up names for all molecules but the first."""
+    path = scratch() / "names.csv"
+    with path.open("w", newline="") as file:
+        rows = [(text, f"{row}-{text.lower()}ane") for row, text in enumerate(MOLECULES) if row]
+        csv.writer(file).writerows([("IsomericSMILES", "IUPACName"), (MOLECULES[0], ""), *rows])
+    return {"names": str(path)}
 
 
 def features_of(modality, smiles=MOLECULES):

@@ -78,7 +78,7 @@ def test_other_chirality_is_refused(monkeypatch):
         ({"encoder": "gat"}, "encoder must be gcn or gin, not 'gat'"),
         ({"pooling": "sum"}, "pooling must be mean, add or max, not 'sum'"),
         ({"dropout": -0.1}, "dropout must be from 0 to below 1, not -0.1"),
-        ({"sha256": "ab"}, "sha256 must be left out when there are no weights, not 'ab'"),
+        ({"sha256": "ab"}, "sha256 must be left out with random weights, not 'ab'"),
     ],
 )
 def test_options_are_checked(options, message):

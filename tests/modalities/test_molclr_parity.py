@@ -1,6 +1,7 @@
 """Both networks against a plain forward pass written from the description of MolCLR."""
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,56 @@ def randomize_norms(modality, path):
 def test_random_weights(kind, hydrogens, tmp_path):
     modality = randomize_norms(Graph(encoder=kind, hydrogens=hydrogens), tmp_path / "w.pth")
     ours, theirs = compare(modality, kind)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["gcn", "gin"])
+def test_gradients(kind):
+    modality = Graph(encoder=kind)
+    encoder = modality.encoder(seed=3).eval().double()
+    features, some = features_of(modality, VARIED[:8]), np.arange(8)
+    by_hand = {name: v.detach().clone().requires_grad_() for name, v in encoder.named_parameters()}
+    state = encoder.state_dict() | by_hand
+    mols = [Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in VARIED[:8]]
+    theirs = torch.stack([reference(state, mol, kind) for mol in mols])
+    direction = torch.linspace(-1, 1, theirs.numel()).view_as(theirs)
+    (theirs * direction).sum().backward()
+    (encoder(encoder.collate(features, some)) * direction).sum().backward()
+    for name, weight in encoder.named_parameters():
+        scale = by_hand[name].grad.abs().max().item()
+        torch.testing.assert_close(
+            weight.grad, by_hand[name].grad, rtol=0, atol=1e-9 * scale, msg=lambda m, n=name: n + m
+        )
+
+
+def test_gin_against_torch_geometric():
+    """The same network with the parts of the library that MolCLR was written in."""
+    with warnings.catch_warnings():  # it still scripts some functions, which torch deprecates
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch_geometric.nn import SimpleConv, global_mean_pool
+        from torch_geometric.utils import scatter
+
+    encoder = Graph(encoder="gin").encoder(seed=5).eval()
+    state, sizes, graphs = encoder.state_dict(), [], []
+    for smiles in VARIED:
+        mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        graphs.append(edges_of(mol) + torch.tensor([[sum(sizes)]] * 2 + [[0]] * 2))
+        sizes.append(mol.GetNumAtoms())
+    start, end, kind, way = torch.cat(graphs, dim=1)
+    atoms = [a for s in VARIED for a in Chem.AddHs(Chem.MolFromSmiles(s)).GetAtoms()]
+    x = encoder.x_embedding1(torch.tensor([a.GetAtomicNum() - 1 for a in atoms]))
+    x = x + encoder.x_embedding2(torch.tensor([int(a.GetChiralTag()) for a in atoms]))
+    for level in range(5):
+        w = part(state, f"gnns.{level}.")
+        bond = w["edge_embedding1.weight"][kind] + w["edge_embedding2.weight"][way]
+        sent = SimpleConv()(x, torch.stack([start, end])) + scatter(bond, end, dim_size=len(x))
+        x = encoder.gnns[level].mlp(sent)
+        x = encoder.batch_norms[level](x)
+        x = x if level == 4 else x.relu()
+    molecule = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    theirs = encoder.feat_lin(global_mean_pool(x, molecule))
+    features = features_of(Graph(encoder="gin"), VARIED)
+    ours = encoder(encoder.collate(features, np.arange(len(VARIED))))
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 

@@ -4,7 +4,8 @@ import torch
 from modality_words import MOLECULES, features_of
 
 from modalities import ModalityError
-from modalities.smiles import PAD, Smiles
+from modalities._text import PAD
+from modalities.smiles import Smiles
 
 
 def tokens(smiles, **options):
@@ -55,7 +56,7 @@ def test_order_of_characters_matters():
 
 def test_layers_start_from_different_weights():
     first, second = Smiles().encoder(seed=0).layers
-    assert not torch.equal(first.linear1.weight, second.linear1.weight)
+    assert not torch.equal(first.ff.linear_1.weight, second.ff.linear_1.weight)
 
 
 @pytest.mark.parametrize(

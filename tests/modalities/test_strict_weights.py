@@ -51,7 +51,7 @@ def test_declared_extra_weights_are_ignored_and_others_are_not(saved, tmp_path):
 
 def test_another_architecture_is_refused_with_the_names(saved):
     refused(
-        r"of another architecture than Linear: 0 weights match; 2 missing \(weight, bias\); "
+        r"of another architecture than Linear: 0 of 2 weights match; 2 missing \(weight, bias\); "
         r"7 unexpected \(0.weight, 0.bias, 1.weight, 1.bias and 3 more\)",
         saved,
         nn.Linear(3, 2),
@@ -101,7 +101,9 @@ def test_what_is_no_state_dict_is_refused(saved, content):
 
 def test_a_missing_file_is_named_with_every_place_tried(tmp_path, monkeypatch):
     monkeypatch.delenv("OLFACTION_WEIGHTS", raising=False)
-    with pytest.raises(ModalityError, match=r"'no.pth' not found \(tried no.pth\)"):
+    with pytest.raises(
+        ModalityError, match=r"'no.pth' not found \(tried no.pth; a folder must hold weights.pt\)"
+    ):
         find_weights("no.pth")
     monkeypatch.setenv("OLFACTION_WEIGHTS", str(tmp_path))
     with pytest.raises(ModalityError, match=rf"tried no.pth, {tmp_path}/no.pth"):

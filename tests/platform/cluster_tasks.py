@@ -6,7 +6,10 @@ import os
 import random
 import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 Payload = Mapping[str, Any]
@@ -56,3 +59,44 @@ def soil(payload: Payload) -> dict[str, Any]:
     torch.manual_seed(payload["n"])
     torch.set_num_threads(2)
     return {"pid": os.getpid()}
+
+
+def add_ranks(payload: Payload) -> dict[str, Any]:
+    """Every worker adds its number to what the others know; the last of two may refuse to."""
+    from study.ranks import here
+
+    ranks = here()
+    if ranks.rank == 1 and "mark" in payload:
+        _note(payload["mark"], "x")
+        raise ValueError("worker 1 cannot do it")
+    value = {"sum": ranks.total([ranks.rank + 1.0])[0], "rank": ranks.rank, "size": ranks.size}
+    return {**value, "folder": str(Path.cwd())}
+
+
+def encode_killed_once(payload: Payload) -> dict[str, Any]:
+    """Run an encoder job; its second worker is killed after the first epoch that was kept."""
+    from torch import distributed
+
+    from study import worker
+    from study.ranks import here
+
+    if here().rank == 1:
+        checkpoints = Path(payload["checkpoints"])
+        found = any(checkpoints.glob("*.checkpoint"))
+        if _note(payload["mark"], "goes on" if found else "begins") == 1:
+            threading.Thread(target=_die_after_an_epoch, args=(checkpoints,), daemon=True).start()
+    worker.encode(payload)
+    return {"size": here().size, "backend": distributed.get_backend(), "folder": str(Path.cwd())}
+
+
+def _note(mark: str, text: str) -> int:
+    """Add a line to a file and return how many it has."""
+    with Path(mark).open("a", encoding="utf-8") as file:
+        file.write(text + "\n")
+    return len(Path(mark).read_text(encoding="utf-8").splitlines())
+
+
+def _die_after_an_epoch(checkpoints: Path) -> None:
+    while not any(checkpoints.glob("*.checkpoint")):
+        time.sleep(0.005)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -46,7 +46,7 @@ TINY = {
         },
     ],
     "modalities": {"descriptors": {"modality": "fingerprint", "radius": 1}},
-    "training": {"epochs": 2, "patience": 2, "hidden": [8]},
+    "training": {"epochs": 2, "patience": 2, "epoch_steps": 1, "hidden": [8]},
 }
 
 

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from pathlib import Path
 
 import pytest
+import torch
 
 from study.cluster import RayExecutor
 from study.errors import InputError
-from study.executor import Executor, Inline, OnDone, Outcome, Task
+from study.executor import Crew, Executor, Inline, OnDone, Outcome, Task
 from study.inputs import Inputs
 from study.launch import launch
 from study.ledger import Ledger
@@ -86,6 +88,15 @@ def _results(
     return {key: (r.scores.tobytes(), repr(r.history).encode()) for key, r in found.items()}
 
 
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Give the process its threads back: a soiling task also runs here."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
 def test_trials_leak_nothing_into_each_other(
     study: Prepared, cluster: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,8 +156,10 @@ def test_an_address_that_answers_nothing_is_bad_input(address: str, closed_port:
 
 def test_a_trial_larger_than_the_cluster_is_bad_input(cluster: RayExecutor) -> None:
     message = r"asks for 10000 CPUs and the largest .* has \d+; lower 'run.cpus_per_trial'"
+    large = copy(cluster)
+    large.cpus_per_task = 10_000
     with pytest.raises(InputError, match=message):
-        cluster.require(10_000)
+        large.require([Crew()])
 
 
 def test_the_executors_agree_on_a_launch(study: Prepared, cluster: RayExecutor) -> None:

@@ -54,7 +54,7 @@ def test_many_metrics_go_in_several_calls(
 ) -> None:
     """More values than one call takes: 1,700 fold values of a cell."""
     many = [("auroc_macro_fold", 0.5, step) for step in range(1700)]
-    monkeypatch.setattr("study.tracking.fold_metrics", lambda _: many)
+    monkeypatch.setattr("study.report.pages.fold_metrics", lambda _: many)
     tracker.sync(record)
     run = pages.runs("tiny", "cell")[0]
     assert len(pages.client.get_metric_history(run.info.run_id, "auroc_macro_fold")) == 1700

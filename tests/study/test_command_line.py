@@ -193,7 +193,7 @@ def test_an_interrupted_launch_ends_with_130(study, write, monkeypatch):
     monkeypatch.setattr(trial_module, "fit", interrupted)
     code, _, err = study("launch", write(), *CLEAN)
     assert code == 130
-    assert "interrupted: finished trials are kept; the same command goes on" in err
+    assert "interrupted: what has finished is kept; the same command goes on" in err
 
 
 def test_a_folder_named_by_a_number_is_text(study, write, tmp_path, monkeypatch):

@@ -58,7 +58,9 @@ def test_the_lower_packages_know_nothing_of_the_others(package, others):
 
 
 def test_torch_stays_in_fusion_encoders_and_training():
-    allowed = {"study.branches", "study.heads", "study.training", "study.trial", "study.worker"}
+    names = "branches checkpoints course heads holding loop numerics ranks steps training trial"
+    names += " worker embed pretraining.course pretraining.work"
+    allowed = {f"study.{name}" for name in names.split()}
     users = {name for name, file in MODULES.items() if "torch" in roots(file)}
     assert {name for name in users if name.startswith("study")} <= allowed
 
@@ -76,9 +78,13 @@ def test_no_imports_circle():
     assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
 
 
+LONGER = {"study.cluster": 350}
+"""All of Ray is in one file: tasks, the trials of Ray Tune, the groups of Ray Train."""
+
+
 def test_files_are_short():
-    long = {n: k for n, f in MODULES.items() if (k := len(f.read_text().splitlines())) > 250}
-    assert long == {}
+    lines = {name: len(file.read_text().splitlines()) for name, file in MODULES.items()}
+    assert {name: k for name, k in lines.items() if k > LONGER.get(name, 250)} == {}
 
 
 LIGHT = """
@@ -87,6 +93,8 @@ import study.choices, study.spec, study.words, study.options, study.reading, stu
 import study.plan, study.estimate, study.result, study.metrics, study.ledger, study.storage
 import study.analysis.summary, study.report.table, study.cli
 study.estimate.plan_text(study.reading.read_study("quickstart"))
+import study.pretraining.spec
+study.pretraining.spec.read_pretraining("graph_contrastive")
 heavy = {"torch", "torch_geometric", "ray", "mlflow", "rdkit", "transformers", "mordred", "sklearn"}
 print(sorted(heavy & set(sys.modules)))
 """

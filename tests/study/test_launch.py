@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_finite_fails_its_trials_and_the_average_of_them(
 def test_a_failing_encoder_fails_the_trials_that_need_it_with_its_cause(
     tiny, spec_of, run_tiny, tmp_path, monkeypatch
 ):
-    def broken(job, inputs):
+    def broken(*_):
         raise TrialError("no such luck")
 
     monkeypatch.setattr("study.branches.run_job", broken)

@@ -84,6 +84,29 @@ def test_counts_of_a_small_grid():
     assert estimate(make_plan(frozen)).jobs == 2  # one random encoder a seed
 
 
+def _trained_graphs(**keys):
+    block = {"features": [["graph"], ["graph", "mordred"]]}
+    return study(block, modalities={"graph": {"training": {"epochs": 10, **keys}}})
+
+
+def test_an_encoder_costs_what_it_passes_through_and_once_for_all_arms():
+    """4,000 molecules, 10 epochs, of which 0.4 are used: 16 thousand at 1.2 s, five folds."""
+    (seconds,) = estimate(make_plan(_trained_graphs())).by_encoder.values()
+    assert seconds == 5 * 16 * 1.2
+    (joined,) = estimate(
+        make_plan(_trained_graphs(epoch_steps=100, batch_size=80))
+    ).by_encoder.values()
+    assert joined == 2 * seconds  # an epoch is at least 8,000 molecules: two passes
+
+
+def test_the_text_says_what_encoders_reserve():
+    assert "reserves" not in plan_text(_trained_graphs())
+    assert "reserves  graph: 2 x 1 CPU for a training" in plan_text(_trained_graphs(workers=2))
+    spec = _trained_graphs()
+    with_gpu = spec.model_copy(update={"run": spec.run.model_copy(update={"gpus_per_worker": 0.5})})
+    assert "reserves  graph: 1 x 1 CPU and 0.5 GPU for a training" in plan_text(with_gpu)
+
+
 def test_the_text_says_what_was_merged_and_added():
     text = plan_text(study({"features": [["mordred"]], "fusion": OPERATORS}, split={"folds": 4}))
     assert "asked     3 combinations" in text

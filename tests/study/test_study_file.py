@@ -1,16 +1,22 @@
 """Reading a study file: every mistake in one message, each with its place and what is allowed."""
 
+import hashlib
+
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modalities._cards import Card, keep
 from study.errors import InputError
 from study.plan import make_plan
+from study.pretraining.spec import PRESETS, read_pretraining
 from study.reading import check_study, preset_names, read_study
 from study.spec import StudySpec
+from study.words import Vocabulary
 
 PAIR = ["graph", "mordred"]
+WORDS = ", ".join(Vocabulary("modalities").words())
 
 
 def minimal(**sections):
@@ -28,6 +34,13 @@ def mistakes(raw):
     assert count.startswith(f"mine.yaml: {len(lines)} mistake")
     assert count.endswith("; nothing was run")
     return lines
+
+
+def test_the_hash_of_weights_that_are_there_is_said_to_be_pasted(tmp_path):
+    (tmp_path / "weights.pt").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
+    (mistake,) = mistakes(minimal(modalities={"graph": {"weights": str(tmp_path)}}))
+    assert mistake.endswith(f"; if {tmp_path} is what you mean, add 'sha256: {known}'")
 
 
 def test_every_mistake_is_in_one_message():
@@ -110,9 +123,8 @@ def test_every_mistake_is_in_one_message():
         (
             minimal(grid=[{"features": [["graph", "mordrd"], ["mordrid"]]}]),
             "grid.0.features: 'mordrd' is no word of modalities; did you mean 'mordred'? allowed: "
-            "fingerprint, graph, mordred, smiles; 'mordrid' is no word of modalities; did you "
-            "mean 'mordred'? allowed: fingerprint, graph, mordred, smiles; or a name of "
-            "'modalities': []",
+            f"{WORDS}; 'mordrid' is no word of modalities; did you mean 'mordred'? allowed: "
+            f"{WORDS}; or a name of 'modalities': []",
         ),
         (
             minimal(grid=[{"features": [["graph", "graph"]]}]),
@@ -141,7 +153,7 @@ def test_every_mistake_is_in_one_message():
         ),
         (
             minimal(modalities={"graph": {"weights": "model.pth"}}),
-            "modalities.graph: 'weights' needs the 'sha256' of the file beside it",
+            "modalities.graph: weights 'model.pth' not found (tried model.pth",
         ),
         (
             minimal(modalities={"graph": {0: 1}}),
@@ -226,17 +238,27 @@ def test_an_unknown_preset_lists_the_shipped_ones():
         read_study("no_such_preset")
 
 
+@pytest.fixture
+def pretrained(tmp_path, monkeypatch):
+    """Folders of weights with cards, as the pretraining presets would leave them."""
+    monkeypatch.chdir(tmp_path)
+    for name in preset_names(PRESETS):
+        asked = read_pretraining(name)
+        words = (name, "", asked.modality.word, {}, "random", asked.objective.word)
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
+        card = Card(*words, {}, {}, {}, {}, 1, {}, sha256, "", "a test", "id")
+        keep(tmp_path / "studies" / "weights" / name, name.encode(), card)
+
+
 @pytest.mark.parametrize("name", preset_names())
-def test_every_shipped_preset_can_be_planned(name, monkeypatch):
-    monkeypatch.setenv("OLFACTION_WEIGHTS", "/weights")
+def test_every_shipped_preset_can_be_planned(name, pretrained):
     spec = read_study(name)
     assert spec.name == name
     assert make_plan(spec).cells
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_a_study_survives_its_own_file(name, monkeypatch):
-    monkeypatch.setenv("OLFACTION_WEIGHTS", "/weights")
+def test_a_study_survives_its_own_file(name, pretrained):
     spec = read_study(name)
     again = StudySpec.model_validate_json(spec.model_dump_json())
     assert again == spec

@@ -6,12 +6,15 @@ import torch
 from torch import nn
 
 from study.branches import run_job
-from study.choices import Training
 from study.data import OdorDataset
-from study.embeddings import job_of
+from study.embeddings import EmbeddingStore, job_of
 from study.errors import TrialError
 from study.inputs import Inputs
+from study.ledger import LedgerError
 from study.metrics import auroc
+from study.numbers import Training
+from study.numerics import settled
+from study.storage import Storage
 from study.training import Part, _batches, fit, predict
 from study.trial import average_trial, run_trial
 
@@ -42,12 +45,13 @@ def table():
 
 
 def numbers(**changed):
-    return Training(**{"epochs": 30, "batch_size": 8, "learning_rate": 0.05, **changed})
+    base = {"epochs": 30, "batch_size": 8, "learning_rate": 0.05, "epoch_steps": 1}
+    return Training(**{**base, **changed})
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 4), (4, 4), (5, 4), (9, 4), (10, 4), (33, 8)])
 def test_batches_hold_every_row_once_and_no_lonely_one(n, size):
-    batches = list(_batches(n, size))
+    batches = list(_batches(n, size, torch.Generator().manual_seed(0)))
     assert sorted(np.concatenate(batches)) == list(range(n))
     assert n == 1 or min(map(len, batches)) > 1
     assert max(map(len, batches)) <= size + 1
@@ -129,7 +133,8 @@ def test_labels_of_the_test_fold_change_no_score(technique, launched):
     study, record, _ = launched
     trial = next(t for t in study.plan.trials() if t.cell.technique == technique)
     known = record.results[study.inputs.trial_id(trial)]
-    again = run_trial(trial, poisoned_inputs(study.inputs, trial))
+    with settled(1):
+        again = run_trial(trial, poisoned_inputs(study.inputs, trial))
     assert (again.scores == known.scores).all()
     assert again.history == known.history
     assert (again.test_labels == 1 - known.test_labels).all()
@@ -142,7 +147,8 @@ def test_labels_of_the_test_fold_change_no_partition_of_affinity(tiny, spec_of, 
     trial = next(iter(study.plan.trials()))
     known = record.results[study.inputs.trial_id(trial)]
     poisoned = poisoned_inputs(study.inputs, trial)
-    assert (run_trial(trial, poisoned).scores == known.scores).all()
+    with settled(1):
+        assert (run_trial(trial, poisoned).scores == known.scores).all()
 
 
 def test_labels_of_the_test_fold_change_no_trained_encoder(tiny, spec_of, run_tiny, tmp_path):
@@ -152,7 +158,46 @@ def test_labels_of_the_test_fold_change_no_trained_encoder(tiny, spec_of, run_ti
     trial = next(iter(study.plan.trials()))
     job = job_of(trial.cell.features[0], trial)
     known = study.inputs.embedding_store.get(study.inputs.job_id(job))
-    assert (run_job(job, poisoned_inputs(study.inputs, trial)) == known).all()
+    with settled(1):
+        assert (run_job(job, poisoned_inputs(study.inputs, trial)) == known).all()
+
+
+def test_an_encoder_is_fine_tuned_on_the_labels_that_a_fixed_partition_gives_it(
+    tiny, spec_of, run_tiny, tmp_path
+):
+    tiny["modalities"]["characters"] |= {"calibration": "finetune", "training": {"epochs": 1}}
+    block = {"features": [["counts", "characters"]], "technique": ["label_balancer"]}
+    tiny["grid"] = [{**block, "partition": ["density", "random_per_batch"]}]
+    study, record, _ = run_tiny(spec_of(tiny, tmp_path))
+    assert record.missing == 0
+    trials = {t.cell.partition.word: t for t in study.plan.trials() if t.fold == 0}
+    feature = next(f for f in trials["density"].cell.features if f.name == "characters")
+    own, every = (job_of(feature, trials[word]) for word in ("density", "random_per_batch"))
+    inputs, fraction = study.inputs, own.place.fraction
+    positives = inputs.dataset.labels[inputs.fold(own.place).fit[fraction]].sum(axis=0)
+    columns = inputs.columns(own)
+    assert 0 < len(columns) < len(positives) == len(inputs.columns(every))
+    others = np.setdiff1d(np.arange(len(positives)), columns)
+    apart = positives[columns].min() >= positives[others].max()
+    assert apart or positives[columns].max() <= positives[others].min()
+    # Labels that are not its own change nothing in the encoder, its own do.
+    known = inputs.embedding_store.get(inputs.job_id(own))
+    with settled(1):
+        assert (run_job(own, with_other_labels(inputs, others)) == known).all()
+        assert (run_job(own, with_other_labels(inputs, columns)) != known).any()
+
+
+def with_other_labels(inputs, moved):
+    """The same study with some columns of the labels in reversed order; the shares stay."""
+    labels, old = inputs.dataset.labels.copy(), inputs.dataset
+    labels[:, moved] = labels[::-1][:, moved]
+
+    class Pinned(Inputs):
+        def columns(self, job):
+            return inputs.columns(job)
+
+    dataset = OdorDataset(old.name, old.smiles, labels, old.label_names)
+    return Pinned(dataset, inputs.split, inputs.cache)
 
 
 def test_an_average_is_the_mean_of_its_members(launched):
@@ -167,3 +212,26 @@ def test_an_average_is_the_mean_of_its_members(launched):
         assert (own.test_rows == members[0].test_rows).all()
         assert own.counts["parameters"] == sum(m.counts["parameters"] for m in members)
         assert average_trial(trial, members, study.inputs) == own
+
+
+def test_embeddings_of_another_job_are_refused(tmp_path):
+    store = EmbeddingStore(Storage(str(tmp_path)))
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for job in ("one", "two"):
+        store.put(job, values)
+    assert (store.get("one") == values).all()
+    (tmp_path / "two.embeddings").replace(tmp_path / "one.embeddings")
+    with pytest.raises(LedgerError, match=r"one\.embeddings holds the embeddings of the job two"):
+        store.get("one")
+    found, damaged = store.sound({"one"})
+    assert not found
+    assert len(damaged) == 1
+
+
+def test_what_a_study_sets_for_the_process_is_given_back():
+    tiny, threads = 1e-310, torch.get_num_threads()
+    with settled(threads + 1):
+        assert torch.get_num_threads() == threads + 1
+        assert (torch.tensor([tiny], dtype=torch.float64) * 1 == 0).all()
+    assert torch.get_num_threads() == threads
+    assert (torch.tensor([tiny], dtype=torch.float64) * 1 == tiny).all()

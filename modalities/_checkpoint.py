@@ -1,0 +1,159 @@
+"""Checkpoint folders of the transformers library: complete, and known by a digest.
+
+No torch and no transformers here: only files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from modalities._base import ModalityError
+from modalities._weight_files import sha256_of
+
+CONFIG = "config.json"
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+"""Files one of which a tokenizer needs; the first one there decides."""
+TOKENIZER_FILES = (
+    *VOCABULARIES,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Files one of which holds or lists the weights; the first one there is loaded."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder with a configuration, a tokenizer and mostly weights.
+
+    Attributes
+    ----------
+    name : str
+        As the user gave it, for messages.
+    folder : Path
+    code : bool
+        Whether Python files of the folder may run, and count for the digest.
+    """
+
+    name: str
+    folder: Path
+    code: bool = False
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Content of config.json.
+
+        Raises
+        ------
+        ModalityError
+            The file is not a JSON mapping.
+        """
+        return self.json(CONFIG)
+
+    def json(self, file: str) -> dict[str, Any]:
+        """Content of a JSON file; empty where there is none."""
+        path = self.folder / file
+        if not path.is_file():
+            return {}
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise self.damaged(file, error) from error
+        if not isinstance(content, dict):
+            raise self.damaged(file, ValueError("no mapping"))
+        return content
+
+    def damaged(self, file: str, error: Exception) -> ModalityError:
+        """Say that a file cannot be read."""
+        return ModalityError(
+            f"checkpoint '{self.name}': {self.folder / file} cannot be read "
+            f"({type(error).__name__}: {error}); it is damaged or cut short: fetch it again"
+        )
+
+    def require(self, *, weights: bool) -> None:
+        """Refuse a folder that lacks a file.
+
+        Raises
+        ------
+        ModalityError
+            The message names the file, and every name that would do.
+        """
+        needs = [(CONFIG,), VOCABULARIES, *([WEIGHT_FILES] if weights else [])]
+        for names in needs:
+            if not self._present(names):
+                others = f" (or {', '.join(names[1:])})" if names[1:] else ""
+                raise ModalityError(
+                    f"checkpoint '{self.name}': {self.folder} lacks {names[0]}{others}; copy the "
+                    "file into the folder, or save model and tokenizer there with save_pretrained"
+                )
+        if weights:
+            self.weights()
+
+    def texts(self) -> list[str]:
+        """Files of configuration, tokenizer and, where it may run, code."""
+        code = sorted(p.name for p in self.folder.glob("*.py")) if self.code else []
+        return [*self._present((CONFIG, *TOKENIZER_FILES)), *code]
+
+    def weights(self) -> list[str]:
+        """Files that hold the weights.
+
+        Raises
+        ------
+        ModalityError
+            A file that the index lists is missing, or there are no weights.
+        """
+        found = self._present(WEIGHT_FILES)[:1]
+        if found and found[0].endswith(".json"):
+            parts = sorted(set(self.json(found[0]).get("weight_map", {}).values()))
+            lost = [part for part in parts if not (self.folder / part).is_file()]
+            if lost:
+                raise ModalityError(
+                    f"checkpoint '{self.name}': {self.folder} lacks {lost[0]}, which {found[0]} "
+                    "lists; fetch it"
+                )
+            found += parts
+        return found
+
+    def digest(self, *, weights: bool) -> str:
+        """Sha256 over the files that matter, as ``sha256sum FILES | sha256sum`` gives it.
+
+        The files, in alphabetical order: configuration, tokenizer, code where it may run and,
+        on demand, the weights that would be loaded. Other files do not count.
+        """
+        files = sorted(self.texts() + (self.weights() if weights else []))
+        lines = [f"{_sha256(self.folder / name)}  {name}\n" for name in files]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def _present(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if (self.folder / name).is_file()]
+
+
+def _sha256(path: Path) -> str:
+    """Hash a file, once for as long as time and size stay: versions are asked for often."""
+    stat = path.stat()
+    return _hashed(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _hashed(path: Path, modified: int, size: int) -> str:  # noqa: ARG001 (stamps of the content)
+    return sha256_of(path)

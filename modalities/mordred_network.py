@@ -1,0 +1,97 @@
+"""Two-dimensional descriptors, read by a network that pretraining can start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from modalities._base import Record
+from modalities._molecule import require
+from modalities.mordred import DESCRIPTORS, Mordred
+
+if TYPE_CHECKING:
+    from modalities._tabular import TabularEncoder
+
+WORD = "mordred_network"
+
+
+class MordredNetwork:
+    """A network on the descriptors of `modalities.mordred.Mordred`, whose features it shares.
+
+    The scaler (filter, impute, signed log, scale, clip) is fitted on the training rows and always
+    1613 wide: a dropped descriptor is 0. A pretrained checkpoint brings the scaler of its own
+    molecules, and `fit` leaves it as it is. If those molecules include test molecules, the
+    scaler has seen their structures, as the weights have, but never a label (transductive in
+    structures).
+
+    Parameters
+    ----------
+    width, layers, embedding : int
+        Size and number of hidden layers; numbers of the embedding.
+    dropout : float
+        After each hidden layer, while training.
+    weights : str
+        'random' (from the seed), or a checkpoint of this network: a file or a folder made by a
+        pretraining (path, or path inside the folder OLFACTION_WEIGHTS).
+    sha256 : str, optional
+        Hash the checkpoint must have.
+    max_missing, max_value, clip : float
+        As in `modalities.mordred.Mordred`; the first two have no effect with a checkpoint.
+    """
+
+    letter: ClassVar[str] = "MN"
+    trainable: ClassVar[bool] = True
+    fitted: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        width: int = 512,
+        layers: int = 2,
+        embedding: int = 256,
+        dropout: float = 0.3,
+        weights: str = "random",
+        sha256: str | None = None,
+        max_missing: float = 0.2,
+        max_value: float = 1e6,
+        clip: float = 5.0,
+    ) -> None:
+        for name, size in {"width": width, "layers": layers, "embedding": embedding}.items():
+            require(WORD, name, size, "1 or more", size >= 1)
+        require(WORD, "dropout", dropout, "from 0 to below 1", 0 <= dropout < 1)
+        named = sha256 is None or weights != "random"
+        require(WORD, "sha256", sha256, "left out with random weights", named)
+        self.width, self.layers, self.embedding = width, layers, embedding
+        self.dropout = dropout
+        self.weights = weights
+        self.sha256 = sha256
+        self._descriptors = Mordred(max_missing=max_missing, max_value=max_value, clip=clip)
+
+    @property
+    def version(self) -> str:
+        """Identity of the featurizer: that of `mordred`, so that both share stored features."""
+        return self._descriptors.version
+
+    def featurize(self, smiles: str) -> Record:
+        """Compute the descriptors of a molecule: ``values`` (1, 1613)."""
+        return self._descriptors.featurize(smiles)
+
+    def encoder(self, *, seed: int) -> TabularEncoder:
+        """Return the network with the weights of the checkpoint, or random ones from `seed`."""
+        from modalities._seeding import seeded
+        from modalities._tabular import ScaledColumns, TabularEncoder
+        from modalities._weights import find_weights, load_weights
+
+        rules = self._descriptors
+        limits = {name: getattr(rules, name) for name in ("max_missing", "max_value", "clip")}
+        with seeded(seed):
+            network = TabularEncoder(
+                ScaledColumns(DESCRIPTORS, **limits),
+                columns=DESCRIPTORS,
+                width=self.width,
+                layers=self.layers,
+                embedding=self.embedding,
+                dropout=self.dropout,
+            )
+        if self.weights != "random":
+            load_weights(network, find_weights(self.weights), sha256=self.sha256)
+        return network

@@ -1,0 +1,127 @@
+"""Translation between SMILES and IUPAC names, with teacher forcing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modalities._base import ModalityError, Ragged
+from modalities._molecule import identity
+from modalities._text import END, character_ids, padded
+from modalities.pretraining._rules import require
+from modalities.pretraining._texts import Texts, name_ids, network_of, texts_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from modalities._base import Modality
+    from modalities.pretraining._base import Molecules
+    from modalities.pretraining._text_models import TranslationModel
+
+
+WORD = "translation"
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Texts of n molecules and their translations (start, characters, end)."""
+
+    sources: Texts
+    targets: Ragged
+
+
+class Translation:
+    """SMILES -> name or back (Morris et al., J. Chem. Inf. Model., 2020).
+
+    ``loss = -mean log p(c_i | c_<i, source)`` over the characters and ends of all translations
+    of the batch. Measured beside it: ``token_accuracy``, the share of them that are right when
+    all before are given; ``sequence_accuracy``, the share of translations all right so.
+
+    Parameters
+    ----------
+    direction : {'smiles_to_name', 'name_to_smiles'}
+        What is read and what is written: trains the encoder of `smiles` or of `iupac`.
+    decoder_layers : int
+        Of the half that writes, which has the encoder's width and is not kept.
+    randomize : bool
+        Whether a SMILES that is read has another order of atoms in each batch. A SMILES that is
+        written stays as it is.
+    max_length : int
+        Most tokens of a translation, start and end included.
+    """
+
+    modalities: ClassVar[tuple[str, ...]] = ("smiles", "iupac")
+    named: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        direction: Literal["smiles_to_name", "name_to_smiles"] = "smiles_to_name",
+        decoder_layers: int = 2,
+        randomize: bool = True,
+        max_length: int = 256,
+    ) -> None:
+        known = direction in ("smiles_to_name", "name_to_smiles")
+        require(WORD, "direction", direction, "smiles_to_name or name_to_smiles", known)
+        require(WORD, "decoder_layers", decoder_layers, "1 or more", decoder_layers >= 1)
+        require(WORD, "max_length", max_length, "3 or more", max_length >= 3)
+        self.direction = direction
+        self.decoder_layers = decoder_layers
+        self.randomize = randomize
+        self.max_length = max_length
+
+    @property
+    def version(self) -> str:
+        """Identity of the task: its options and the revision of its numbers."""
+        return identity(WORD, 1, "rdkit", **vars(self))
+
+    def prepare(self, modality: Modality, molecules: Molecules) -> Pairs:
+        """Read both texts of each molecule.
+
+        Raises
+        ------
+        ModalityError
+            A text is too long or has a character outside printable ASCII, a molecule has no
+            name, or the modality is not what `direction` reads; the message says which.
+        """
+        read = "smiles" if self.direction == "smiles_to_name" else "iupac"
+        if network_of(modality).word != read:
+            raise ModalityError(
+                f"objective '{WORD}': direction {self.direction} trains '{read}', not "
+                f"'{network_of(modality).word}'; choose the other direction or modality"
+            )
+        ends = [np.append(ids, np.uint8(END)) for ids in self._written(molecules)]
+        return Pairs(texts_of(modality, molecules, randomize=self.randomize), Ragged.stack(ends))
+
+    def model(self, encoder: nn.Module, *, seed: int) -> TranslationModel:
+        """Return the translator around `encoder`; the decoder starts from `seed`."""
+        from modalities._seeding import seeded
+        from modalities.pretraining._text_models import TranslationModel
+
+        with seeded(seed):
+            return TranslationModel(
+                encoder, layers=self.decoder_layers, max_length=self.max_length - 1
+            )
+
+    def collate(
+        self, examples: Pairs, rows: NDArray[np.int64], rng: np.random.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Pad both sides: source (b, s) and target (b, t)."""
+        import torch
+
+        return {
+            "source": torch.from_numpy(examples.sources.batch(rows, rng)),
+            "target": torch.from_numpy(padded(examples.targets.take(rows))),
+        }
+
+    def _written(self, molecules: Molecules) -> list[NDArray[np.uint8]]:
+        longest = self.max_length - 1  # the end is one more
+        if self.direction == "smiles_to_name":
+            return name_ids(molecules, longest)
+        places = [f"molecule '{smiles}'" for smiles in molecules.smiles]
+        pairs = zip(molecules.smiles, places, strict=True)
+        return [character_ids(text, place, max_length=longest) for text, place in pairs]

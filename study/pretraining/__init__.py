@@ -1,0 +1,1 @@
+"""Pretraining: encoders trained on molecules alone, ending in a folder of weights with a card."""

@@ -1,0 +1,106 @@
+"""Where a training process is: alone, or one of several replicas that share every batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from study.errors import StudyError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The place of a process in a data-parallel training.
+
+    Attributes
+    ----------
+    rank, size : int
+        Number of this process, and how many there are.
+    device : torch.device
+        Where its replica lives.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 (a torch.device never changes)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process validates, keeps checkpoints and writes results."""
+        return self.rank == 0
+
+    def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return this process's part of a global batch; empty if the batch is smaller than size."""
+        return rows[self.rank :: self.size]
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return the module that averages gradients over the replicas; itself if it is alone.
+
+        On GPUs batch norm is synchronized (converted in place). On CPUs torch has no such norm:
+        every worker normalizes its own share, and the running statistics are the first one's.
+        """
+        if self.size == 1:
+            return module
+        if self.device.type == "cuda":
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        # An encoder may own weights that its output does not use (a pooler that is left aside).
+        return DistributedDataParallel(module, find_unused_parameters=True)
+
+    def agree(self, value: float) -> float:
+        """Return the first process's value on every process."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.broadcast(shared, src=0)
+        return float(shared.item())
+
+    def total(self, values: Sequence[float]) -> list[float]:
+        """Return the sums over all processes."""
+        if self.size == 1:
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(shared)
+        return [float(value) for value in shared.tolist()]
+
+    def barrier(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            self.agree(0.0)
+
+
+def here(*, gpu: bool = False) -> Ranks:
+    """Return the place of this process: alone, or in the process group that was set up for it.
+
+    Parameters
+    ----------
+    gpu : bool
+        Whether the training was given a GPU.
+
+    Raises
+    ------
+    StudyError
+        A GPU is asked for and torch finds none: a training never moves to the CPU by itself.
+    """
+    grouped = distributed.is_available() and distributed.is_initialized()
+    rank, size = (distributed.get_rank(), distributed.get_world_size()) if grouped else (0, 1)
+    return Ranks(rank, size, _gpu() if gpu else torch.device("cpu"))
+
+
+def _gpu() -> torch.device:
+    """Return this process's GPU: launchers number the processes of one machine."""
+    if not torch.cuda.is_available():
+        raise StudyError(
+            "the training was given a GPU and torch finds none (torch.cuda.is_available() is "
+            "False); set 'run.gpus_per_worker' to 0, or install torch for the GPU of this machine"
+        )
+    local = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+    device = torch.device("cuda", local)
+    torch.cuda.set_device(device)
+    return device

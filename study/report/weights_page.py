@@ -1,0 +1,65 @@
+"""What a tracking page shows of finished weights. Imports neither MLflow nor torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from modalities._cards import CARD, Card
+from study.pretraining.telling import read_diary
+from study.report.pages import LONGEST_PARAM
+
+
+@dataclass(frozen=True)
+class WeightsPage:
+    """The page of one folder of weights.
+
+    Attributes
+    ----------
+    name : str
+    state : str
+        Digest of everything shown: a page with this state is up to date.
+    tags, params : mapping of str to str
+    metrics : tuple of (name, value, step)
+        Every number of every epoch.
+    files : tuple of Path
+    """
+
+    name: str
+    state: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: tuple[tuple[str, float, int], ...]
+    files: tuple[Path, ...]
+
+
+def weights_page(card: Card, folder: Path) -> WeightsPage:
+    """Read the page of finished weights from their folder."""
+    diary = folder / "epochs.json"
+    metrics = tuple(
+        (name, value, int(epoch["epoch"]))
+        for epoch in read_diary(diary)
+        for name, value in epoch.items()
+        if name != "epoch"
+    )
+    files = (folder / CARD, diary)
+    state = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    tags = {"weights_sha256": card.sha256, "identity": card.identity}
+    return WeightsPage(card.name, state, tags, _params(card), metrics, files)
+
+
+def _params(card: Card) -> dict[str, str]:
+    sections = {
+        "modality": {"word": card.modality, **card.options, "started_from": card.started_from},
+        "objective": {"word": card.objective, **card.objective_options},
+        "training": card.training,
+        "data": card.data,
+    }
+    return {
+        f"{section}.{key}": (value if isinstance(value, str) else json.dumps(value))[:LONGEST_PARAM]
+        for section, values in sections.items()
+        for key, value in values.items()
+    }

@@ -1,0 +1,134 @@
+"""Vocabulary words as sections of a file, and those that stand for weights as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import ValidationInfo, model_validator
+
+from modalities import ModalityError, card_beside, find_weights, sha256_of
+from study.section import FromFile, Section
+from study.words import Vocabulary
+
+Scalar = str | int | float | bool | None
+RANDOM = "random"
+"""The value of the option ``weights`` that stands for random starting weights."""
+
+
+class Word(Section):
+    """A vocabulary word with its options: ``concat`` or ``{operator: concat, stage: logit}``.
+
+    A mapping may also give the further fields of a subclass, beside the options.
+
+    Attributes
+    ----------
+    vocabulary, key : str
+        Package of the words, and the key that a mapping names the word with.
+    word : str
+        A public file name of the vocabulary's folder.
+    options : mapping
+        Every keyword-only parameter of the word's class, defaults filled in.
+    """
+
+    vocabulary: ClassVar[str]
+    key: ClassVar[str]
+    word: str
+    options: Mapping[str, Scalar] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: object, info: ValidationInfo) -> object:
+        return value if _is_read(value, info) else cls._fields(value)
+
+    @classmethod
+    def _fields(cls, value: object) -> dict[str, Any]:
+        """Turn ``name`` or ``{key: name, option: value}`` into the fields of the class."""
+        given: object = {cls.key: value} if isinstance(value, str) else value
+        if not isinstance(given, Mapping) or not isinstance(given.get(cls.key), str):
+            raise ValueError(  # noqa: TRY004 (pydantic collects ValueError only)
+                f"must be a name or a mapping with the key '{cls.key}', not {given!r}"
+            )
+        further = cls.model_fields.keys() - Word.model_fields.keys()
+        own = {name: field for name, field in given.items() if name in further}
+        options = {k: option for k, option in given.items() if k not in {*further, cls.key}}
+        word = given[cls.key]
+        return {"word": word, "options": Vocabulary(cls.vocabulary).complete(word, options), **own}
+
+    def __str__(self) -> str:
+        """Write the word with the options that differ from their defaults."""
+        known = Vocabulary(self.vocabulary).options(self.word)
+        given = {key: self.options.get(key, option.default) for key, option in known.items()}
+        shown = ", ".join(f"{key}={v}" for key, v in given.items() if v != known[key].default)
+        return f"{self.word}({shown})" if shown else self.word
+
+    def json_value(self) -> dict[str, Any]:
+        """Return the plain value that identities are made of."""
+        return {"word": self.word, **self.options}
+
+
+def _is_read(value: object, info: ValidationInfo) -> bool:
+    """Whether a value already has the fields of a `Word`: it was dumped by one.
+
+    A file is read with the context `FromFile` and has to use the public spelling, which is
+    checked.
+    """
+    written = isinstance(info.context, FromFile)
+    dumped = isinstance(value, Mapping) and "word" in value and not written
+    return dumped or isinstance(value, Word)
+
+
+class Representation(Word):
+    """A modality with its options: ``{modality: smiles, layers: 3}``.
+
+    Weights are named with their hash; those made here bring it on their card.
+    """
+
+    vocabulary: ClassVar[str] = "modalities"
+    key: ClassVar[str] = "modality"
+
+    @classmethod
+    def _fields(cls, value: object) -> dict[str, Any]:
+        fields = super()._fields(value)
+        return {**fields, "options": _with_hash(fields["options"])}
+
+    @model_validator(mode="after")
+    def _hashed(self) -> Representation:
+        if self.weights is not None and not self.options.get("sha256"):
+            raise ValueError(_lacks_hash(self.weights))
+        return self
+
+    @property
+    def weights(self) -> str | None:
+        """Where the starting weights are; None if they are random or there are none."""
+        given = self.options.get("weights", RANDOM)
+        return None if given in (None, RANDOM) else str(given)
+
+    def json_value(self) -> dict[str, Any]:
+        """Return the plain value that identities are made of; weights count by their content."""
+        place = {"weights", "sha256"} if self.weights is None else {"weights"}
+        return {name: v for name, v in super().json_value().items() if name not in place}
+
+
+def _with_hash(options: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    """Take the hash of weights made here from their card, where none is given."""
+    weights = options.get("weights", RANDOM)
+    if not isinstance(weights, str) or weights == RANDOM or options.get("sha256"):
+        return options
+    try:
+        card = card_beside(find_weights(weights))
+    except ModalityError:  # `_lacks_hash` says it
+        return options
+    return options if card is None else {**options, "sha256": card.sha256}
+
+
+def _lacks_hash(weights: str) -> str:
+    """Say what to write beside weights, or that there are none."""
+    try:
+        known = sha256_of(find_weights(weights))
+    except ModalityError as error:
+        return f"{error}; `study pretrain` makes such a folder"
+    return (
+        "'weights' needs the 'sha256' of the file beside it, so that the study is reproducible and "
+        f"nothing else is loaded; if {weights} is what you mean, add 'sha256: {known}'"
+    )

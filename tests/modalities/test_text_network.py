@@ -1,0 +1,163 @@
+import numpy as np
+import pytest
+import torch
+from translator_by_hand import decode, encode, position_rows, published_shapes
+
+from modalities._base import Ragged
+from modalities._seeding import seeded
+from modalities._text import END, PAD, START, character_ids, padded
+from modalities._text_encoder import TextEncoder
+from modalities._text_layers import Norm, position_table
+from modalities._text_places import BLOCK
+from modalities._translator import Translator
+from modalities.smiles import Smiles
+
+SHAPE = {"layers": 2, "width": 12, "heads": 3, "feedforward": 20, "dropout": 0.1}
+TEXTS = ("CCO", "C", "O=Cc1ccccc1", "CCCCCCCC(=O)OCC", "N#N") * 5  # several blocks
+CLOSE = 2e-5  # the published 1e-6 beside each standard deviation
+PUBLISHED = {"layers": 6, "width": 512, "heads": 8, "feedforward": 2048, "dropout": 0.1}
+
+
+def shaken(network):
+    """Weights away from their start, where norms do nothing; no dropout."""
+    with seeded(1), torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.2)
+    return network.double().eval()
+
+
+def made(pooling="mean"):
+    with seeded(0):
+        return TextEncoder(**SHAPE, max_length=40, pooling=pooling)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return shaken(made())
+
+
+@pytest.fixture(scope="module")
+def translator():
+    with seeded(0):
+        return shaken(Translator(made(), layers=2, max_length=40))
+
+
+def weights(network, prefix=""):
+    return {prefix + name: value.numpy() for name, value in network.state_dict().items()}
+
+
+def ids_of(text, *ends):
+    return np.append(character_ids(text, "text", max_length=40), ends).astype(np.int64)
+
+
+def batch(*texts):
+    return torch.from_numpy(padded(Ragged.stack(list(texts))))
+
+
+def test_states_are_those_of_the_formulas(encoder):
+    tokens = batch(*map(ids_of, TEXTS))
+    states = encoder.states(tokens).detach().numpy()
+    state = weights(encoder, "encoder.")
+    assert len(TEXTS) > BLOCK
+    for row, text in enumerate(TEXTS):
+        expected = encode(ids_of(text), state, layers=2, heads=3)
+        np.testing.assert_allclose(states[row, : 1 + len(text)], expected, atol=CLOSE)
+        assert not states[row, 1 + len(text) :].any()
+
+
+@pytest.mark.parametrize(
+    ("pooling", "pool"),
+    [("mean", lambda x: x.mean(0)), ("start", lambda x: x[0]), ("max", lambda x: x.max(0))],
+)
+def test_pooling_is_over_the_states_of_the_text(encoder, pooling, pool):
+    other = made(pooling).double().eval()
+    other.load_state_dict(encoder.state_dict())
+    embedding = other({"tokens": batch(*map(ids_of, TEXTS))}).detach().numpy()
+    state = weights(encoder, "encoder.")
+    for row, text in enumerate(TEXTS):
+        expected = pool(encode(ids_of(text), state, layers=2, heads=3))
+        np.testing.assert_allclose(embedding[row], expected, atol=CLOSE)
+
+
+def test_translations_are_predicted_as_the_formulas_say(translator):
+    names = ("ethanol", "methane", "benzaldehyde", "x", "nitrogen molecule") * 5
+    target = batch(*(ids_of(name, END) for name in names))
+    logits, expected, text = translator(batch(*map(ids_of, TEXTS)), target)
+    state = weights(translator)
+    for row, name in enumerate(names):
+        source = encode(ids_of(TEXTS[row]), state, layers=2, heads=3)
+        scores = decode(ids_of(name), source, state, layers=2, heads=3)
+        np.testing.assert_allclose(logits[text == row].detach(), scores, atol=CLOSE)
+        assert expected[text == row].tolist() == [*ids_of(name)[1:], END]
+
+
+def test_norm_divides_by_the_unbiased_deviation():
+    with seeded(0):
+        x = torch.randn(5, 7, dtype=torch.float64) * 3 + 2
+        layer = shaken(Norm(7))
+    spread = x.std(dim=1, correction=1, keepdim=True)
+    by_formula = layer.alpha * (x - x.mean(dim=1, keepdim=True)) / (spread + 1e-6) + layer.bias
+    torch.testing.assert_close(layer(x), by_formula, rtol=2e-6, atol=1e-6)
+
+
+def test_norm_of_equal_numbers_is_its_bias_and_has_a_gradient():
+    x = torch.full((1, 4), 2.5, requires_grad=True)
+    layer = Norm(4)
+    layer(x).square().sum().backward()
+    assert torch.equal(layer(x), layer.bias[None])
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("width", [12, 512])
+def test_every_column_of_the_position_table_has_its_own_exponent(width):
+    table = position_table(9, width)
+    assert table.shape == (1, 9, width)
+    np.testing.assert_allclose(table[0], position_rows(9, width), atol=1e-7)
+
+
+def test_published_sizes():
+    shapes = published_shapes()
+    with torch.device("meta"):
+        encoder = TextEncoder(**PUBLISHED, max_length=6000, pooling="mean")
+        translator = Translator(encoder, layers=6, max_length=6000)
+    ours = {name: tuple(v.shape) for name, v in translator.named_parameters()}
+    tables = {name: tuple(v.shape) for name, v in translator.named_buffers()}
+    assert {**ours, **tables} == shapes
+    assert len(shapes) == 262
+    assert not tables.keys() & translator.state_dict().keys(), "a computed table is not kept"
+    parts = (translator.encoder, translator.decoder, translator.out)
+    sizes = [sum(weight.numel() for weight in part.parameters()) for part in parts]
+    assert sizes == [18_965_504, 25_275_392, 50_274]
+
+
+def test_dropout_is_active_in_training_only(encoder):
+    tokens = batch(*map(ids_of, TEXTS))
+    with seeded(0):
+        first, second = encoder.train()({"tokens": tokens}), encoder({"tokens": tokens})
+    assert not torch.equal(first, second)
+    assert torch.equal(encoder.eval()({"tokens": tokens}), encoder({"tokens": tokens}))
+
+
+def test_stages_from_characters_to_the_norm():
+    encoder = Smiles(layers=3).encoder(seed=0)
+    characters, first, second, top = encoder.stages()
+    assert characters is encoder.embed
+    assert (first, second) == (encoder.layers[0], encoder.layers[1])
+    assert list(top) == [encoder.layers[2], encoder.norm]
+
+
+def test_a_deep_network_starts_with_states_of_order_one():
+    encoder = Smiles(layers=12, width=32).encoder(seed=0).eval()
+    states = encoder.states(batch(*map(ids_of, TEXTS)))
+    kept = states[states.abs().sum(dim=2) > 0]
+    assert 0.9 < kept.std() < 1.1
+    kept.square().sum(dim=1).sub(kept.sum(dim=1)).sum().backward()
+    gradients = [layer.ff.linear_1.weight.grad.norm() for layer in encoder.layers]
+    assert max(gradients) < 30 * min(gradients)
+
+
+def test_ids_start_and_padding():
+    assert batch(ids_of("C"), ids_of("CC", END)).tolist() == [
+        [START, 35, PAD, PAD],
+        [START, 35, 35, END],
+    ]

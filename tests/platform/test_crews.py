@@ -1,0 +1,279 @@
+"""Groups of workers of Ray Train inside Ray Tune: what they return, lose and leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+from ray.util import placement_group_table
+
+from study.cluster import RayExecutor
+from study.crew_work import TaskError, first_to_fail, own_fault, work
+from study.errors import InputError
+from study.executor import Crew, Deferred, Inline, OnDone, Outcome, Task
+from study.launch import launch
+from study.prepare import lay_out, prepare
+from study.progress import Silent
+from study.reading import check_study
+from study.room import check_room, places
+
+PAIR = Crew(workers=2)
+
+
+def _task(name: str, crew: Crew | None, **payload: object) -> Task:
+    return Task(name, "cluster_tasks:add_ranks", payload, crew)
+
+
+def _resources() -> dict[str, float]:
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's own
+    return found
+
+
+def _free() -> dict[str, float]:
+    found: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]  # Ray's own
+    return found
+
+
+@pytest.fixture(scope="module")
+def pair_cluster(cluster: RayExecutor) -> RayExecutor:
+    """The shared cluster, with processes of half of its CPUs: exactly one pair fits at once."""
+    half = copy(cluster)
+    half.cpus_per_task = _resources()["CPU"] / 2
+    return half
+
+
+def _processes_of_trainings() -> list[str]:
+    """Titles of living processes below this one that belong to a group of workers."""
+    parents: dict[int, int] = {}
+    titles: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                titles[int(entry.name)] = (entry / "cmdline").read_text().split("\0")[0]
+            except OSError:
+                continue  # ended meanwhile
+            parents[int(entry.name)] = int(state[1])
+    names = ("TrainController", "RayTrainWorker", "PlacementGroupCleaner", "SynchronizationActor")
+
+    def mine(pid: int) -> bool:
+        while pid in parents:
+            pid = parents[pid]
+            if pid == os.getpid():
+                return True
+        return False
+
+    return [t for pid, t in titles.items() if any(name in t for name in names) and mine(pid)]
+
+
+def _nothing_is_left() -> bool:
+    """Wait until no placement group, reserved CPU or process of a training is left."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        states = {group["state"] for group in placement_group_table().values()}
+        free = _free().get("CPU") == _resources()["CPU"]
+        if states <= {"REMOVED"} and free and not _processes_of_trainings():
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def test_a_training_that_fails_by_itself_is_not_tried_again(
+    pair_cluster: RayExecutor, tmp_path: Path
+) -> None:
+    """Its cause is our line; the file counts how often the worker came that far."""
+    found: list[Outcome] = []
+    task = _task("refuses", PAIR, mark=str(tmp_path / "mark"))
+    pair_cluster.grid([task], found.append, folder=str(tmp_path / "scratch"))
+    assert found == [Outcome("refuses", cause="ValueError: worker 1 cannot do it")]
+    assert (tmp_path / "mark").read_text() == "x\n"
+    assert not (tmp_path / "scratch").exists()
+    assert _nothing_is_left()
+
+
+def test_one_worker_runs_in_its_trial(cluster: RayExecutor, tmp_path: Path) -> None:
+    found: list[Outcome] = []
+    bad = Task("bad", "cluster_tasks:refuse", {"n": 7}, Crew())
+    tasks = [bad, _task("good", Crew()), _task("no crew", None)]
+    cluster.grid(tasks, found.append, folder=str(tmp_path / "scratch"))
+    alone = {"sum": 1.0, "rank": 0, "size": 1, "folder": str(Path.cwd())}
+    assert sorted(found, key=lambda outcome: outcome.id) == [
+        Outcome("bad", cause="ValueError: cannot do 7"),
+        Outcome("good", alone),
+        Outcome("no crew", alone),
+    ]
+
+
+ENCODER = {
+    "name": "pairs",
+    "data": {
+        "preset": "simulated",
+        "sources": [{"source": "simulated", "molecules": 80, "labels": 6, "skew": 2.0}],
+    },
+    "split": {"folds": 2, "min_positives": 2},
+    "grid": [{"features": [["graph"]]}],
+    "modalities": {
+        "graph": {"training": {"workers": 2, "epochs": 9, "patience": 1, "epoch_steps": 5}}
+    },
+    "training": {"epochs": 2, "hidden": [8]},
+}
+
+
+class _Dangerous:
+    """An executor in which the first encoder job loses its second worker once."""
+
+    def __init__(self, executor: RayExecutor, common: dict[str, str]) -> None:
+        self._executor = executor
+        self._common = common
+        self.outcomes: list[Outcome] = []
+        self.require, self.map, self.close = executor.require, executor.map, executor.close
+
+    def grid(self, tasks: Sequence[Task], on_done: OnDone, *, folder: str) -> None:
+        def told(outcome: Outcome) -> None:
+            self.outcomes.append(outcome)
+            on_done(outcome)
+
+        first, *others = tasks
+        if first.crew == PAIR:
+            payload = {**first.payload, **self._common}
+            first = replace(first, work="cluster_tasks:encode_killed_once", payload=payload)
+        self._executor.grid([first, *others], told, folder=folder)
+
+
+def test_a_study_of_pairs_goes_on_after_a_lost_worker_and_stops_early(
+    pair_cluster: RayExecutor, tmp_path: Path
+) -> None:
+    """The second training needs the CPUs of the first: a group that is left would block it."""
+    study = prepare(check_study({**ENCODER, "run": {"storage": str(tmp_path / "store")}}, "pairs"))
+    lay_out(study)
+    checkpoints = Path(study.inputs.checkpoints.path(""))
+    executor = _Dangerous(
+        pair_cluster, {"checkpoints": str(checkpoints), "mark": str(tmp_path / "mark")}
+    )
+    record = launch(study, executor, None, Silent())
+    assert (record.missing, record.failures) == (0, ())
+    assert (tmp_path / "mark").read_text().split("\n")[:2] == ["begins", "goes on"]
+    value = {"size": 2, "backend": "gloo", "folder": str(Path.cwd())}
+    assert executor.outcomes[0].value == value
+    assert not any(checkpoints.glob("*.checkpoint"))
+    assert _nothing_is_left()
+
+
+# --- what does not fit
+
+
+def test_what_does_not_fit_is_refused_before_anything_runs(cluster: RayExecutor) -> None:
+    with pytest.raises(InputError, match=r"asks for 5000 workers of 1 CPUs each.*has room for \d"):
+        cluster.require([Crew(), Crew(workers=5000)])
+    if not _resources().get("GPU"):
+        with pytest.raises(InputError, match=r"asks for 1 GPUs.*no machine.*run.gpus_per_worker"):
+            cluster.require([Crew(gpus=1)])
+
+
+MACHINES = ({"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("crew", "cpus", "room"),
+    [
+        (Crew(2), 1, 20),
+        (Crew(2), 3, 5),  # 1 + 2 + 2: no process is split over machines
+        (Crew(2), 0.1, 200),
+        (Crew(3, 1), 2, 3),
+        (Crew(1, 0.5), 1, 6),
+        (Crew(3, 1), 8, 2),
+    ],
+)
+def test_places_count_whole_processes_on_machines(crew: Crew, cpus: float, room: int) -> None:
+    assert places(MACHINES, crew, cpus) == room
+    if room < crew.workers:
+        with pytest.raises(InputError, match=f"has room for {room}"):
+            check_room(MACHINES, crew, cpus)
+    else:
+        check_room(MACHINES, crew, cpus)
+
+
+@pytest.mark.parametrize(
+    ("crew", "cpus", "message"),
+    [
+        (Crew(), 9, "asks for 9 CPUs and the largest machine of the cluster has 8"),
+        (Crew(2, 0.5), 1, "2 workers with 0.5 GPUs each would share a GPU"),
+        (Crew(4, 1), 1, "4 workers of 1 CPUs and 1 GPUs each and the cluster has room for 3"),
+    ],
+)
+def test_a_crew_that_does_not_fit_is_named(crew: Crew, cpus: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_room(MACHINES, crew, cpus)
+
+
+def test_one_process_is_no_crew_of_two() -> None:
+    with pytest.raises(InputError, match="asks for 2 workers, which needs Ray: leave --no-ray out"):
+        Inline().require([Crew(), PAIR])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_bad_input_before_anything_runs(
+    run_study: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    file, store = tmp_path / "pairs.yaml", tmp_path / "store"
+    file.write_text(json.dumps(ENCODER), encoding="utf-8")
+    asked = ["run.gpus_per_worker=0.5", "modalities.graph.training.workers=1"]
+    sets = [part for place in asked for part in ("--set", place)]
+    done = run_study("launch", str(file), "--storage", str(store), "--no-ray", "--no-mlflow", *sets)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the training was given a GPU and torch finds none")
+    assert not (store / "cache" / "features").exists()
+
+
+def test_an_executor_is_not_started_to_check_nothing() -> None:
+    def start() -> Inline:
+        raise AssertionError("started")
+
+    Deferred(start).require([])
+
+
+# --- what one process of a crew tells
+
+
+def _work(**payload: object) -> dict[str, object]:
+    task = {"id": "t", "work": "crew_faults:fail", "payload": json.dumps(payload)}
+    return work(task)
+
+
+@pytest.fixture
+def crew_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+    import types
+
+    module = types.ModuleType("crew_faults")
+
+    def fail(payload: dict[str, str]) -> dict[str, str]:
+        raise RuntimeError(payload["text"])
+
+    module.fail = fail  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "crew_faults", module)
+
+
+@pytest.mark.usefixtures("crew_faults")
+def test_a_lost_peer_is_told_from_an_own_fault() -> None:
+    with pytest.raises(TaskError, match=r"RuntimeError: out of range"):
+        _work(text="out of range")
+    with pytest.raises(ConnectionError):
+        _work(text="[third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+
+
+def test_the_first_to_fail_is_not_the_one_that_lost_it() -> None:
+    echo, own, dead = ConnectionError("peer"), TaskError("mine"), RuntimeError("killed")
+    assert first_to_fail({0: echo, 1: dead}) == (1, dead)
+    assert own_fault({0: own}) is own
+    assert own_fault({0: own, 1: echo}) is None
+    assert own_fault({0: echo, 1: dead}) is None

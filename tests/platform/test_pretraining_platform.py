@@ -1,0 +1,94 @@
+"""A pretraining on Ray, with its page in MLflow; the same weights as without both."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from study.errors import PagesError
+from study.executor import Inline
+from study.pretraining.begin import begin
+from study.pretraining.running import train
+from study.pretraining.spec import read_pretraining
+from study.progress import Silent
+from study.report.weights_page import weights_page
+from study.tracking import WEIGHTS
+
+# MLflow uses a loader that SQLAlchemy 2.1 has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
+FILE = """
+name: small
+objective: masked_characters
+modality: {modality: smiles, layers: 1, width: 8, heads: 2, feedforward: 8}
+molecules: {file: TABLE}
+held_out: 0.2
+training: {epochs: 2, batch_size: 16}
+run: {storage: STORE}
+"""
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    """Train in a storage of its own with this executor: -> card and folder."""
+
+    def run(executor, name):
+        table = tmp_path / "molecules.csv"
+        table.write_text("smiles\n" + "".join(f"{'C' * i}O\n" for i in range(1, 21)))
+        file = tmp_path / f"{name}.yaml"
+        store = tmp_path / name
+        file.write_text(FILE.replace("TABLE", str(table)).replace("STORE", str(store)))
+        pretraining = begin(read_pretraining(str(file)))
+        train(pretraining, executor, Silent())
+        return pretraining.card, pretraining.places.home
+
+    return run
+
+
+def test_a_cluster_makes_the_same_weights(cluster, pretrained):
+    there, folder = pretrained(cluster, "ray")
+    here, _ = pretrained(Inline(), "inline")
+    assert there == here
+    assert not (folder / "scratch").exists()
+
+
+def runs_of(tracker):
+    client = tracker._client
+    experiment = client.get_experiment_by_name(WEIGHTS)
+    return client, client.search_runs([experiment.experiment_id])
+
+
+def test_a_page_shows_finished_weights_once(tracker, pretrained):
+    card, folder = pretrained(Inline(), "inline")
+    page = weights_page(card, folder)
+    assert [tracker.pretraining(page) for _ in range(2)] == [True, False]
+    client, (run,) = runs_of(tracker)
+    assert (run.info.status, run.info.run_name) == ("FINISHED", "small")
+    assert run.data.params["modality.width"] == "8"
+    assert run.data.params["data.sha256"] == card.data["sha256"]
+    assert run.data.tags["weights_sha256"] == card.sha256
+    epochs = json.loads((folder / "epochs.json").read_text())
+    history = client.get_metric_history(run.info.run_id, "token_accuracy")
+    assert {m.step: m.value for m in history} == {e["epoch"]: e["token_accuracy"] for e in epochs}
+    assert {a.path for a in client.list_artifacts(run.info.run_id)} == {"card.json", "epochs.json"}
+
+
+def test_other_weights_of_that_name_or_half_a_page_are_replaced(tracker, pretrained):
+    card, folder = pretrained(Inline(), "inline")
+    page = weights_page(card, folder)
+    tracker.pretraining(replace(page, state="old"))
+    assert tracker.pretraining(page)
+    client, (run,) = runs_of(tracker)
+    assert run.data.tags["olfaction.state"] == page.state
+    client.set_terminated(run.info.run_id, "KILLED")
+    assert tracker.pretraining(page)
+    assert [run.info.status for run in runs_of(tracker)[1]] == ["FINISHED"]
+
+
+def test_a_store_that_breaks_down_is_named_and_nothing_is_lost(tracker, pretrained, tmp_path):
+    card, folder = pretrained(Inline(), "inline")
+    gone = replace(weights_page(card, folder), files=(tmp_path / "gone",))
+    with pytest.raises(PagesError, match="weights in their folder, and the same command"):
+        tracker.pretraining(gone)
+    assert tracker.pretraining(weights_page(card, folder))
+    assert len(runs_of(tracker)[1]) == 1
