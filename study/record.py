@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from study.analysis.summary import CellSummary, reference_arms, summarise
+from study.analysis.summary import CellSummary, summarise
 from study.cells import Cell
+from study.contrasts import reference_arms
 from study.errors import InputError
 from study.inputs import Inputs
 from study.ledger import Failure, Ledger

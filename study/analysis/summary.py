@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.cells import Cell, TrialSpec
+from study.contrasts import reference_arms
 from study.metrics import density_fifths, fifth_means, fixed_mean, n_defined
 from study.result import TrialResult
 
@@ -117,27 +118,9 @@ def summarise(
     return [_summary(cell, by_cell, fifths, expected, references.get(cell.id)) for cell in cells]
 
 
-def reference_arms(cells: Sequence[Cell]) -> dict[str, str]:
-    """Return the reference arm of every cell that has one, both as cell ids.
-
-    The reference is the first MLP head of the file with the same features, fraction and numbers:
-    what a technique or another operator has to beat.
-    """
-    heads: dict[object, str] = {}
-    for cell in cells:
-        if cell.technique == "mlp_head":
-            heads.setdefault(_family(cell), cell.id)
-    pairs = {cell.id: heads.get(_family(cell)) for cell in cells if len(cell.features) > 1}
-    return {arm: head for arm, head in pairs.items() if head is not None and head != arm}
-
-
 def macro(values: Floats) -> float:
     """Mean over the fixed label set: every label; an undefined one is an error, not a gap."""
     return fixed_mean(values, np.ones(len(values), dtype=bool))
-
-
-def _family(cell: Cell) -> object:
-    return tuple(f.key for f in cell.features), cell.fraction, cell.training
 
 
 def _repeat(spec: TrialSpec) -> Repeat:
