@@ -19,6 +19,7 @@ from study.cli_options import (
     StorageOption,
     TrackingOption,
     UntrackedOption,
+    columns_of,
     placed,
 )
 from study.errors import InputError, StudyError
@@ -45,6 +46,7 @@ class Format(StrEnum):
     MD = "md"
     CSV = "csv"
     JSON = "json"
+    LATEX = "latex"
 
 
 @app.command()
@@ -82,15 +84,28 @@ def compare(
     ],
     storage: Annotated[str, typer.Option("--storage", help="Folder of results.")] = "studies",
     kind: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN=WORD,...",
+            help="Compare every arm with this one, e.g. features=mordred,technique=single.",
+        ),
+    ] = None,
+    contrasts: Annotated[
+        list[str] | None,
+        typer.Option(help="Show the declared contrasts of this question, or 'all' (repeatable)."),
+    ] = None,
     tracking_uri: Annotated[
         str | None,
         typer.Option("--tracking-uri", help="Read the studies, by name, from this MLflow store."),
     ] = None,
 ) -> None:
-    """Print the comparison table of studies, from the ledger or from MLflow."""
-    from study.running import compare_studies
+    """Compare arms, within and across studies, with paired intervals and verdicts."""
+    from study.running import Comparison, compare_studies
 
-    text, complete = compare_studies(studies, storage, kind.value, tracking_uri=tracking_uri)
+    words = columns_of(baseline) if baseline is not None else None
+    asked = Comparison(studies, storage, tracking_uri, words, contrasts or [])
+    text, complete = compare_studies(asked, kind.value)
     typer.echo(text, nl=False)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated
 
 import typer
+
+from study.errors import InputError
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A study file (YAML) or a preset.")]
 Set = Annotated[
@@ -33,3 +36,26 @@ def placed(
     # As JSON, which is YAML: a folder called 2024 stays text.
     more = [f"{place}={json.dumps(text)}" for place, text in given.items() if text is not None]
     return [*(overrides or []), *more]
+
+
+def columns_of(text: str) -> dict[str, str]:
+    """Return ``column=word,column=word`` as a mapping.
+
+    A comma inside parentheses belongs to a word: ``fusion=parallel(stage=label, combine=mean)``.
+
+    Raises
+    ------
+    InputError
+        It is not written so.
+    """
+    parts = re.split(r",(?![^()]*\))", text)
+    pairs = [tuple(part.strip().partition("=")) for part in parts]
+    wrong = [
+        part for part, (_, equals, word) in zip(parts, pairs, strict=True) if not (equals and word)
+    ]
+    if wrong:
+        raise InputError(
+            f"--baseline takes column=word,column=word, for example "
+            f"features=mordred,technique=single, not '{wrong[0]}'"
+        )
+    return {column: word for column, _, word in pairs}

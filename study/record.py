@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
 from study.analysis.summary import CellSummary, summarise
@@ -97,18 +96,3 @@ def read_folder(folder: Path) -> StudyRecord:
         raise InputError(f"{file} is damaged; launching the study again writes it anew") from error
     ledger = Ledger(Storage(str(folder.parent / "ledger")))
     return read_record(spec, make_plan(spec), Inputs.load(folder), ledger)
-
-
-def summarise_results(results: Sequence[TrialResult]) -> list[CellSummary]:
-    """Summarise trials that come without their study, for example from tracking pages.
-
-    The positives of the whole table are those of all test folds of one arm together; an arm
-    counts as complete when it has as many trials as the largest.
-    """
-    cells = {result.spec.cell.id: result.spec.cell for result in results}
-    by_cell = {key: [r for r in results if r.spec.cell.id == key] for key in cells}
-    largest = max(by_cell.values(), key=len)
-    first = largest[0].spec
-    dealt = [r for r in largest if (r.spec.seed, r.spec.repeat) == (first.seed, first.repeat)]
-    positives = np.sum([r.test_labels.sum(axis=0, dtype=np.int64) for r in dealt], axis=0)
-    return summarise(list(cells.values()), results, positives, len(largest))

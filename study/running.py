@@ -6,20 +6,26 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from study.analysis.summary import CellSummary
+from study.analysis.comparison import Baseline, compare
+from study.analysis.evidence import Evidence, Finding
+from study.analysis.pool import Pool, pool_of
+from study.contrasts import default_contrasts
 from study.errors import InputError
 from study.executor import Deferred, Executor, Inline
 from study.launch import Pages, launch
 from study.prepare import Prepared, lay_out, prepare
 from study.progress import reporter
 from study.reading import read_study
-from study.record import StudyRecord, read_folder, summarise_results
-from study.report.table import LEGEND, Kind, Row, caveats, comparison_rows, render
+from study.record import StudyRecord, read_folder
+from study.report.contrast_table import FINDING_COLUMNS, finding_rows
+from study.report.rendering import Kind, render
+from study.report.table import COLUMNS, caveats, comparison_rows
 from study.spec import Run, StudySpec
 
 if TYPE_CHECKING:
@@ -43,40 +49,81 @@ def run_study(spec: StudySpec, *, ray: bool, mlflow: bool) -> bool:
     return record.missing == 0
 
 
-def compare_studies(
-    sources: Sequence[str], storage: str, kind: Kind, *, tracking_uri: str | None
-) -> tuple[str, bool]:
-    """Return the comparison of studies as text, and whether all of them are complete.
+@dataclass(frozen=True)
+class Comparison:
+    """What `study compare` was asked.
 
-    Parameters
+    Attributes
     ----------
     sources : sequence of str
         Names of studies in the storage, study files or presets; experiments of the tracking
         store if one is given.
     storage : str
         Folder of results.
-    kind : {'table', 'md', 'csv', 'json'}
-    tracking_uri : str or None
+    tracking : str or None
         Read from there instead of the ledger.
+    baseline : mapping of column to word, optional
+        The one arm that all others are compared with.
+    families : sequence of str
+        Families of declared contrasts to show in place of the arms; ``all`` for every one.
     """
-    found = [_summaries(source, storage, tracking_uri) for source in sources]
-    for source, summaries in zip(sources, found, strict=True):
-        if all(summary.repeats == 0 for summary in summaries):
-            raise InputError(f"study '{source}' has no finished trial yet; `study launch` runs it")
-    several = len(sources) > 1
-    rows: list[Row] = []
-    for source, summaries in zip(sources, found, strict=True):
-        rows += comparison_rows(summaries, _name(source) if several else None)
-    complete = all(summary.missing == 0 for summaries in found for summary in summaries)
-    return render(rows, kind), complete
+
+    sources: Sequence[str]
+    storage: str
+    tracking: str | None = None
+    baseline: Baseline | None = None
+    families: Sequence[str] = ()
 
 
-def _summaries(source: str, storage: str, tracking_uri: str | None) -> list[CellSummary]:
-    root = Path(storage).resolve()
-    if tracking_uri is None:
-        return read_folder(root / _name(source)).summaries
-    results = _open_tracker(tracking_uri, root).results(_name(source))
-    return summarise_results(results) if results else []
+def compare_studies(asked: Comparison, kind: Kind) -> tuple[str, bool]:
+    """Return a comparison as text, and whether all its studies are complete.
+
+    Raises
+    ------
+    InputError
+        A study has no finished trial, the baseline is no arm, a family no family.
+    """
+    pools = [_pool(source, asked) for source in asked.sources]
+    for pool in pools:
+        if not any(pool.results.values()):
+            raise InputError(
+                f"study '{pool.name}' has no finished trial yet; `study launch` runs it"
+            )
+    complete = all(len(pool.keys(c)) == pool.plan.per_cell for pool in pools for c in pool.cells)
+    if asked.families:
+        named = {source: _name(source) if len(pools) > 1 else None for source in asked.sources}
+        rows = [
+            row
+            for source, name in named.items()
+            for row in finding_rows(_findings(source, asked), name)
+        ]
+        return render(rows, FINDING_COLUMNS, kind), complete
+    rows = comparison_rows(compare(pools, asked.baseline), studies=len(pools) > 1)
+    return render(rows, COLUMNS, kind), complete
+
+
+def _pool(source: str, asked: Comparison) -> Pool:
+    root = Path(asked.storage).resolve()
+    if asked.tracking is None:
+        return pool_of(read_folder(root / _name(source)))
+    return _open_tracker(asked.tracking, root).pool(_name(source))
+
+
+def _findings(source: str, asked: Comparison) -> tuple[Finding, ...]:
+    """Return the findings of the families asked for."""
+    if asked.tracking is not None:
+        raise InputError("declared contrasts are read from the ledger: leave --tracking-uri out")
+    record = read_folder(Path(asked.storage).resolve() / _name(source))
+    declared = default_contrasts(record.plan.cells)
+    families = list(dict.fromkeys(contrast.family for contrast in declared))
+    unknown = [name for name in asked.families if name not in (*families, "all")]
+    if unknown:
+        raise InputError(
+            f"study '{record.spec.name}' has no contrasts '{unknown[0]}'; "
+            f"allowed: all, {', '.join(families)}"
+        )
+    chosen = [c for c in declared if "all" in asked.families or c.family in asked.families]
+    return Evidence(record, tuple(chosen)).findings
 
 
 def _name(source: str) -> str:
@@ -91,8 +138,9 @@ def print_record(record: StudyRecord, console: Console) -> None:
         f"\n{record.spec.name}: {len(data)} molecules x {len(data.label_names)} labels, "
         f"{record.spec.split.groups} groups, {record.plan.per_cell} trials an arm"
     )
-    lines = [head, render(comparison_rows(record.summaries), "table").rstrip("\n"), LEGEND]
-    lines += [*caveats(record.summaries), *_failure_lines(record)]
+    compared = compare([pool_of(record)])
+    lines = [head, render(comparison_rows(compared), COLUMNS, "table").rstrip("\n")]
+    lines += [*caveats(compared), *_failure_lines(record)]
     if record.missing:
         lines.append(f"{record.missing} trials are missing; launch again to run them")
     for line in lines:

@@ -15,6 +15,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from study.analysis.pool import Pool, pool_of_pages
 from study.analysis.summary import CellSummary
 from study.answering import knock
 from study.errors import InputError, PagesError
@@ -23,6 +24,8 @@ from study.record import StudyRecord
 from study.report import pages
 from study.report.weights_page import WeightsPage
 from study.result import TrialResult
+from study.spec import StudySpec
+from study.splits import Split
 from study.tracking_environment import set_environment
 
 _T = TypeVar("_T")
@@ -123,15 +126,29 @@ class Tracker:
         self._client.set_terminated(run_id, "FINISHED")
         return True
 
-    def results(self, experiment_name: str) -> list[TrialResult]:
-        """Read every trial of an experiment back from its artifacts."""
-        experiment = self._client.get_experiment_by_name(experiment_name)
+    def pool(self, name: str) -> Pool:
+        """Read every trial of an experiment back from its artifacts.
+
+        Raises
+        ------
+        InputError
+            There is no such experiment, or it shows no study.
+        """
+        experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
-            raise InputError(f"tracking store '{self.uri}' has no experiment '{experiment_name}'")
-        found = []
-        for run in self._runs(experiment.experiment_id, f"tags.`{_ROLE}` = 'cell'"):
-            found += list(self._stored(run))
-        return found
+            raise InputError(f"tracking store '{self.uri}' has no experiment '{name}'")
+        parents = self._runs(experiment.experiment_id, f"tags.`{_ROLE}` = 'study'")
+        if not parents:
+            raise InputError(f"experiment '{name}' of '{self.uri}' shows no study; launch it again")
+        cells = self._runs(experiment.experiment_id, f"tags.`{_ROLE}` = 'cell'")
+        results = [result for run in cells for result in self._stored(run)]
+        with tempfile.TemporaryDirectory() as folder:
+            split, file = (
+                Path(self._client.download_artifacts(parents[0].info.run_id, name, folder))
+                for name in ("split.json", "study.json")
+            )
+            spec = StudySpec.model_validate_json(file.read_bytes())
+            return pool_of_pages(spec, results, Split.load(split))
 
     def _stored(self, run: Run) -> Iterator[TrialResult]:
         with tempfile.TemporaryDirectory() as folder:

@@ -11,15 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
+from study.analysis.comparison import compare
+from study.analysis.pool import pool_of
 from study.analysis.summary import CellSummary, macro
 from study.cells import Cell
 from study.ledger import seal
 from study.metrics import density_fifths
 from study.record import StudyRecord
-from study.report.table import comparison_rows, render
+from study.report.rendering import Kind, render
+from study.report.table import COLUMNS, comparison_rows
 from study.result import TrialResult
 from study.spec import digest
 
+COMPARISONS: Mapping[Kind, str] = {"csv": "csv", "md": "md", "json": "json", "latex": "tex"}
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000
 """Characters that every MLflow store of our range takes."""
 
@@ -117,10 +121,10 @@ def write_cell(folder: Path, results: Sequence[TrialResult], record: StudyRecord
 
 def write_study(folder: Path, record: StudyRecord) -> None:
     """Write the files of a study: the comparison, the study file and the split."""
-    rows = comparison_rows(record.summaries)
-    (folder / "comparison.csv").write_text(render(rows, "csv"), encoding="utf-8")
-    (folder / "comparison.md").write_text(render(rows, "md"), encoding="utf-8")
-    (folder / "comparison.json").write_text(render(rows, "json"), encoding="utf-8")
+    rows = comparison_rows(compare([pool_of(record)]))
+    for kind, suffix in COMPARISONS.items():
+        text = render(rows, COLUMNS, kind)
+        (folder / f"comparison.{suffix}").write_text(text, encoding="utf-8")
     (folder / "study.json").write_text(record.spec.model_dump_json(indent=2), encoding="utf-8")
     record.inputs.split.save(folder / "split.json")
 

@@ -1,70 +1,113 @@
-"""The comparison table as text: terminal, Markdown, CSV, JSON."""
+"""The comparison table of arms, from numbers to rows."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
 
+from study.analysis.comparison import Compared, Rival
+from study.analysis.inference import Difference
 from study.analysis.summary import CellSummary
+from study.report.rendering import Column, Row
 
-Kind = Literal["table", "md", "csv", "json"]
-Row = dict[str, Any]
-
-HEADERS = {
-    "study": "study",
-    "features": "features",
-    "technique": "technique",
-    "fusion": "fusion",
-    "partition": "partition",
-    "fraction": "fraction",
-    "auroc": "AUROC",
-    "auroc_sd": "fold SD",
-    "ap": "AP",
-    "auroc_q5": "sparse AUROC",
-    "gain": "gain",
-    "sparse_gain": "sparse gain",
-    "sparse_gain_sd": "its fold SD",
-    "trials": "trials",
-}
-"""Columns in order: key in CSV and JSON, heading for readers; ``study`` only for several."""
+COLUMNS = (
+    Column("study", "study"),
+    Column("features", "features"),
+    Column("technique", "technique"),
+    Column("fusion", "fusion"),
+    Column("partition", "partition"),
+    Column("fraction", "fraction", "g"),
+    Column("auroc", "AUROC", ".4f"),
+    Column("auroc_sd", "fold SD", ".4f"),
+    Column("ap", "AP", ".4f"),
+    Column("auroc_q5", "sparse AUROC", ".4f"),
+    Column("gain", "gain [95 % CI]", "+.4f", ("gain_low", "gain_high")),
+    Column("verdict", "verdict"),
+    Column("sparse_gain", "sparse gain [95 % CI]", "+.4f", ("sparse_gain_low", "sparse_gain_high")),
+    Column("trials", "trials"),
+)
+"""Columns that readers see; CSV and JSON have every key of a row."""
 
 LEGEND = (
-    "gain: AUROC minus the MLP head's on the same folds (other operators: minus the first's); "
-    "sparse: the fifth of the labels with the fewest positives."
+    "gain: AUROC minus the reference's on the same folds and seeds (without a baseline: the first "
+    "MLP head of the same features); sparse: the fifth of the labels with the fewest positives; "
+    "verdict: of the gain, after Holm over the table's rows, and with the corrected t beside it."
+)
+UNEQUAL = "*: averages several models, its reference one: no fair rivals."
+NO_SEEDS = (
+    "one seed an arm: what another seed would move is only estimated from the scatter of the "
+    "folds; give the study a second one (seeds: [0, 1]) before believing a small gain."
 )
 
-_TEXT = ("study", "features", "technique", "fusion", "partition")
+
+def comparison_rows(compared: Sequence[Compared], *, studies: bool = False) -> list[Row]:
+    """Return one row an arm, with the study's name if asked; undefined numbers are None."""
+    return [_row(each) if studies else _without_study(_row(each)) for each in compared]
 
 
-def comparison_rows(summaries: Sequence[CellSummary], study: str | None = None) -> list[Row]:
-    """Return one row a cell, with the study's name if it is given; undefined numbers are None."""
-    first = {} if study is None else {"study": study}
-    return [first | _row(summary) for summary in summaries]
+def _without_study(row: Row) -> Row:
+    return {key: value for key, value in row.items() if key not in ("study", "reference_study")}
 
 
-def _row(summary: CellSummary) -> Row:
-    gain = summary.gain
-    row: Row = dict(summary.cell.params())
+def _row(each: Compared) -> Row:
+    summary, level = each.summary, each.level
+    row: Row = {"study": each.study, **summary.cell.params()}
     row |= {
         "fraction": summary.cell.fraction,
-        "auroc": _number(summary.auroc),
-        "auroc_sd": _number(summary.auroc_sd),
-        "ap": _number(summary.average_precision),
-        "auroc_q5": _number(summary.fifths[-1]) if summary.fifths else None,
-        "gain": _number(gain.macro) if gain else None,
-        "sparse_gain": _number(gain.sparse) if gain else None,
-        "sparse_gain_sd": _number(gain.sparse_sd) if gain else None,
+        "auroc": number(summary.auroc),
+        "auroc_low": number(level.low) if level else None,
+        "auroc_high": number(level.high) if level else None,
+        "auroc_sd": number(summary.auroc_sd),
+        "ap": number(summary.average_precision),
+        "auroc_q5": number(summary.fifths[-1]) if summary.fifths else None,
+        **_rival(each.rival),
         "trials": f"{summary.repeats}/{summary.repeats + summary.missing}",
     }
     return row
 
 
-def caveats(summaries: Sequence[CellSummary]) -> list[str]:
-    """Return a line for every arm that should not be compared as it stands."""
+def _rival(rival: Rival | None) -> Row:
+    """Return what is said of a gain; None in every column of an arm without a reference."""
+    macro = difference_row("gain", rival.macro if rival else None)
+    sparse = difference_row("sparse_gain", rival.sparse if rival else None)
+    corrected = rival.macro.corrected if rival else None
+    mark = "" if rival is None or rival.equal_size else " *"
+    return {
+        **macro,
+        "gain_p": number(rival.macro.p) if rival else None,
+        "gain_p_holm": number(rival.verdict.p_holm) if rival else None,
+        "gain_p_corrected_t": number(corrected.p) if corrected else None,
+        "p_better": number(corrected.better) if corrected else None,
+        "p_equivalent": number(corrected.equivalent) if corrected else None,
+        "smallest_detectable": number(rival.macro.smallest) if rival else None,
+        "verdict": f"{rival.verdict}{mark}" if rival else None,
+        **sparse,
+        "reference_study": rival.study if rival else None,
+        "reference": str(rival.reference) if rival else None,
+    }
+
+
+def difference_row(name: str, difference: Difference | None) -> Row:
+    """Return a difference and its interval as three columns."""
+    if difference is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    low, high = number(difference.low), number(difference.high)
+    return {name: number(difference.estimate), f"{name}_low": low, f"{name}_high": high}
+
+
+def caveats(compared: Sequence[Compared]) -> list[str]:
+    """Return what to know before reading a comparison: the legend and arms not to be trusted."""
+    rivals = [each.rival for each in compared if each.rival]
+    lines = [LEGEND]
+    if any(not rival.equal_size for rival in rivals):
+        lines.append(UNEQUAL)
+    if any(rival.macro.seed_from != "seeds" for rival in rivals):
+        lines.append(NO_SEEDS)
+    return [*lines, *unsettled([each.summary for each in compared])]
+
+
+def unsettled(summaries: Sequence[CellSummary]) -> list[str]:
+    """Return a line for every arm whose training ended where it should not."""
     return [
         f"not converged: {summary.cell}: {summary.unconverged} of {summary.repeats} trials were "
         "best in one of their first or in their last epoch; raise training.patience or "
@@ -74,50 +117,6 @@ def caveats(summaries: Sequence[CellSummary]) -> list[str]:
     ]
 
 
-def render(rows: Sequence[Row], kind: Kind) -> str:
-    """Return the table as text of one kind, ending in a newline."""
-    if kind == "json":
-        return json.dumps(list(rows), indent=2) + "\n"
-    keys = [key for key in HEADERS if any(key in row for row in rows)]
-    if kind == "csv":
-        buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, keys, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return buffer.getvalue()
-    cells = [[HEADERS[key] for key in keys]]
-    cells += [[_shown(key, row[key]) for key in keys] for row in rows]
-    return _markdown(keys, cells) if kind == "md" else _plain(keys, cells)
-
-
-def _markdown(keys: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(line) + " |" for line in cells]
-    aligned = ["---" if key in _TEXT else "---:" for key in keys]
-    return "\n".join([lines[0], "| " + " | ".join(aligned) + " |", *lines[1:]]) + "\n"
-
-
-def _plain(keys: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[i]) for line in cells) for i in range(len(keys))]
-    lines = []
-    for line in cells:
-        padded = (
-            text.ljust(width) if key in _TEXT else text.rjust(width)
-            for key, text, width in zip(keys, line, widths, strict=True)
-        )
-        lines.append("  ".join(padded).rstrip())
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
-
-
-def _shown(key: str, value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        if key == "fraction":
-            return f"{value:g}"
-        return f"{value:+.4f}" if key in ("gain", "sparse_gain") else f"{value:.4f}"
-    return str(value)
-
-
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """Return a number, or None where it is undefined."""
     return None if math.isnan(value) else value

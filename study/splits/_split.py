@@ -117,6 +117,14 @@ class Split:
         """Sha256 of everything in the split."""
         return _store.digest(self._state())
 
+    @cached_property
+    def folds_digest(self) -> str:
+        """Sha256 of table, groups and test folds: what makes trials of two studies comparable."""
+        folds = [[fold.repeat, fold.index, fold.test.tolist()] for fold in self.folds]
+        return _store.digest(
+            {"dataset": self.dataset_digest, "groups": self.groups.tolist(), "folds": folds}
+        )
+
     def save(self, path: str | Path) -> None:
         """Write the split as JSON, whole or not at all.
 
@@ -128,8 +136,8 @@ class Split:
         _store.write(Path(path), {**self._state(), "digest": self.digest})
 
     @classmethod
-    def load(cls, path: str | Path, *, dataset_digest: str) -> Split:
-        """Read a split that was made for this data set.
+    def load(cls, path: str | Path, *, dataset_digest: str | None = None) -> Split:
+        """Read a split, and check that it was made for this data set if one is given.
 
         Raises
         ------
@@ -137,7 +145,7 @@ class Split:
             The file cannot be read, was changed, or belongs to another data set.
         """
         state = _store.read(Path(path))
-        if state["dataset_digest"] != dataset_digest:
+        if dataset_digest is not None and state["dataset_digest"] != dataset_digest:
             raise InputError(
                 f"{path}: this split was made for the data set {state['dataset_digest'][:12]}, "
                 f"not for {dataset_digest[:12]}: its row numbers mean other molecules; make a "
@@ -148,7 +156,7 @@ class Split:
             fractions=tuple(state["fractions"]),
             groups=_rows(state["groups"]),
             folds=tuple(_fold(fold, state["fractions"]) for fold in state["folds"]),
-            dataset_digest=dataset_digest,
+            dataset_digest=state["dataset_digest"],
         )
 
     def _state(self) -> dict[str, Any]:

@@ -12,10 +12,13 @@ import pytest
 from mlflow.tracking import MlflowClient
 from tracking_pages import Pages
 
+from study.analysis.comparison import compare
+from study.analysis.pool import pool_of
 from study.errors import InputError
-from study.record import StudyRecord, read_folder, summarise_results
+from study.record import StudyRecord, read_folder
 from study.report.pages import cell_params
 from study.report.table import comparison_rows
+from study.result import TrialResult
 from study.tracking import Tracker
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
@@ -24,9 +27,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:Deprecatio
 CELLS, FOLDS = 5, 2
 
 
+def told(tracker: Tracker, name: str) -> list[TrialResult]:
+    """Every trial that the pages of a study hold."""
+    return [result for results in tracker.pool(name).results.values() for result in results]
+
+
 def test_results_come_back_exactly(record: StudyRecord, tracker: Tracker) -> None:
     assert tracker.sync(record) == CELLS
-    back = {result.id: result for result in tracker.results("tiny")}
+    back = {result.id: result for result in told(tracker, "tiny")}
     assert back == dict(record.results)
     assert len(back) == CELLS * FOLDS
 
@@ -84,7 +92,7 @@ def test_a_cell_that_left_the_study_leaves_its_pages(
     kept = {key: r for key, r in record.results.items() if r.spec.cell.id != gone}
     assert tracker.sync(dataclasses.replace(record, plan=fewer, results=kept)) == 0
     assert set(pages.cells("tiny")) == {cell.id for cell in fewer.cells}
-    assert {result.id for result in tracker.results("tiny")} == set(kept)
+    assert {result.id for result in told(tracker, "tiny")} == set(kept)
 
 
 def test_an_unfinished_child_is_written_again(
@@ -102,8 +110,8 @@ def test_an_unfinished_child_is_written_again(
 def test_the_parent_carries_the_study(record: StudyRecord, tracker: Tracker, pages: Pages) -> None:
     tracker.sync(record)
     (parent,) = pages.runs("tiny", "study")
-    files = {"study.json", "split.json", "comparison.csv", "comparison.md", "comparison.json"}
-    assert pages.files(parent) == files
+    tables = {f"comparison.{kind}" for kind in ("csv", "md", "json", "tex")}
+    assert pages.files(parent) == {"study.json", "split.json", *tables}
     assert parent.info.status == "FINISHED"
     (data,) = parent.inputs.dataset_inputs
     assert record.inputs.dataset.digest.startswith(data.dataset.digest)
@@ -153,7 +161,7 @@ def test_studies_of_one_store_stay_apart(
     before = pages.shown("tiny")
     assert tracker.sync(other) == CELLS
     assert pages.shown("tiny") == before
-    assert len(tracker.results("other")) == CELLS * FOLDS
+    assert len(told(tracker, "other")) == CELLS * FOLDS
 
 
 def test_a_removed_experiment_comes_back(record: StudyRecord, tracker: Tracker) -> None:
@@ -161,12 +169,12 @@ def test_a_removed_experiment_comes_back(record: StudyRecord, tracker: Tracker) 
     client = MlflowClient(tracking_uri=tracker.uri)
     client.delete_experiment(client.get_experiment_by_name("tiny").experiment_id)
     tracker.sync(record)
-    assert len(tracker.results("tiny")) == CELLS * FOLDS
+    assert len(told(tracker, "tiny")) == CELLS * FOLDS
 
 
 def test_an_unknown_experiment_is_named(tracker: Tracker) -> None:
     with pytest.raises(InputError, match="has no experiment 'nothing'"):
-        tracker.results("nothing")
+        tracker.pool("nothing")
 
 
 def test_mlflow_alone_gives_the_comparison_of_the_ledger(
@@ -174,6 +182,5 @@ def test_mlflow_alone_gives_the_comparison_of_the_ledger(
 ) -> None:
     tracker.sync(record)
     folder = Path(record.spec.run.storage) / "tiny"
-    from_ledger = comparison_rows(read_folder(folder).summaries)
-    from_mlflow = comparison_rows(summarise_results(tracker.results("tiny")))
-    assert sorted(map(repr, from_mlflow)) == sorted(map(repr, from_ledger))
+    from_ledger = comparison_rows(compare([pool_of(read_folder(folder))]))
+    assert comparison_rows(compare([tracker.pool("tiny")])) == from_ledger

@@ -1,20 +1,17 @@
 """Summaries against numbers worked out by hand."""
 
-import csv
-import io
-import json
 import math
 
 import numpy as np
 import pytest
 
-from study.analysis.summary import reference_arms, summarise
+from study.analysis.summary import summarise
 from study.cells import TrialSpec
+from study.contrasts import reference_arms
 from study.metrics import MetricError
 from study.plan import make_plan
 from study.reading import check_study
-from study.record import summarise_results
-from study.report.table import HEADERS, caveats, comparison_rows, render
+from study.report.table import unsettled
 from study.result import TrialResult
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -100,7 +97,7 @@ def test_trials_that_were_best_at_an_end_of_their_training_are_counted_and_named
     results = [trial(HEAD, fold, RIGHT, best=best) for fold, best in enumerate((2, 3, 6, 7, 7))]
     (summary,) = summarise([HEAD], results, POSITIVES, 5)
     assert summary.unconverged == 3
-    (line,) = caveats([summary])
+    (line,) = unsettled([summary])
     assert line.startswith(f"not converged: {HEAD}: 3 of 5 trials were best in one of their first")
 
 
@@ -143,51 +140,3 @@ def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbe
 
 def test_without_a_head_there_is_no_reference():
     assert reference_arms(cells(technique=["label_balancer", "independent_mean"])) == {}
-
-
-def test_results_alone_give_the_same_summary_when_folds_cover_the_table():
-    folds = np.array_split(np.tile(TRUTH, (4, 1)), 2)
-    positives = np.tile(TRUTH, (4, 1)).sum(axis=0)
-    rng = np.random.default_rng(0)
-    results = [
-        trial(cell, fold, rng.random(truth.shape), truth=truth, seed=seed)
-        for cell in (HEAD, BALANCER)
-        for seed in (0, 1)
-        for fold, truth in enumerate(folds)
-    ]
-    assert summarise_results(results) == summarise([HEAD, BALANCER], results, positives, 4)
-
-
-def test_results_of_a_launched_study_alone_give_its_table(launched):
-    _, record, _ = launched
-    assert {s.cell.id: s for s in summarise_results(list(record.results.values()))} == {
-        s.cell.id: s for s in record.summaries
-    }
-
-
-@pytest.fixture
-def rows():
-    results = [trial(HEAD, 0, EVEN), trial(HEAD, 1, RIGHT), trial(BALANCER, 0, RIGHT)]
-    return comparison_rows(summarise([HEAD, BALANCER], results, POSITIVES, 2), "mine")
-
-
-def test_json_and_csv_carry_the_numbers(rows):
-    head, balancer = json.loads(render(rows, "json"))
-    assert head["auroc"] == 0.75
-    assert head["gain"] is None
-    assert (balancer["gain"], balancer["sparse_gain"], balancer["trials"]) == (0.5, 0.5, "1/2")
-    assert balancer["auroc_sd"] is None
-    read = list(csv.DictReader(io.StringIO(render(rows, "csv"))))
-    assert list(read[0]) == list(HEADERS)
-    assert float(read[1]["gain"]) == 0.5
-    assert read[0]["gain"] == ""
-
-
-def test_tables_for_readers(rows):
-    table = render(rows, "table").splitlines()
-    assert table[0].split() == " ".join(HEADERS.values()).split()
-    assert table[3].split()[-4:] == ["+0.5000", "+0.5000", "-", "1/2"]
-    markdown = render(rows, "md").splitlines()
-    assert len(markdown) == 4
-    assert len({line.count("|") for line in markdown}) == 1
-    assert markdown[3].startswith("| mine | graph+mordred | label_balancer | - | random_per_batch")

@@ -1,0 +1,165 @@
+"""Arms of one or several studies side by side, each against the reference it has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from study.analysis.arms import models_of
+from study.analysis.inference import Corrected, Difference, level, macro_weights, paired
+from study.analysis.pool import Pool
+from study.analysis.summary import CellSummary, summarise
+from study.analysis.verdicts import Verdict, holm, judge
+from study.cells import Cell
+from study.contrasts import reference_arms
+from study.errors import InputError
+from study.metrics import density_fifths
+
+Baseline = Mapping[str, str]
+"""Words of an arm by the column they stand in, for example ``{"features": "mordred"}``."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """An arm against its reference.
+
+    Attributes
+    ----------
+    study : str
+        Of the reference.
+    reference : Cell
+    macro, sparse : Difference
+        In AUROC over all labels, and over the sparsest fifth.
+    verdict : Verdict
+        Of `macro`, after Holm over all rows of the comparison.
+    equal_size : bool
+        Whether both average the same number of models.
+    """
+
+    study: str
+    reference: Cell
+    macro: Difference
+    sparse: Difference
+    verdict: Verdict
+    equal_size: bool
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One arm of a comparison.
+
+    Attributes
+    ----------
+    study : str
+    summary : CellSummary
+    level : Corrected or None
+        Macro AUROC with the interval of the corrected t; None without trials.
+    rival : Rival or None
+        None for a reference, and where no trial is shared with one.
+    """
+
+    study: str
+    summary: CellSummary
+    level: Corrected | None
+    rival: Rival | None
+
+
+def compare(pools: Sequence[Pool], baseline: Baseline | None = None) -> list[Compared]:
+    """Compare every arm with its reference, paired on the same folds and seeds.
+
+    Parameters
+    ----------
+    pools : sequence of Pool
+    baseline : mapping, optional
+        Words of the one arm that all others are compared with, at the same fraction unless it
+        names one; it may be of another study of the same table and folds. Without it the
+        reference is the first MLP head with the same features, fraction and numbers.
+
+    Raises
+    ------
+    InputError
+        The baseline is no arm, or several.
+    """
+    rows = [(pool, cell) for pool in pools for cell in pool.cells]
+    pairs = [_reference(pool, cell, pools, baseline) for pool, cell in rows]
+    measured = [
+        _measured(pool, cell, *pair) if pair else None
+        for (pool, cell), pair in zip(rows, pairs, strict=True)
+    ]
+    adjusted = iter(holm([each[0].p for each in measured if each]))
+    summaries = {pool.name: _summaries(pool) for pool in pools}
+    found = []
+    for (pool, cell), pair, both in zip(rows, pairs, measured, strict=True):
+        rival = _rival(cell, pair, both, next(adjusted)) if pair and both else None
+        found.append(Compared(pool.name, summaries[pool.name][cell.id], _level(pool, cell), rival))
+    return found
+
+
+def _rival(
+    cell: Cell, pair: tuple[Pool, Cell], both: tuple[Difference, Difference], p_holm: float
+) -> Rival:
+    (home, reference), (macro, sparse) = pair, both
+    equal = models_of(cell) == models_of(reference)
+    return Rival(home.name, reference, macro, sparse, judge(macro, p_holm), equal)
+
+
+def _summaries(pool: Pool) -> dict[str, CellSummary]:
+    results = [result for trials in pool.results.values() for result in trials]
+    made = summarise(pool.cells, results, pool.positives, pool.plan.per_cell)
+    return {summary.cell.id: summary for summary in made}
+
+
+def _reference(
+    pool: Pool, cell: Cell, pools: Sequence[Pool], baseline: Baseline | None
+) -> tuple[Pool, Cell] | None:
+    """Return the arm that a cell is compared with, and the pool it is in."""
+    if baseline is None:
+        found = reference_arms(pool.cells).get(cell.id)
+        return next(((pool, c) for c in pool.cells if c.id == found), None)
+    wanted = {"fraction": f"{cell.fraction:g}", **baseline}
+    alike = [each for each in pools if each.digest == pool.digest]
+    matches = [(p, c) for p in alike for c in p.cells if _has(p, c, wanted)]
+    distinct = {c.id for _, c in matches}
+    if len(distinct) > 1:
+        raise InputError(
+            f"the baseline {_written(wanted)} stands for {len(distinct)} arms: "
+            f"{'; '.join(sorted({str(c) for _, c in matches}))}; name more of its columns"
+        )
+    if not matches and not any(_has(p, c, baseline) for p in pools for c in p.cells):
+        raise InputError(
+            f"the baseline {_written(baseline)} is no arm of {', '.join(p.name for p in pools)}; "
+            "columns: study, features, technique, fusion, partition, fraction; words: the table's"
+        )
+    return matches[0] if matches and cell.id not in distinct else None
+
+
+def _has(pool: Pool, cell: Cell, words: Baseline) -> bool:
+    params = {"study": pool.name, **cell.params()}
+    return all(params.get(column) == word for column, word in words.items())
+
+
+def _written(words: Baseline) -> str:
+    return ",".join(f"{column}={word}" for column, word in words.items())
+
+
+def _measured(
+    pool: Pool, cell: Cell, home: Pool, reference: Cell
+) -> tuple[Difference, Difference] | None:
+    """Return the differences over all labels and over the sparsest fifth."""
+    shared = pool.keys(cell) & home.keys(reference)
+    if not shared:
+        return None
+    sides = pool.arm(cell, shared), home.arm(reference, shared)
+    fifths = density_fifths(pool.positives)
+    last = fifths == fifths.max()
+    weights = macro_weights(len(pool.positives)), np.where(last, 1 / last.sum(), 0.0)
+    macro, sparse = (paired(*sides, pool.groups, each) for each in weights)
+    return macro, sparse
+
+
+def _level(pool: Pool, cell: Cell) -> Corrected | None:
+    if not pool.results.get(cell.id):
+        return None
+    return level(pool.arm(cell), pool.groups, macro_weights(len(pool.positives)))[0]

@@ -1,0 +1,122 @@
+"""Arms side by side: who is compared with whom, and what the tables say of it."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from study.analysis.arms import arm_of
+from study.analysis.comparison import compare
+from study.analysis.inference import macro_weights, paired
+from study.analysis.pool import pool_of, pool_of_pages
+from study.errors import InputError
+from study.report.rendering import render
+from study.report.table import COLUMNS, UNEQUAL, caveats, comparison_rows
+
+SINGLE = {"features": "counts", "technique": "single"}
+
+
+@pytest.fixture(scope="module")
+def pool(launched):
+    return pool_of(launched[1])
+
+
+@pytest.fixture(scope="module")
+def compared(pool):
+    return compare([pool])
+
+
+def of(compared, technique):
+    return next(each for each in compared if each.summary.cell.technique == technique)
+
+
+def test_a_gain_is_the_paired_difference_to_the_head(compared, pool):
+    balancer, head = of(compared, "label_balancer"), of(compared, "mlp_head")
+    assert head.rival is None
+    sides = [
+        arm_of(pool.results[each.summary.cell.id], len(pool.groups)) for each in (balancer, head)
+    ]
+    expected = paired(*sides, pool.groups, macro_weights(len(pool.positives)))
+    assert balancer.rival.macro == expected
+    folds = np.subtract(balancer.summary.folds, head.summary.folds)
+    assert balancer.rival.macro.estimate == pytest.approx(folds.mean())
+    assert balancer.level.mean == pytest.approx(balancer.summary.auroc)
+
+
+def test_a_baseline_is_every_other_arm_s_reference(pool):
+    compared = compare([pool], SINGLE)
+    assert {str(e.rival.reference) for e in compared if e.rival} == {"counts / single / 1"}
+    assert sum(each.rival is None for each in compared) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"features": "nothing"}, "the baseline features=nothing is no arm of tiny; columns: stu"),
+        ({"technique": "single"}, "technique=single stands for 2 arms: .*; name more of its col"),
+    ],
+)
+def test_a_baseline_that_is_not_one_arm_is_refused(pool, words, message):
+    with pytest.raises(InputError, match=message):
+        compare([pool], words)
+
+
+def test_arms_of_another_study_are_paired_if_its_folds_are_the_same(
+    pool, tiny, spec_of, run_tiny, tmp_path
+):
+    other = {**tiny, "name": "other", "grid": [{"features": [["counts"]]}]}
+    other["training"] = {**tiny["training"], "epochs": 3}
+    elsewhere = pool_of(run_tiny(spec_of(other, tmp_path))[1])
+    with pytest.raises(InputError, match="stands for 2 arms"):
+        compare([pool, elsewhere], SINGLE)
+    mine = {**SINGLE, "study": "other"}
+    assert of(compare([pool, elsewhere], mine), "mlp_head").rival.study == "other"
+    moved = {**other, "split": {**tiny["split"], "seed": 5}}
+    apart = pool_of(run_tiny(spec_of(moved, tmp_path / "apart"))[1])
+    assert {e.rival for e in compare([pool, apart], mine) if e.study == "tiny"} == {None}
+
+
+def test_results_without_their_table_give_the_same_rows(launched, compared):
+    _, record, _ = launched
+    pages = pool_of_pages(record.spec, list(record.results.values()), record.inputs.split)
+    assert comparison_rows(compare([pages])) == comparison_rows(compared)
+
+
+def test_pages_that_lack_a_fold_are_refused(launched):
+    _, record, _ = launched
+    some = [result for result in record.results.values() if result.spec.fold == 0]
+    with pytest.raises(InputError, match="hold 1 of 2 folds"):
+        pool_of_pages(record.spec, some, record.inputs.split)
+
+
+def test_json_and_csv_carry_the_numbers(compared):
+    rows = comparison_rows(compared, studies=True)
+    read = json.loads(render(rows, COLUMNS, "json"))
+    balancer = next(row for row in read if row["technique"] == "label_balancer")
+    assert balancer["gain_low"] < balancer["gain"] < balancer["gain_high"]
+    assert " / mlp_head / concat" in balancer["reference"]
+    lines = list(csv.DictReader(io.StringIO(render(rows, COLUMNS, "csv"))))
+    assert [line["auroc"] for line in lines] == [str(row["auroc"]) for row in rows]
+    assert (lines[0]["gain"], lines[0]["study"]) == ("", "tiny")
+
+
+def test_tables_for_readers(compared):
+    rows = comparison_rows(compared)
+    table = render(rows, COLUMNS, "table").splitlines()
+    assert table[0].split() == [w for c in COLUMNS[1:] for w in c.heading.split()]
+    markdown = render(rows, COLUMNS, "md").splitlines()
+    assert len(markdown) == len(rows) + 2
+    assert len({line.count("|") for line in markdown}) == 1
+    latex = render(rows, COLUMNS, "latex").splitlines()
+    assert latex[0] == r"\begin{tabular}{llllrrrrrrlrl}"
+    assert any(r"mlp\_head" in line for line in latex)
+    assert len({line.count("&") for line in latex[2:3] + latex[4:-2]}) == 1
+
+
+def test_an_ensemble_beside_a_single_model_is_marked(compared):
+    mean = of(compared, "independent_mean")
+    assert not mean.rival.equal_size
+    assert comparison_rows([mean])[0]["verdict"].endswith(" *")
+    assert UNEQUAL in caveats(compared)
