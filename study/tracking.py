@@ -15,7 +15,8 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from study.analysis.pool import Pool, pool_of_pages
+from study.analysis.comparison import Compared, compare
+from study.analysis.pool import Pool, pool_of, pool_of_pages
 from study.analysis.summary import CellSummary
 from study.answering import knock
 from study.errors import InputError, PagesError
@@ -106,10 +107,43 @@ class Tracker:
             if not final and not pages.is_complete(summary, record):
                 continue
             written += self._cell(experiment, parent, summary, record, known)
+        compared = compare([pool_of(record)]) if final else []
         if final:
             self._forget(known, {summary.cell.id for summary in record.summaries})
-        self._close_parent(parent, record, final=final)
+            self._judge(experiment, parent, compared)
+        self._close_parent(parent, record, compared)
         return written
+
+    def _judge(self, experiment: str, parent: str, compared: Sequence[Compared]) -> None:
+        """Say on every cell's page what its gain is worth, and link its reference's page."""
+        children = self._children(experiment, parent)
+        runs = {cell: str(run.info.run_id) for cell, run in children.items()}
+        for each in compared:
+            tags, metrics = pages.verdict_page(each, runs)
+            run = children[each.summary.cell.id]
+            known = {**run.data.tags, **run.data.metrics}
+            if any(known.get(key) != value for key, value in {**tags, **metrics}.items()):
+                values = [Metric(name, value, 0, 0) for name, value in metrics.items()]
+                marks = [RunTag(name, value) for name, value in tags.items()]
+                self._client.log_batch(run.info.run_id, metrics=values, tags=marks)
+
+    def report(self, name: str, folder: Path) -> None:
+        """Keep a report on the page of its study.
+
+        Raises
+        ------
+        InputError
+            The store has no page of this study.
+        PagesError
+            The store broke down.
+        """
+        experiment = self._client.get_experiment_by_name(name)
+        query = f"tags.`{_ROLE}` = 'study'"
+        found = self._runs(experiment.experiment_id, query) if experiment is not None else []
+        if not found:
+            raise InputError(f"tracking store '{self.uri}' has no page of study '{name}'")
+        run_id = found[0].info.run_id
+        self._told(lambda: self._client.log_artifacts(run_id, str(folder), "report"))
 
     def _weights(self, page: WeightsPage) -> bool:
         experiment = self._experiment(WEIGHTS)
@@ -251,14 +285,15 @@ class Tracker:
         for at in range(_BATCH, len(metrics), _BATCH):
             self._client.log_batch(run_id, metrics=metrics[at : at + _BATCH])
 
-    def _close_parent(self, parent: str, record: StudyRecord, *, final: bool) -> None:
-        """Log the comparison and the study file, and end the parent if the study has ended."""
-        with tempfile.TemporaryDirectory() as folder:
-            pages.write_study(Path(folder), record)
-            self._client.log_artifacts(parent, folder)
+    def _close_parent(self, parent: str, record: StudyRecord, compared: Sequence[Compared]) -> None:
+        """Log how far the study is; at its end the comparison and the headline, and close it."""
         done = len(record.results)
         counts = {"trials_finished": done, "trials_missing": record.missing}
         tags = [RunTag(f"olfaction.{name}", str(value)) for name, value in counts.items()]
-        self._client.log_batch(parent, tags=tags)
-        if final:
+        metrics = [Metric(*each, 0, 0) for each in pages.headline(compared).items()]
+        self._client.log_batch(parent, tags=tags, metrics=metrics)
+        with tempfile.TemporaryDirectory() as folder:
+            pages.write_study(Path(folder), record, compared)
+            self._client.log_artifacts(parent, folder)
+        if compared:
             self._client.set_terminated(parent, "FINISHED" if record.missing == 0 else "FAILED")

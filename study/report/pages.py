@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from study.analysis.comparison import compare
-from study.analysis.pool import pool_of
+from study.analysis.comparison import Compared
 from study.analysis.summary import CellSummary, macro
 from study.cells import Cell
 from study.ledger import seal
@@ -23,6 +22,7 @@ from study.report.table import COLUMNS, comparison_rows
 from study.result import TrialResult
 from study.spec import digest
 
+Metrics = dict[str, float]
 COMPARISONS: Mapping[Kind, str] = {"csv": "csv", "md": "md", "json": "json", "latex": "tex"}
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000
 """Characters that every MLflow store of our range takes."""
@@ -119,10 +119,53 @@ def write_cell(folder: Path, results: Sequence[TrialResult], record: StudyRecord
         (folder / "trials" / f"{result.id}.trial").write_bytes(seal(result.to_bytes()))
 
 
-def write_study(folder: Path, record: StudyRecord) -> None:
-    """Write the files of a study: the comparison, the study file and the split."""
-    rows = comparison_rows(compare([pool_of(record)]))
-    for kind, suffix in COMPARISONS.items():
+def verdict_page(each: Compared, runs: Mapping[str, str]) -> tuple[dict[str, str], Metrics]:
+    """Return what a cell's page says of its gain: tags with a link to the reference, and metrics.
+
+    Parameters
+    ----------
+    each : Compared
+    runs : mapping of cell id to run id
+    """
+    level, rival = each.level, each.rival
+    values = {"auroc_macro_low": level.low, "auroc_macro_high": level.high} if level else {}
+    tags = {"verdict": "", "reference_run": ""}
+    if rival:
+        tags = {
+            "verdict": str(rival.verdict),
+            "reference_run": runs.get(rival.reference.id, ""),
+            "equal_size": "yes" if rival.equal_size else "no",
+        }
+        for name, difference in {"macro_gain": rival.macro, "sparse_gain": rival.sparse}.items():
+            values |= {f"{name}_low": difference.low, f"{name}_high": difference.high}
+        values |= {
+            "macro_gain_p_holm": rival.verdict.p_holm,
+            "macro_gain_p_corrected_t": rival.macro.corrected.p,
+            "macro_gain_smallest_detectable": rival.macro.smallest,
+        }
+    named = {f"olfaction.{key}": value for key, value in tags.items()}
+    return named, {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def headline(compared: Sequence[Compared]) -> Metrics:
+    """Return the numbers of a whole study: its best level, and how many gains are claims.
+
+    None while it runs, when nothing is compared yet.
+    """
+    if not compared:
+        return {}
+    words = [str(each.rival.verdict.word) for each in compared if each.rival]
+    levels = [each.summary.auroc for each in compared if each.level]
+    counts = {"gains": len(words), "gains_wins": words.count("wins")}
+    counts["gains_suggestive"] = words.count("suggestive")
+    best = {"auroc_macro_best": max(levels)} if levels else {}
+    return {**{name: float(count) for name, count in counts.items()}, **best}
+
+
+def write_study(folder: Path, record: StudyRecord, compared: Sequence[Compared]) -> None:
+    """Write the files of a study: its file, its split, and the comparison once it has ended."""
+    rows = comparison_rows(compared)
+    for kind, suffix in COMPARISONS.items() if compared else ():
         text = render(rows, COLUMNS, kind)
         (folder / f"comparison.{suffix}").write_text(text, encoding="utf-8")
     (folder / "study.json").write_text(record.spec.model_dump_json(indent=2), encoding="utf-8")

@@ -184,3 +184,40 @@ def test_mlflow_alone_gives_the_comparison_of_the_ledger(
     folder = Path(record.spec.run.storage) / "tiny"
     from_ledger = comparison_rows(compare([pool_of(read_folder(folder))]))
     assert comparison_rows(compare([tracker.pool("tiny")])) == from_ledger
+
+
+def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(
+    record: StudyRecord, tracker: Tracker, pages: Pages
+) -> None:
+    tracker.sync(record)
+    tracker.sync(record)
+    runs = pages.cells("tiny")
+    children = {run.data.tags["olfaction.cell_id"]: run for run in pages.runs("tiny", "cell")}
+    compared = compare([pool_of(record)])
+    assert any(each.rival for each in compared)
+    for each in compared:
+        run = children[each.summary.cell.id]
+        if each.rival is None:
+            assert run.data.tags["olfaction.verdict"] == ""
+            continue
+        assert run.data.tags["olfaction.reference_run"] == runs[each.rival.reference.id]
+        assert run.data.tags["olfaction.verdict"] == str(each.rival.verdict)
+        assert run.data.metrics["macro_gain_low"] == each.rival.macro.low
+    (parent,) = pages.runs("tiny", "study")
+    best = max(each.summary.auroc for each in compared)
+    assert parent.data.metrics["auroc_macro_best"] == pytest.approx(best)
+
+
+def test_a_report_is_kept_on_the_page_of_its_study(
+    record: StudyRecord, tracker: Tracker, pages: Pages, tmp_path: Path
+) -> None:
+    folder = tmp_path / "written"
+    folder.mkdir()
+    (folder / "report.html").write_text("<p>a report</p>", encoding="utf-8")
+    with pytest.raises(InputError, match="has no page of study 'tiny'"):
+        tracker.report("tiny", folder)
+    tracker.sync(record)
+    tracker.report("tiny", folder)
+    (parent,) = pages.runs("tiny", "study")
+    (kept,) = pages.client.list_artifacts(parent.info.run_id, "report")
+    assert kept.path == "report/report.html"

@@ -28,7 +28,8 @@ class Pages:
         """Everything but identities and times."""
         told = {}
         for run in [*self.runs(experiment, "study"), *self.runs(experiment, "cell")]:
-            tags = {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"}
+            other = ("mlflow.parentRunId", "olfaction.reference_run")
+            tags = {k: v for k, v in run.data.tags.items() if k not in other}
             assert run.info.run_name not in told
             told[run.info.run_name] = (run.info.status, run.data.params, run.data.metrics, tags)
         return told
