@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 from torch import nn
 
 from fusion import LabelBalancer, SingleHead
 from fusion.partitions import PartitionContext
 from study.branches import Branch, head_shape
 from study.cells import Cell, TrialSpec
+from study.errors import InputError
 from study.inner import inner_auroc
 from study.inputs import Inputs
 from study.training import Part
@@ -40,7 +42,22 @@ def partition_context(
     training: Part,
     validation: Part,
 ) -> PartitionContext:
-    """Gather what a partition may know: training rows, and inner scores if its rule asks."""
+    """Gather what a partition may know: training rows, and inner scores if its rule asks.
+
+    Raises
+    ------
+    FusionError
+        A row that it would be chosen on is in the test fold of the trial.
+    InputError
+        So is a validation row.
+    """
+    test = inputs.fold(trial).test
+    shared = np.intersect1d(validation.rows, test)
+    if len(shared):
+        raise InputError(
+            f"{trial}: validation row {shared[0]} is in the test fold; a partition may not be "
+            "chosen with test rows: make the split anew"
+        )
     partition = trial.cell.partition
     rule = Vocabulary("fusion.partitions").load(partition.word) if partition else None
     scores = None
@@ -49,4 +66,17 @@ def partition_context(
         groups = inputs.split.groups[training.rows]
         scores = inner_auroc(gather, training, validation, groups, trial)
     names = tuple(branches)
-    return PartitionContext(names, training.labels, training.rows, trial.torch_seed, scores)
+    measured = None if scores is None else training.rows
+    seed = trial.torch_seed
+    context = PartitionContext(names, training.labels, training.rows, seed, scores, measured)
+    return context.keep_from(test)
+
+
+def owners_of(model: nn.Module) -> tuple[int, ...]:
+    """Return which modality of the cell each label is trained by, (l,).
+
+    Empty where the owners change at every step, or the head has none.
+    """
+    head = getattr(model, "head", None)
+    owner = head.owner if isinstance(head, LabelBalancer) else None
+    return () if owner is None else tuple(int(value) for value in owner.tolist())

@@ -43,6 +43,9 @@ class TrialResult:
         Wall time of the fit.
     versions : mapping of str to str
         Versions that made the result.
+    owners : tuple of int, (l,) or ()
+        Modality that each label was trained by, as a number into the features of the cell; empty
+        where no partition was fixed. Older records have none.
     """
 
     id: str
@@ -55,6 +58,7 @@ class TrialResult:
     history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
+    owners: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         shape = (len(self.test_rows), len(self.label_names))
@@ -62,6 +66,10 @@ class TrialResult:
             raise InputError(
                 f"trial {self.id}: scores {self.scores.shape} and labels "
                 f"{self.test_labels.shape} must be {shape}"
+            )
+        if self.owners and len(self.owners) != len(self.label_names):
+            raise InputError(
+                f"trial {self.id}: {len(self.owners)} owners for {len(self.label_names)} labels"
             )
         if not np.isfinite(self.scores).all():
             raise InputError(f"trial {self.id}: scores hold a value that is not finite")
@@ -89,6 +97,8 @@ class TrialResult:
     def to_bytes(self) -> bytes:
         """Serialise: one npz with a JSON header, no pickle, the same bytes for the same value."""
         header = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _ARRAYS}
+        if not self.owners:  # written as before there were any
+            del header["owners"]
         text = json.dumps(header, sort_keys=True, allow_nan=False)
         buffer = io.BytesIO()
         arrays = {name: getattr(self, name) for name in _ARRAYS}
@@ -102,5 +112,6 @@ class TrialResult:
             header = json.loads(stored["header"].tobytes())
             arrays = {name: stored[name] for name in _ARRAYS}
         header["label_names"] = tuple(header["label_names"])
+        header["owners"] = tuple(header.get("owners", ()))
         header["history"] = {key: tuple(values) for key, values in header["history"].items()}
         return cls(**header, **arrays)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -19,7 +20,7 @@ from study.branches import Branch, branch_of, check_workers, part_of
 from study.cells import TrialSpec
 from study.checkpoints import Checkpoints
 from study.course import History
-from study.heads import build_head, partition_context
+from study.heads import build_head, owners_of, partition_context
 from study.inputs import Inputs
 from study.ranks import Ranks
 from study.result import TrialResult
@@ -71,7 +72,8 @@ def run_trial(
     scores = predict(model, gather, fold.test)
     sizes = {"fit": len(training.rows), "validation": len(validation.rows)}
     counts = {**sizes, "parameters": _parameters(model), "epochs": len(history.loss)}
-    return _evaluate(trial, inputs, scores, counts, history, time.perf_counter() - started)
+    result = _evaluate(trial, inputs, scores, counts, history, time.perf_counter() - started)
+    return replace(result, owners=owners_of(model))
 
 
 def average_trial(trial: TrialSpec, members: Sequence[TrialResult], inputs: Inputs) -> TrialResult:

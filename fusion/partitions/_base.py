@@ -34,6 +34,8 @@ class PartitionContext:
     inner_auroc : ndarray of float, (k, l), optional
         AUROC of each modality alone on each label, from out-of-fold scores of folds inside the
         training rows; NaN where undefined.
+    inner_rows : ndarray of int, optional
+        Rows that `inner_auroc` was measured on: training rows and no others.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class PartitionContext:
     rows: NDArray[np.int64]
     seed: int
     inner_auroc: NDArray[np.float64] | None = None
+    inner_rows: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if len(self.modalities) < 2 or len(set(self.modalities)) < len(self.modalities):
@@ -65,6 +68,21 @@ class PartitionContext:
             )
         if self.inner_auroc is not None:
             self._check_scores(self.inner_auroc)
+        if self.inner_rows is not None:
+            _refuse(np.setdiff1d(self.inner_rows, self.rows), "inner_auroc was measured on")
+
+    def keep_from(self, test: NDArray[np.int64]) -> PartitionContext:
+        """Return this context, or refuse it where it knows a row of the test fold.
+
+        Raises
+        ------
+        FusionError
+            A test row is among its rows. Dealing each label to what does best on the test fold
+            gains up to 0.013 AUROC on rare labels between two models that differ by their seed
+            only.
+        """
+        _refuse(np.intersect1d(self.rows, test), "the training rows hold")
+        return self
 
     def _check_scores(self, scores: NDArray[np.float64]) -> None:
         if scores.shape != (self.k, self.n_labels):
@@ -93,6 +111,14 @@ class PartitionContext:
     def densest_first(self) -> NDArray[np.intp]:
         """Labels by training positives, most first; equal ones in column order: (l,)."""
         return np.argsort(-self.positives, kind="stable")
+
+
+def _refuse(rows: NDArray[np.int64], how: str) -> None:
+    if len(rows):
+        raise FusionError(
+            f"an oracle partition is refused: {how} {len(rows)} rows of the test fold or of "
+            f"nowhere, the first row {rows[0]}; choose owners inside the training rows only"
+        )
 
 
 class Partition(Protocol):

@@ -12,10 +12,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.influence import Floats, pull
+from study.analysis.influence import Floats, pooled_auroc, pull
 from study.cells import Cell, TrialSpec
+from study.contrasts import models_of
 from study.errors import StudyError
-from study.metrics import auroc as auroc_of
 from study.result import TrialResult
 
 Repeat = tuple[int, int, int]
@@ -79,7 +79,10 @@ def repeat_of(spec: TrialSpec) -> Repeat:
 
 
 def arm_of(
-    results: Sequence[TrialResult], molecules: int, keys: Collection[Repeat] | None = None
+    results: Sequence[TrialResult],
+    molecules: int,
+    keys: Collection[Repeat] | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Arm:
     """Gather the finished trials of one cell.
 
@@ -91,6 +94,8 @@ def arm_of(
         Rows of the table, n.
     keys : collection of Repeat, optional
         Only these trials: those that another arm has too.
+    groups : ndarray of int64, (n,), optional
+        Groups of the split, so that the spread of few groups is not understated.
 
     Raises
     ------
@@ -104,30 +109,22 @@ def arm_of(
         raise StudyError(f"an arm is made of trials of one cell, not of {len(cells)} cells")
     trials = [by_key[key] for key in chosen]
     influence = np.zeros((molecules, len(trials[0].label_names)), dtype=np.float32)
-    levels = []
+    levels, precisions = [], []
     for trial in trials:
-        found = pull(trial.test_labels, trial.scores)
+        own = None if groups is None else groups[trial.test_rows]
+        found = pull(trial.test_labels, trial.scores, own)
         levels.append(found.auroc)
+        precisions.append(found.average_precision)
         influence[trial.test_rows] += (found.influence / len(trials)).astype(np.float32)
     cell = trials[0].spec.cell
     return Arm(
         cell=cell,
         keys=tuple(chosen),
         auroc=np.array(levels),
-        average_precision=np.array([trial.average_precision for trial in trials]),
+        average_precision=np.array(precisions),
         influence=influence,
-        micro=np.array([_micro(trial) for trial in trials]),
+        micro=np.array([pooled_auroc(trial.test_labels, trial.scores) for trial in trials]),
         parameters=float(np.mean([trial.counts.get("parameters", 0) for trial in trials])),
         models=models_of(cell),
         seconds=float(np.mean([trial.seconds for trial in trials])),
     )
-
-
-def models_of(cell: Cell) -> int:
-    """Return how many models trained apart an arm averages; a single model is one."""
-    return len(cell.features) if cell.technique == "independent_mean" else 1
-
-
-def _micro(trial: TrialResult) -> float:
-    labels, scores = trial.test_labels.reshape(-1, 1), trial.scores.reshape(-1, 1)
-    return float(auroc_of(labels, scores)[0])

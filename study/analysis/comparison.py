@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.analysis.arms import models_of
 from study.analysis.inference import Corrected, Difference, level, macro_weights, paired
 from study.analysis.pool import Pool
 from study.analysis.summary import CellSummary, summarise
 from study.analysis.verdicts import Verdict, holm, judge
 from study.cells import Cell
-from study.contrasts import reference_arms
+from study.contrasts import models_of, reference_arms
 from study.errors import InputError
 from study.metrics import density_fifths
 
@@ -92,17 +91,22 @@ def compare(pools: Sequence[Pool], baseline: Baseline | None = None) -> list[Com
     summaries = {pool.name: _summaries(pool) for pool in pools}
     found = []
     for (pool, cell), pair, both in zip(rows, pairs, measured, strict=True):
-        rival = _rival(cell, pair, both, next(adjusted)) if pair and both else None
+        rope = pool.spec.analysis.rope
+        rival = _rival(cell, pair, both, next(adjusted), rope) if pair and both else None
         found.append(Compared(pool.name, summaries[pool.name][cell.id], _level(pool, cell), rival))
     return found
 
 
 def _rival(
-    cell: Cell, pair: tuple[Pool, Cell], both: tuple[Difference, Difference], p_holm: float
+    cell: Cell,
+    pair: tuple[Pool, Cell],
+    both: tuple[Difference, Difference],
+    p_holm: float,
+    rope: float,
 ) -> Rival:
     (home, reference), (macro, sparse) = pair, both
     equal = models_of(cell) == models_of(reference)
-    return Rival(home.name, reference, macro, sparse, judge(macro, p_holm), equal)
+    return Rival(home.name, reference, macro, sparse, judge(macro, p_holm, rope), equal)
 
 
 def _summaries(pool: Pool) -> dict[str, CellSummary]:
@@ -155,7 +159,8 @@ def _measured(
     fifths = density_fifths(pool.positives)
     last = fifths == fifths.max()
     weights = macro_weights(len(pool.positives)), np.where(last, 1 / last.sum(), 0.0)
-    macro, sparse = (paired(*sides, pool.groups, each) for each in weights)
+    rope = pool.spec.analysis.rope
+    macro, sparse = (paired(*sides, pool.groups, each, rope) for each in weights)
     return macro, sparse
 
 

@@ -93,12 +93,21 @@ class Evidence:
         """Group of every molecule in the split, (n,)."""
         return self.record.inputs.split.groups
 
+    @property
+    def rope(self) -> float:
+        """Half width of the region of practical equivalence."""
+        return self.record.spec.analysis.rope
+
     @cached_property
     def arms(self) -> Mapping[str, Arm]:
         """Arms with at least one finished trial, by cell id, in the order of the file."""
         molecules = len(self.record.inputs.dataset)
         found = {cell.id: self.record.results_of(cell) for cell in self.record.plan.cells}
-        return {key: arm_of(results, molecules) for key, results in found.items() if results}
+        return {
+            key: arm_of(results, molecules, groups=self.groups)
+            for key, results in found.items()
+            if results
+        }
 
     @cached_property
     def weights(self) -> Floats:
@@ -145,7 +154,8 @@ class Evidence:
         arm = self.arms[cell.id]
         if arm.keys == tuple(keys):
             return arm
-        return arm_of(self.record.results_of(cell), len(self.record.inputs.dataset), keys)
+        results = self.record.results_of(cell)
+        return arm_of(results, len(self.record.inputs.dataset), keys, self.groups)
 
     def _level(self, arm: Arm) -> Level:
         auroc, molecules = level(arm, self.groups, self.weights)
@@ -155,13 +165,15 @@ class Evidence:
         measured = [self._measured(contrast) for contrast in family]
         adjusted = holm([macro.p for macro, _, _ in measured])
         return [
-            Finding(contrast, macro, ap, fifths, judge(macro, p), self._equal_size(contrast))
+            Finding(
+                contrast, macro, ap, fifths, judge(macro, p, self.rope), self._equal_size(contrast)
+            )
             for contrast, (macro, ap, fifths), p in zip(family, measured, adjusted, strict=True)
         ]
 
     def _measured(self, contrast: Contrast) -> tuple[Difference, Corrected, tuple[Difference, ...]]:
         arm, reference = self.pair(contrast)
-        macro = paired(arm, reference, self.groups, self.weights)
+        macro = paired(arm, reference, self.groups, self.weights, self.rope)
         precision = (arm.average_precision - reference.average_precision).mean(axis=1)
         used = range(1 + int(self.fifths.max()))
         fifths = (paired(arm, reference, self.groups, self.fifth_weights(k)) for k in used)

@@ -19,43 +19,27 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from study.analysis.arms import Arm, Repeat
+from study.analysis.corrected import CONFIDENCE, Corrected, corrected_t
 from study.analysis.influence import Floats
+from study.analysis.seeds import SeedTerm, fold_means, folds_of, seed_error, seed_term
 from study.errors import StudyError
+from study.questions import POWER, ROPE
 
-ROPE = 0.005
-"""Region of practical equivalence: differences in AUROC that nobody should care about."""
-POWER = 2.8
-"""Standard errors of the smallest effect seen in 4 of 5 studies at the two-sided 5 % level."""
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Corrected:
-    """Corrected t of a difference over the folds of a cross-validation.
-
-    Attributes
-    ----------
-    mean, se : float
-    df : int
-        Degrees of freedom; 0 with one fold, where everything but the mean is NaN.
-    low, high : float
-        95 % interval.
-    p : float
-        Two-sided, of no difference.
-    better, equivalent, worse : float
-        Probabilities of lying above, in and below the region of practical equivalence, with a
-        flat prior (Corani & Benavoli 2015, Mach. Learn. 100:285).
-    """
-
-    mean: float
-    se: float
-    df: int
-    low: float
-    high: float
-    p: float
-    better: float
-    equivalent: float
-    worse: float
+__all__ = [
+    "CONFIDENCE",
+    "POWER",
+    "ROPE",
+    "Corrected",
+    "Difference",
+    "corrected_t",
+    "fold_means",
+    "folds_of",
+    "level",
+    "macro_weights",
+    "paired",
+    "seed_error",
+    "standard_error",
+]
 
 
 @dataclass(frozen=True)
@@ -68,15 +52,22 @@ class Difference:
     se_influence : float
         From the test molecules: what another draw of them would move.
     se_seed : float
-        From initialisation and batch order; NaN where one seed tells nothing of it.
+        From initialisation and batch order; NaN with one seed and one fold, which tell nothing
+        of it.
     se, low, high, p : float
-        Both together (without the seed term where it is NaN); 95 % interval; two-sided normal p.
+        Both together (without the seed term where it is NaN); 95 % interval; two-sided p.
     corrected : Corrected
         The conservative bound beside it.
     smallest : float
-        Minimum detectable effect: 2.8 standard errors, 80 % power at the two-sided 5 % level.
+        Minimum detectable effect: 80 % power at the two-sided 5 % level, 2.8 standard errors
+        (a little more with few degrees of freedom).
     folds : tuple of float
         Difference of each repeat and fold, mean over the seeds.
+    df : float
+        Degrees of freedom of the interval and of p; infinite where only molecules count.
+    seed_from : {'seeds', 'folds', ''}
+        Where the seed term is from: several seeds of a fold, or, with one seed, the scatter of
+        the folds.
     """
 
     estimate: float
@@ -89,10 +80,21 @@ class Difference:
     corrected: Corrected
     smallest: float
     folds: tuple[float, ...]
+    df: float = math.inf
+    seed_from: str = "seeds"
 
 
-def paired(arm: Arm, reference: Arm, groups: NDArray[np.int64], weights: Floats) -> Difference:
+def paired(
+    arm: Arm,
+    reference: Arm,
+    groups: NDArray[np.int64],
+    weights: Floats,
+    rope: float = ROPE,
+) -> Difference:
     """Compare two arms over the same trials.
+
+    The molecules say what another draw of the test molecules would move with the trained models
+    held fixed; `seed_term` what other models would.
 
     Parameters
     ----------
@@ -102,6 +104,8 @@ def paired(arm: Arm, reference: Arm, groups: NDArray[np.int64], weights: Floats)
         Groups of the split: molecules of one group are drawn together.
     weights : ndarray of float64, (l,)
         Weight of each label in the statistic; `macro_weights` for the macro mean.
+    rope : float
+        Half width of the region of practical equivalence.
 
     Raises
     ------
@@ -114,8 +118,7 @@ def paired(arm: Arm, reference: Arm, groups: NDArray[np.int64], weights: Floats)
         )
     values = arm.values(weights) - reference.values(weights)
     molecules = standard_error(arm.pulls(weights) - reference.pulls(weights), groups)
-    seed = seed_error(values, arm.keys)
-    return _difference(values, arm.keys, molecules, seed)
+    return _difference(values, arm.keys, (molecules, seed_term(values, arm.keys, molecules)), rope)
 
 
 def level(arm: Arm, groups: NDArray[np.int64], weights: Floats) -> tuple[Corrected, float]:
@@ -136,86 +139,57 @@ def standard_error(pulls: NDArray[np.floating], groups: NDArray[np.int64]) -> fl
     return float(np.sqrt((sums**2).sum()))
 
 
-def seed_error(values: Floats, keys: Sequence[Repeat]) -> float:
-    """Return the standard error of a mean over trials from their seeds; NaN with one seed.
-
-    The variance between seeds inside a fold, pooled over repeats and folds, over the number of
-    trials: each of them was trained from a seed of its own.
-
-    Parameters
-    ----------
-    values : ndarray of float64, (r,)
-    keys : sequence of Repeat, (r,)
-    """
-    by_fold: dict[tuple[int, int], list[float]] = {}
-    for (_, repeat, fold), value in zip(keys, values, strict=True):
-        by_fold.setdefault((repeat, fold), []).append(float(value))
-    spreads = [np.var(group, ddof=1) for group in by_fold.values() if len(group) > 1]
-    return math.sqrt(float(np.mean(spreads)) / len(values)) if spreads else math.nan
-
-
-def corrected_t(values: Sequence[float], folds: int, rope: float = ROPE) -> Corrected:
-    """Corrected resampled t of values of repeated k-fold cross-validation.
-
-    ``se = s sqrt(1 / m + 1 / (k - 1))`` for m values of k-fold cross-validation: the second term
-    stands for the training molecules that the folds share (test over training share, 1 / (k - 1)).
-
-    Parameters
-    ----------
-    values : sequence of float, (m,)
-        One of each repeat and fold.
-    folds : int
-        k.
-    rope : float
-        Half width of the region of practical equivalence.
-    """
-    mean, df = float(np.mean(values)), len(values) - 1
-    if df < 1 or folds < 2:
-        return Corrected(mean, math.nan, 0, *[math.nan] * 6)
-    se = float(np.std(values, ddof=1)) * math.sqrt(1 / len(values) + 1 / (folds - 1))
-    if se == 0:
-        return Corrected(mean, 0.0, df, mean, mean, float(mean == 0), *_certain(mean, rope))
-    t = stats.t(df, loc=mean, scale=se)
-    low, high = t.interval(CONFIDENCE)
-    p = 2 * float(stats.t(df).sf(abs(mean) / se))
-    better, worse = float(t.sf(rope)), float(t.cdf(-rope))
-    return Corrected(mean, se, df, float(low), float(high), p, better, 1 - better - worse, worse)
-
-
-def fold_means(values: Floats, keys: Sequence[Repeat]) -> list[float]:
-    """Mean over the seeds of each repeat and fold."""
-    by_fold: dict[tuple[int, int], list[float]] = {}
-    for (_, repeat, fold), value in zip(keys, values, strict=True):
-        by_fold.setdefault((repeat, fold), []).append(float(value))
-    return [float(np.mean(by_fold[place])) for place in sorted(by_fold)]
-
-
-def folds_of(keys: Sequence[Repeat]) -> int:
-    """Return the number of folds of the cross-validation that trials are of."""
-    return 1 + max(fold for _, _, fold in keys)
-
-
 def _difference(
-    values: Floats, keys: Sequence[Repeat], molecules: float, seed: float
+    values: Floats, keys: Sequence[Repeat], errors: tuple[float, SeedTerm], rope: float
 ) -> Difference:
-    estimate = float(values.mean())
-    se = math.hypot(molecules, 0.0 if math.isnan(seed) else seed)
-    reach = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * se
-    p = 2 * float(stats.norm.sf(abs(estimate) / se)) if se > 0 else float(estimate == 0)
+    (molecules, seed), estimate = errors, float(values.mean())
+    se, df = _error(molecules, seed)
+    quantile = _quantile(df)
     folds = fold_means(values, keys)
     return Difference(
         estimate=estimate,
         se_influence=molecules,
-        se_seed=seed,
+        se_seed=seed.se,
         se=se,
-        low=estimate - reach,
-        high=estimate + reach,
-        p=p,
-        corrected=corrected_t(folds, folds_of(keys)),
-        smallest=POWER * se,
+        low=estimate - quantile * se,
+        high=estimate + quantile * se,
+        p=_p_value(estimate, se, df),
+        corrected=corrected_t(folds, folds_of(keys), rope),
+        smallest=(POWER + quantile - _quantile(math.inf)) * se,
         folds=tuple(folds),
+        df=df,
+        seed_from=seed.source,
     )
 
 
-def _certain(mean: float, rope: float) -> tuple[float, float, float]:
-    return float(mean > rope), float(abs(mean) <= rope), float(mean < -rope)
+def _error(molecules: float, seed: SeedTerm) -> tuple[float, float]:
+    """Return standard error and degrees of freedom of a difference.
+
+    With one seed the interval is never narrower than that of the plain t over the folds: of 1,200
+    simulated pairs of two seeds of one model 2.9 and 3.6 % differed significantly, in place of
+    3.5 and 4.7 %, for intervals 4 to 7 % wider.
+    """
+    se = math.hypot(molecules, 0.0 if math.isnan(seed.se) else seed.se)
+    candidates = [(se, _freedom(se, seed))]
+    if seed.source == "folds":
+        candidates.append((math.sqrt(seed.variance), seed.df))
+    return max(candidates, key=lambda each: each[0] * _quantile(each[1]))
+
+
+def _quantile(df: float) -> float:
+    """Half width of the interval in standard errors."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, df))
+
+
+def _freedom(se: float, seed: SeedTerm) -> float:
+    """Degrees of freedom of ``se^2``, of which only the seed term was estimated (Satterthwaite)."""
+    if not seed.se > 0:
+        return math.inf
+    return seed.df * (se**2 / seed.variance) ** 2
+
+
+def _p_value(estimate: float, se: float, df: float) -> float:
+    """Two-sided p of no difference; NaN where the difference is undefined."""
+    if math.isnan(estimate) or math.isnan(se):
+        return math.nan
+    return 2 * float(stats.t.sf(abs(estimate) / se, df)) if se > 0 else float(estimate == 0)

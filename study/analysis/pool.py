@@ -64,7 +64,7 @@ class Pool:
         """Return an arm over all its trials, or over some; each is made once."""
         wanted = self.keys(cell) if keys is None else keys
         if (cell.id, wanted) not in self._made:
-            made = arm_of(self.results[cell.id], len(self.groups), wanted)
+            made = arm_of(self.results[cell.id], len(self.groups), wanted, self.groups)
             self._made[cell.id, wanted] = made
         return self._made[cell.id, wanted]
 

@@ -36,7 +36,8 @@ def test_a_gain_is_the_paired_difference_to_the_head(compared, pool):
     balancer, head = of(compared, "label_balancer"), of(compared, "mlp_head")
     assert head.rival is None
     sides = [
-        arm_of(pool.results[each.summary.cell.id], len(pool.groups)) for each in (balancer, head)
+        arm_of(pool.results[each.summary.cell.id], len(pool.groups), groups=pool.groups)
+        for each in (balancer, head)
     ]
     expected = paired(*sides, pool.groups, macro_weights(len(pool.positives)))
     assert balancer.rival.macro == expected

@@ -1,0 +1,56 @@
+"""Evidence of a study that was never trained: labels, a split and scores made by hand."""
+
+import numpy as np
+
+from study.analysis.evidence import Evidence
+from study.cells import Cell, Feature
+from study.choices import ModalityChoice
+from study.contrasts import Contrast
+from study.data import OdorDataset
+from study.inputs import Inputs
+from study.numbers import Training
+from study.plan import Plan
+from study.reading import read_study
+from study.record import StudyRecord
+from study.result import TrialResult
+from study.splits import Fold, Split, stratify
+
+FOLDS = 4
+
+
+def cell_of(epochs):
+    feature = Feature("fingerprint", ModalityChoice.model_validate("fingerprint"))
+    return Cell((feature,), "single", None, None, 1.0, Training(epochs=epochs))
+
+
+def table_of(labels):
+    """A molecule-wise split of a label matrix."""
+    rows = np.arange(len(labels))
+    names = tuple(f"label {i}" for i in range(labels.shape[1]))
+    data = OdorDataset("by hand", tuple(map(str, rows)), labels, names)
+    part = stratify(labels, rows, [1 / FOLDS] * FOLDS, np.random.default_rng(0))
+    none = np.array([], dtype=np.int64)
+    folds = tuple(
+        Fold(0, i, rows[part == i], {1.0: rows[part != i]}, {1.0: none}) for i in range(FOLDS)
+    )
+    return Inputs(data, Split("molecule", 0, FOLDS, 1, (1.0,), rows, folds, data.digest), None)
+
+
+def evidence_of(labels, score, seeds=(0, 1)):
+    """Two arms; `score(arm, seed)` gives the scores (n, l) of arm 0 (the reference) and arm 1."""
+    inputs, cells = table_of(labels), (cell_of(1), cell_of(2))
+    plan = Plan(cells, 2, {}, (), 1, FOLDS, seeds)
+    scores = {(arm, seed): score(arm, seed) for arm in (0, 1) for seed in seeds}
+    results = {}
+    for trial in plan.trials():
+        rows = inputs.fold(trial).test
+        results[inputs.trial_id(trial)] = TrialResult(
+            id=inputs.trial_id(trial),
+            trial=trial.to_json(),
+            label_names=inputs.dataset.label_names,
+            test_rows=rows,
+            test_labels=labels[rows],
+            scores=scores[cells.index(trial.cell), trial.seed][rows].astype(np.float32),
+        )
+    record = StudyRecord(read_study("quickstart"), plan, inputs, results)
+    return Evidence(record, (Contrast("technique", cells[1], cells[0]),))

@@ -1,0 +1,69 @@
+"""Words and adjusted p values against values written out by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from study.analysis.inference import Corrected, Difference
+from study.analysis.verdicts import Word, discoveries, holm, judge
+
+CORRECTED = Corrected(0.02, 0.005, 4, 0.006, 0.034, 0.5, 0.1, 0.1, 0.1)
+DIFFERENCE = Difference(0.02, 0.002, 0.0, 0.002, 0.016, 0.024, 0.5, CORRECTED, 0.0056, (0.02,))
+
+
+def difference(p, **changes):
+    """A difference whose corrected t has this p."""
+    return replace(DIFFERENCE, corrected=replace(CORRECTED, p=p), **changes)
+
+
+@pytest.mark.parametrize(
+    ("p_holm", "p_corrected", "word"),
+    [
+        (0.04, 0.04, Word.WINS),
+        (0.04, 0.06, Word.SUGGESTIVE),
+        (0.06, 0.04, Word.SUGGESTIVE),
+        (0.05, 0.05, Word.NO_EVIDENCE),
+    ],
+)
+def test_both_win_and_one_suggests(p_holm, p_corrected, word):
+    assert judge(difference(p_corrected), p_holm).word is word
+
+
+def test_a_claim_says_whom_it_favors():
+    assert str(judge(difference(0.01, estimate=-0.02), 0.01)) == "wins (reference)"
+    assert judge(difference(0.01), 0.01).better == "arm"
+
+
+def test_small_differences_are_equivalent_and_wide_ones_not_resolvable():
+    assert judge(difference(0.5, low=-0.004, high=0.0049), 0.5).word is Word.EQUIVALENT
+    assert judge(difference(0.5, low=-0.004, high=0.0051), 0.5).word is Word.NO_EVIDENCE
+    assert judge(difference(0.5, smallest=0.0101), 0.5).word is Word.NOT_RESOLVABLE
+    likely = replace(DIFFERENCE, corrected=replace(CORRECTED, equivalent=0.95))
+    assert judge(likely, 0.5).word is Word.EQUIVALENT
+
+
+def test_an_unknown_corrected_t_cannot_agree():
+    assert judge(difference(float("nan")), 0.01).word is Word.SUGGESTIVE
+
+
+def test_an_undefined_difference_is_not_resolvable():
+    nan = float("nan")
+    unknown = difference(nan, estimate=nan, low=nan, high=nan, smallest=nan)
+    assert judge(unknown, nan).word is Word.NOT_RESOLVABLE
+
+
+def test_an_undefined_p_is_left_out_of_its_family():
+    assert holm([0.03, float("nan"), 0.01]) == pytest.approx(
+        [0.03, float("nan"), 0.02], nan_ok=True
+    )
+
+
+def test_holm_by_hand():
+    # smallest first: 3 * 0.01, max(0.03, 2 * 0.02), max(0.04, 0.03)
+    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([]) == []
+
+
+def test_benjamini_hochberg_by_hand():
+    # largest first: 0.5, min(0.5, 0.03 * 4 / 3), min(0.04, 0.02 * 4 / 2), 0.001 * 4
+    assert discoveries([0.5, 0.001, 0.03, 0.02]) == pytest.approx([0.5, 0.004, 0.04, 0.04])
