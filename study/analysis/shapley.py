@@ -1,0 +1,209 @@
+"""What each modality is worth: exact Shapley values, add-one and leave-one gains."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from study.analysis.arms import Arm
+from study.analysis.bootstrap import common_arms, finished
+from study.analysis.evidence import Evidence
+from study.analysis.grid import feature_set, head_name, training_axes
+from study.analysis.inference import Difference, paired
+from study.cells import Cell
+from study.numbers import Training
+
+Kind = Literal["add one", "leave one"]
+NOTHING = 0.5
+"""AUROC of no modality at all."""
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Shapley value of a modality: its mean gain over all orders of adding modalities.
+
+    Attributes
+    ----------
+    modality : str
+    technique : str
+        Technique, operator and partition of the arms with several modalities.
+    fraction : float
+    value, low, high : float
+        AUROC above 0.5, with its 95 % interval; the values of a set add up to its AUROC - 0.5.
+    features : str
+        The set that is shared out.
+    """
+
+    modality: str
+    technique: str
+    fraction: float
+    value: float
+    low: float
+    high: float
+    features: str
+
+
+@dataclass(frozen=True)
+class ModalityGain:
+    """What one modality adds.
+
+    Attributes
+    ----------
+    modality : str
+    features : str
+        The modalities that are there besides it.
+    technique : str
+    fraction : float
+    kind : {'add one', 'leave one'}
+        ``add one``: to a single modality; ``leave one``: lost when it is left out of a set of
+        three or more that is part of no larger one.
+    difference : Difference
+        AUROC with the modality minus AUROC without it.
+    """
+
+    modality: str
+    features: str
+    technique: str
+    fraction: float
+    kind: Kind
+    difference: Difference
+
+
+Set = frozenset[str]
+"""Keys of the modalities of an arm."""
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Arms of one technique, operator and partition, fraction and training, by modalities.
+
+    Single modalities belong to every family of their fraction and training.
+    """
+
+    technique: str
+    fraction: float
+    cells: Mapping[Set, Cell]
+
+    def largest(self) -> list[Set]:
+        """Return the sets of several modalities that are part of no larger one."""
+        several = [each for each in self.cells if len(each) > 1]
+        return [each for each in several if not any(each < other for other in several)]
+
+    def shareable(self) -> list[Set]:
+        """Return the largest sets of several modalities whose subsets all have an arm."""
+        whole = [each for each in self.cells if len(each) > 1 and self._closed(each)]
+        return [each for each in whole if not any(each < other for other in whole)]
+
+    def _closed(self, keys: Set) -> bool:
+        return all(part in self.cells for part in _parts(keys))
+
+
+def shapley_values(evidence: Evidence) -> tuple[Worth, ...]:
+    """Return the Shapley value of each modality of every set whose subsets all have an arm.
+
+    Exact, over all subsets (Shapley 1953), for each technique and fraction. A value is a weighted
+    sum of the AUROC of arms, and so is the pull of every molecule on it: the interval is that of
+    a paired difference between the arms with the modality and those without.
+    """
+    found = ((f, keys) for f in _families(evidence) for keys in f.shareable())
+    return tuple(worth for family, keys in found for worth in _worths(evidence, family, keys))
+
+
+def modality_gains(evidence: Evidence) -> tuple[ModalityGain, ...]:
+    """Return the gain of every modality, added to one other and left out of the largest sets.
+
+    An arm that averages a model for each modality is an ensemble: a part of its gain is that.
+    """
+    return tuple(gain for family in _families(evidence) for gain in _gains(evidence, family))
+
+
+def _families(evidence: Evidence) -> list[_Family]:
+    cells = finished(evidence)
+    axes = training_axes(cells)
+    found: dict[tuple[str, float, Training], dict[Set, Cell]] = {}
+    for cell in (cell for cell in cells if len(cell.features) > 1):
+        key = (head_name(cell, axes), cell.fraction, cell.shared)
+        found.setdefault(key, {})[_keys(cell)] = cell
+    for cell in (cell for cell in cells if len(cell.features) == 1):
+        for (_, fraction, training), members in found.items():
+            if (fraction, training) == (cell.fraction, cell.shared):
+                members[_keys(cell)] = cell
+    return [_Family(name, fraction, arms) for (name, fraction, _), arms in found.items()]
+
+
+def _worths(evidence: Evidence, family: _Family, keys: Set) -> Iterator[Worth]:
+    parts = list(_parts(keys))
+    arms = common_arms(evidence, [family.cells[part] for part in parts])
+    if not arms:
+        return
+    by_set = dict(zip(parts, arms, strict=True))
+    whole, size = family.cells[keys], len(keys)
+    for feature in whole.features:
+        given = {s: shapley_weight(len(s) - 1, size) for s in parts if feature.key in s}
+        without = {s: shapley_weight(len(s), size) for s in parts if feature.key not in s}
+        low_end = NOTHING * shapley_weight(0, size)
+        arm, reference = _blend(by_set, given, 0.0), _blend(by_set, without, low_end)
+        found = paired(arm, reference, evidence.groups, evidence.weights)
+        yield Worth(
+            feature.name,
+            family.technique,
+            family.fraction,
+            found.estimate,
+            found.low,
+            found.high,
+            feature_set(whole),
+        )
+
+
+def shapley_weight(others: int, size: int) -> float:
+    """Return the share of the orders of `size` players in which these `others` come before one."""
+    return 1 / (size * math.comb(size - 1, others))
+
+
+def _blend(arms: Mapping[Set, Arm], weights: Mapping[Set, float], constant: float) -> Arm:
+    """Weighted sum of arms with the same trials, plus a constant: AUROC and influence."""
+    one = next(iter(arms.values()))
+    auroc = np.full_like(one.auroc, constant)
+    influence = np.zeros_like(one.influence)
+    for key, weight in weights.items():
+        auroc += weight * arms[key].auroc
+        influence += np.float32(weight) * arms[key].influence
+    return replace(one, auroc=auroc, influence=influence)
+
+
+def _gains(evidence: Evidence, family: _Family) -> Iterator[ModalityGain]:
+    pairs = [keys for keys in family.cells if len(keys) == 2]
+    wide = [keys for keys in family.largest() if len(keys) > 2]
+    for keys in pairs:
+        yield from _gains_of(evidence, family, keys, "add one")
+    for keys in wide:
+        yield from _gains_of(evidence, family, keys, "leave one")
+
+
+def _gains_of(evidence: Evidence, family: _Family, keys: Set, kind: Kind) -> Iterator[ModalityGain]:
+    cell = family.cells[keys]
+    for feature in cell.features:
+        fewer = family.cells.get(keys - {feature.key})
+        arms = common_arms(evidence, [cell, fewer]) if fewer else []
+        if fewer and arms:
+            difference = paired(arms[0], arms[1], evidence.groups, evidence.weights)
+            there = feature_set(fewer)
+            yield ModalityGain(
+                feature.name, there, family.technique, family.fraction, kind, difference
+            )
+
+
+def _keys(cell: Cell) -> Set:
+    return frozenset(feature.key for feature in cell.features)
+
+
+def _parts(keys: Set) -> Iterator[Set]:
+    """Every subset that is not empty, small ones first."""
+    ordered = sorted(keys)
+    for size in range(1, len(ordered) + 1):
+        yield from map(frozenset, itertools.combinations(ordered, size))

@@ -1,0 +1,216 @@
+"""Factor effects against grids of known shares, statsmodels and means by hand."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_studies import file_of, macro, made
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+
+from study.analysis.anova import decompose
+from study.analysis.effects import factor_effects
+from study.analysis.grid import grid_of
+from study.analysis.inference import corrected_t
+from study.analysis.margins import marginals
+from study.analysis.mixed import Trials, fit_main_effects
+
+SETS = [["a", "b"], ["a", "c"], ["b", "c"]]
+STRENGTH = {"ab": 0.5, "ac": 0.9, "bc": 1.3}
+
+
+def even(_):
+    return 1.0
+
+
+def strength(cell):
+    operator = {"concat": 0.0, "product": 0.25, "parallel": 0.1}.get(str(cell.fusion), 0.0)
+    mean = 0.1 * (cell.technique == "independent_mean")
+    return (STRENGTH.get("".join(sorted(cell.names)), 0.7) + operator + mean) * cell.fraction**0.3
+
+
+def contrast_codes(levels, rng):
+    """Effects of levels that sum to zero."""
+    effects = rng.normal(size=levels)
+    return effects - effects.mean()
+
+
+def test_known_shares_come_back():
+    rng = np.random.default_rng(1)
+    first, second = contrast_codes(4, rng), contrast_codes(3, rng)
+    both = np.outer(contrast_codes(4, rng), contrast_codes(3, rng))
+    noise = rng.normal(size=(5, 4, 3))  # what is left of it when it is block times arm only
+    noise -= noise.mean(axis=0)
+    noise -= noise.mean(axis=(1, 2), keepdims=True)
+    parts = {"first": first[:, None] + 0 * both, "second": second + 0 * both, "both": both}
+    values = sum(parts.values()) + noise + 10 * rng.normal(size=(5, 1, 1))
+    squares = {name: 5 * (part**2).sum() for name, part in parts.items()}
+    squares["residual"] = (noise**2).sum()
+    total = sum(squares.values())
+    found = decompose(values, ["first", "second"], 0.5)
+    assert [s.factor for s in found] == ["first", "second", "first x second", "residual"]
+    assert [s.share for s in found] == pytest.approx([v / total for v in squares.values()])
+    assert [s.sd for s in found] == pytest.approx([math.sqrt(v / 60) for v in squares.values()])
+    error = squares["residual"] / (4 * 11)
+    assert found[0].omega == pytest.approx((squares["first"] - 3 * error) / (total + error))
+    assert {s.fraction for s in found} == {0.5}
+
+
+def test_three_factors_agree_with_statsmodels():
+    values = np.random.default_rng(2).normal(size=(4, 3, 2, 3))
+    places = np.indices(values.shape).reshape(4, -1)
+    table = pd.DataFrame(places.T, columns=["block", "f", "g", "h"]).assign(y=values.ravel())
+    other = anova_lm(ols("y ~ C(block) + C(f) * C(g) * C(h)", table).fit())["sum_sq"]
+    other.index = [
+        name.replace("C(", "").replace(")", "").replace(":", " x ") for name in other.index
+    ]
+    found = {share.factor: share.share for share in decompose(values, ["f", "g", "h"], None)}
+    total = other.sum() - other["block"]
+    expected = {name: other[name] / total for name in found if name in other}
+    assert len(expected) == 6
+    expected |= {"higher": other["f x g x h"] / total, "residual": other["Residual"] / total}
+    assert found == pytest.approx(expected)
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_arms_that_score_the_same_explain_nothing():
+    (share, rest) = decompose(np.full((3, 2), 0.8), ["f"], None)
+    assert math.isnan(share.share)
+    assert (share.sd, rest.sd) == (0, 0)
+    (alone, _) = decompose(np.array([[0.8, 0.9]]), ["f"], None)  # one trial: no residual
+    assert alone.share == pytest.approx(1)
+    assert math.isnan(alone.omega)
+
+
+@pytest.fixture(scope="module")
+def full():
+    grid = [{"features": SETS, "fusion": ["concat", "product"]}, {"features": [["a"]]}]
+    raw = file_of(grid, split={"folds": 4}, seeds=[0, 1], fractions=[0.25, 1.0])
+    return made(raw, strength)
+
+
+def test_a_full_grid_is_exact_pooled_and_within_each_fraction(full):
+    effects = factor_effects(full)
+    assert effects.complete
+    assert effects.note.startswith("exact analysis of variance")
+    pooled = {s.factor: s.share for s in effects.shares if s.fraction is None}
+    assert sum(pooled.values()) == pytest.approx(1)
+    assert pooled["fraction"] > pooled["head"]
+    assert "features x head" in pooled
+    for fraction in (0.25, 1.0):
+        cells = [c for c in full.record.plan.cells if len(c.names) > 1 and c.fraction == fraction]
+        values = np.array([macro(full, cell) for cell in cells]).T.reshape(8, 3, 2)
+        here = [s for s in effects.shares if s.fraction == fraction]
+        expected = decompose(values, ["features", "head"], fraction)
+        assert [s.share for s in here] == pytest.approx([s.share for s in expected])
+        assert [s.factor for s in here] == ["features", "head", "features x head", "residual"]
+
+
+def test_marginal_means_and_interactions_by_hand(full):
+    effects = factor_effects(full)
+    cells = [cell for cell in full.record.plan.cells if len(cell.names) > 1]
+    scores = {cell.id: macro(full, cell) for cell in cells}
+    products = [cell for cell in cells if "product" in str(cell.fusion)]
+    mine = np.mean([scores[cell.id] for cell in products], axis=0)
+    away = mine - np.mean(list(scores.values()), axis=0)
+    expected = corrected_t(away.reshape(2, 4).mean(axis=0), 4)  # seeds, folds
+    grand = np.mean(list(scores.values()))
+    (found,) = [m for m in effects.marginals if m.level == "mlp_head / product"]
+    assert found.factor == "head"
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (mine.mean(), grand + expected.low, grand + expected.high)
+    )
+    (table,) = [
+        each
+        for each in effects.interactions
+        if (each.row_factor, each.column_factor) == ("head", "fraction")
+    ]
+    assert table.columns == ("0.25", "1")
+    some = [scores[cell.id].mean() for cell in products if cell.fraction == 0.25]
+    assert table.means[table.rows.index("mlp_head / product")][0] == pytest.approx(np.mean(some))
+
+
+def test_of_a_grid_with_gaps_the_largest_full_part_is_used_and_named():
+    grid = [
+        {"features": SETS, "technique": ["mlp_head", "independent_mean"]},
+        {"features": [["a", "b", "c"]], "fusion": ["concat", "product"]},
+    ]
+    effects = factor_effects(made(file_of(grid, split={"folds": 3}), strength))
+    assert not effects.complete
+    assert "largest full part, 6 arms, without features" in effects.note
+    assert "head mlp_head / product" in effects.note
+    assert len([m for m in effects.marginals if m.factor == "features"]) == 3
+    rows = effects.interactions[0]
+    assert np.isfinite(rows.means).all()
+
+
+def test_one_factor_at_a_time_falls_back_to_a_mixed_model():
+    grid = [
+        {"features": SETS},
+        {"features": [["a", "b"]], "fusion": ["product", "parallel"]},
+    ]
+    evidence = made(file_of(grid, split={"folds": 5}), strength)
+    effects = factor_effects(evidence)
+    assert not effects.complete
+    assert "mixed model" in effects.note
+    assert {s.factor for s in effects.shares} == {"features", "head", "residual"}
+    assert sum(s.share for s in effects.shares) == pytest.approx(1)
+    heads = {m.level: m.mean for m in effects.marginals if m.factor == "head"}
+    same = [c for c in evidence.record.plan.cells if sorted(c.names) == ["a", "b"]]
+    scores = {f"mlp_head / {cell.fusion}": macro(evidence, cell).mean() for cell in same}
+    # Arms that differ in the operator alone have the same features: only they tell of it.
+    for name, score in scores.items():
+        away = heads[name] - heads["mlp_head / concat"]
+        assert away == pytest.approx(score - scores["mlp_head / concat"], abs=1e-6)
+    assert all(m.low < m.mean < m.high for m in effects.marginals)
+    assert math.isnan(effects.interactions[0].means[1][1])
+
+
+def test_on_a_full_grid_the_mixed_model_agrees_with_the_exact_analysis():
+    grid = [{"features": [["a", "b"]], "fusion": ["concat", "product"]}]
+    evidence = made(file_of(grid, split={"folds": 5, "repeats": 2}), strength)
+    whole = grid_of(evidence.record.plan.cells)
+    arms = list(evidence.arms.values())
+    scores = np.stack([macro(evidence, arm.cell) for arm in arms], axis=1)
+    levels = tuple(level for level in whole.cells for _ in arms[0].keys)
+    trials = Trials(whole, levels, arms[0].keys * 2, scores.T.ravel())
+    found, exact = fit_main_effects(trials), list(marginals(scores, whole, arms[0].keys))
+    assert found.mean == pytest.approx(scores.mean())
+    for mine, other in zip(found.marginals(), exact, strict=True):
+        assert (mine.factor, mine.level) == (other.factor, other.level)
+        numbers = (mine.mean, mine.low, mine.high)
+        assert numbers == pytest.approx((other.mean, other.low, other.high), abs=1e-4)
+    residual = 2 * found.residual  # two arms: the variance of their difference
+    assert residual == pytest.approx((scores[:, 0] - scores[:, 1]).var(ddof=1), rel=1e-2)
+
+
+def test_factors_that_cannot_be_told_apart_are_not_fitted():
+    grid = [
+        {"features": [["a", "b"]], "fusion": ["concat"]},
+        {"features": [["a", "c"]], "fusion": ["product"]},
+    ]
+    effects = factor_effects(made(file_of(grid, split={"folds": 3}), strength))
+    assert (effects.shares, effects.marginals) == ((), ())
+    assert "cannot be told apart" in effects.note
+
+
+def test_missing_trials_are_said():
+    raw = file_of([{"features": SETS}], split={"folds": 4})
+    lost = made(
+        raw,
+        strength,
+        without=lambda t: t.fold == 3 and "c" in t.cell.names,
+    )
+    effects = factor_effects(lost)
+    assert not effects.complete
+    assert "the 3 of 4 trials" in effects.note
+    assert sum(s.share for s in effects.shares) == pytest.approx(1)
+
+
+def test_single_modalities_are_compared_where_there_is_nothing_else():
+    effects = factor_effects(made(file_of([{"features": [["a"], ["b"]]}]), even))
+    assert "arms of one modality" in effects.note
+    assert [s.factor for s in effects.shares] == ["features", "residual"]
+    alone = factor_effects(made(file_of([{"features": [["a"]]}]), even))
+    assert alone.shares == ()
