@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,9 @@ class Cell:
         Share of the training fold that is used.
     training : Training
         Numbers of the head's training.
+    asked : Training or None
+        The numbers that the file gives, where the hidden widths were chosen otherwise (matched
+        parameters): what the arm shares with those it is compared with. No part of its identity.
     """
 
     features: tuple[Feature, ...]
@@ -56,6 +59,12 @@ class Cell:
     partition: Partition | None
     fraction: float
     training: Training
+    asked: Training | None = field(default=None, compare=False)
+
+    @property
+    def shared(self) -> Training:
+        """Numbers that an arm has in common with those it is compared with."""
+        return self.asked or self.training
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,7 +109,7 @@ class Cell:
 
     def single(self, feature: Feature) -> Cell:
         """Return the arm of one modality alone under the same numbers."""
-        return Cell((feature,), "single", None, None, self.fraction, self.training)
+        return Cell((feature,), "single", None, None, self.fraction, self.training, self.asked)
 
     def __str__(self) -> str:
         words = [word for word in self.params().values() if word != "-"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from study.cli_calibrate import calibrate
 from study.cli_encoders import embed, pretrain
 from study.cli_options import (
     AddressOption,
@@ -22,6 +23,8 @@ from study.cli_options import (
     columns_of,
     placed,
 )
+from study.cli_report import report
+from study.cli_scaling import scaling
 from study.errors import InputError, StudyError
 
 if TYPE_CHECKING:
@@ -50,12 +53,23 @@ class Format(StrEnum):
 
 
 @app.command()
-def plan(file: File, overrides: Set = None, storage: StorageOption = None) -> None:
-    """Show what a study would run: arms, merged duplicates, fits, expected time."""
+def plan(
+    file: File,
+    overrides: Set = None,
+    storage: StorageOption = None,
+    pilot: Annotated[
+        bool, typer.Option("--pilot", help="Measure the time: train two arms for two epochs.")
+    ] = False,
+) -> None:
+    """Show what a study would run and could tell: arms, fits, cost, smallest effects."""
     from study.estimate import plan_text
 
-    spec = _read(file, overrides, storage)
-    typer.echo(plan_text(spec), nl=False)
+    spec, times = _read(file, overrides, storage), None
+    if pilot:
+        from study.pilot import measure
+
+        times = measure(spec)
+    typer.echo(plan_text(spec, times), nl=False)
 
 
 @app.command()
@@ -148,8 +162,8 @@ def presets() -> None:
         typer.echo(f"{name:<20}{read_preset_note(name, PRESETS)}")
 
 
-app.command()(pretrain)
-app.command()(embed)
+for command in (report, scaling, calibrate, pretrain, embed):
+    app.command()(command)
 
 
 def _read(

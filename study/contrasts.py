@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from study.cells import Cell
 from study.numbers import Training
+from study.words import Vocabulary
 
 Family = tuple[tuple[str, ...], float, Training]
 
@@ -46,7 +48,7 @@ def reference_arms(cells: Sequence[Cell]) -> dict[str, str]:
 
 def family_of(cell: Cell) -> Family:
     """Return what an arm shares with its reference: features, fraction and numbers."""
-    return tuple(f.key for f in cell.features), cell.fraction, cell.training
+    return tuple(f.key for f in cell.features), cell.fraction, cell.shared
 
 
 def default_contrasts(cells: Sequence[Cell]) -> tuple[Contrast, ...]:
@@ -83,3 +85,23 @@ def _modality(cells: Sequence[Cell]) -> Iterator[Contrast]:
             if (fewer, fraction, training) in heads:
                 arm = heads[keys, fraction, training]
                 yield Contrast("modality", arm, heads[fewer, fraction, training])
+
+
+def models_of(cell: Cell) -> int:
+    """Return how many models an arm averages for a label: above 1 it is an ensemble.
+
+    The mean of independent models averages one a modality. So does the label balancer whose
+    owners are drawn for every batch: each branch sees every label in time, and the mean of the
+    branches predicts it. With fixed owners a label is predicted by its owner alone, which is one
+    model, as every head is.
+    """
+    if cell.technique == "independent_mean":
+        return len(cell.features)
+    if cell.partition is None or not _drawn_per_batch(cell.partition.word):
+        return 1
+    return len(cell.features)
+
+
+@cache
+def _drawn_per_batch(partition: str) -> bool:
+    return bool(Vocabulary("fusion.partitions").load(partition).per_batch)

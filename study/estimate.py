@@ -1,101 +1,171 @@
-"""What a study would cost, before anything runs: counts, merged duplicates, expected time."""
+"""What `study plan` prints: counts, merged duplicates, cost, and what can be told afterwards."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from study.cells import Cell, Feature, TrialSpec
-from study.embeddings import EncoderJob, job_of
-from study.numbers import Training
+from study.cells import Cell, Feature
+from study.costs import (
+    ASSUMED_LABELS,
+    ASSUMED_MOLECULES,
+    ASSUMED_WIDTH,
+    Estimate,
+    Times,
+    embedding_bytes,
+    estimate,
+    record_bytes,
+)
+from study.declared import Declared, declare
+from study.foreseen import MEASURED_MOLECULES, Foreseen, foresee, group, repeats_needed
+from study.parameters import unequal_lines
 from study.plan import Plan, make_plan
+from study.recorded import Recorded, read_recorded
 from study.spec import StudySpec
 
-ASSUMED_MOLECULES = 5_000
-"""Size of the table when none was built yet: the headline table has about 4,900."""
 CORES = 2
 """Cores that the expected time is stated for."""
-HEAD_SECONDS, ENCODER_SECONDS, START_SECONDS = 0.10, 3.0, 15.0
-"""Seconds of one core: a head on one modality's embeddings and an encoder in training, each for
-1,000 molecules and one epoch; the start of a group of workers (measured; orders of magnitude)."""
-KINDS: Mapping[str, float] = {"graph": 1.2, "iupac": 0.9, "mordred_network": 0.15, "smiles": 0.4}
-"""The same of encoders that were measured, with their default options; others: the number above."""
-STOPPED_AT = 0.4
-"""Share of the allowed epochs that early stopping typically uses."""
+SHOWN = 8
+"""Arms that are named one by one, at most."""
+_SOURCES = {
+    "measured": "from finished trials",
+    "alike": "same features",
+    "unlike": "other features or molecules",
+}
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """Counts and rough cost of a plan.
+def plan_text(spec: StudySpec, times: Times | None = None) -> str:
+    """Return what `study plan` prints; `times` are those of a pilot.
 
-    Attributes
-    ----------
-    trials : int
-        Cells times repeats.
-    fits : int
-        Heads to train.
-    jobs : int
-        Encoders to load or train, each shared by all trials that need it.
-    core_seconds : float
-        Expected time of one core for all of it, without featurizing.
-    by_encoder : mapping of modality word to float
-        The part of it that trains encoders.
+    Raises
+    ------
+    InputError
+        A contrast of the file stands for no pair of arms.
     """
-
-    trials: int
-    fits: int
-    jobs: int
-    core_seconds: float
-    by_encoder: Mapping[str, float] = field(default_factory=dict)
-
-
-def estimate(plan: Plan, molecules: int = ASSUMED_MOLECULES) -> Estimate:
-    """Estimate the work of a plan for a table of so many molecules."""
-    train = molecules / 1000 * (1 - 1 / plan.folds)
-    jobs = _jobs(plan.cells)
-    encoders: dict[str, float] = defaultdict(float)
-    for job in jobs:
-        feature, place = job.feature, job.place
-        if place is not None and feature.choice.resolved == "finetune":
-            own = feature.choice.training
-            encoders[feature.choice.word] += _encoder_seconds(feature, own, place.fraction * train)
-    for cell in plan.cells:
-        for feature in cell.features if cell.joint else ():
-            if feature.choice.resolved == "joint":
-                seconds = _encoder_seconds(feature, cell.training, cell.fraction * train)
-                encoders[feature.choice.word] += seconds
-    by_encoder = {word: seconds * plan.per_cell for word, seconds in sorted(encoders.items())}
-    heads = sum(_head_seconds(cell, train) for cell in plan.cells) * plan.per_cell
-    total = heads + sum(by_encoder.values())
-    count = sum(_times(job, plan) for job in jobs)
-    return Estimate(len(plan.cells) * plan.per_cell, plan.fits, count, total, by_encoder)
-
-
-def plan_text(spec: StudySpec) -> str:
-    """Return what `study plan` prints."""
     plan = make_plan(spec)
-    cost = estimate(plan)
-    repeats = f"{plan.folds} folds x {plan.repeats} repeats x {len(plan.seeds)} seeds"
+    declared = declare(spec, plan)
+    recorded = read_recorded(spec, plan)
+    if times and times.table:
+        recorded = Recorded(recorded.samples, *times.table)
+    molecules = recorded.molecules or ASSUMED_MOLECULES
+    known = times or recorded.times(plan, molecules)
+    cost = estimate(plan, molecules, known)
     lines = [
+        *_count_lines(spec, plan, cost),
+        *_crew_lines(spec, plan),
+        *_time_lines(spec, cost, known, recorded),
+        _storage_line(plan, cost, recorded),
+        *_contrast_lines(spec, plan, declared, recorded),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _count_lines(spec: StudySpec, plan: Plan, cost: Estimate) -> list[str]:
+    repeats = f"{plan.folds} folds x {plan.repeats} repeats x {len(plan.seeds)} seeds"
+    more = len(plan.added) - SHOWN
+    return [
         f"study     {spec.name}: {spec.description}".rstrip(": "),
         f"data      {spec.data.name}, grouped by {spec.split.groups}",
         f"asked     {plan.asked:,} combinations",
         *(f"merged    {count:,}: {reason}" for reason, count in plan.merged.items()),
-        *(f"added     {cell}: independent_mean needs it" for cell in plan.added),
+        *(f"added     {cell}: independent_mean needs it" for cell in plan.added[:SHOWN]),
+        *([f"added     and {more:,} more members of independent_mean"] if more > 0 else []),
         f"cells     {len(plan.cells):,} distinct arms",
         f"trials    {cost.trials:,} ({repeats} an arm)",
         f"fits      {cost.fits:,} heads to train; {cost.trials - cost.fits:,} averages of members",
         f"encoders  {cost.jobs:,} shared jobs (load or train once, used by every arm)",
-        *_crew_lines(spec, plan),
+    ]
+
+
+def _time_lines(spec: StudySpec, cost: Estimate, times: Times, recorded: Recorded) -> list[str]:
+    """Say what the work takes, and where the numbers are from."""
+    source = times.source or "rough"
+    size = recorded.molecules or ASSUMED_MOLECULES
+    said = f"{size:,} molecules" if recorded.molecules else f"assumes {size:,} molecules"
+    hours = f"hours     {cost.core_seconds / 3_600:,.1f} of a CPU core"
+    gpu = sum(cost.by_encoder.values()) * spec.run.gpus_per_worker
+    if gpu:
+        hours += f"; {gpu / 3_600:,.1f} of a GPU at most (encoders at the speed of a core)"
+    return [
         *(
             f"training  {word}: about {_readable(seconds / CORES)} on {CORES} cores"
             for word, seconds in cost.by_encoder.items()
         ),
         f"time      about {_readable(cost.core_seconds / CORES)} on {CORES} cores after "
-        f"featurizing (rough; assumes {ASSUMED_MOLECULES:,} molecules)",
+        f"featurizing ({source}; {said})",
+        hours,
     ]
-    return "\n".join(lines) + "\n"
+
+
+def _storage_line(plan: Plan, cost: Estimate, recorded: Recorded) -> str:
+    molecules = recorded.molecules or ASSUMED_MOLECULES
+    labels = recorded.labels or ASSUMED_LABELS
+    records = record_bytes(plan, molecules, labels)
+    embeddings = embedding_bytes(cost.jobs, molecules)
+    return (
+        f"storage   about {_size(records + embeddings)}: scores of {molecules:,} molecules x "
+        f"{labels} labels {_size(records)}, embeddings {_size(embeddings)} "
+        f"({ASSUMED_WIDTH} numbers each)"
+    )
+
+
+def _contrast_lines(
+    spec: StudySpec, plan: Plan, declared: Declared, recorded: Recorded
+) -> list[str]:
+    """Say what each family can tell, what it cannot, and what is left out."""
+    molecules = recorded.molecules or ASSUMED_MOLECULES
+    foreseen = foresee(declared.contrasts, plan, molecules, recorded)
+    counts = {
+        key: float(sample.result.counts.get("parameters", 0))
+        for key, sample in recorded.samples.items()
+    }
+    if not declared.contrasts:
+        return [
+            "contrasts none; name those that matter under 'contrasts'",
+            *_unequal_lines(declared),
+        ]
+    lines = [f"contrasts {len(declared.contrasts):,} declared; smallest difference in AUROC seen:"]
+    for (family, source), members in group(foreseen).items():
+        span = _span(sorted({f"{each.smallest:.4f}" for each in members}))
+        lines.append(f"          {family}: {span} in {_pairs(len(members))} ({_SOURCES[source]})")
+        lines += _warning(members, plan, molecules, 2 * spec.analysis.rope)
+    if any(each.source != "measured" for each in foreseen):
+        lines.append(
+            "          (2.8 standard errors, from paired 5-fold runs on a table of "
+            f"{MEASURED_MOLECULES:,} molecules x 138 labels, networks with a seed deviation of "
+            "0.0015)"
+        )
+    lines += [f"weights   {line}" for line in unequal_lines(declared.contrasts, counts)]
+    if spec.parameters == "matched":
+        lines.append("weights   hidden widths are matched to the reference heads at launch")
+    return lines + _unequal_lines(declared)
+
+
+def _warning(members: Sequence[Foreseen], plan: Plan, molecules: int, limit: float) -> list[str]:
+    """Say which contrasts of a group cannot be resolved, and what would help."""
+    blind = [each for each in members if each.smallest > limit]
+    if not blind:
+        return []
+    worst = max(blind, key=lambda each: each.smallest)
+    enough = repeats_needed(worst, plan, molecules, limit)
+    help_ = f"split.repeats: {enough} would do" if enough else "more repeats do not help: more data"
+    return [
+        f"warning   {worst.contrast.family}: {_pairs(len(blind))} cannot be resolved: a difference "
+        f"below {worst.smallest:.4f} would be missed, more than twice the region of practical "
+        f"equivalence ({limit:g}); {help_}"
+    ]
+
+
+def _unequal_lines(declared: Declared) -> list[str]:
+    """Count what is not compared because an ensemble meets another number of models."""
+    families: dict[str, int] = {}
+    for contrast in declared.unequal:
+        families[contrast.family] = families.get(contrast.family, 0) + 1
+    return [
+        f"left out  {count:,} of {family}: an ensemble against another number of models, for "
+        f"example {next(c for c in declared.unequal if c.family == family)}; to compare them, "
+        "write 'analysis: {ensembles: any}'"
+        for family, count in families.items()
+    ]
 
 
 def _crew_lines(spec: StudySpec, plan: Plan) -> list[str]:
@@ -118,41 +188,12 @@ def _workers(feature: Feature, cell: Cell) -> int:
     return numbers.workers if numbers else 1
 
 
-def _head_seconds(cell: Cell, train: float) -> float:
-    if cell.technique == "independent_mean":
-        return 0.0
-    return HEAD_SECONDS * len(cell.features) * _passed(cell.training, train * cell.fraction)
+def _pairs(count: int) -> str:
+    return "1 pair" if count == 1 else f"{count:,} pairs"
 
 
-def _encoder_seconds(feature: Feature, numbers: Training, train: float) -> float:
-    """Seconds of one core to train an encoder on so many thousand molecules."""
-    start = START_SECONDS if numbers.workers > 1 else 0.0
-    return start + KINDS.get(feature.choice.word, ENCODER_SECONDS) * _passed(numbers, train)
-
-
-def _passed(numbers: Training, train: float) -> float:
-    """Thousands of molecules that a training goes through; passes over few are joined."""
-    fewest = numbers.epoch_steps * numbers.batch_size / 1000
-    return STOPPED_AT * numbers.epochs * max(train, fewest)
-
-
-def _jobs(cells: Iterable[Cell]) -> list[EncoderJob]:
-    """Return the distinct encoder jobs of one fold and seed."""
-    jobs: dict[object, EncoderJob] = {}
-    for cell in cells:
-        trial = TrialSpec(cell, 0, 0, 0)
-        for feature in cell.features:
-            job = job_of(feature, trial)
-            if job is not None:
-                jobs.setdefault((feature.key, job.place, str(job.share)), job)
-    return [*jobs.values()]
-
-
-def _times(job: EncoderJob, plan: Plan) -> int:
-    """Return how often a job runs: on every fold and seed, on every seed, or once."""
-    if job.place is not None:
-        return plan.per_cell
-    return len(plan.seeds) if job.feature.choice.weights is None else 1
+def _span(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
 def _readable(seconds: float) -> str:
@@ -161,3 +202,7 @@ def _readable(seconds: float) -> str:
     if seconds < 5_400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3_600:.1f} h"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+from study.axes import WORD_AXES
 from study.cells import Cell, Feature, TrialSpec, trials_of
 from study.choices import Fusion, Partition
 from study.numbers import Training
-from study.spec import Grid, StudySpec
+from study.spec import StudySpec
 
-AS_PUBLISHED = "random_per_batch"
+Words = tuple[str, Fusion, Partition]
+TWICE = "the file asks for it twice"
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,17 @@ def make_plan(spec: StudySpec) -> Plan:
     that needs further arms gets them.
     """
     cells: dict[str, Cell] = {}
+    seen: dict[tuple[object, ...], Cell] = {}
+    words: dict[str, Words] = {}
     merged: Counter[str] = Counter()
     asked = 0
-    for cell, reason in _asked(spec):
+    for cell, written, reason in _asked(spec):
         asked += 1
-        if cells.setdefault(cell.id, cell) is not cell:
-            merged[reason or "the file asks for it twice"] += 1
+        known = seen.setdefault(_parts(cell), cell)  # an identity takes longer than a cell
+        if known is not cell or cells.setdefault(cell.id, cell) is not cell:
+            merged[TWICE if words[known.id] == written else reason] += 1
+        else:
+            words[cell.id] = written
     added: dict[str, Cell] = {}
     for cell in list(cells.values()):
         if cell.technique == "independent_mean":
@@ -93,27 +98,46 @@ def make_plan(spec: StudySpec) -> Plan:
     )
 
 
-def _asked(spec: StudySpec) -> Iterator[tuple[Cell, str]]:
-    """Yield every combination of the file in canonical form, with what made it canonical."""
-    for block in spec.grid:
-        sets = [_features(spec, names) for names in block.features]
-        trainings = list(_trainings(spec.training, block))
-        partitions = block.partition or (Partition.model_validate(AS_PUBLISHED),)
-        axes = (sets, block.technique, block.fusion, partitions, trainings, spec.fractions)
-        for features, technique, fusion, partition, training, fraction in itertools.product(*axes):
-            yield _canonical(features, technique, fusion, partition, fraction, training)
+def _asked(spec: StudySpec) -> Iterator[tuple[Cell, Words, str]]:
+    """Yield every combination: in canonical form, as it is written, and what made it canonical."""
+    sets: dict[tuple[str, ...], tuple[Feature, ...]] = {}
+    trainings: dict[str, Training] = {}
+    for values in (values for block in spec.grid for values in block.combinations()):
+        names, given = values["features"], {k: v for k, v in values.items() if k in _NUMBERS}
+        key = repr(given)
+        if names not in sets:
+            sets[names] = _features(spec, names)
+        if key not in trainings:
+            trainings[key] = Training.model_validate({**spec.training.model_dump(), **given})
+        technique, fusion, partition = (values[name] for name in WORD_AXES[1:])
+        for fraction in spec.fractions:
+            cell, reason = _canonical(
+                sets[names], technique, fusion, partition, fraction, trainings[key]
+            )
+            yield _with_widths(cell, values.get("widths")), (technique, fusion, partition), reason
+
+
+def _parts(cell: Cell) -> tuple[object, ...]:
+    """Return the very objects of a cell: it is equal to another that has the same ones."""
+    words = (id(cell.fusion), id(cell.partition), id(cell.training))
+    return (id(cell.features), cell.technique, cell.fraction, *words)
+
+
+def _with_widths(cell: Cell, widths: tuple[int, ...] | None) -> Cell:
+    """Give a head other hidden widths; what it shares with other arms stays as it was asked."""
+    if widths is None or widths == cell.training.hidden:
+        return cell
+    return replace(
+        cell, training=cell.training.model_copy(update={"hidden": widths}), asked=cell.training
+    )
+
+
+_NUMBERS = frozenset(Training.model_fields)
 
 
 def _features(spec: StudySpec, names: tuple[str, ...]) -> tuple[Feature, ...]:
     features = [Feature(name, spec.modality(name)) for name in names]
     return tuple(sorted(features, key=lambda f: (f.choice.word, f.key)))
-
-
-def _trainings(base: Training, block: Grid) -> Iterator[Training]:
-    names = list(block.training)
-    for values in itertools.product(*block.training.values()):
-        given: dict[str, Any] = dict(zip(names, values, strict=True))
-        yield Training.model_validate({**base.model_dump(), **given})
 
 
 def _canonical(

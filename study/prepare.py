@@ -12,9 +12,12 @@ from modalities import Encoder, ModalityError
 from modalities._cards import card_hint
 from study.cells import Feature
 from study.data import OdorDataset, load_or_build
+from study.declared import declare
 from study.errors import InputError
+from study.guards import refuse_inert
 from study.inputs import Inputs, modality_of
 from study.ledger import Ledger
+from study.matching import matched
 from study.plan import Plan, make_plan
 from study.spec import StudySpec, digest
 from study.splits import Split, make_split
@@ -29,6 +32,7 @@ class Prepared:
     Attributes
     ----------
     spec : StudySpec
+        With the widths of matched heads written into its grid.
     plan : Plan
     inputs : Inputs
     ledger : Ledger
@@ -52,7 +56,8 @@ def prepare(spec: StudySpec) -> Prepared:
     Raises
     ------
     InputError
-        The data, the split or the storage cannot be had as asked; no study was begun.
+        The data, the split or the storage cannot be had as asked, a contrast stands for no pair
+        of arms, or an arm repeats another; no study was begun.
     """
     storage = Storage(spec.run.storage)
     if not storage.is_local:
@@ -61,12 +66,17 @@ def prepare(spec: StudySpec) -> Prepared:
             "through a mounted file system in this version; give a path"
         )
     plan = make_plan(spec)
+    declare(spec, plan)
     _check_modalities(plan)
     _check_partitions(plan)
     root = Path(spec.run.storage).resolve()
     dataset = load_or_build(spec.data, root / "cache" / "datasets")
     split = split_of(spec, dataset)
     inputs = Inputs(dataset, split, root / "cache")
+    refuse_inert(plan, inputs)
+    if spec.parameters == "matched":
+        spec = matched(spec, plan, inputs)
+        plan = make_plan(spec)
     key = digest([dataset.digest, split.digest])
     ledger = Ledger(Storage(str(root / "ledger")))
     return Prepared(spec, plan, inputs, ledger, root / spec.name, key)

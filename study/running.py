@@ -15,10 +15,11 @@ from rich.console import Console
 from study.analysis.comparison import Baseline, compare
 from study.analysis.evidence import Evidence, Finding
 from study.analysis.pool import Pool, pool_of
-from study.contrasts import default_contrasts
+from study.declared import contrasts_of
 from study.errors import InputError
 from study.executor import Deferred, Executor, Inline
 from study.launch import Pages, launch
+from study.matching import weight_lines
 from study.prepare import Prepared, lay_out, prepare
 from study.progress import reporter
 from study.reading import read_study
@@ -39,6 +40,8 @@ def run_study(spec: StudySpec, *, ray: bool, mlflow: bool) -> bool:
     lay_out(study)
     pages = tracker_of(spec.run) if mlflow else None
     told = reporter(console)
+    for line in weight_lines(contrasts_of(study.spec, study.plan), study.plan, study.inputs):
+        told.note(line)
     try:
         with closing(executor_of(spec.run, ray=ray)) as executor:
             record = launch(study, executor, pages, told)
@@ -114,7 +117,7 @@ def _findings(source: str, asked: Comparison) -> tuple[Finding, ...]:
     if asked.tracking is not None:
         raise InputError("declared contrasts are read from the ledger: leave --tracking-uri out")
     record = read_folder(Path(asked.storage).resolve() / _name(source))
-    declared = default_contrasts(record.plan.cells)
+    declared = contrasts_of(record.spec, record.plan)
     families = list(dict.fromkeys(contrast.family for contrast in declared))
     unknown = [name for name in asked.families if name not in (*families, "all")]
     if unknown:

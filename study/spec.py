@@ -8,19 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from study.choices import Fusion, ModalityChoice, Partition
+from study.block import Grid
+from study.choices import ModalityChoice
 from study.data import Recipe
 from study.numbers import Training
+from study.questions import Analysis, Asked
 from study.section import FromFile, Section
 from study.splits import SCHEMES
-from study.words import Vocabulary
 
-Technique = Literal["mlp_head", "label_balancer", "independent_mean", "single"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=100_000)]
 TAKEN = ("artifacts", "cache", "ledger", "weights")
@@ -46,95 +46,6 @@ class SplitSection(Section):
         return value
 
 
-def _check_known(sets: tuple[tuple[str, ...], ...], named: Collection[str]) -> None:
-    """Refuse features that are neither a modality nor a name of the section ``modalities``."""
-    vocabulary = Vocabulary("modalities")
-    used = sorted({name for names in sets for name in names} - set(named))
-    mistakes = [text for name in used for text in vocabulary.check(name, {})]
-    if mistakes:
-        raise ValueError("; ".join([*mistakes, f"or a name of 'modalities': {sorted(named)}"]))
-
-
-class Grid(Section):
-    """One block of the grid: every combination of its lists is an arm.
-
-    Attributes
-    ----------
-    features : list of lists of names
-        Each inner list is one feature set; names of ``modalities`` or modality words.
-    technique, fusion, partition
-        Axes; ``partition`` only where ``label_balancer`` is among the techniques.
-    training : mapping of a training number to its values
-        Further axes, for example ``{dropout: [0.1, 0.3]}``.
-    """
-
-    features: tuple[tuple[str, ...], ...] = Field(min_length=1)
-    technique: tuple[Technique, ...] = Field(("mlp_head",), min_length=1)
-    fusion: tuple[Fusion, ...] = Field(
-        default_factory=lambda: (Fusion.model_validate("concat"),), min_length=1
-    )
-    partition: tuple[Partition, ...] = ()
-    training: Mapping[str, tuple[Any, ...]] = {}
-
-    @field_validator("features")
-    @classmethod
-    def _sets(
-        cls, value: tuple[tuple[str, ...], ...], info: ValidationInfo
-    ) -> tuple[tuple[str, ...], ...]:
-        for names in value:
-            if not names or len(set(names)) != len(names):
-                raise ValueError(f"{list(names)}: a feature set names one or more modalities once")
-        if isinstance(info.context, FromFile) and info.context.names is not None:
-            _check_known(value, info.context.names)
-        return value
-
-    @field_validator("technique")
-    @classmethod
-    def _single_alone(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        wide = [names for names in info.data.get("features", ()) if len(names) > 1]
-        if "single" in value and wide:
-            raise ValueError(
-                f"'single' takes one modality, not {list(wide[0])}; "
-                "give single modalities a grid block of their own"
-            )
-        return value
-
-    @field_validator("partition")
-    @classmethod
-    def _balancer_only(
-        cls, value: tuple[Partition, ...], info: ValidationInfo
-    ) -> tuple[Partition, ...]:
-        if value and "label_balancer" not in info.data.get("technique", ("label_balancer",)):
-            raise ValueError(
-                f"a label partition ({', '.join(map(str, value))}) needs the technique "
-                "'label_balancer'; add it to 'technique' or remove 'partition'"
-            )
-        return value
-
-    @field_validator("training")
-    @classmethod
-    def _training_axes(cls, value: Mapping[str, tuple[Any, ...]]) -> Mapping[str, tuple[Any, ...]]:
-        mistakes = [text for key, values in value.items() for text in _axis_faults(key, values)]
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
-        return value
-
-
-def _axis_faults(key: str, values: tuple[Any, ...]) -> list[str]:
-    """Return what is wrong with one training axis of a grid block."""
-    if key not in Training.model_fields:
-        return [f"'{key}' is not a training number; allowed: {', '.join(Training.model_fields)}"]
-    if not values:
-        return [f"'{key}' must name at least one value"]
-    faults = []
-    for each in values:
-        try:
-            Training(**{key: each})
-        except ValidationError as error:
-            faults += [f"'{key}' cannot be {each!r}: {fault['msg']}" for fault in error.errors()]
-    return faults
-
-
 class Run(Section):
     """Where and how the study runs; no part of any result's identity.
 
@@ -158,7 +69,16 @@ class Run(Section):
 
 
 class StudySpec(Section):
-    """A whole study: the data, the split, the arms, the training, the place."""
+    """A whole study: the data, the split, the arms, the training, the questions, the place.
+
+    Attributes
+    ----------
+    contrasts : list of contrasts, optional
+        Which arms are compared; without it the default families.
+    parameters : {'unmatched', 'matched'}
+        ``matched``: hidden widths of an arm's head are chosen so that it has as many weights as
+        the head it is compared with, within 2 %.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
     description: str = ""
@@ -169,6 +89,9 @@ class StudySpec(Section):
     fractions: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (1.0,)
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     training: Training = Field(default_factory=Training)
+    parameters: Literal["unmatched", "matched"] = "unmatched"
+    contrasts: Annotated[tuple[Asked, ...], Field(min_length=1)] | None = None
+    analysis: Analysis = Analysis()
     run: Run = Run()
 
     @field_validator("name")

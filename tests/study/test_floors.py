@@ -78,8 +78,9 @@ def test_no_imports_circle():
     assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
 
 
-LONGER = {"study.cluster": 350}
-"""All of Ray is in one file: tasks, the trials of Ray Tune, the groups of Ray Train."""
+LONGER = {"study.cluster": 350, "study.tracking": 300}
+"""All of Ray is in one file: tasks, the trials of Ray Tune, the groups of Ray Train. All of MLflow
+is in one other: pages of studies, of weights and of reports, written and read back."""
 
 
 def test_files_are_short():

@@ -6,7 +6,8 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.estimate import estimate, plan_text
+from study.costs import estimate
+from study.estimate import plan_text
 from study.plan import make_plan
 from study.reading import check_study
 
@@ -48,6 +49,12 @@ def test_combinations_that_cannot_differ_are_merged_with_the_reason():
         "averaging independent models has no fusion operator or partition": 6 - 1,
     }
     assert plan.asked - sum(plan.merged.values()) + len(plan.added) == len(plan.cells)
+
+
+def test_an_arm_that_is_written_twice_is_said_to_be():
+    block = {"features": [["graph", "mordred"]], "fusion": ["concat", "product"]}
+    again = {"features": [["mordred", "graph"]], "technique": ["mlp_head"]}
+    assert make_plan(study(block, again)).merged == {"the file asks for it twice": 1}
 
 
 def test_an_average_adds_the_members_nobody_asked_for():
@@ -112,6 +119,19 @@ def test_the_text_says_what_was_merged_and_added():
     assert "asked     3 combinations" in text
     assert "merged    2: a single modality makes techniques and operators equal" in text
     assert "trials    4 (4 folds x 1 repeats x 1 seeds an arm)" in text
+
+
+def test_the_text_names_families_and_what_is_left_out():
+    pair = {"features": [["fingerprint", "mordred"]], "technique": TECHNIQUES}
+    text = plan_text(study(pair, {"features": [["mordred"]]}))
+    assert "contrasts 3 declared; smallest difference in AUROC seen:" in text
+    assert "control: 0.0031 in 1 pair (same features)" in text
+    assert "modality: 0.0051 in 2 pairs (other features or molecules)" in text
+    assert "left out  2 of technique: an ensemble against another number of models" in text
+    every = plan_text(study(pair, analysis={"ensembles": "any"}))
+    assert "technique: 0.0031 in 2 pairs (same features)" in every
+    assert "left out" not in every
+    assert "contrasts none; name those that matter" in plan_text(study({"features": [["mordred"]]}))
 
 
 @given(

@@ -170,6 +170,26 @@ def test_every_mistake_is_in_one_message():
             "description: the environment variable NO_SUCH_VARIABLE is not set "
             "(in '${NO_SUCH_VARIABLE}')",
         ),
+        (
+            minimal(contrasts=["techniqe"]),
+            "contrasts.0: 'techniqe' is no family of contrasts; allowed: technique, control, mod",
+        ),
+        (
+            minimal(contrasts=[{"family": "mine", "arm": {"features": "graph"}}]),
+            "contrasts.0: the contrast 'mine' needs a 'reference' as well",
+        ),
+        (
+            minimal(contrasts=[{"family": "mine", "arm": {"feature": "a"}, "reference": {}}]),
+            "contrasts.0.arm.feature: unknown key; did you mean 'features'? allowed: features, te",
+        ),
+        (
+            minimal(contrasts=[{"family": "mine", "arm": {}, "reference": {}}]),
+            "contrasts.0: both sides are the same (every arm); name what differs",
+        ),
+        (minimal(contrasts=[]), "contrasts: must name at least one, not []"),
+        (minimal(analysis={"rope": 0}), "analysis.rope: input should be greater than 0, not 0"),
+        (minimal(analysis={"ensembles": True}), "analysis.ensembles: must not be true"),
+        (minimal(parameters="same"), "parameters: input should be 'unmatched' or 'matched'"),
         (minimal(split={"groups": "x"}), "split.groups: 'x' is not a group scheme; allowed: mol"),
     ],
 )
@@ -271,6 +291,7 @@ KEYS = st.sampled_from(
         *("features", "technique", "fusion", "partition", "operator", "modality", "word"),
         *("options", "preset", "sources", "source", "epochs", "hidden", "folds", "groups"),
         *("storage", "graph", "calibration", "weights", "threshold", "", 0, None),
+        *("arms", "design", "when", "without", "family", "arm", "reference", "rope", "dropout"),
     ]
 )
 LEAVES = st.one_of(
@@ -279,6 +300,7 @@ LEAVES = st.one_of(
     st.integers(-2, 7),
     st.floats(),
     st.sampled_from(["graph", "mordred", "concat", "density", "starter", "mlp_head", "${X}", ""]),
+    st.sampled_from(["leave_one_out", "zipped", "one_at_a_time", "modality", "matched"]),
     st.text(max_size=4),
 )
 VALUES = st.recursive(
@@ -288,11 +310,16 @@ VALUES = st.recursive(
 )
 
 
-@given(raw=st.dictionaries(KEYS, VALUES, max_size=8), whole=st.booleans())
+@given(
+    raw=st.dictionaries(KEYS, VALUES, max_size=8),
+    keys=st.dictionaries(KEYS, VALUES, max_size=4),
+    whole=st.booleans(),
+)
 @settings(max_examples=250, deadline=None)
-def test_any_mapping_is_a_study_or_an_input_error(raw, whole):
+def test_any_mapping_is_a_study_or_an_input_error(raw, keys, whole):
+    filled = {"grid": [{"features": [PAIR], **keys}], **{str(k): v for k, v in raw.items()}}
     try:
-        spec = check_study(minimal(**{str(k): v for k, v in raw.items()}) if whole else raw, "x")
+        spec = check_study(minimal(**filled) if whole else raw, "x")
     except InputError as error:
         assert str(error).startswith("x: ")  # noqa: PT017 (either way out is right)
     else:

@@ -1,0 +1,211 @@
+"""Guards before training: inert arms are refused, weights are counted and matched."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fusion import SingleHead, seeded
+from study.branches import head_shape
+from study.declared import contrasts_of
+from study.errors import InputError
+from study.guards import head_of, inert_arms, probe_of
+from study.matching import matched, sizes_of, weight_lines, widths_like
+from study.numbers import Training
+from study.plan import make_plan
+from study.prepare import lay_out, prepare
+from study.reading import check_study
+from study.record import read_folder
+
+OPERATORS = [
+    *({"operator": "concat", "stage": stage} for stage in ("label", "logit", "latent")),
+    *({"operator": "product", "stage": stage} for stage in ("label", "logit", "latent")),
+    *(
+        {"operator": "parallel", "stage": stage, "combine": combine}
+        for stage in ("label", "logit", "latent")
+        for combine in ("add", "mean", "learned")
+    ),
+]
+
+
+def heads(operators):
+    raw = {"name": "mine", "data": "starter"}
+    grid = [{"features": [["fingerprint", "mordred"]], "fusion": operators}]
+    return make_plan(check_study({**raw, "grid": grid}, "x")).cells
+
+
+def probe(cell):
+    dims = {feature.slot: 3 + i for i, feature in enumerate(cell.features)}
+    return probe_of(head_of(cell, dims, 4), dims)
+
+
+def test_every_shipped_operator_is_a_head_of_its_own():
+    """Also `parallel` at stage logit, which is one class of functions for all combinations."""
+    probes = [(str(cell), probe(cell)) for cell in heads(OPERATORS)]
+    assert [(a, b) for (a, x), (b, y) in combinations(probes, 2) if x.equals(y)] == []
+
+
+def test_two_heads_that_name_their_weights_otherwise_are_equal():
+    class Renamed(nn.Module):
+        def __init__(self, head):
+            super().__init__()
+            self.layers = head.mlp
+
+        def forward(self, embeddings):
+            return self.layers(embeddings["a"])
+
+    shape = head_shape(Training(hidden=(5,), dropout=0.5))
+    with seeded(1):
+        one, other = (SingleHead({"a": 3}, 2, shape) for _ in range(2))
+    other.load_state_dict(one.state_dict())
+    assert probe_of(one, {"a": 3}).equals(probe_of(Renamed(other), {"a": 3}))
+    with torch.no_grad():
+        other.mlp[0].weight[0, 0] += 0.01
+    assert not probe_of(one, {"a": 3}).equals(probe_of(Renamed(other), {"a": 3}))
+
+
+PAIRS = {"features": [["counts", "characters"]]}
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            {**PAIRS, "training": {"encoder_learning_rate": [1e-3, 1e-4]}},
+            "concat / 1: they differ in encoder_learning_rate, which only encoders trained with",
+        ),
+        (
+            {
+                **PAIRS,
+                "technique": ["independent_mean"],
+                "training": {"top_layers": [None, 1], "freeze_epochs": [0]},
+            },
+            "independent_mean / 1: they differ in top_layers, which only",
+        ),
+    ],
+)
+def test_an_inert_arm_is_refused_and_named_before_anything_is_written(
+    block, message, tiny, spec_of, tmp_path
+):
+    tiny["grid"] = [block]
+    with pytest.raises(InputError, match=r"inert arms; nothing was run") as error:
+        prepare(spec_of(tiny, tmp_path))
+    assert message in str(error.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"cache"}
+
+
+def test_the_same_number_is_no_inert_arm_where_encoders_feel_it(tiny, spec_of, tmp_path):
+    tiny["modalities"]["characters"]["calibration"] = "joint"
+    tiny["grid"] = [{**PAIRS, "training": {"encoder_learning_rate": [1e-3, 1e-4]}}]
+    assert len(prepare(spec_of(tiny, tmp_path)).plan.cells) == 2
+
+
+@pytest.mark.parametrize(("calibration", "twins"), [("frozen", 1), ("finetune", 0)])
+def test_a_number_of_training_is_inert_in_a_frozen_encoder(
+    calibration, twins, tiny, spec_of, tmp_path
+):
+    other = {**tiny["modalities"]["characters"], "dropout": 0.3, "calibration": calibration}
+    tiny["modalities"]["dropped"] = other
+    tiny["modalities"]["wider"] = {**tiny["modalities"]["characters"], "feedforward": 16}
+    tiny["grid"] = [{"features": [["characters"], ["dropped"], ["wider"]]}]
+    spec = spec_of(tiny, tmp_path)
+    if not twins:
+        assert len(prepare(spec).plan.cells) == 3
+        return
+    with pytest.raises(InputError, match=r"1 inert arms; .*\n  dropped / single .* frozen"):
+        prepare(spec)
+
+
+def test_partitions_are_inert_only_where_they_deal_alike_in_every_trial(tiny, spec_of, tmp_path):
+    """Labels as frequent as their column is left: density and first half are one partition."""
+    rules = ["density", {"partition": "density", "densest": "last"}, "round_robin", "affinity"]
+    tiny["grid"] = [{**PAIRS, "technique": ["label_balancer"], "partition": rules}]
+    study = prepare(spec_of(tiny, tmp_path))
+    assert list(inert_arms(study.plan, study.inputs)) == []
+    labels = study.inputs.dataset.labels[:, [0, 1]].copy()
+    object.__setattr__(study.inputs.dataset, "labels", labels)
+    positives = labels.sum(0)
+    assert positives[0] > positives[1]
+    found = [(str(a.partition), str(b.partition)) for a, b in inert_arms(study.plan, study.inputs)]
+    owners = {}
+    for cell in study.plan.cells:
+        if cell.partition.word != "affinity" and cell.technique == "label_balancer":
+            owners[str(cell.partition)] = _owners_by_definition(cell, study)
+    expected = [
+        (later, earlier)
+        for earlier, later in combinations(owners, 2)
+        if all(np.array_equal(x, y) for x, y in zip(owners[earlier], owners[later], strict=True))
+    ]
+    assert found == expected
+    assert found
+
+
+def _owners_by_definition(cell, study):
+    """Two labels, two modalities: the denser to the first or the last; or one after the other."""
+    found = []
+    for trial in study.plan.trials_of(cell):
+        rows = study.inputs.fold(trial).fit[1.0]
+        counts = study.inputs.dataset.labels[rows].sum(0)
+        densest = int(np.argmax(counts))
+        first = np.array([0 if j == densest else 1 for j in range(2)])
+        last = cell.partition.options.get("densest") == "last"
+        round_robin = cell.partition.word == "round_robin"
+        found.append(first if round_robin or not last else 1 - first)
+    return found
+
+
+@pytest.fixture
+def wide(tiny):
+    """Heads wide enough to be matched, of three operators and every technique."""
+    tiny["training"]["hidden"] = [64]
+    operators = ["concat", {"operator": "parallel", "stage": "latent"}, "product"]
+    tiny["grid"][1]["fusion"] = operators
+    return tiny
+
+
+def test_weights_are_counted_as_a_trial_counts_them(launched):
+    prepared, record, _ = launched
+    sizes = sizes_of(prepared.plan, prepared.inputs, featurize=False)
+    for cell in prepared.plan.cells:
+        assert sizes.weights(cell) == record.results_of(cell)[0].counts["parameters"]
+
+
+def test_compared_arms_of_unequal_weight_are_said(wide, spec_of, tmp_path):
+    study = prepare(spec_of(wide, tmp_path))
+    contrasts = contrasts_of(study.spec, study.plan)
+    (unknown,) = weight_lines(contrasts, study.plan, study.inputs)
+    assert unknown.startswith("trained weights of 6 arms cannot be counted yet")
+    study.inputs.features(study.plan.cells[0].features[0].choice)
+    lines = weight_lines(contrasts, study.plan, study.inputs)
+    assert [line.split(" pairs")[0] for line in lines] == ["technique: 1 of 2", "modality: 2 of 2"]
+
+
+def test_matched_heads_weigh_the_same_within_two_percent(wide, spec_of, tmp_path):
+    plain = prepare(spec_of(wide, tmp_path))
+    study = prepare(spec_of({**wide, "parameters": "matched"}, tmp_path))
+    sizes = sizes_of(study.plan, study.inputs, featurize=False)
+    contrasts = [c for c in contrasts_of(study.spec, study.plan) if c.family == "technique"]
+    before = [c for c in contrasts_of(plain.spec, plain.plan) if c.family == "technique"]
+    assert [str(c) for c in contrasts] == [str(c) for c in before]  # still the same questions
+    for contrast in contrasts:
+        weights = sizes.weights(contrast.arm) / sizes.weights(contrast.reference)
+        assert abs(weights - 1) <= 0.02
+    (parallel,) = (c.arm for c in contrasts if "parallel" in str(c.arm))
+    assert parallel.training.hidden != (64,)
+    lay_out(study)
+    again = read_folder(study.folder)  # what a report or a comparison reads later
+    assert [c.id for c in again.plan.cells] == [c.id for c in study.plan.cells]
+    assert matched(study.spec, study.plan, study.inputs).grid == study.spec.grid
+
+
+def test_heads_too_narrow_to_match_are_named(wide, spec_of, tmp_path):
+    wide["training"]["hidden"] = [1]
+    study = prepare(spec_of(wide, tmp_path))
+    sizes = sizes_of(study.plan, study.inputs, featurize=True)
+    cells = {str(cell): cell for cell in study.plan.cells}
+    arm = cells["counts+characters / independent_mean / 1"]
+    reference = cells["counts+characters / mlp_head / concat / 1"]
+    with pytest.raises(InputError, match=r"no hidden widths give counts.*within 2%; the nearest"):
+        widths_like(arm, reference, sizes)
