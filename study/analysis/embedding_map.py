@@ -1,0 +1,186 @@
+"""Learned embeddings in two dimensions, with the regions of a few labels.
+
+Shapes: n molecules of the table, m molecules shown, d coordinates, g points of a grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.analysis.evidence import Evidence
+from study.analysis.influence import Floats
+from study.cells import Feature, TrialSpec
+from study.embeddings import EncoderJob, job_of
+
+LABELS = 5
+"""Labels with a region: those with the most positives."""
+FEWEST = 10
+"""Molecules that a region needs at least."""
+GRID = 80
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Where the molecules of a label lie.
+
+    Attributes
+    ----------
+    label : str
+    molecules : int
+        With the label, among those shown.
+    x, y : ndarray of float64, (g,)
+    density : ndarray of float64, (g, g)
+        Gaussian kernel density; rows by y.
+    half : float
+        Density at the edge of the smallest region that holds half of the molecules.
+    center : tuple of two float
+        Their mean.
+    """
+
+    label: str
+    molecules: int
+    x: Floats
+    y: Floats
+    density: Floats
+    half: float
+    center: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingMap:
+    """One encoder's embeddings in two dimensions.
+
+    Attributes
+    ----------
+    modality : str
+    job : EncoderJob
+    points : ndarray of float64, (m, 2)
+    axes : tuple of two str
+        What the coordinates are.
+    regions : tuple of Region
+    note : str
+        Which molecules these are, and how they were projected.
+    """
+
+    modality: str
+    job: EncoderJob
+    points: Floats
+    axes: tuple[str, str]
+    regions: tuple[Region, ...]
+    note: str
+
+
+def embedding_maps(evidence: Evidence) -> tuple[EmbeddingMap, ...]:
+    """Return the map of every encoder whose embeddings are in the cache.
+
+    Each modality once: of the first fold and seed at the largest fraction. A fine-tuned encoder
+    has seen the labels of its training molecules, so only the test fold is shown.
+    """
+    found: dict[str, EmbeddingMap] = {}
+    store = evidence.record.inputs.embedding_store
+    present = set(store.storage.names(".embeddings"))
+    for feature, trial, job in _jobs(evidence):
+        key = evidence.record.inputs.job_id(job)
+        if feature.key not in found and f"{key}.embeddings" in present:
+            found[feature.key] = _map(evidence, feature, trial, job, store.get(key))
+    return tuple(found.values())
+
+
+def _jobs(evidence: Evidence) -> Iterator[tuple[Feature, TrialSpec, EncoderJob]]:
+    """Yield the encoder jobs of the first trial of each arm, the largest fraction first."""
+    arms = sorted(evidence.arms.values(), key=lambda arm: -arm.cell.fraction)
+    for arm in arms:
+        seed, repeat, fold = arm.keys[0]
+        trial = TrialSpec(arm.cell, repeat, fold, seed)
+        for feature in arm.cell.features:
+            job = job_of(feature, trial)
+            if job is not None and job.share is None:
+                yield feature, trial, job
+
+
+def _map(
+    evidence: Evidence,
+    feature: Feature,
+    trial: TrialSpec,
+    job: EncoderJob,
+    embeddings: NDArray[np.float32],
+) -> EmbeddingMap:
+    dataset = evidence.record.inputs.dataset
+    tuned = job.place is not None and feature.choice.resolved == "finetune"
+    rows = evidence.record.inputs.fold(trial).test if tuned else np.arange(len(dataset))
+    points, kept = principal_axes(embeddings[rows])
+    what = (
+        f"Fine-tuned on the training part of fold {trial.fold} (seed {trial.seed}); only its test "
+        "molecules are shown."
+        if tuned
+        else "The encoder has seen no label; all molecules are shown."
+    )
+    return EmbeddingMap(
+        modality=feature.name,
+        job=job,
+        points=points,
+        axes=(_axis(1, kept[0]), _axis(2, kept[1])),
+        regions=tuple(_regions(evidence, rows, points)),
+        note=f"{what} Principal components of {embeddings.shape[1]} standardized coordinates.",
+    )
+
+
+def _axis(number: int, share: float) -> str:
+    return f"principal component {number} ({100 * share:.0f} % of the variance)"
+
+
+def principal_axes(embeddings: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Project standardized embeddings (m, d) on their first two principal components.
+
+    Coordinates that do not vary are left out. Signs are fixed so that the largest weight of a
+    component is positive: the map does not flip between machines.
+
+    Returns
+    -------
+    points : ndarray of float64, (m, 2)
+    shares : ndarray of float64, (2,)
+        Of the variance.
+    """
+    from sklearn.decomposition import PCA  # type: ignore[import-untyped]  # ships no types
+
+    values = np.asarray(embeddings, dtype=np.float64)
+    spread = values.std(axis=0)
+    values = (values - values.mean(axis=0))[:, spread > 0] / spread[spread > 0]
+    padded = np.pad(values, ((0, 0), (0, max(0, 2 - values.shape[1]))))
+    fitted = PCA(2, svd_solver="full").fit(padded)
+    largest = np.abs(fitted.components_).argmax(axis=1)
+    signs = np.sign(fitted.components_[[0, 1], largest])
+    points: Floats = fitted.transform(padded) * signs
+    return points, np.asarray(fitted.explained_variance_ratio_, dtype=np.float64)
+
+
+def view(points: Floats) -> tuple[Floats, Floats]:
+    """Return the corners, (2,) each, of a view of 99 % of the points (m, 2) along each axis."""
+    low, high = np.quantile(points, [0.005, 0.995], axis=0)
+    margin = 0.15 * (high - low)
+    return low - margin, high + margin
+
+
+def _regions(evidence: Evidence, rows: NDArray[np.int64], points: Floats) -> Iterator[Region]:
+    dataset = evidence.record.inputs.dataset
+    for column in np.argsort(-dataset.positives, kind="stable")[:LABELS]:
+        members = points[dataset.labels[rows, column] == 1]
+        if len(members) >= FEWEST and np.linalg.matrix_rank(np.cov(members.T)) == 2:
+            yield _region(dataset.label_names[column], members, points)
+
+
+def _region(label: str, members: Floats, points: Floats) -> Region:
+    from scipy.stats import gaussian_kde
+
+    kernel = gaussian_kde(members.T)
+    low, high = view(points)
+    x, y = (np.linspace(low[i], high[i], GRID) for i in (0, 1))
+    grid = np.stack(np.meshgrid(x, y)).reshape(2, -1)
+    half = float(np.median(kernel(members.T)))
+    center = tuple(float(value) for value in members.mean(axis=0))
+    density = kernel(grid).reshape(GRID, GRID)
+    return Region(label, len(members), x, y, density, half, (center[0], center[1]))

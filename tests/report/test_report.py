@@ -1,0 +1,233 @@
+"""The report of a small study: every section, the same content everywhere, the same bytes twice."""
+
+import csv
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from study.analysis.embedding_map import embedding_maps, principal_axes
+from study.analysis.evidence import Evidence
+from study.contrasts import default_contrasts
+from study.errors import InputError
+from study.record import StudyRecord
+from study.report import sections
+from study.report.compose import ORDER, compose
+from study.report.document import Bullets, Document, Section, Table
+from study.report.html import to_html
+from study.report.markdown import to_markdown
+from study.report.material import Material
+from study.report.names import Names
+from study.report.rendering import Column
+from study.report.running import report_study
+from study.report.sections import cost
+from study.report.write import files_of, write_report
+from study.words import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def evidence(wide_record):
+    contrasts = default_contrasts(wide_record.plan.cells)
+    return Evidence(wide_record, contrasts)
+
+
+@pytest.fixture(scope="module")
+def document(evidence):
+    return compose(evidence, {"twin": evidence})
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of the page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data.strip())
+
+
+def test_every_section_file_is_in_the_order_of_the_page():
+    words = {module.__name__.rsplit(".", 1)[1] for module in ORDER}
+    assert words == set(Vocabulary(sections.__name__).words())
+
+
+def test_a_study_of_two_seeds_and_fractions_shows_every_section(document):
+    found = {section.word for section in document.sections}
+    assert found == {module.__name__.rsplit(".", 1)[1] for module in ORDER}
+    for section in document.sections:
+        assert section.blocks, section.word
+    drawn = {figure.name.rstrip("0123456789") for figure in document.figures}
+    assert {"forest_technique", "pairwise", "folds", "curves_", "sparse_", "shares", "worth",
+            "owners_", "embedding_characters", "cost"} <= drawn  # fmt: skip
+    assert all(table.rows for table in document.tables)
+
+
+def test_the_page_needs_nothing_from_elsewhere(document):
+    page = Page(to_html(document))
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "data"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+    assert "@import" not in to_html(document)
+    assert not re.search(r"url\((?!#)", to_html(document))
+
+
+def test_no_address_stands_twice_and_each_points_somewhere(document):
+    page = Page(to_html(document))
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(names) == len(set(names))
+    asked = {
+        a["xlink:href"][1:] for _, a in page.tags if "xlink:href" in a and a["xlink:href"][0] == "#"
+    }
+    asked |= set(re.findall(r"url\(#([^)]+)\)", to_html(document)))
+    asked |= {w for _, a in page.tags for w in a.get("aria-labelledby", "").split()}
+    assert asked <= set(names)
+
+
+def test_figures_have_words_for_those_who_cannot_see_them(document):
+    page = to_html(document)
+    images = [a for tag, a in Page(page).tags if tag == "svg"]
+    assert len(images) == len(document.figures) > 8
+    for figure, attributes in zip(document.figures, images, strict=True):
+        assert attributes["role"] == "img"
+        assert f'<desc id="{figure.name}-words">' in page
+        assert len(figure.description) > 40
+        assert "nan" not in figure.description
+
+
+def test_markdown_and_csv_have_what_the_page_has(document, tmp_path):
+    written = write_report(document, tmp_path)
+    markdown, words = to_markdown(document), " ".join(Page(to_html(document)).words)
+    for section in document.sections:
+        for block in section.blocks:
+            texts = block.items if isinstance(block, Bullets) else [getattr(block, "text", "")]
+            assert all(text in markdown and text in words for text in texts)
+    for table in document.tables:
+        with (tmp_path / "tables" / f"{table.name}.csv").open(encoding="utf-8") as file:
+            assert len(list(csv.DictReader(file))) == len(table.rows)
+        assert table.caption in markdown
+        assert f'id="table-{table.name}"' in to_html(document)
+    for name in re.findall(r"\]\((figures/[^)]+)\)", markdown):
+        assert (tmp_path / name).stat().st_size > 1000
+    assert written[0].name == "report.html"
+
+
+def test_two_reports_of_one_ledger_are_the_same_bytes(document, evidence):
+    again = Evidence(evidence.record, evidence.contrasts)
+    assert files_of(compose(again, {"twin": again})) == files_of(document)
+
+
+def test_the_verdict_names_numbers_of_the_findings(document, evidence):
+    box = document.sections[0].blocks[0]
+    assert 3 <= len(box.items) <= 7
+    best = max(evidence.levels.values(), key=lambda level: level.auroc.mean)
+    assert f"{best.auroc.mean:.4f} [{best.auroc.low:.4f}, {best.auroc.high:.4f}]" in box.items[0]
+    for finding in Material(evidence).headlines:
+        macro = finding.macro
+        number = f"{macro.estimate:+.4f} [{macro.low:+.4f}, {macro.high:+.4f}]"
+        (sentence,) = [item for item in box.items if number in item]
+        assert sentence.split("Verdict: ")[1].startswith(str(finding.verdict))
+
+
+def test_headlines_are_chosen_by_what_was_asked(evidence):
+    chosen = Material(evidence).headlines
+    assert {f.contrast.family for f in chosen} == {c.family for c in evidence.contrasts}
+    assert {f.contrast.arm.fraction for f in chosen} == {1.0}
+
+
+def test_an_unfinished_study_says_what_is_missing(wide_record):
+    record = wide_record
+    kept = {r.id: r for cell in record.plan.cells[:2] for r in record.results_of(cell)[:1]}
+    some = StudyRecord(record.spec, record.plan, record.inputs, kept)
+    found = compose(Evidence(some, default_contrasts(some.plan.cells)))
+    assert "Not complete" in found.sections[0].blocks[0].items[-1]
+    assert "nan" not in " ".join(Page(to_html(found)).words).split()
+    with pytest.raises(InputError, match="no finished trial"):
+        compose(Evidence(StudyRecord(some.spec, some.plan, some.inputs, {}), ()))
+
+
+def test_the_command_writes_where_it_says(wide_record, tmp_path):
+    storage = wide_record.spec.run.storage
+    text, complete = report_study("wide", storage, tmp_path / "out", ["wide"])
+    assert complete
+    assert f"report:  {tmp_path / 'out' / 'report.html'}" in text
+    assert "The same arms elsewhere" in (tmp_path / "out" / "report.md").read_text()
+    with pytest.raises(InputError, match="holds no study"):
+        report_study("nowhere", storage, None)
+
+
+HEAVY = """
+import sys
+import study.report.compose, study.report.running, study.report.html, study.cli_report
+heavy = {"torch", "ray", "mlflow", "rdkit", "sklearn", "matplotlib", "jinja2", "statsmodels"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_importing_the_report_imports_nothing_heavy():
+    command = [sys.executable, "-c", HEAVY]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
+def test_text_is_escaped():
+    table = Table("t", "<b>", (Column("a", "<i>"),), [{"a": "<script>"}])
+    page = to_html(Document("<u>", "&", (Section("s", "s", (table,)),)))
+    for raw in ("<b>", "<i>", "<script>alert", "<u>"):
+        assert raw not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_a_report_removes_its_own_old_files_only(tmp_path):
+    old = Document("t", "", (Section("s", "s", (Table("old", "c", (), [{"a": 1}]),)),))
+    write_report(old, tmp_path)
+    (tmp_path / "tables" / "mine.csv").write_text("x")
+    write_report(Document("t", "", ()), tmp_path)
+    assert [file.name for file in (tmp_path / "tables").iterdir()] == ["mine.csv"]
+
+
+def test_names_tell_all_arms_apart(evidence):
+    cells = evidence.record.plan.cells
+    assert len({Names(cells).of(cell) for cell in cells}) == len(cells)
+
+
+def test_the_cheap_and_high_are_on_the_front():
+    def arm(seconds, auroc):
+        return cost.Cost(1, "", auroc, 0, 0, seconds, 0)
+
+    arms = [arm(1, 0.7), arm(2, 0.8), arm(3, 0.75), arm(2, 0.8), arm(2, 0.6)]
+    assert [cost.on_front(each, arms) for each in arms] == [True, True, False, True, False]
+
+
+def test_principal_axes_against_the_singular_values():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(40, 5)) @ rng.normal(size=(5, 5))
+    values[:, 3] = 7  # does not vary
+    points, shares = principal_axes(values.astype(np.float32))
+    kept = np.delete(values.astype(np.float32).astype(float), 3, axis=1)
+    scaled = (kept - kept.mean(0)) / kept.std(0)
+    singular = np.linalg.svd(scaled, compute_uv=False)
+    assert np.linalg.norm(points, axis=0) == pytest.approx(singular[:2], rel=1e-6)
+    assert shares == pytest.approx(singular[:2] ** 2 / (singular**2).sum(), rel=1e-6)
+
+
+def test_a_map_shows_the_test_molecules_of_a_tuned_encoder(evidence):
+    (found,) = embedding_maps(evidence)
+    fold = evidence.record.inputs.fold(found.job.place)
+    assert len(found.points) == len(fold.test)
+    data = evidence.record.inputs.dataset
+    assert found.regions
+    for region in found.regions:
+        column = data.label_names.index(region.label)
+        members = found.points[data.labels[fold.test, column] == 1]
+        at = [np.abs(axis[:, None] - members[:, i]).argmin(axis=0)
+              for i, axis in enumerate((region.x, region.y))]  # fmt: skip
+        inside = region.density[at[1], at[0]] >= region.half
+        assert 0.4 < inside.mean() < 0.6
