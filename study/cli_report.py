@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from study.cli_options import TrackingOption, UntrackedOption
+
 EXIT_INCOMPLETE = 3
 
 
@@ -22,11 +24,15 @@ def report(
         list[str] | None,
         typer.Option("--beside", help="Another study to set beside it (repeatable)."),
     ] = None,
+    tracking_uri: TrackingOption = None,
+    untracked: UntrackedOption = False,
 ) -> None:
     """Write the report of a study: one HTML page, Markdown, tables and figures."""
     from study.report.running import report_study
+    from study.running import keeper
 
-    text, complete = report_study(study, storage, out, beside or [])
+    keep = None if untracked else keeper(storage, tracking_uri)
+    text, complete = report_study(study, storage, out, beside or [], keep)
     typer.echo(text, nl=False)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)

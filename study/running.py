@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,6 +176,28 @@ def tracker_of(run: Run) -> Tracker:
     """Return the pages of a run: where it says, else a database in its storage."""
     root = Path(run.storage).resolve()
     return _open_tracker(run.tracking or f"sqlite:///{root / 'mlflow.db'}", root)
+
+
+def keeper(storage: str, tracking: str | None) -> Callable[[StudySpec, Path], list[str]]:
+    """Return what keeps a report on the tracking page of its study, if it has one."""
+
+    def keep(spec: StudySpec, folder: Path) -> list[str]:
+        tracker = _existing_tracker(spec.run, storage, tracking)
+        if tracker is None:
+            return []
+        tracker.report(spec.name, folder)
+        return [f"kept:    on the page of '{spec.name}' in {tracker.uri}"]
+
+    return keep
+
+
+def _existing_tracker(run: Run, storage: str, tracking: str | None) -> Tracker | None:
+    """Return the pages where a study is shown already: those named, else its storage's."""
+    root = Path(storage).resolve()
+    named = tracking or run.tracking
+    if named is None and not (root / "mlflow.db").is_file():
+        return None
+    return _open_tracker(named or f"sqlite:///{root / 'mlflow.db'}", root)
 
 
 def _open_tracker(uri: str, root: Path) -> Tracker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from study.analysis.evidence import Evidence
@@ -11,10 +11,17 @@ from study.reading import read_study
 from study.record import read_folder
 from study.report.compose import compose
 from study.report.write import write_report
+from study.spec import StudySpec
+
+Keep = Callable[[StudySpec, Path], list[str]]
 
 
 def report_study(
-    study: str, storage: str, out: Path | None, beside: Sequence[str] = ()
+    study: str,
+    storage: str,
+    out: Path | None,
+    beside: Sequence[str] = (),
+    keep: Keep | None = None,
 ) -> tuple[str, bool]:
     """Write the report of a study; return what to print, and whether the study is complete.
 
@@ -28,6 +35,8 @@ def report_study(
         Folder of the report; by default ``report`` in the folder of the study.
     beside : sequence of str
         Other studies of the same storage to set beside it.
+    keep : function, optional
+        Keeps the folder on the tracking page of the study; returns what to say of it.
 
     Raises
     ------
@@ -44,6 +53,8 @@ def report_study(
         f"{len(document.figures)} figures (SVG, PNG), {len(document.tables)} tables (CSV), and the "
         f"same as Markdown in {folder}",
     ]
+    if keep is not None:
+        lines += keep(evidence.record.spec, folder)
     if evidence.record.missing:
         lines.append(f"{evidence.record.missing} trials are missing; launch again to run them")
     return "\n".join(lines) + "\n", evidence.record.missing == 0
