@@ -40,14 +40,14 @@ def run_study(spec: StudySpec, *, ray: bool, mlflow: bool) -> bool:
     lay_out(study)
     pages = tracker_of(spec.run) if mlflow else None
     told = reporter(console)
-    for line in weight_lines(contrasts_of(study.spec, study.plan), study.plan, study.inputs):
-        told.note(line)
     try:
         with closing(executor_of(spec.run, ray=ray)) as executor:
             record = launch(study, executor, pages, told)
     finally:
         told.close()
     print_record(record, console)
+    for line in weight_lines(contrasts_of(study.spec, study.plan), study.plan, study.inputs):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     _places(study, pages, console)
     return record.missing == 0
 

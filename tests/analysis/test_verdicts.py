@@ -30,7 +30,7 @@ def test_both_win_and_one_suggests(p_holm, p_corrected, word):
 
 
 def test_a_claim_says_whom_it_favors():
-    assert str(judge(difference(0.01, estimate=-0.02), 0.01)) == "wins (reference)"
+    assert str(judge(difference(0.01, estimate=-0.02), 0.01)) == "reference wins"
     assert judge(difference(0.01), 0.01).better == "arm"
 
 
