@@ -78,10 +78,11 @@ class LabelBalancer(nn.Module):
         logits: Tensor = self.branches(embeddings)  # (b, k, l)
         if self.inference == "mean" and not self.training:
             return mean_logit(logits)
-        owner = self._draw() if self.owner is None else self.owner
+        owner = self.deal() if self.owner is None else self.owner
         return owned_logit(logits, owner.to(logits.device))
 
-    def _draw(self) -> Tensor:
+    def deal(self) -> Tensor:
+        """Return the owners of the next training step, (l,)."""
         self._draws += 1
         return self.partition.draw()
 
@@ -92,7 +93,7 @@ class LabelBalancer(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Draw up to where the state was; a stream that is further on already goes on."""
         for _ in range(self._draws, int(state)):
-            self._draw()
+            self.deal()
 
 
 def owned_logit(logits: Tensor, owner: Tensor) -> Tensor:

@@ -25,13 +25,14 @@ import torch
 from torch import Tensor, nn
 
 from fusion._base import FusionError, HeadShape, Stage, check_embeddings, check_shape
+from fusion._dropout import Dropout
 
 
 def mlp(widths: Sequence[int], dropout: float) -> list[nn.Module]:
     """Layers of W_j dropout(relu(... W_1 x + b_1 ...)) + b_j, one Linear between two widths."""
     layers: list[nn.Module] = []
     for inner, outer in pairwise(widths[:-1]):
-        layers += [nn.Linear(inner, outer), nn.ReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(inner, outer), nn.ReLU(), Dropout(dropout)]
     return [*layers, nn.Linear(widths[-2], widths[-1])]
 
 
@@ -127,7 +128,7 @@ class Readout(nn.Sequential):
     def __init__(self, width: int, n_labels: int, head: HeadShape, stage: Stage) -> None:
         if stage == "latent":
             rest = mlp((width, *head.hidden[1:], n_labels), head.dropout)
-            super().__init__(nn.Dropout(head.dropout), *rest)
+            super().__init__(Dropout(head.dropout), *rest)
         else:
             super().__init__(nn.Linear(width, n_labels))
 

@@ -8,6 +8,7 @@ from modalities._base import Encoder, Modality, ModalityError, ModalityFeatures,
 from modalities._cache import FeatureStore, Shard
 from modalities._cards import card_beside
 from modalities._shared_files import FeatureStoreWarning
+from modalities._storage import StoreError
 from modalities._weight_files import find_weights, sha256_of
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ModalityFeatures",
     "Shard",
     "StagedEncoder",
+    "StoreError",
     "card_beside",
     "find_weights",
     "sha256_of",

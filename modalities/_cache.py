@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from modalities._base import Modality, ModalityError, ModalityFeatures, Record
 from modalities._shared_files import locked, read_locked, read_shared
@@ -43,6 +44,16 @@ def bucket_of(smiles: str) -> int:
     return hashlib.sha256(smiles.encode()).digest()[0] % BUCKETS
 
 
+class Copies(Protocol):
+    """Keeps the folder of a store equal to a place that other machines share."""
+
+    def pull(self, path: Path) -> None:
+        """Bring a file, or the files of a folder, up to what others wrote."""
+
+    def push(self, path: Path) -> None:
+        """Give a file that was written to the others."""
+
+
 class FeatureStore:
     """Features of any modality, kept under one folder, for many processes at once.
 
@@ -51,6 +62,8 @@ class FeatureStore:
     root : Path
         Folder of the store; made when it is not there. Several machines may share it if its
         file system has working locks.
+    copies : Copies, optional
+        What shares the files where there is no such file system.
 
     Raises
     ------
@@ -58,8 +71,8 @@ class FeatureStore:
         The folder cannot be made.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path, copies: Copies | None = None) -> None:
+        self.root, self._copies = Path(root), copies
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -70,6 +83,7 @@ class FeatureStore:
         buckets: dict[int, list[str]] = {}
         for text in dict.fromkeys(smiles):
             buckets.setdefault(bucket_of(text), []).append(text)
+        self._pull(self._folder(modality) / "buckets")
         shards = []
         for bucket in sorted(buckets):
             stored = self._rows(modality, bucket)
@@ -89,11 +103,12 @@ class FeatureStore:
         """
         path = self._bucket(modality, shard.bucket)
         with locked(path):
+            self._pull(path)
             rows = _rows_of(read_locked(path, modality.version))
             new = [text for text in dict.fromkeys(shard.smiles) if text not in rows]
             if new:
                 rows |= dict(zip(new, _featurize(modality, new), strict=True))
-                write_features(path, ModalityFeatures.stack(modality.version, *_columns(rows)))
+                self._write(path, ModalityFeatures.stack(modality.version, *_columns(rows)))
         return len(new)
 
     def load(self, modality: Modality, smiles: Sequence[str]) -> ModalityFeatures:
@@ -108,6 +123,8 @@ class FeatureStore:
         """
         wanted = ModalityFeatures(modality.version, tuple(smiles), {})
         path = self._folder(modality) / "tables" / f"{wanted.digest}.features"
+        if not path.is_file():
+            self._pull(path)
         table = read_shared(path, modality.version)
         if table is None:
             for shard in self.missing(modality, smiles):
@@ -116,12 +133,21 @@ class FeatureStore:
                 table = read_locked(path, modality.version)
                 if table is None:
                     table = self._assemble(modality, smiles)
-                    write_features(path, table)
+                    self._write(path, table)
         return table
 
     def set_aside(self) -> tuple[Path, ...]:
         """Return the damaged files that were found and set aside so far, in all modalities."""
         return tuple(sorted(self.root.rglob("*.corrupt")))
+
+    def _pull(self, path: Path) -> None:
+        if self._copies is not None:
+            self._copies.pull(path)
+
+    def _write(self, path: Path, features: ModalityFeatures) -> None:
+        write_features(path, features)
+        if self._copies is not None:
+            self._copies.push(path)
 
     def _assemble(self, modality: Modality, smiles: Sequence[str]) -> ModalityFeatures:
         rows: dict[str, Record] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from filelock import FileLock
@@ -52,7 +53,7 @@ def read_locked(path: Path, version: str) -> ModalityFeatures | None:
     except FileNotFoundError:
         return None
     except CorruptFileError as error:
-        aside = path.with_name(f"{path.name}.corrupt")
+        aside = _free(path)
         path.replace(aside)
         warnings.warn(
             f"{error}; it was set aside as {aside.name} and its features are made again",
@@ -60,6 +61,12 @@ def read_locked(path: Path, version: str) -> ModalityFeatures | None:
             stacklevel=4,
         )
         return None
+
+
+def _free(path: Path) -> Path:
+    """Return the name for a damaged file: earlier ones are kept."""
+    names = (f"{path.name}{'' if i == 1 else f'.{i}'}.corrupt" for i in count(1))
+    return next(path.with_name(name) for name in names if not path.with_name(name).exists())
 
 
 def _checked(path: Path, version: str) -> ModalityFeatures:

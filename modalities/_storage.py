@@ -32,6 +32,10 @@ class CorruptFileError(ValueError):
     """The bytes of a features file are not the ones that were written."""
 
 
+class StoreError(ModalityError):
+    """A file or folder of the store that the system refuses (full disk, rights)."""
+
+
 def temporary_name(path: Path) -> Path:
     """Return a name beside `path` that nobody else uses; see `temporaries`."""
     return path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
@@ -42,11 +46,11 @@ def temporaries(path: Path) -> Iterator[Path]:
     return path.parent.glob(f"{path.name}.*.tmp")
 
 
-def unusable(path: Path, error: OSError) -> ModalityError:
+def unusable(path: Path, error: OSError) -> StoreError:
     """Return the error for a file or folder of the store that the system refuses."""
-    return ModalityError(
+    return StoreError(
         f"feature store: {path} cannot be used ({error.strerror}); "
-        "free it or choose another folder for the store"
+        "free it or choose another folder for the store: nothing that was finished is lost"
     )
 
 
@@ -55,7 +59,7 @@ def write_features(path: Path, features: ModalityFeatures) -> None:
 
     Raises
     ------
-    ModalityError
+    StoreError
         The folder cannot be written (rights, full disk); `path` is as it was.
     """
     temporary = temporary_name(path)

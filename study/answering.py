@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from concurrent.futures import wait as wait_for
 from urllib.parse import urlsplit
 
+from study.background import in_background
+
 _SECONDS = 5.0
-_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_PORTS = {"http": 80, "https": 443, **_DATABASES}
 
 
 def knock(address: str) -> None:
@@ -15,11 +20,45 @@ def knock(address: str) -> None:
     Raises
     ------
     OSError
-        Nothing answers there within 5 seconds.
+        Nothing answers there within 5 seconds, or a database refuses who asks.
     ValueError
         The port is no number.
     """
     parts = urlsplit(address if "://" in address else f"//{address}")
-    port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+    kind = parts.scheme.partition("+")[0]
+    port = parts.port or _PORTS.get(kind)
     if parts.hostname and port:
         socket.create_connection((parts.hostname, port), timeout=_SECONDS).close()
+        if kind in _DATABASES:
+            _log_in(address)
+
+
+def _log_in(database: str) -> None:
+    """Log in once and out; MLflow would try a wrong password for minutes."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    engine = create_engine(database)
+    try:
+        engine.connect().close()
+    except SQLAlchemyError as error:
+        raise ConnectionError(str(getattr(error, "orig", None) or error).strip()) from error
+    finally:
+        engine.dispose()
+
+
+def answers(ask: Callable[[], object], *, wait: bool) -> None:
+    """Ask a first question of a store, and raise what it raises.
+
+    Parameters
+    ----------
+    ask : function
+    wait : bool
+        False: a store that takes its time is taken for a slow one, after 5 seconds.
+    """
+    if wait:
+        ask()
+        return
+    answer = in_background(ask, "first question")
+    if wait_for([answer], _SECONDS).done:
+        answer.result()

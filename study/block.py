@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Annotated, Any
 
 from pydantic import (
@@ -174,6 +175,13 @@ class Grid(Section):
         partition = self.partition or (Partition.model_validate(AS_PUBLISHED),)
         words = (self.features, self.technique, self.fusion, partition)
         return {**dict(zip(WORD_AXES, words, strict=True)), **self.training}
+
+    @property
+    def size(self) -> int:
+        """Combinations of the block, before ``when`` takes some away."""
+        if self.arms or self.design != "factorial":
+            return len(self.arms) or sum(map(len, self.axes.values()))
+        return prod(map(len, self.axes.values()))
 
     def combinations(self) -> Iterator[Values]:
         """Yield the value of every axis for each arm that the block asks for."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from study.choices import Fusion, ModalityChoice, Partition
 from study.numbers import Training
+from study.search.space import Search
 from study.spec import digest
 
 
@@ -51,6 +52,9 @@ class Cell:
     asked : Training or None
         The numbers that the file gives, where the hidden widths were chosen otherwise (matched
         parameters): what the arm shares with those it is compared with. No part of its identity.
+    search : Search or None
+        Numbers that each trial chooses for itself, in place of those of `training`; None: the
+        trial has those.
     """
 
     features: tuple[Feature, ...]
@@ -60,6 +64,7 @@ class Cell:
     fraction: float
     training: Training
     asked: Training | None = field(default=None, compare=False)
+    search: Search | None = None
 
     @property
     def shared(self) -> Training:
@@ -95,6 +100,7 @@ class Cell:
             "partition": self.partition.json_value() if self.partition else None,
             "fraction": self.fraction,
             "training": _dumped(self.training),
+            **({"search": self.search.json_value()} if self.search else {}),
         }
 
     def params(self) -> dict[str, str]:
@@ -105,11 +111,12 @@ class Cell:
             "fusion": str(self.fusion) if self.fusion else "-",
             "partition": str(self.partition) if self.partition else "-",
             "fraction": f"{self.fraction:g}",
+            **({"search": str(self.search)} if self.search else {}),
         }
 
     def single(self, feature: Feature) -> Cell:
         """Return the arm of one modality alone under the same numbers."""
-        return Cell((feature,), "single", None, None, self.fraction, self.training, self.asked)
+        return replace(self, features=(feature,), technique="single", fusion=None, partition=None)
 
     def __str__(self) -> str:
         words = [word for word in self.params().values() if word != "-"]
@@ -154,6 +161,7 @@ class TrialSpec:
             "partition": _plain(cell.partition),
             "fraction": cell.fraction,
             "training": _dumped(cell.training),
+            **({"search": cell.search.json_value()} if cell.search else {}),
             "repeat": self.repeat,
             "fold": self.fold,
             "seed": self.seed,
@@ -174,6 +182,7 @@ class TrialSpec:
             Partition.model_validate(partition) if partition else None,
             value["fraction"],
             Training.model_validate(value["training"]),
+            search=Search.model_validate(value["search"]) if value.get("search") else None,
         )
         return cls(cell, value["repeat"], value["fold"], value["seed"])
 

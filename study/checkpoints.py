@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from study.ledger import LedgerError, seal, unseal
+from study.seals import LedgerError, seal, unseal
 from study.storage import Storage
 
 _SUFFIX = ".checkpoint"
@@ -71,12 +71,10 @@ class StoredCheckpoint:
         return state
 
     def _set_aside(self, error: Exception) -> None:
+        aside = self.storage.set_aside(self._name)
         logging.getLogger(__name__).warning(
-            "checkpoint set aside as %s.corrupt, the training begins anew (%s)",
-            self.storage.path(self._name),
-            error,
+            "checkpoint set aside as %s, the training begins anew (%s)", aside, error
         )
-        self.storage.rename(self._name, self._name + ".corrupt")
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the state in place of the last one."""
@@ -86,5 +84,4 @@ class StoredCheckpoint:
 
     def clear(self) -> None:
         """Remove the file, if there is one."""
-        if self.storage.exists(self._name):
-            self.storage.remove(self._name)
+        self.storage.remove(self._name)

@@ -25,6 +25,7 @@ from study.cli_options import (
 )
 from study.cli_report import report
 from study.cli_scaling import scaling
+from study.cli_status import status
 from study.errors import InputError, StudyError
 
 if TYPE_CHECKING:
@@ -81,12 +82,18 @@ def launch(
     address: AddressOption = None,
     inline: InlineOption = False,
     untracked: UntrackedOption = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="The file asks for more than the one launched before.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait while another launch of the study runs.")
+    ] = False,
 ) -> None:
     """Run what is missing of a study, then print its comparison table."""
-    from study.running import run_study
+    from study.launching import Asked, run_study
 
     spec = _read(file, overrides, storage, tracking_uri, address)
-    complete = run_study(spec, ray=not inline, mlflow=not untracked)
+    complete = run_study(spec, Asked(not inline, not untracked, extend, wait))
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)
 
@@ -115,7 +122,7 @@ def compare(
     ] = None,
 ) -> None:
     """Compare arms, within and across studies, with paired intervals and verdicts."""
-    from study.running import Comparison, compare_studies
+    from study.comparing import Comparison, compare_studies
 
     words = columns_of(baseline) if baseline is not None else None
     asked = Comparison(studies, storage, tracking_uri, words, contrasts or [])
@@ -162,7 +169,7 @@ def presets() -> None:
         typer.echo(f"{name:<20}{read_preset_note(name, PRESETS)}")
 
 
-for command in (report, scaling, calibrate, pretrain, embed):
+for command in (status, report, scaling, calibrate, pretrain, embed):
     app.command()(command)
 
 

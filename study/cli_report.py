@@ -29,7 +29,7 @@ def report(
 ) -> None:
     """Write the report of a study: one HTML page, Markdown, tables and figures."""
     from study.report.running import report_study
-    from study.running import keeper
+    from study.tracked import keeper
 
     keep = None if untracked else keeper(storage, tracking_uri)
     text, complete = report_study(study, storage, out, beside or [], keep)

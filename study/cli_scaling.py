@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,11 +29,13 @@ def scaling(
     """Print learning curves, power laws, data-efficiency fractions and claims across fractions."""
     from study.analysis.evidence import Evidence
     from study.declared import contrasts_of
-    from study.reading import read_study
+    from study.reading import study_name
     from study.record import read_folder
+    from study.storage import Storage
     from study.report.scaling_text import scaling_parts, scaling_text
+    from study.storage import Storage
 
-    name = read_study(study).name if Path(study).is_file() else study
-    record = read_folder(Path(storage).resolve() / name)
+    name = study_name(study)
+    record = read_folder(Storage(storage).below(name))
     evidence = Evidence(record, contrasts_of(record.spec, record.plan))
     typer.echo(scaling_text(scaling_parts(evidence), kind.value), nl=False)

@@ -26,8 +26,8 @@ set_environment()  # Ray reads it while it is being imported
 
 import ray  # noqa: E402 (after the environment is set)
 from ray import tune  # noqa: E402
+from ray.autoscaler.sdk import request_resources  # noqa: E402
 from ray.train.v2.api import config as train  # noqa: E402 (`ray.train`, with its types)
-from ray.train.v2.api.callback import UserCallback  # noqa: E402
 from ray.train.v2.api.exceptions import (  # noqa: E402
     ControllerError,
     TrainingFailedError,
@@ -35,21 +35,38 @@ from ray.train.v2.api.exceptions import (  # noqa: E402
 )
 from ray.tune.callback import Callback  # noqa: E402
 from ray.tune.experiment import Trial  # noqa: E402
+from ray.tune.schedulers import FIFOScheduler  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
 
 from study.answering import knock  # noqa: E402
-from study.crew_work import TaskError, first_to_fail, own_fault, work  # noqa: E402
+from study.causes import BYSTANDER, death  # noqa: E402
+from study.crew_work import (  # noqa: E402
+    Loss,
+    TaskError,
+    attempt_plain,
+    group_end,
+    plain,
+    stream,
+    work,
+)
 from study.errors import InputError  # noqa: E402
-from study.executor import Crew, OnDone, Outcome, Task, attempt  # noqa: E402
-from study.room import Machine, check_room, places  # noqa: E402
+from study.executor import Crew, Listener, Outcome, Task  # noqa: E402
+from study.limits import process_ends_after  # noqa: E402
+from study.notice import LEAVING, LeavingError, given  # noqa: E402
+from study.room import Machine, places, wait_for_room  # noqa: E402
+from study.tries import Transient, Tries  # noqa: E402
 
-MAX_DEATHS = 2
-"""Times that a worker of a training may die before the training fails."""
+LOOK = 0.25
+"""Seconds between two looks at whether the stage has to end, while nothing else happens."""
 MAX_WAITS = 30
 """Minutes that a group of workers waits for its machines (Ray Train asks anew each minute)."""
 
 
 class RayExecutor:
     """Runs tasks on a Ray cluster; without an address on a local one of its own.
+
+    A task whose process or machine is lost is tried again; one that fails by itself is not, nor
+    one that takes too long.
 
     Parameters
     ----------
@@ -58,6 +75,12 @@ class RayExecutor:
         otherwise a local one of its own, ended by `close`.
     cpus_per_task : float
         CPUs a task reserves.
+    retries : int
+        Times a task whose process died is tried again.
+    time_limit : float, optional
+        Seconds a task may take.
+    wait : float
+        Seconds to wait for machines that the cluster starts when it is asked for them.
 
     Raises
     ------
@@ -65,8 +88,17 @@ class RayExecutor:
         No cluster answers there, or it is smaller than one task.
     """
 
-    def __init__(self, address: str | None = None, *, cpus_per_task: float = 1.0) -> None:
-        self.cpus_per_task = cpus_per_task
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        cpus_per_task: float = 1.0,
+        retries: int = 2,
+        time_limit: float | None = None,
+        wait: float = 0.0,
+    ) -> None:
+        self.cpus_per_task, self.wait = cpus_per_task, wait
+        self.retries, self.time_limit = retries, time_limit
         _connect(address or os.environ.get("RAY_ADDRESS") or "local")
         try:
             self.require([Crew()])
@@ -75,68 +107,81 @@ class RayExecutor:
             raise
 
     def require(self, crews: Collection[Crew]) -> None:
-        """Check that every crew fits on the machines of the cluster.
+        """Check that every crew fits on the machines of the cluster, waiting for some to start.
 
         Raises
         ------
         InputError
             One would wait for ever.
         """
-        for crew in sorted(crews, key=lambda crew: (crew.workers, crew.gpus)):
-            check_room(_machines(), crew, self.cpus_per_task)
+        wait_for_room(crews, self.cpus_per_task, _machines, _ask, self.wait)
 
-    def map(self, tasks: Sequence[Task], on_done: OnDone) -> None:
+    def map(self, tasks: Sequence[Task], listener: Listener) -> None:
         """Run tasks as Ray tasks, at most twice the cluster's CPUs in flight."""
-        remote = ray.remote(num_cpus=self.cpus_per_task, max_retries=2)(_attempt)
-        width = max(2, 2 * int(_cpus()))
-        waiting = list(reversed(tasks))
-        flying: dict[ray.ObjectRef[Outcome], str] = {}
-        while waiting or flying:
-            while waiting and len(flying) < width:
-                task = waiting.pop()
-                flying[remote.remote(task.id, task.work, json.dumps(task.payload))] = task.id
-            done, _ = ray.wait(list(flying))
-            for reference in done:
-                on_done(_collect(reference, flying.pop(reference)))
+        tries = self._tries(tasks, listener)
+        share = ray.remote(num_cpus=self.cpus_per_task, max_retries=0, num_returns="streaming")
+        remote = share(stream)
+        flying: dict[str, Any] = {}
+        while not tries.over and not tries.hurried:
+            while len(flying) < max(2, 2 * int(_cpus())) and (task := tries.next()):
+                flying[task.id] = remote.remote(plain(task), self.time_limit)
+            if tries.stopping:
+                for task_id in tries.unbegun:
+                    ray.cancel(flying.pop(task_id), force=True)
+                    tries.withdraw(task_id)
+            ready, _ = ray.wait(list(flying.values()), timeout=LOOK) if flying else ([], [])
+            for task_id in [key for key, words in flying.items() if words in ready]:
+                if _hear(tries, task_id, flying[task_id]):
+                    del flying[task_id]
+        for words in flying.values():
+            ray.cancel(words, force=True)
+        tries.close()
 
-    def grid(self, tasks: Sequence[Task], on_done: OnDone, *, folder: str) -> None:
-        """Run tasks as the trials of a Ray Tune grid for each crew, with reused actors.
+    def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:
+        """Run tasks as the trials of Ray Tune for each crew, with reused actors.
 
         One crew after the other: crews of different sizes would starve each other.
         """
         by_crew: dict[Crew | None, list[Task]] = {}
         for task in tasks:
             by_crew.setdefault(task.crew, []).append(task)
-        report = _Report(on_done)
         try:
             for crew, same in by_crew.items():
-                self._tuner(crew, same, report, str(Path(folder).resolve())).fit()
-        except tune.TuneError:
-            if report.error is not None:
-                raise report.error from None
-            raise
+                tries = self._tries(same, listener)
+                while not tries.over and not tries.hurried:
+                    self._fit(crew, tries, str(Path(folder).resolve()))
+                tries.close()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _tuner(
-        self, crew: Crew | None, tasks: Sequence[Task], report: _Report, folder: str
-    ) -> tune.Tuner:
+    def _tries(self, tasks: Sequence[Task], listener: Listener) -> Tries:
+        return Tries(tasks, listener, retries=self.retries, limit=self.time_limit)
+
+    def _fit(self, crew: Crew | None, tries: Tries, folder: str) -> None:
+        """Run tasks until all have ended, or until Tune gives up."""
+        report = _Report(tries)
+        try:
+            self._tuner(crew, report, tries, folder).fit()
+        except (tune.TuneError, RuntimeError) as error:
+            if not tries.hurried and not report.survives(error):
+                raise
+
+    def _tuner(self, crew: Crew | None, report: _Report, tries: Tries, folder: str) -> tune.Tuner:
         """Return the grid of tasks that share a crew."""
+        resources, at_once = self._share(crew or Crew())
         common = {
             "crew": asdict(crew) if crew else None,
             "cpus": self.cpus_per_task,
+            "limit": self.time_limit,
             "folder": folder,
         }
-        space = [
-            {"id": task.id, "work": task.work, "payload": json.dumps(task.payload), **common}
-            for task in tasks
-        ]
-        resources, at_once = self._share(crew or Crew())
         return tune.Tuner(
             tune.with_resources(_TaskTrainable, resources),
-            param_space={"task": tune.grid_search(space)},
             tune_config=tune.TuneConfig(
-                reuse_actors=True, num_samples=1, max_concurrent_trials=at_once
+                reuse_actors=True,
+                num_samples=-1,
+                search_alg=_Queue(tries, common, at_once),
+                scheduler=_Order(tries),
             ),
             run_config=tune.RunConfig(
                 name=f"grid-{uuid.uuid4().hex[:8]}",
@@ -195,18 +240,24 @@ def _machines() -> list[Machine]:
     return [node["Resources"] for node in nodes if node["Alive"]]
 
 
-def _attempt(task_id: str, work: str, payload: str) -> Outcome:
-    return attempt(Task(task_id, work, json.loads(payload)))
+def _ask(bundles: Sequence[Mapping[str, float]]) -> None:
+    request_resources(bundles=[dict(bundle) for bundle in bundles])
 
 
-def _collect(reference: ray.ObjectRef[Outcome], task_id: str) -> Outcome:
+def _hear(tries: Tries, task_id: str, words: Any) -> bool:  # noqa: ANN401 (Ray's generator)
+    """Take the next word of a task; return whether it was the last."""
     try:
-        outcome: Outcome = ray.get(reference)
-    except ray.exceptions.WorkerCrashedError:
-        return Outcome(task_id, cause="its process died (killed, crashed or out of memory)")
+        outcome: Outcome | None = ray.get(next(words))
+    except ray.exceptions.RayTaskError as error:
+        tries.ended(Outcome(task_id, cause=shorten(str(error))))
     except ray.exceptions.RayError as error:
-        return Outcome(task_id, cause=shorten(str(error)))
-    return outcome
+        tries.lost(task_id, death(error))
+    else:
+        if outcome is None:
+            tries.began(task_id)
+            return False
+        tries.ended(outcome)
+    return True
 
 
 class _TaskTrainable(tune.Trainable):
@@ -220,12 +271,16 @@ class _TaskTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        if self._task["crew"]:
-            outcome = _train(self._task)
-        else:
-            outcome = _attempt(self._task["id"], self._task["work"], self._task["payload"])
-        value = json.dumps({"value": outcome.value, "cause": outcome.cause})
-        return {"done": True, "outcome": value}
+        """Run the task; an error here ends the actor, so none begins on a machine that goes."""
+        if given():
+            raise LeavingError(LEAVING)
+        task = self._task
+        group = task["crew"] and task["crew"]["workers"] > 1
+        with process_ends_after(None if group else task["limit"]):  # a group's members see to it
+            end = _train(task) if task["crew"] else attempt_plain(task)
+        if not group and end.cause == LEAVING:
+            raise LeavingError(LEAVING)
+        return {"done": True, "end": json.dumps(asdict(end))}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to save: results lie in the ledger."""
@@ -234,7 +289,7 @@ class _TaskTrainable(tune.Trainable):
         """Nothing to load."""
 
 
-def _train(task: Mapping[str, Any]) -> Outcome:
+def _train(task: Mapping[str, Any]) -> Outcome | Loss:
     """Run a task through Ray Train: here if it has one worker, else in a group of processes.
 
     Measured on two cores: the local mode costs 0.01 CPU-seconds a task (and an actor 1 CPU-second
@@ -257,8 +312,14 @@ def _train(task: Mapping[str, Any]) -> Outcome:
         else:  # in the main thread Ray Train would take over Ctrl-C of a process that is reused
             with ThreadPoolExecutor(1) as thread:
                 result = thread.submit(trainer.fit).result()
-    except (TaskError, TrainingFailedError, ray.exceptions.RayError) as error:
-        return Outcome(task["id"], cause=_cause(error))
+    except WorkerGroupError as error:
+        return group_end(task["id"], error.worker_failures)
+    except (TaskError, LeavingError) as error:
+        return Outcome(task["id"], cause=str(error))
+    except ControllerError as error:
+        return Outcome(task["id"], cause=shorten(str(error.controller_failure)))
+    except (TrainingFailedError, ray.exceptions.RayError) as error:
+        return Loss(task["id"], death(error))
     return Outcome(task["id"], result.return_value)  # type: ignore[attr-defined]  # Ray names its old result
 
 
@@ -272,74 +333,118 @@ def _scaling(crew: Crew, cpus: float) -> train.ScalingConfig:
 
 
 def _train_config(task: Mapping[str, Any]) -> train.RunConfig:
-    """Return a run of its own: under an old name Ray Train would go on where that run was."""
+    """Return a run of its own: under an old name Ray Train would go on where that run was.
+
+    A group that lost a worker ends, and its task is tried again as every other: then the lost
+    ones of one task are counted together, and told.
+    """
     name = re.sub(r"\W+", "-", task["id"])[:64]
     return train.RunConfig(
         name=f"{name}-{uuid.uuid4().hex[:8]}",
         storage_path=task["folder"],
-        failure_config=train.FailureConfig(
-            max_failures=MAX_DEATHS, controller_failure_limit=MAX_WAITS
-        ),
-        callbacks=[_Stop()],
+        failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=MAX_WAITS),
     )
 
 
-class _Stop(UserCallback):
-    """Ends a training whose task failed by itself; Ray Train would try it again.
+class _Queue(Transient, Searcher):
+    """Gives Tune one task after the other, a lost one again, and none when the stage ends.
 
-    It hears of the workers' errors before Ray Train decides; its own error ends the run.
+    A grid that is fixed at its start would not do: Tune tries a lost trial again only while it
+    runs, not when its actor dies between two trials.
     """
 
-    def after_exception(
-        self,
-        run_context: object,  # noqa: ARG002 (Ray's signature)
-        worker_exceptions: Mapping[int, Exception],
+    def __init__(self, tries: Tries, common: Mapping[str, Any], at_once: int | None) -> None:
+        super().__init__()
+        self._tries, self._common, self._at_once = tries, common, at_once
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:  # noqa: ARG002 (Ray's signature)
+        if self._tries.over:
+            return Searcher.FINISHED  # type: ignore[return-value]  # as Ray documents it
+        if self._at_once is not None and len(self._tries.out) >= self._at_once:
+            return None
+        task = self._tries.next()
+        return None if task is None else {"task": {**plain(task), **self._common}}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        error = own_fault(worker_exceptions)
-        if error is not None:
-            raise error
+        """Nothing to learn."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to save: the ledger knows what has ended."""
 
 
-def _cause(error: Exception) -> str:
-    """Return why a training failed, in one line."""
-    if isinstance(error, ControllerError):
-        error = error.controller_failure
-    if isinstance(error, WorkerGroupError):
-        rank, first = first_to_fail(error.worker_failures)
-        return f"worker {rank}, in the last of {MAX_DEATHS + 1} tries: {shorten(str(first))}"
-    return str(error) if isinstance(error, TaskError) else shorten(str(error))
+class _Order(Transient, FIFOScheduler):
+    """First come, first served; when the stage ends, what has not begun is taken back."""
+
+    def __init__(self, tries: Tries) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray's own
+        self._tries = tries
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:  # noqa: ANN401 (Ray's)
+        if not self._tries.stopping:
+            return super().choose_trial_to_run(tune_controller)
+        for trial in list(tune_controller.get_live_trials()):
+            if trial.status == Trial.PENDING:
+                tune_controller.stop_trial(trial)
+        return None
 
 
-class _Report(Callback):
-    """Tells the driver of each ended Tune trial."""
+class _Report(Transient, Callback):
+    """Tells the driver what becomes of the Tune trials."""
 
-    def __init__(self, on_done: OnDone) -> None:
-        self._on_done = on_done
-        self.error: Exception | None = None
+    def __init__(self, tries: Tries) -> None:
+        self._tries = tries
+        self._actors: dict[str, Any] = {}
 
-    def _tell(self, outcome: Outcome) -> None:
-        """Pass an outcome on.
+    def on_step_begin(self, **_: object) -> None:  # type: ignore[override]  # Tune passes names
+        """Break off if there is no time left: Tune looks in here ten times a second."""
+        if self._tries.hurried:
+            for actor in self._actors.values():
+                ray.kill(actor)
+            raise tune.TuneError("broken off")
 
-        Tune takes a first error here for one of the trial and tells that trial again as failed:
-        the second raise ends the grid.
-        """
-        if self.error is not None:
-            raise self.error
-        try:
-            self._on_done(outcome)
-        except Exception as error:
-            self.error = error
-            raise
-
-    def __getstate__(self) -> dict[str, object]:
-        """Leave the driver's function out when Tune pickles its state: we never restore it."""
-        return {}
+    def on_trial_start(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
+        task_id = trial.config["task"]["id"]
+        self._actors[task_id] = trial.temporary_state.ray_actor
+        self._tries.began(task_id)
 
     def on_trial_complete(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
-        told: Mapping[str, Any] = json.loads(trial.last_result["outcome"])
-        self._tell(Outcome(trial.config["task"]["id"], told["value"], told["cause"]))
+        task_id = trial.config["task"]["id"]
+        self._actors.pop(task_id, None)
+        self._tries.take(task_id, trial.last_result.get("end"))
 
     def on_trial_error(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
-        file = Path(trial.error_file or "")
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        self._tell(Outcome(trial.config["task"]["id"], cause=shorten(text)))
+        task_id = trial.config["task"]["id"]
+        self._actors.pop(task_id, None)
+        if trial.pickled_error_file is None:  # Tune keeps only the text of what it does not know
+            text = Path(trial.error_file or "").read_text(encoding="utf-8")
+            self._tries.lost(task_id, death(text))
+            return
+        error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+        if isinstance(getattr(error, "cause", None), LeavingError):
+            self._tries.lost(task_id, LEAVING, left=True)
+        elif isinstance(error, ray.exceptions.RayActorError) and not error.actor_init_failed:
+            self._tries.lost(task_id, death(error), left=error.preempted)
+        else:
+            self._tries.ended(Outcome(task_id, cause=shorten(str(error))))
+
+    def survives(self, error: BaseException) -> bool:
+        """Return whether the grid can begin anew where Tune broke it off.
+
+        Tune does not know the error of an actor that Ray ended to free memory, and ends all.
+        """
+        known: BaseException | None = error
+        while known is not None and not isinstance(known, ray.exceptions.OutOfMemoryError):
+            known = known.__cause__
+        if known is None:
+            return False
+        for task_id in list(self._tries.out):
+            actor = self._actors.get(task_id)
+            if actor is None:
+                self._tries.withdraw(task_id)
+            elif f"Selected to kill: (Actor({actor._actor_id.hex()})" in str(known):
+                self._tries.lost(task_id, death(known))
+            else:
+                self._tries.lost(task_id, BYSTANDER, left=True)
+        return True

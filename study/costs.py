@@ -10,6 +10,7 @@ from study.cells import Cell, Feature, TrialSpec
 from study.embeddings import EncoderJob, job_of
 from study.numbers import Training
 from study.plan import Plan
+from study.search.halving import trainings
 
 ASSUMED_MOLECULES, ASSUMED_LABELS = 5_000, 91
 """Size of the table when none was built yet: the headline table has about 4,900 molecules."""
@@ -65,6 +66,10 @@ class Estimate:
         Expected time of one core for all of it, without featurizing.
     by_encoder : mapping of modality word to float
         The part of it that trains encoders.
+    trainings : int
+        Encoder jobs that train.
+    trainings_alone : int
+        Encoder trainings if every trial had its own, as a run of one process a trial would.
     """
 
     trials: int
@@ -72,6 +77,8 @@ class Estimate:
     jobs: int
     core_seconds: float
     by_encoder: Mapping[str, float] = field(default_factory=dict)
+    trainings: int = 0
+    trainings_alone: int = 0
 
 
 def estimate(
@@ -95,8 +102,20 @@ def estimate(
     }
     heads = sum(_expected(cell, train, times) for cell in plan.cells) * plan.per_cell
     total = heads + sum(by_encoder.values())
-    count = sum(_times(job, plan) for job in jobs)
-    return Estimate(len(plan.cells) * plan.per_cell, plan.fits, count, total, by_encoder)
+    return Estimate(
+        trials=len(plan.cells) * plan.per_cell,
+        fits=plan.fits,
+        jobs=sum(_times(job, plan) for job in jobs),
+        core_seconds=total,
+        by_encoder=by_encoder,
+        trainings=sum(_times(job, plan) for job in jobs if _trains(job.feature)),
+        trainings_alone=plan.per_cell * sum(_trains(f) for c in plan.cells for f in c.features),
+    )
+
+
+def _trains(feature: Feature) -> bool:
+    """Whether an encoder job of this feature trains."""
+    return feature.choice.resolved == "finetune"
 
 
 def training_part(plan: Plan, molecules: int) -> float:
@@ -130,7 +149,7 @@ def joint_seconds(cell: Cell, train: float) -> Mapping[str, float]:
     for feature in cell.features if cell.joint else ():
         if feature.choice.resolved == "joint":
             seconds = encoder_seconds(feature, cell.training, cell.fraction * train)
-            found[feature.choice.word] += seconds
+            found[feature.choice.word] += seconds * _trainings(cell)
     return found
 
 
@@ -138,7 +157,13 @@ def head_seconds(cell: Cell, train: float) -> float:
     """Seconds of one core for the head of a trial; `train` in thousands of molecules."""
     if cell.technique == "independent_mean":
         return 0.0
-    return HEAD_SECONDS * len(cell.features) * _passed(cell.training, train * cell.fraction)
+    passed = _passed(cell.training, train * cell.fraction)
+    return HEAD_SECONDS * len(cell.features) * passed * _trainings(cell)
+
+
+def _trainings(cell: Cell) -> float:
+    """Trainings of a trial: with a search, those of its configurations and the last one."""
+    return trainings(cell.search, cell.training.epochs, STOPPED_AT)
 
 
 def encoder_seconds(feature: Feature, numbers: Training, train: float) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from study.cells import Feature, TrialSpec
 from study.choices import ModalityChoice
-from study.ledger import LedgerError, seal, unseal
+from study.seals import LedgerError, seal, unseal
 from study.shares import Share, share_of
 from study.storage import Storage
 
@@ -111,25 +111,29 @@ class EmbeddingStore:
         LedgerError
             A byte differs from what was written, or the file is of another job.
         """
-        name = job_id + _SUFFIX
-        place = self.storage.path(name)
-        owner, _, array = unseal(self.storage.read(name), place).partition(b"\n")
+        return self._opened(job_id, self.storage.read(job_id + _SUFFIX))
+
+    def _opened(self, job_id: str, data: bytes) -> NDArray[np.float32]:
+        place = self.storage.path(job_id + _SUFFIX)
+        owner, _, array = unseal(data, place).partition(b"\n")
         if owner != job_id.encode():
             raise LedgerError(f"{place} holds the embeddings of the job {owner.decode()}")
-        stored: NDArray[np.float32] = np.load(io.BytesIO(array), allow_pickle=False)
+        try:
+            stored: NDArray[np.float32] = np.load(io.BytesIO(array), allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise LedgerError(f"{place}: no array ({error})") from error
         return stored
 
     def sound(self, job_ids: set[str]) -> tuple[set[str], list[str]]:
         """Return which jobs have sound embeddings, and the damaged files set aside."""
         present = {name.removesuffix(_SUFFIX) for name in self.storage.names(_SUFFIX)}
         found, damaged = set(), []
-        for job_id in job_ids & present:
+        for name, data in self.storage.read_many(job + _SUFFIX for job in job_ids & present):
+            job_id = name.removesuffix(_SUFFIX)
             try:
-                self.get(job_id)
-            except (LedgerError, ValueError) as error:
-                name = job_id + _SUFFIX
-                self.storage.rename(name, name + ".corrupt")
-                damaged.append(f"{self.storage.path(name)}.corrupt ({error})")
+                self._opened(job_id, data)
+            except LedgerError as error:
+                damaged.append(f"{self.storage.set_aside(name)} ({error})")
             else:
                 found.add(job_id)
         return found, damaged

@@ -18,5 +18,9 @@ class TrialError(StudyError, RuntimeError):
     """One trial could not be finished; the other trials go on."""
 
 
+class StorageError(StudyError, RuntimeError):
+    """A file of the storage could not be written or read; the message names it and the remedy."""
+
+
 class PagesError(StudyError, RuntimeError):
     """The tracking pages could not be written; the ledger has every result all the same."""

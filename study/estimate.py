@@ -20,6 +20,7 @@ from study.foreseen import MEASURED_MOLECULES, Foreseen, foresee, group, repeats
 from study.parameters import unequal_lines
 from study.plan import Plan, make_plan
 from study.recorded import Recorded, read_recorded
+from study.search.halving import search_lines
 from study.spec import StudySpec
 
 CORES = 2
@@ -71,8 +72,21 @@ def _count_lines(spec: StudySpec, plan: Plan, cost: Estimate) -> list[str]:
         *([f"added     and {more:,} more members of independent_mean"] if more > 0 else []),
         f"cells     {len(plan.cells):,} distinct arms",
         f"trials    {cost.trials:,} ({repeats} an arm)",
-        f"fits      {cost.fits:,} heads to train; {cost.trials - cost.fits:,} averages of members",
+        f"fits      {cost.fits:,} heads to train; {plan.averages:,} averages of members",
+        *search_lines(spec.search, spec.training.epochs),
         f"encoders  {cost.jobs:,} shared jobs (load or train once, used by every arm)",
+        *_shared_lines(cost),
+    ]
+
+
+def _shared_lines(cost: Estimate) -> list[str]:
+    """Say how many trainings of encoders are saved by sharing them."""
+    if not cost.trainings:
+        return []
+    times = cost.trainings_alone / cost.trainings
+    return [
+        f"shared    {cost.trainings_alone:,} trainings of encoders asked, {cost.trainings:,} run "
+        f"(1 in {times:.1f})"
     ]
 
 

@@ -44,12 +44,20 @@ class Task:
     payload : mapping
     crew : Crew or None
         Who runs an encoder; None for what needs none (features, heads): one process on a CPU.
+    title : str
+        What people call it; without it the identity.
     """
 
     id: str
     work: str
     payload: Payload
     crew: Crew | None = None
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """What people call the task."""
+        return self.title or self.id
 
     def call(self) -> Mapping[str, Any]:
         """Import the function and call it here; its result must be plain too."""
@@ -74,7 +82,44 @@ class Outcome:
         return self.value is not None
 
 
-OnDone = Callable[[Outcome], None]
+class Listener(Protocol):
+    """Hears of tasks in the driver, and says when no more should begin."""
+
+    @property
+    def stopping(self) -> bool:
+        """True: begin nothing more, and return when what runs has ended."""
+
+    @property
+    def hurried(self) -> bool:
+        """True: return at once, leaving what runs."""
+
+    def began(self, task_id: str) -> None:
+        """Note that a task runs now."""
+
+    def died(self, task_id: str, cause: str) -> None:
+        """Note that the process of a task was lost, and that the task is tried again."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Take the outcome of a task."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """A listener to outcomes alone, which lets everything run to its end."""
+
+    take: Callable[[Outcome], None]
+    stopping: bool = False
+    hurried: bool = False
+
+    def began(self, task_id: str) -> None:
+        """Nothing to note."""
+
+    def died(self, task_id: str, cause: str) -> None:
+        """Nothing to note."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Pass the outcome on."""
+        self.take(outcome)
 
 
 class Executor(Protocol):
@@ -83,10 +128,10 @@ class Executor(Protocol):
     def require(self, crews: Collection[Crew]) -> None:
         """Check that there is room for these crews; InputError before anything has run."""
 
-    def map(self, tasks: Sequence[Task], on_done: OnDone) -> None:
+    def map(self, tasks: Sequence[Task], listener: Listener) -> None:
         """Run short stateless tasks (featurizing)."""
 
-    def grid(self, tasks: Sequence[Task], on_done: OnDone, *, folder: str) -> None:
+    def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:
         """Run the grid of a study (encoder jobs, trials); `folder` holds scratch files."""
 
     def close(self) -> None:
@@ -114,14 +159,17 @@ class Inline:
         if any(crew.gpus for crew in crews):
             _check_gpu()
 
-    def map(self, tasks: Sequence[Task], on_done: OnDone) -> None:
+    def map(self, tasks: Sequence[Task], listener: Listener) -> None:
         """Run the tasks in order."""
         for task in tasks:
-            on_done(attempt(task))
+            if listener.stopping:
+                return
+            listener.began(task.id)
+            listener.ended(attempt(task))
 
-    def grid(self, tasks: Sequence[Task], on_done: OnDone, *, folder: str) -> None:  # noqa: ARG002 (contract)
+    def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:  # noqa: ARG002 (contract)
         """Run the tasks in order."""
-        self.map(tasks, on_done)
+        self.map(tasks, listener)
 
     def close(self) -> None:
         """Nothing was started."""
@@ -144,15 +192,15 @@ class Deferred:
         if crews:
             self._executor().require(crews)
 
-    def map(self, tasks: Sequence[Task], on_done: OnDone) -> None:
+    def map(self, tasks: Sequence[Task], listener: Listener) -> None:
         """Run the tasks, if there are any."""
         if tasks:
-            self._executor().map(tasks, on_done)
+            self._executor().map(tasks, listener)
 
-    def grid(self, tasks: Sequence[Task], on_done: OnDone, *, folder: str) -> None:
+    def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:
         """Run the tasks, if there are any."""
         if tasks:
-            self._executor().grid(tasks, on_done, folder=folder)
+            self._executor().grid(tasks, listener, folder=folder)
 
     def close(self) -> None:
         """Close what was started."""

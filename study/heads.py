@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from fusion import LabelBalancer, SingleHead
@@ -14,8 +15,13 @@ from study.cells import Cell, TrialSpec
 from study.errors import InputError
 from study.inner import inner_auroc
 from study.inputs import Inputs
-from study.training import Part
+from study.training import Gather, Part
 from study.words import Vocabulary
+
+InnerScores = Callable[
+    [Mapping[str, tuple[Gather, int]], Part, Part, NDArray[np.int64], TrialSpec],
+    NDArray[np.float64],
+]
 
 
 def build_head(
@@ -41,8 +47,11 @@ def partition_context(
     inputs: Inputs,
     training: Part,
     validation: Part,
+    inner: InnerScores = inner_auroc,
 ) -> PartitionContext:
     """Gather what a partition may know: training rows, and inner scores if its rule asks.
+
+    `inner` measures the scores: what `inner_auroc` does, or remembers.
 
     Raises
     ------
@@ -64,7 +73,7 @@ def partition_context(
     if rule is not None and rule.needs_inner_scores:
         gather = {name: (branch.gather, branch.dim) for name, branch in branches.items()}
         groups = inputs.split.groups[training.rows]
-        scores = inner_auroc(gather, training, validation, groups, trial)
+        scores = inner(gather, training, validation, groups, trial)
     names = tuple(branches)
     measured = None if scores is None else training.rows
     seed = trial.torch_seed

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modalities import FeatureStore, Modality, ModalityFeatures
+from modalities import FeatureStore, Modality, ModalityFeatures, StoreError
 from study.cells import TrialSpec
+from study.checked import get_checked, put_checked
 from study.choices import ModalityChoice
-from study.data import OdorDataset, pack, unpack
+from study.data import OdorDataset
+from study.data._store import seal_table, unseal_table
 from study.embeddings import EmbeddingStore, EncoderJob, Place
+from study.errors import StorageError
+from study.mirror import feature_store
+from study.seals import seal_json, unseal_json
 from study.spec import digest
 from study.splits import Fold, Split
-from study.storage import Storage, write_atomic
+from study.storage import Storage
 from study.words import Vocabulary
+
+_TABLE, _CACHE, _SPLIT = "dataset.table", "cache.json", "split.json"
 
 CODE = 2
 """Version of the training code; a change that alters numbers raises it and with it every id."""
@@ -32,13 +41,16 @@ class Inputs:
     ----------
     dataset : OdorDataset
     split : Split
-    cache : Path
-        Folder of features and embeddings.
+    cache : Path or str
+        Folder of features, embeddings and checkpoints, or its URL in an object store.
+    features_at : str, optional
+        Folder or URL of the features, if they are not kept in the cache.
     """
 
     dataset: OdorDataset
     split: Split
-    cache: Path
+    cache: Path | str
+    features_at: str | None = None
 
     def fold(self, place: TrialSpec | Place) -> Fold:
         """Return the fold of a trial or job."""
@@ -46,23 +58,40 @@ class Inputs:
         return next(f for f in self.split.folds if (f.repeat, f.index) == wanted)
 
     @cached_property
+    def _kept(self) -> Storage:
+        return Storage(str(self.cache))
+
+    @property
+    def features_place(self) -> str:
+        """Folder or URL of the features, as any process can name it."""
+        return self.features_at or self._kept.below("features").url
+
+    @cached_property
     def features_store(self) -> FeatureStore:
         """Features on disk, by content."""
-        return FeatureStore(self.cache / "features")
+        with stored():
+            return feature_store(Storage(self.features_place))
 
     @cached_property
     def embedding_store(self) -> EmbeddingStore:
         """Embeddings of encoder jobs, by identity."""
-        return EmbeddingStore(Storage(str(self.cache / "embeddings")))
+        return EmbeddingStore(self._kept.below("embeddings"))
 
     @cached_property
     def checkpoints(self) -> Storage:
         """Folder of the checkpoints of trainings under way, by identity."""
-        return Storage(str(self.cache / "checkpoints"))
+        return self._kept.below("checkpoints")
+
+    def set_aside(self) -> frozenset[str]:
+        """Return the damaged features and checkpoints that were set aside so far, by path."""
+        features = (str(path) for path in self.features_store.set_aside())
+        names = self.checkpoints.names(".corrupt")
+        return frozenset([*features, *(self.checkpoints.path(name) for name in names)])
 
     def features(self, choice: ModalityChoice) -> ModalityFeatures:
         """Return the features of the whole table in one modality."""
-        return self.features_store.load(modality_of(choice), self.dataset.smiles)
+        with stored():
+            return self.features_store.load(modality_of(choice), self.dataset.smiles)
 
     def trial_id(self, trial: TrialSpec) -> str:
         """Identity of a trial: spec, data, the rows it uses, featurizer versions, code."""
@@ -101,19 +130,58 @@ class Inputs:
         rows = self.fold(job.place).fit[job.place.fraction]
         return job.share.columns(self.dataset.labels[rows], rows, job.seed)
 
-    def save(self, folder: Path) -> None:
-        """Write data set and split where workers read them."""
-        write_atomic(folder / "dataset.table", pack(self.dataset))
-        write_atomic(folder / "cache.json", json.dumps(str(self.cache.resolve())).encode())
-        self.split.save(folder / "split.json")
+    def save(self, folder: Path | str | Storage) -> list[str]:
+        """Write data set, split and place of the caches where workers read them.
+
+        Files that hold the same already are left alone. Damaged ones are set aside; what was
+        done is returned, a text for each.
+        """
+        storage = folder if isinstance(folder, Storage) else Storage(str(folder))
+        kept = {"cache": self._kept.address}
+        files = {
+            _TABLE: (seal_table(self.dataset), unseal_table),
+            _CACHE: (seal_json(kept), _place_of),
+            _SPLIT: (self.split.to_bytes(), Split.from_bytes),
+        }
+        said = [put_checked(storage, name, data, read) for name, (data, read) in files.items()]
+        return [text for text in said if text]
 
     @classmethod
-    def load(cls, folder: Path) -> Inputs:
-        """Read what `save` wrote."""
-        dataset = unpack((folder / "dataset.table").read_bytes())
-        split = Split.load(folder / "split.json", dataset_digest=dataset.digest)
-        cache = Path(json.loads((folder / "cache.json").read_text(encoding="utf-8")))
-        return cls(dataset, split, cache)
+    def load(cls, folder: Path | str | Storage) -> Inputs:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            A file is absent or damaged.
+        """
+        storage = folder if isinstance(folder, Storage) else Storage(str(folder))
+        dataset = get_checked(storage, _TABLE, unseal_table)
+        split = get_checked(
+            storage, _SPLIT, partial(Split.from_bytes, dataset_digest=dataset.digest)
+        )
+        return cls(dataset, split, get_checked(storage, _CACHE, _place_of))
+
+
+def _place_of(data: bytes, place: str) -> str:
+    """Return where the caches are; older files hold the text alone."""
+    text = json.loads(data)
+    return str(text if isinstance(text, str) else unseal_json(data, place, ("cache",))["cache"])
+
+
+@contextmanager
+def stored() -> Iterator[None]:
+    """Let features that cannot be written or read be an error of the storage.
+
+    Raises
+    ------
+    StorageError
+        The message names the file.
+    """
+    try:
+        yield
+    except StoreError as error:
+        raise StorageError(str(error)) from error
 
 
 def modality_of(choice: ModalityChoice) -> Modality:

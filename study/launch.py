@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
+from study.budget import Meter
 from study.cells import TrialSpec
 from study.embeddings import job_of
-from study.errors import PagesError
+from study.errors import StudyError
 from study.executor import Executor, Outcome, Task
 from study.prepare import Prepared
-from study.progress import Reporter
+from study.progress import Reporter, Together
+from study.projector import Pages, Projector
 from study.record import StudyRecord, read_record
-from study.result import TrialResult
+from study.rereading import Rereader
 from study.stages import Site, encoder_tasks, make_features, run_encoders, trial_task
+from study.state import Counting
+from study.stopping import Stop
 
-
-class Pages(Protocol):
-    """Where results are shown; told after the ledger has them."""
-
-    def sync(self, record: StudyRecord, *, final: bool = True) -> int:
-        """Bring the pages up to the record."""
+PATIENCE = 5.0
+"""Seconds that the pages of an interrupted launch are waited for."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,11 @@ class Work:
 
 
 def launch(
-    study: Prepared, executor: Executor, pages: Pages | None, reporter: Reporter
+    study: Prepared,
+    executor: Executor,
+    pages: Pages | None,
+    reporter: Reporter,
+    stop: Stop | None = None,
 ) -> StudyRecord:
     """Run what the ledger lacks and return the study as it stands afterwards.
 
@@ -55,22 +58,49 @@ def launch(
     InputError
         A molecule of the table cannot be represented in a modality that is asked for; or a
         training asks for more workers or GPUs than there are.
+    StorageError
+        A result could not be kept.
+    KeyboardInterrupt
+        `stop` was asked for; what had finished is kept.
     """
-    site = Site(study, executor, reporter)
-    work = _work(site)
+    stop, meter = stop or Stop(reporter.note), Meter(study.spec.run.budget)
+    if pages is None:
+        return _run(Site(study, executor, reporter, stop, meter), lambda: None)
+    projector = Projector(pages, Rereader(study), reporter.note)
+    told = Together(reporter, Counting(projector.tell))
+    try:
+        record = _run(Site(study, executor, told, stop, meter), projector.due)
+    except (KeyboardInterrupt, StudyError):
+        _leave(projector, study)
+        raise
+    projector.finish(record, hurried=lambda: stop.interrupted)
+    return record
+
+
+def _leave(projector: Projector, study: Prepared) -> None:
+    """Show a launch that ends early as it stands, if the pages answer soon."""
+    try:
+        record = read_record(study.spec, study.plan, study.inputs, study.ledger)
+        projector.finish(record, stopped=True, patience=PATIENCE)
+    except StudyError:  # what ended the launch is told; pages are made up for by the next one
+        return
+
+
+def _run(site: Site, due: Callable[[], None]) -> StudyRecord:
+    """Run every stage; `due` hears that there is something new to show."""
+    study, work = site.study, _work(site)
     fits = work.missing(averages=False)
+    due()
     if fits:
         encoders = encoder_tasks(site, fits.values())
         tasks = {trial_id: trial_task(site, trial_id, trial) for trial_id, trial in fits.items()}
-        executor.require({task.crew for task in [*encoders, *tasks.values()] if task.crew})
+        crews = {task.crew for task in [*encoders, *tasks.values()] if task.crew}
+        site.executor.require(crews)
         make_features(site, fits.values())
         broken = run_encoders(site, encoders)
-        _fit(site, fits, tasks, broken, pages)
+        _fit(site, fits, tasks, broken, due)
     _average(site, work.missing(averages=True))
-    record = read_record(study.spec, study.plan, study.inputs, study.ledger)
-    if pages is not None:
-        pages.sync(record)
-    return record
+    return read_record(study.spec, study.plan, study.inputs, study.ledger)
 
 
 def _work(site: Site) -> Work:
@@ -88,7 +118,7 @@ def _fit(
     fits: Mapping[str, TrialSpec],
     tasks: Mapping[str, Task],
     broken: Mapping[str, str],
-    pages: Pages | None,
+    due: Callable[[], None],
 ) -> None:
     """Run the trials; those whose encoder failed fail with its cause."""
     causes = {trial_id: _broken(site.study, trial, broken) for trial_id, trial in fits.items()}
@@ -97,28 +127,19 @@ def _fit(
             site.fail(trial_id, fits[trial_id], cause)
     able = [task for trial_id, task in tasks.items() if not causes[trial_id]]
     left = Counter(fits[task.id].cell.id for task in able)
-    seen: dict[str, TrialResult] = {}
 
     def told(outcome: Outcome) -> None:
         trial = fits[outcome.id]
         if not outcome.finished:
             site.fail(outcome.id, trial, outcome.cause)
         left[trial.cell.id] -= 1
-        if pages is not None and left[trial.cell.id] == 0:
-            _show(site, pages, seen)
+        if left[trial.cell.id] == 0:
+            due()
 
-    site.run(site.grid, able, "trials", told)
-
-
-def _show(site: Site, pages: Pages, seen: dict[str, TrialResult]) -> None:
-    """Bring the pages up to date while the study runs; `seen` keeps what was read before."""
-    study = site.study
-    record = read_record(study.spec, study.plan, study.inputs, study.ledger, seen)
-    seen.update(record.results)
-    try:
-        pages.sync(record, final=False)
-    except PagesError as error:  # the study goes on; the last sync says it again
-        site.reporter.note(str(error))
+    most = site.study.spec.run.budget.trials or len(able)
+    site.run(site.grid, able[:most], "trials", told)
+    if most < len(able):
+        site.stop.spend(f"run.budget.trials: {most} is reached, {len(able)} were missing")
 
 
 def _average(site: Site, averages: Mapping[str, TrialSpec]) -> None:
@@ -132,6 +153,8 @@ def _average(site: Site, averages: Mapping[str, TrialSpec]) -> None:
     for trial_id, trial in averages.items():
         members = {study.inputs.trial_id(member): member for member in trial.members()}
         absent = [str(member) for key, member in members.items() if key not in known]
+        if absent and site.stop.asked:
+            continue  # a budget is reached: it is missing, like its members
         if absent:
             site.fail(trial_id, trial, f"its member {absent[0]} has no result")
             continue

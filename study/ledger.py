@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
-from study.errors import StudyError
 from study.result import TrialResult
+from study.seals import UNREADABLE, LedgerError, seal, seal_json, unseal, unseal_json
 from study.storage import Storage
 
-_MAGIC = b"olfaction-study trial 1 "
+__all__ = ["Failure", "Ledger", "LedgerError", "seal", "unseal"]
+
 _SUFFIX = ".trial"
 _FAILED = ".failed.json"
-
-
-class LedgerError(StudyError):
-    """A record that is not what was written; the message names the file."""
+_ANEW = "launch the study again: the file is set aside and its trial runs anew"
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,7 @@ class Ledger:
     def put(self, result: TrialResult) -> None:
         """Write a result; an earlier failure of the same trial is forgotten."""
         self.storage.write(result.id + _SUFFIX, seal(result.to_bytes()))
-        if self.storage.exists(result.id + _FAILED):
-            self.storage.remove(result.id + _FAILED)
+        self.storage.remove(result.id + _FAILED)
 
     def get(self, trial_id: str) -> TrialResult:
         """Read a result.
@@ -53,11 +48,27 @@ class Ledger:
         LedgerError
             The record is damaged or belongs to another trial.
         """
-        name = trial_id + _SUFFIX
-        payload = unseal(self.storage.read(name), self.storage.path(name))
-        result = TrialResult.from_bytes(payload)
+        return self._opened(trial_id, self.storage.read(trial_id + _SUFFIX))
+
+    def get_many(self, trial_ids: Iterable[str]) -> Iterator[TrialResult]:
+        """Yield results, in any order, in few calls; those that are not there are left out.
+
+        Raises
+        ------
+        LedgerError
+            As `get`.
+        """
+        for name, data in self.storage.read_many(trial_id + _SUFFIX for trial_id in trial_ids):
+            yield self._opened(name.removesuffix(_SUFFIX), data)
+
+    def _opened(self, trial_id: str, data: bytes) -> TrialResult:
+        place = self.storage.path(trial_id + _SUFFIX)
+        try:
+            result = TrialResult.from_bytes(unseal(data, place))
+        except UNREADABLE as error:
+            raise LedgerError(f"{error if place in str(error) else place}; {_ANEW}") from error
         if result.id != trial_id:
-            raise LedgerError(f"{self.storage.path(name)} holds the trial {result.id}")
+            raise LedgerError(f"{place} holds the trial {result.id}; {_ANEW}")
         return result
 
     def ids(self) -> set[str]:
@@ -69,44 +80,46 @@ class Ledger:
 
         A damaged record is renamed to ``*.corrupt`` so that its trial runs again.
         """
+        wanted = set(trial_ids)
         found, damaged = set(), []
-        for trial_id in set(trial_ids) & self.ids():
+        names = (trial_id + _SUFFIX for trial_id in wanted & self.ids())
+        for name, data in self.storage.read_many(names):
             try:
-                self.get(trial_id)
-            except (LedgerError, ValueError, KeyError) as error:
-                damaged.append(f"{self.set_aside(trial_id)} ({error})")
-            else:
-                found.add(trial_id)
+                found.add(self._opened(name.removesuffix(_SUFFIX), data).id)
+            except LedgerError as error:
+                damaged.append(f"{self.storage.set_aside(name)} ({error})")
+        for name, data in self._failed(wanted):
+            try:
+                self._failure(name, data)
+            except LedgerError as error:
+                damaged.append(f"{self.storage.set_aside(name)} ({error})")
         return found, damaged
-
-    def set_aside(self, trial_id: str) -> str:
-        """Rename a damaged record; return its new path."""
-        name = trial_id + _SUFFIX
-        self.storage.rename(name, name + ".corrupt")
-        return self.storage.path(name + ".corrupt")
 
     def put_failure(self, failure: Failure) -> None:
         """Remember why a trial failed; a relaunch tries it again."""
-        data = json.dumps(asdict(failure), sort_keys=True).encode()
-        self.storage.write(failure.id + _FAILED, data)
+        self.storage.write(failure.id + _FAILED, seal_json(asdict(failure)))
 
     def failures(self, trial_ids: Iterable[str]) -> list[Failure]:
-        """Return the recorded failures among these trials."""
+        """Return the recorded failures among these trials.
+
+        Raises
+        ------
+        LedgerError
+            A record is damaged.
+        """
+        return [self._failure(name, data) for name, data in self._failed(trial_ids)]
+
+    def _failed(self, trial_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         names = set(self.storage.names(_FAILED))
-        wanted = [trial_id + _FAILED for trial_id in trial_ids if trial_id + _FAILED in names]
-        return [Failure(**json.loads(self.storage.read(name))) for name in wanted]
+        wanted = (trial_id + _FAILED for trial_id in trial_ids)
+        return self.storage.read_many(name for name in wanted if name in names)
 
-
-def seal(payload: bytes) -> bytes:
-    """Put a checksum line before a payload."""
-    return _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
-
-
-def unseal(data: bytes, place: str) -> bytes:
-    """Return the payload of `seal`; LedgerError naming `place` if a byte differs."""
-    line, _, payload = data.partition(b"\n")
-    if not line.startswith(_MAGIC):
-        raise LedgerError(f"{place}: not a trial record")
-    if hashlib.sha256(payload).hexdigest().encode() != line.removeprefix(_MAGIC):
-        raise LedgerError(f"{place}: the checksum does not fit; the record is damaged")
-    return payload
+    def _failure(self, name: str, data: bytes) -> Failure:
+        place = self.storage.path(name)
+        try:
+            failure = Failure(**unseal_json(data, place, ("id", "trial", "cause")))
+        except LedgerError as error:
+            raise LedgerError(f"{error}; {_ANEW}") from error
+        if failure.id + _FAILED != name:
+            raise LedgerError(f"{place} is of the trial {failure.id}; {_ANEW}")
+        return failure

@@ -15,6 +15,7 @@ from study.checkpoints import Checkpoints
 from study.course import Course, History, Pace, Rows, Told
 from study.errors import StudyError, TrialError
 from study.holding import Hold
+from study.notice import LEAVING, LeavingError, given
 from study.ranks import Ranks
 from study.steps import Stepper
 
@@ -52,8 +53,10 @@ def train(
     ------
     TrialError
         The loss or the monitored value is not finite; the message says in which epoch.
+    LeavingError
+        A machine of the group is about to be taken away; the last epoch is kept.
     """
-    run = _Run(course, pace, seed, ranks or Ranks())
+    run = Run(course, pace, seed, ranks or Ranks())
     run.resume(checkpoints)
     while not run.ended:
         run.epoch()
@@ -61,17 +64,16 @@ def train(
             checkpoints.save(run.state())
         if run.ranks.is_first and told is not None:
             told(len(run.losses), run.losses[-1], run.monitored[-1])
+        if checkpoints is not None and not run.ended and run.ranks.total([float(given())])[0]:
+            raise LeavingError(LEAVING)
     return run.finish()
 
 
-class _Run:
-    """A training under way; everything that has to survive a kill is in `state`."""
+class Diary:
+    """What a training has done so far, and the random numbers of each of its epochs."""
 
-    def __init__(self, course: Course, pace: Pace, seed: int, ranks: Ranks) -> None:
-        self.course, self.pace, self.seed, self.ranks = course, pace, seed, ranks
-        self.module = course.module.to(ranks.device)
-        self.hold = Hold(self.module)
-        self.stepper = Stepper(course, pace.precision, pace.average, ranks)
+    def __init__(self, pace: Pace, seed: int) -> None:
+        self.pace, self.seed = pace, seed
         self.losses: list[float] = []
         self.monitored: list[float] = []
         self.best: Mapping[str, Any] = {}
@@ -89,41 +91,68 @@ class _Run:
             done > 0 and done - self.best_epoch >= self.pace.patience
         )
 
+    @property
+    def history(self) -> History:
+        """The course of the values, and the epoch that is kept."""
+        return History(tuple(self.losses), tuple(self.monitored), self.best_epoch)
+
+    def check_loss(self, loss: float, epoch: int) -> None:
+        """Raise a TrialError unless a training loss is finite."""
+        if not math.isfinite(loss):
+            raise TrialError(
+                f"the training loss became {loss} in epoch {epoch}; "
+                "lower 'training.learning_rate' or look at the features"
+            )
+
+    def judge(self, value: float) -> bool:
+        """Take in the monitored value of an epoch; return whether it is the best so far."""
+        self.monitored.append(value)
+        epoch = len(self.monitored)
+        if not math.isfinite(value):
+            raise TrialError(f"the validation value became {value} in epoch {epoch}")
+        return self.best_epoch == epoch
+
+    def drawn_from(self, *numbers: int) -> int:
+        """Return the seed of an epoch, and of a process in it."""
+        sequence = np.random.SeedSequence([self.seed, *numbers])
+        return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class Run(Diary):
+    """A training under way; everything that has to survive a kill is in `state`."""
+
+    def __init__(self, course: Course, pace: Pace, seed: int, ranks: Ranks) -> None:
+        super().__init__(pace, seed)
+        self.course, self.ranks = course, ranks
+        self.module = course.module.to(ranks.device)
+        self.hold = Hold(self.module)
+        self.stepper = Stepper(course, pace.precision, pace.average, ranks)
+
     def epoch(self) -> None:
         """Train one epoch and validate; the best weights so far are kept."""
         epoch = 1 + len(self.losses)
         self.module.train()
         if self.hold(self.course.held(epoch)):
             self.stepper.wrap()
-        with seeded(self._seed(epoch, self.ranks.rank), devices=_cuda(self.ranks.device)):
+        seed = self.drawn_from(epoch, self.ranks.rank)
+        with seeded(seed, devices=_cuda(self.ranks.device)):
             self.losses.append(self._train(epoch))
             value = self.course.measure(self.stepper.kept) if self.ranks.is_first else 0.0
-        self.monitored.append(self.ranks.agree(value))
-        if not math.isfinite(self.monitored[-1]):
-            raise TrialError(f"the validation value became {self.monitored[-1]} in epoch {epoch}")
-        if self.best_epoch == epoch:
+        if self.judge(self.ranks.agree(value)):
             self.best = copy.deepcopy(self.stepper.kept.state_dict())
 
     def _train(self, epoch: int) -> float:
         """Take the steps of an epoch; return the mean loss."""
-        generator = torch.Generator().manual_seed(self._seed(epoch))
+        generator = torch.Generator().manual_seed(self.drawn_from(epoch))
         rng = np.random.default_rng([self.seed, epoch, self.ranks.rank])
         batches = joined(self.course, generator, self.pace.epoch_steps)
         total, weights = 0.0, 0.0
         for number, rows in enumerate(batches):
             done = (epoch - 1 + number / len(batches)) / self.pace.epochs
             loss, weight = self.stepper(rows, rng, self.pace.schedule(done))
-            if not math.isfinite(loss):
-                raise TrialError(
-                    f"the training loss became {loss} in epoch {epoch}; "
-                    "lower 'training.learning_rate' or look at the features"
-                )
+            self.check_loss(loss, epoch)
             total, weights = total + loss * weight, weights + weight
         return total / weights
-
-    def _seed(self, *numbers: int) -> int:
-        sequence = np.random.SeedSequence([self.seed, *numbers])
-        return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
     def state(self) -> dict[str, Any]:
         """Return all that a resumed run needs."""
@@ -149,7 +178,7 @@ class _Run:
         """Leave the module with its best weights, nothing held."""
         self.hold(())
         self.module.load_state_dict(self.best)
-        return History(tuple(self.losses), tuple(self.monitored), self.best_epoch)
+        return self.history
 
 
 def joined(course: Course, generator: torch.Generator, fewest: int) -> Sequence[Rows]:

@@ -11,6 +11,8 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 _YAML_TYPE = {"tuple": "list", "dictionary": "mapping"}
+LONGEST = 200
+"""Characters of a given value that a message repeats."""
 _PYTHON_TYPE = re.compile(r"valid (tuple|dictionary)(?: or instance of \w+)?")
 
 
@@ -45,8 +47,14 @@ def _readable(detail: Mapping[str, Any], raw: object, model: type[BaseModel]) ->
     message = str(detail["msg"]).removeprefix("Value error, ")
     message = _PYTHON_TYPE.sub(lambda match: _YAML_TYPE[match[1]], message)
     given = detail["input"]
-    shown = "" if detail["type"] == "value_error" or isinstance(given, dict) else f", not {given!r}"
+    shown = "" if detail["type"] == "value_error" or isinstance(given, dict) else _not(given)
     return f"{place}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _not(given: object) -> str:
+    """Show what was given, its beginning only where it is long."""
+    text = repr(given)
+    return f", not {text}" if len(text) <= LONGEST else f", not {text[:LONGEST]} ..."
 
 
 def _keys_of_the_file(loc: Iterable[str | int], raw: object) -> list[str | int]:

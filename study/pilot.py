@@ -84,9 +84,7 @@ def extremes(plan: Plan, molecules: int) -> list[Cell]:
 
 def _beside(inputs: Inputs, folder: Path) -> Inputs:
     """Share the features of a study, and nothing else."""
-    (inputs.cache / "features").mkdir(parents=True, exist_ok=True)
-    (folder / "features").symlink_to(inputs.cache.resolve() / "features")
-    return Inputs(inputs.dataset, inputs.split, folder)
+    return Inputs(inputs.dataset, inputs.split, folder, inputs.features_place)
 
 
 def _short(cell: Cell) -> Cell:
@@ -95,7 +93,7 @@ def _short(cell: Cell) -> Cell:
         Feature(f.name, f.choice.model_copy(update={"training": _few(f.choice.training)}))
         for f in cell.features
     )
-    return replace(cell, features=features, training=_few(cell.training))
+    return replace(cell, features=features, training=_few(cell.training), search=None)
 
 
 def _few(numbers: Training) -> Training:

@@ -9,10 +9,13 @@ from dataclasses import dataclass, replace
 from study.axes import WORD_AXES
 from study.cells import Cell, Feature, TrialSpec, trials_of
 from study.choices import Fusion, Partition
+from study.errors import InputError
 from study.numbers import Training
 from study.spec import StudySpec
 
 Words = tuple[str, Fusion, Partition]
+MOST_ASKED = 100_000
+"""Combinations of a plan, which takes a minute then."""
 TWICE = "the file asks for it twice"
 
 
@@ -48,10 +51,20 @@ class Plan:
         return self.repeats * self.folds * len(self.seeds)
 
     @property
+    def averages(self) -> int:
+        """Trials that average others and train nothing."""
+        means = sum(cell.technique == "independent_mean" for cell in self.cells)
+        return means * self.per_cell
+
+    @property
     def fits(self) -> int:
-        """Head fits: trials that train something (an average of members trains nothing)."""
-        trained = sum(cell.technique != "independent_mean" for cell in self.cells)
-        return trained * self.per_cell
+        """Heads to train: one a trial, and one for each configuration of its search."""
+        heads = (
+            1 + cell.search.budget if cell.search else 1
+            for cell in self.cells
+            if cell.technique != "independent_mean"
+        )
+        return sum(heads) * self.per_cell
 
     def trials(self) -> Iterator[TrialSpec]:
         """Yield every trial: members before the averages that need them."""
@@ -69,7 +82,13 @@ def make_plan(spec: StudySpec) -> Plan:
 
     Combinations that build the same model are merged, and the reason is counted; a control
     that needs further arms gets them.
+
+    Raises
+    ------
+    InputError
+        The grid asks for more combinations than anyone could compare.
     """
+    _check_size(spec)
     cells: dict[str, Cell] = {}
     seen: dict[tuple[object, ...], Cell] = {}
     words: dict[str, Words] = {}
@@ -98,6 +117,16 @@ def make_plan(spec: StudySpec) -> Plan:
     )
 
 
+def _check_size(spec: StudySpec) -> None:
+    """Refuse a grid that would take hours to write down: axes multiply quickly."""
+    asked = sum(block.size for block in spec.grid) * len(spec.fractions)
+    if asked > MOST_ASKED:
+        raise InputError(
+            f"the grid asks for up to {asked:,} combinations, more than {MOST_ASKED:,}; name fewer "
+            "values, or use the design one_at_a_time"
+        )
+
+
 def _asked(spec: StudySpec) -> Iterator[tuple[Cell, Words, str]]:
     """Yield every combination: in canonical form, as it is written, and what made it canonical."""
     sets: dict[tuple[str, ...], tuple[Feature, ...]] = {}
@@ -114,7 +143,9 @@ def _asked(spec: StudySpec) -> Iterator[tuple[Cell, Words, str]]:
             cell, reason = _canonical(
                 sets[names], technique, fusion, partition, fraction, trainings[key]
             )
-            yield _with_widths(cell, values.get("widths")), (technique, fusion, partition), reason
+            arm = _with_widths(cell, values.get("widths"))
+            arm = replace(arm, search=spec.search) if spec.search else arm
+            yield arm, (technique, fusion, partition), reason
 
 
 def _parts(cell: Cell) -> tuple[object, ...]:

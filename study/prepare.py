@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from study.guards import refuse_inert
 from study.inputs import Inputs, modality_of
 from study.ledger import Ledger
 from study.matching import matched
+from study.mirror import local_folder
 from study.plan import Plan, make_plan
 from study.spec import StudySpec, digest
+from study.spec_file import write_spec
 from study.splits import Split, make_split
-from study.storage import Storage, write_atomic
+from study.storage import Storage
 from study.words import Vocabulary
 
 
@@ -36,7 +39,7 @@ class Prepared:
     plan : Plan
     inputs : Inputs
     ledger : Ledger
-    folder : Path
+    home : Storage
         The study's own folder: its file, data set and split.
     key : str
         Digest of data set and split: tells a changed folder.
@@ -46,12 +49,23 @@ class Prepared:
     plan: Plan
     inputs: Inputs
     ledger: Ledger
-    folder: Path
+    home: Storage
     key: str
 
+    @property
+    def folder(self) -> Path:
+        """The study's own folder on this machine; of an object store, the one of its copies."""
+        return local_folder(self.home)
 
-def prepare(spec: StudySpec) -> Prepared:
+
+def prepare(spec: StudySpec, note: Callable[[str], None] | None = None) -> Prepared:
     """Build the data set and the split of a study; only the cache of curated tables is written.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    note : function, optional
+        Told of a damaged table in that cache; without it there is a warning.
 
     Raises
     ------
@@ -59,27 +73,20 @@ def prepare(spec: StudySpec) -> Prepared:
         The data, the split or the storage cannot be had as asked, a contrast stands for no pair
         of arms, or an arm repeats another; no study was begun.
     """
-    storage = Storage(spec.run.storage)
-    if not storage.is_local:
-        raise InputError(
-            f"storage '{spec.run.storage}' is no folder: features and embeddings are shared "
-            "through a mounted file system in this version; give a path"
-        )
-    plan = make_plan(spec)
+    storage, plan = Storage(spec.run.storage), make_plan(spec)
     declare(spec, plan)
     _check_modalities(plan)
     _check_partitions(plan)
-    root = Path(spec.run.storage).resolve()
-    dataset = load_or_build(spec.data, root / "cache" / "datasets")
+    dataset = load_or_build(spec.data, storage.below("cache", "datasets"), note)
     split = split_of(spec, dataset)
-    inputs = Inputs(dataset, split, root / "cache")
+    inputs = Inputs(dataset, split, storage.below("cache").address)
     refuse_inert(plan, inputs)
     if spec.parameters == "matched":
         spec = matched(spec, plan, inputs)
         plan = make_plan(spec)
     key = digest([dataset.digest, split.digest])
-    ledger = Ledger(Storage(str(root / "ledger")))
-    return Prepared(spec, plan, inputs, ledger, root / spec.name, key)
+    ledger = Ledger(storage.below("ledger"))
+    return Prepared(spec, plan, inputs, ledger, storage.below(spec.name), key)
 
 
 def _check_modalities(plan: Plan) -> None:
@@ -132,18 +139,25 @@ def _check_partitions(plan: Plan) -> None:
             raise InputError(f"partition '{partition}': {error}") from error
 
 
-def lay_out(study: Prepared) -> None:
+def lay_out(study: Prepared) -> list[str]:
     """Write file, data set and split of a study where its workers read them.
+
+    Returns
+    -------
+    list of str
+        What to say of damaged files that were there and were set aside.
 
     Raises
     ------
     InputError
         The storage cannot be written.
+    StorageError
+        It has no room.
     """
-    for storage in (Storage(str(study.folder)), study.ledger.storage):
+    for storage in (study.home, study.ledger.storage):
         storage.prepare()
-    study.inputs.save(study.folder)
-    write_atomic(study.folder / "study.json", study.spec.model_dump_json(indent=2).encode())
+    said = [*study.inputs.save(study.home), write_spec(study.home, study.spec)]
+    return [text for text in said if text]
 
 
 def split_of(spec: StudySpec, dataset: OdorDataset) -> Split:

@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from study.tally import Tally
+
 
 class Reporter(Protocol):
     """Hears of a study's progress."""
@@ -23,7 +25,13 @@ class Reporter(Protocol):
     def stage(self, name: str, total: int) -> None:
         """Begin a stage of so many pieces."""
 
-    def advance(self, note: str = "") -> None:
+    def began(self) -> None:
+        """One piece of the stage runs now."""
+
+    def lost(self) -> None:
+        """One piece runs no more and is not done: it will be tried again."""
+
+    def advance(self, note: str = "", *, failed: bool = False) -> None:
         """One piece is done; a note is shown once."""
 
     def note(self, text: str) -> None:
@@ -39,7 +47,13 @@ class Silent:
     def stage(self, name: str, total: int) -> None:
         """Say nothing."""
 
-    def advance(self, note: str = "") -> None:
+    def began(self) -> None:
+        """Say nothing."""
+
+    def lost(self) -> None:
+        """Say nothing."""
+
+    def advance(self, note: str = "", *, failed: bool = False) -> None:
         """Say nothing."""
 
     def note(self, text: str) -> None:
@@ -58,6 +72,7 @@ class Bars:
             TextColumn("{task.description:<12}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[counts]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -65,17 +80,36 @@ class Bars:
         )
         self._progress.start()
         self._task: TaskID | None = None
+        self._tally = Tally()
 
     def stage(self, name: str, total: int) -> None:
         """Begin a bar."""
-        self._task = self._progress.add_task(name, total=total)
+        self._tally.stage(name, total)
+        self._task = self._progress.add_task(name, total=total, counts="")
 
-    def advance(self, note: str = "") -> None:
+    def began(self) -> None:
+        """Count one that runs."""
+        self._tally.began()
+        self._show()
+
+    def lost(self) -> None:
+        """Count one that runs no more."""
+        self._tally.lost()
+        self._show()
+
+    def advance(self, note: str = "", *, failed: bool = False) -> None:
         """Move the bar on."""
-        if self._task is not None:
-            self._progress.advance(self._task)
+        self._tally.ended(failed=failed)
+        self._show()
         if note:
             self.note(note)
+
+    def _show(self) -> None:
+        now = self._tally.progress
+        parts = {"running": now.running, "failed": now.failed}
+        counts = ", ".join(f"{count} {word}" for word, count in parts.items() if count)
+        if self._task is not None:
+            self._progress.update(self._task, completed=now.done, counts=counts)
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
@@ -91,24 +125,29 @@ class Lines:
 
     def __init__(self, console: Console, interval: float = 30.0) -> None:
         self._console, self._interval = console, interval
-        self._name, self._total, self._done = "", 0, 0
-        self._began = self._told = time.monotonic()
+        self._tally, self._told = Tally(), time.monotonic()
 
     def stage(self, name: str, total: int) -> None:
         """Begin a stage."""
-        self._name, self._total, self._done = name, total, 0
-        self._began = self._told = time.monotonic()
+        self._tally.stage(name, total)
+        self._told = time.monotonic()
         self.note(f"{name}: {total} to do")
 
-    def advance(self, note: str = "") -> None:
+    def began(self) -> None:
+        """Count one that runs."""
+        self._tally.began()
+
+    def lost(self) -> None:
+        """Count one that runs no more."""
+        self._tally.lost()
+
+    def advance(self, note: str = "", *, failed: bool = False) -> None:
         """Count one, and say how far the stage is if the last line is old enough."""
-        self._done += 1
-        now = time.monotonic()
-        if now - self._told >= self._interval and self._done < self._total:
+        self._tally.ended(failed=failed)
+        now, progress = time.monotonic(), self._tally.progress
+        if now - self._told >= self._interval and progress.done < progress.total:
             self._told = now
-            spent = now - self._began
-            left = spent / self._done * (self._total - self._done)
-            self.note(f"{self._name}: {self._done}/{self._total}, about {left:.0f} s left")
+            self.note(str(progress))
         if note:
             self.note(note)
 
@@ -118,6 +157,43 @@ class Lines:
 
     def close(self) -> None:
         """Nothing to put away."""
+
+
+class Together:
+    """Several reporters as one."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self._reporters = reporters
+
+    def stage(self, name: str, total: int) -> None:
+        """Tell each."""
+        for each in self._reporters:
+            each.stage(name, total)
+
+    def began(self) -> None:
+        """Tell each."""
+        for each in self._reporters:
+            each.began()
+
+    def lost(self) -> None:
+        """Tell each."""
+        for each in self._reporters:
+            each.lost()
+
+    def advance(self, note: str = "", *, failed: bool = False) -> None:
+        """Tell each."""
+        for each in self._reporters:
+            each.advance(note, failed=failed)
+
+    def note(self, text: str) -> None:
+        """Tell each."""
+        for each in self._reporters:
+            each.note(text)
+
+    def close(self) -> None:
+        """Close each."""
+        for each in self._reporters:
+            each.close()
 
 
 def reporter(console: Console) -> Reporter:

@@ -14,12 +14,15 @@ _DEFAULTS = {
     # work runs in the folder of the launch, which relative paths of a study file start from
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # a lost worker is told once, by us, as the cause of its task
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "worker died or was killed|Task _attempt failed",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "died or was killed|Task _attempt failed|Raylet is terminated"
+    "|marked dead|lagging heartbeats|running low on memory",
     # a process for each group of workers; a loop that keeps every epoch needs no warning
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # seconds between two looks at the workers, and so the wait for one that has finished
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # trials that wait for room: an autoscaler sees their wishes, and starts as many machines
+    "TUNE_MAX_PENDING_TRIALS_PG": "200",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver saves and exits 130 itself
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",

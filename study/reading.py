@@ -15,7 +15,10 @@ from study.errors import InputError
 from study.mistakes import mistakes_of
 from study.section import FromFile
 from study.spec import StudySpec
+from study.yaml_text import check_size, join, parse_yaml, read_yaml, unusable
 
+SHOWN, LONGEST = 50, 1_000
+"""Mistakes that a message says at most, and characters of each: a file is corrected in rounds."""
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _PRESETS = Path(__file__).parent / "presets"
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -41,6 +44,11 @@ def read_study(source: str, overrides: Sequence[str] = ()) -> StudySpec:
     return check_study(read_sections(path, overrides, "a study file"), str(path))
 
 
+def study_name(source: str) -> str:
+    """Return a study's name: given as it is, or read from its file."""
+    return read_study(source).name if Path(source).is_file() else source
+
+
 def read_sections(path: Path, overrides: Sequence[str], kind: str) -> dict[str, Any]:
     """Read the sections of a YAML file, with these places overridden; nothing is checked yet.
 
@@ -49,14 +57,12 @@ def read_sections(path: Path, overrides: Sequence[str], kind: str) -> dict[str, 
     InputError
         The file is not YAML or no mapping, or an override has no place in it.
     """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not YAML: {error}") from error
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise InputError(f"{path}: {kind} is a mapping of sections, not {type(raw).__name__}")
     for override in overrides:
         _override(raw, override)
+    check_size(raw, str(path))
     return raw
 
 
@@ -79,14 +85,25 @@ def check_file(
     """
     mistakes: list[str] = []
     expanded = _expand(raw, "", mistakes)
+    broken = [*unusable(expanded)]
+    if broken:  # no section could look at such values
+        raise _all_of([*mistakes, *broken], place)
     try:
         spec = model.model_validate(expanded, context=context)
     except ValidationError as error:
         mistakes += mistakes_of(error, expanded, model)
     if mistakes:
-        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise InputError("\n  ".join([f"{place}: {count}; nothing was run", *mistakes]))
+        raise _all_of(mistakes, place)
     return spec
+
+
+def _all_of(mistakes: Sequence[str], place: str) -> InputError:
+    """Return one message of all mistakes; of very many, or very long ones, the beginning."""
+    count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+    shown = [text if len(text) <= LONGEST else f"{text[:LONGEST]} ..." for text in mistakes]
+    more = len(mistakes) - SHOWN
+    said = [*shown[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
+    return InputError("\n  ".join([f"{place}: {count}; nothing was run", *said]))
 
 
 def preset_names(folder: Path = _PRESETS) -> list[str]:
@@ -109,8 +126,11 @@ def find_file(source: str, presets: Path, kind: str) -> Path:
         It is neither; the message lists the presets.
     """
     for path in (Path(source), presets / f"{source}.yaml"):
-        if path.is_file():
-            return path
+        try:
+            if path.is_file():
+                return path
+        except OSError:  # no name of a file, for example too long
+            continue
     names = ", ".join(preset_names(presets))
     raise InputError(f"'{source}' is neither {kind} nor a preset; presets: {names}")
 
@@ -124,7 +144,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
             f"--set takes place=value, for example training.epochs=20, not '{override}'"
         )
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"--set {override}: the value is not YAML ({error})") from error
     section: Any = raw
@@ -140,10 +160,10 @@ def _position(section: dict[str, Any] | list[Any], key: str, override: str) -> A
     """Return the key in a mapping, or the checked number of an item of a list."""
     if isinstance(section, dict):
         return key
-    if not key.isdecimal() or int(key) >= len(section):
+    if key not in map(str, range(len(section))):
+        allowed = f"0 to {len(section) - 1}" if section else "none, it is empty"
         raise InputError(
-            f"--set {override}: '{key}' stands for an item of a list; "
-            f"allowed: 0 to {len(section) - 1}"
+            f"--set {override}: '{key}' stands for an item of a list; allowed: {allowed}"
         )
     return int(key)
 
@@ -151,16 +171,12 @@ def _position(section: dict[str, Any] | list[Any], key: str, override: str) -> A
 def _expand(value: Any, place: str, mistakes: list[str]) -> Any:  # noqa: ANN401 (any YAML value)
     """Replace ``${NAME}`` by the environment; an unset one is a mistake with its place."""
     if isinstance(value, dict):
-        return {key: _expand(item, _join(place, key), mistakes) for key, item in value.items()}
+        return {key: _expand(item, join(place, key), mistakes) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expand(item, _join(place, i), mistakes) for i, item in enumerate(value)]
+        return [_expand(item, join(place, i), mistakes) for i, item in enumerate(value)]
     if not isinstance(value, str):
         return value
     for name in _VARIABLE.findall(value):
         if name not in os.environ:
             mistakes.append(f"{place}: the environment variable {name} is not set (in '{value}')")
     return _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), value)
-
-
-def _join(place: str, key: object) -> str:
-    return f"{place}.{key}" if place else str(key)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from study.analysis.summary import CellSummary, summarise
 from study.cells import Cell
 from study.contrasts import reference_arms
@@ -18,6 +16,7 @@ from study.ledger import Failure, Ledger
 from study.plan import Plan, make_plan
 from study.result import TrialResult
 from study.spec import StudySpec
+from study.spec_file import read_spec
 from study.storage import Storage
 
 
@@ -74,12 +73,39 @@ def read_record(
     trials = {inputs.trial_id(trial): trial for trial in plan.trials()}
     old = seen or {}
     finished = trials.keys() & ledger.ids()
-    results = {key: old[key] if key in old else ledger.get(key) for key in finished}
+    results = {key: old[key] for key in finished & old.keys()}
+    results |= {result.id: result for result in ledger.get_many(finished - old.keys())}
     failures = ledger.failures(trials.keys() - results.keys())
     return StudyRecord(spec, plan, inputs, results, tuple(failures))
 
 
-def read_folder(folder: Path) -> StudyRecord:
+@dataclass(frozen=True, eq=False)
+class Launched:
+    """A launched study, read from its own folder without its results."""
+
+    spec: StudySpec
+    plan: Plan
+    inputs: Inputs
+    ledger: Ledger
+
+
+def open_folder(folder: Path | Storage) -> Launched:
+    """Read file, data set and split of a launched study.
+
+    Raises
+    ------
+    InputError
+        There is no such study.
+    """
+    home = folder if isinstance(folder, Storage) else Storage(str(folder))
+    spec = read_spec(home)
+    if spec is None:
+        raise InputError(f"{home.url} holds no study: launch it first, or give --storage")
+    ledger = Ledger(home.above.below("ledger"))
+    return Launched(spec, make_plan(spec), Inputs.load(home), ledger)
+
+
+def read_folder(folder: Path | Storage) -> StudyRecord:
     """Read a launched study from its own folder: its file, data set, split and results.
 
     Raises
@@ -87,12 +113,5 @@ def read_folder(folder: Path) -> StudyRecord:
     InputError
         There is no such study.
     """
-    file = folder / "study.json"
-    if not file.is_file():
-        raise InputError(f"{folder} holds no study: launch it first, or give --storage")
-    try:
-        spec = StudySpec.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        raise InputError(f"{file} is damaged; launching the study again writes it anew") from error
-    ledger = Ledger(Storage(str(folder.parent / "ledger")))
-    return read_record(spec, make_plan(spec), Inputs.load(folder), ledger)
+    study = open_folder(folder)
+    return read_record(study.spec, study.plan, study.inputs, study.ledger)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from study.cells import Cell, TrialSpec
 from study.costs import Times, head_seconds, joint_seconds, training_part
+from study.errors import InputError
 from study.inputs import Inputs
 from study.ledger import Ledger, LedgerError
 from study.plan import Plan
 from study.result import TrialResult
 from study.spec import StudySpec
+from study.spec_file import NAME, read_spec
 from study.storage import Storage
 
 MOST_READ = 100
@@ -88,13 +88,15 @@ class Recorded:
 
 def read_recorded(spec: StudySpec, plan: Plan) -> Recorded:
     """Look up earlier trials of a plan's arms in the ledger of its storage."""
-    root = Path(spec.run.storage).resolve()
-    own = _begun(root / spec.name, spec)
-    ledger = Ledger(Storage(str(root / "ledger")))
+    root = Storage(spec.run.storage)
+    own = _begun(root.below(spec.name), spec)
+    ledger = Ledger(root.below("ledger"))
     known = ledger.ids()
     samples: dict[str, Sample] = {}
-    for folder in _folders(root, spec.name) if known else ():
-        inputs = own if own and folder.name == spec.name else Inputs.load(folder)
+    for name in _begun_names(root, spec.name) if known else ():
+        inputs = own if own and name == spec.name else _inputs(root.below(name))
+        if inputs is None:
+            continue
         for cell in plan.cells[:MOST_READ]:
             trial_id = _first(inputs, cell, spec.seeds) if cell.id not in samples else None
             result = _read(ledger, trial_id) if trial_id in known else None
@@ -105,30 +107,36 @@ def read_recorded(spec: StudySpec, plan: Plan) -> Recorded:
     return Recorded(samples, len(own.dataset), len(own.dataset.label_names))
 
 
-def _folders(root: Path, name: str) -> Iterator[Path]:
-    """Yield the folders of begun studies, this one first."""
-    begun = sorted(file.parent for file in root.glob("*/study.json"))
-    yield from sorted(begun, key=lambda folder: folder.name != name)
+def _begun_names(root: Storage, name: str) -> list[str]:
+    """Return the names of begun studies, this one first."""
+    return sorted(root.holding(NAME), key=lambda each: (each != name, each))
 
 
-def _begun(folder: Path, spec: StudySpec) -> Inputs | None:
+def _begun(home: Storage, spec: StudySpec) -> Inputs | None:
     """Return the inputs of this study if it was begun with the same data and split."""
-    file = folder / "study.json"
-    if not file.is_file():
-        return None
     try:
-        before = StudySpec.model_validate_json(file.read_bytes())
-    except ValidationError:
-        return None  # begun by another version: launching it again writes it anew
+        before = read_spec(home)
+    except InputError:
+        return None  # damaged or by another version: launching it again writes it anew
+    if before is None:
+        return None
     same = (before.data, before.split, before.fractions) == (spec.data, spec.split, spec.fractions)
-    return Inputs.load(folder) if same else None
+    return _inputs(home) if same else None
+
+
+def _inputs(home: Storage) -> Inputs | None:
+    """Read the inputs of a study; damaged ones are none here, and set aside by its next launch."""
+    try:
+        return Inputs.load(home)
+    except InputError:
+        return None
 
 
 def _read(ledger: Ledger, trial_id: str | None) -> TrialResult | None:
     """Read a record; a damaged one is none here, and set aside by the next launch."""
     try:
         return ledger.get(str(trial_id))
-    except (LedgerError, ValueError, KeyError):
+    except LedgerError:
         return None
 
 

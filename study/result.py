@@ -46,6 +46,8 @@ class TrialResult:
     owners : tuple of int, (l,) or ()
         Modality that each label was trained by, as a number into the features of the cell; empty
         where no partition was fixed. Older records have none.
+    search : mapping or None
+        `SearchLog.to_json` of a trial that chose its numbers itself; None without a search.
     """
 
     id: str
@@ -59,6 +61,7 @@ class TrialResult:
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
     owners: tuple[int, ...] = ()
+    search: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.test_rows), len(self.label_names))
@@ -97,8 +100,9 @@ class TrialResult:
     def to_bytes(self) -> bytes:
         """Serialise: one npz with a JSON header, no pickle, the same bytes for the same value."""
         header = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _ARRAYS}
-        if not self.owners:  # written as before there were any
-            del header["owners"]
+        for name in ("owners", "search"):  # without one, written as before there were any
+            if not header[name]:
+                del header[name]
         text = json.dumps(header, sort_keys=True, allow_nan=False)
         buffer = io.BytesIO()
         arrays = {name: getattr(self, name) for name in _ARRAYS}

@@ -14,10 +14,12 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from study.block import Grid
+from study.budget import Budget
 from study.choices import ModalityChoice
 from study.data import Recipe
 from study.numbers import Training
 from study.questions import Analysis, Asked
+from study.search.space import Searched
 from study.section import FromFile, Section
 from study.splits import SCHEMES
 
@@ -59,6 +61,15 @@ class Run(Section):
         GPUs of every process that runs an encoder; at most 1, a part of one is shared. Heads on
         embeddings that are ready stay on the CPU: they take seconds there, and would only keep
         the GPU from an encoder.
+    retries : int
+        Times that a trial or encoder job is tried again after its process or machine was lost.
+    time_limit : float, optional
+        Minutes that a trial or encoder job may take; then it fails. None: as long as it wants.
+    wait : float
+        Minutes to wait for machines that an autoscaler starts, before a cluster that is too small
+        is refused.
+    budget : Budget
+        Most that one launch spends.
     """
 
     storage: str = "studies"
@@ -66,6 +77,10 @@ class Run(Section):
     address: str | None = None
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_worker: Annotated[float, Field(ge=0, le=1)] = 0.0
+    retries: Annotated[int, Field(ge=0)] = 2
+    time_limit: Annotated[float, Field(gt=0)] | None = None
+    wait: Annotated[float, Field(ge=0)] = 0.0
+    budget: Budget = Budget()
 
 
 class StudySpec(Section):
@@ -78,6 +93,8 @@ class StudySpec(Section):
     parameters : {'unmatched', 'matched'}
         ``matched``: hidden widths of an arm's head are chosen so that it has as many weights as
         the head it is compared with, within 2 %.
+    search : Search, optional
+        Training numbers that every trial chooses for itself; None: those of the file.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -90,6 +107,7 @@ class StudySpec(Section):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     training: Training = Field(default_factory=Training)
     parameters: Literal["unmatched", "matched"] = "unmatched"
+    search: Searched = None
     contrasts: Annotated[tuple[Asked, ...], Field(min_length=1)] | None = None
     analysis: Analysis = Analysis()
     run: Run = Run()

@@ -6,74 +6,124 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from study.budget import Meter
 from study.cells import TrialSpec
 from study.choices import ModalityChoice
 from study.embeddings import EncoderJob, job_of
-from study.errors import InputError
-from study.executor import Crew, Executor, Outcome, Task
+from study.errors import InputError, StorageError
+from study.executor import Crew, Executor, Listener, Outcome, Task
+from study.files import is_refusal
 from study.inputs import modality_of
 from study.ledger import Failure
 from study.prepare import Prepared
 from study.progress import Reporter
+from study.stopping import Stop
 
-Runner = Callable[[Sequence[Task], Callable[[Outcome], None]], None]
+Runner = Callable[[Sequence[Task], Listener], None]
+Told = Callable[[Outcome], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """A study at work: what runs, where, and who hears of it."""
+    """A study at work: what runs, where, who hears of it, and whether it has been asked to end."""
 
     study: Prepared
     executor: Executor
     reporter: Reporter
+    stop: Stop
+    meter: Meter
 
     def run(
-        self,
-        runner: Runner,
-        tasks: Sequence[Task],
-        name: str,
-        told: Callable[[Outcome], None] | None = None,
+        self, runner: Runner, tasks: Sequence[Task], name: str, told: Told | None = None
     ) -> list[Outcome]:
-        """Run a stage and return the outcomes that failed."""
-        failed: list[Outcome] = []
-        if not tasks:
-            return failed
-        self.reporter.stage(name, len(tasks))
+        """Run a stage and return the outcomes that failed.
 
-        def on_done(outcome: Outcome) -> None:
-            if not outcome.finished:
-                failed.append(outcome)
-            if told is not None:
-                told(outcome)
-            self.reporter.advance()
+        Raises
+        ------
+        KeyboardInterrupt, LockedError
+            The launch was asked to end; what had finished is kept.
+        StorageError
+            The storage takes no more; what had finished is kept.
+        """
+        stage = _Stage(self, told, tasks)
+        before = self.study.inputs.set_aside()
+        if tasks:
+            self.reporter.stage(name, len(tasks))
+            runner(tasks, stage)
+        for path in sorted(self.study.inputs.set_aside() - before):
+            self.reporter.note(f"damaged file set aside and made again: {path}")
+        self.stop.check()
+        return stage.failed
 
-        runner(tasks, on_done)
-        return failed
-
-    def grid(self, tasks: Sequence[Task], on_done: Callable[[Outcome], None]) -> None:
+    def grid(self, tasks: Sequence[Task], listener: Listener) -> None:
         """Run encoder jobs or trials."""
-        self.executor.grid(tasks, on_done, folder=str(self.study.folder / "scratch"))
+        self.executor.grid(tasks, listener, folder=self.study.home.below("scratch").address)
 
     def payload(self, **own: object) -> dict[str, Any]:
         """Return what every encoder job and trial is told, with its own part."""
         study = self.study
         return {
-            "study": str(study.folder),
+            "study": study.home.address,
             "digest": study.key,
-            "ledger": study.ledger.storage.url,
+            "ledger": study.ledger.storage.address,
             "threads": max(1, int(study.spec.run.cpus_per_trial)),
             **own,
         }
 
-    def task(self, task_id: str, work: str, crew: Crew | None, **own: object) -> Task:
+    def task(self, task_id: str, name: str, work: str, crew: Crew | None, **own: object) -> Task:
         """Return an encoder job or a trial; only what runs an encoder is given a GPU."""
         gpu = crew is not None and crew.gpus > 0
-        return Task(task_id, work, self.payload(gpu=gpu, **own), crew)
+        return Task(task_id, work, self.payload(gpu=gpu, **own), crew, name)
+
+    def spend(self, task: Task, seconds: float) -> None:
+        """Count the machines that a piece of work had."""
+        crew = task.crew or Crew()
+        cpus = crew.workers * self.study.spec.run.cpus_per_trial
+        self.meter.spend(seconds, cpus=cpus, gpus=crew.workers * crew.gpus)
 
     def fail(self, trial_id: str, trial: TrialSpec, cause: str) -> None:
         """Record why a trial has no result, and say it."""
         self.study.ledger.put_failure(Failure(trial_id, str(trial), cause))
         self.reporter.note(f"failed: {trial}: {cause}")
+
+
+class _Stage:
+    """Hears of the tasks of a stage, and tells the reporter."""
+
+    def __init__(self, site: Site, told: Told | None, tasks: Sequence[Task]) -> None:
+        self._site, self._told = site, told
+        self._tasks = {task.id: task for task in tasks}
+        self.failed: list[Outcome] = []
+
+    @property
+    def stopping(self) -> bool:
+        reached = self._site.meter.reached
+        if reached:
+            self._site.stop.spend(reached)
+        return self._site.stop.asked
+
+    @property
+    def hurried(self) -> bool:
+        return self._site.stop.hurried
+
+    def began(self, task_id: str) -> None:  # noqa: ARG002 (contract)
+        self._site.reporter.began()
+
+    def died(self, task_id: str, cause: str) -> None:
+        self._site.reporter.lost()
+        self._site.reporter.note(f"{self._tasks[task_id].name}: {cause}; it is tried again")
+
+    def ended(self, outcome: Outcome) -> None:
+        if is_refusal(outcome.cause):  # no trial's own fault, and the next would meet it too
+            self._site.stop.give_up(StorageError(outcome.cause))
+            return
+        if outcome.value is None:
+            self.failed.append(outcome)
+        else:
+            self._site.spend(self._tasks[outcome.id], outcome.value.get("seconds", 0.0))
+        if self._told is not None:
+            self._told(outcome)
+        self._site.reporter.advance(failed=not outcome.finished)
 
 
 def make_features(site: Site, trials: Collection[TrialSpec]) -> None:
@@ -84,12 +134,11 @@ def make_features(site: Site, trials: Collection[TrialSpec]) -> None:
     InputError
         A molecule of the table cannot be represented in a modality that is asked for.
     """
-    store = site.study.inputs.features_store
-    before = set(store.set_aside())
+    before = site.study.inputs.set_aside()
     tasks = [task for choice in _choices(trials) for task in _shards(site, choice)]
-    failed = site.run(site.executor.map, tasks, "features")
-    for path in sorted(set(store.set_aside()) - before):
+    for path in sorted(site.study.inputs.set_aside() - before):
         site.reporter.note(f"damaged features set aside and made again: {path}")
+    failed = site.run(site.executor.map, tasks, "features")
     if failed:
         causes = "\n  ".join(dict.fromkeys(outcome.cause for outcome in failed))
         raise InputError(
@@ -100,7 +149,7 @@ def make_features(site: Site, trials: Collection[TrialSpec]) -> None:
 
 def _shards(site: Site, choice: ModalityChoice) -> list[Task]:
     store, smiles = site.study.inputs.features_store, site.study.inputs.dataset.smiles
-    common = {"store": str(store.root), "choice": choice.model_dump(mode="json")}
+    common = {"store": site.study.inputs.features_place, "choice": choice.model_dump(mode="json")}
     return [
         Task(
             f"{choice.word} molecules of bucket {shard.bucket}",
@@ -129,7 +178,7 @@ def encoder_tasks(site: Site, trials: Collection[TrialSpec]) -> list[Task]:
     for place in damaged:
         site.reporter.note(f"damaged embeddings set aside, their job runs again: {place}")
     return [
-        site.task(job_id, "study.worker:encode", _crew(site, job), job=job.to_json())
+        site.task(job_id, str(job), "study.worker:encode", _crew(site, job), job=job.to_json())
         for job_id, job in jobs.items()
         if job_id not in sound
     ]
@@ -145,11 +194,11 @@ def trial_task(site: Site, trial_id: str, trial: TrialSpec) -> Task:
     """Return a trial as a task: with a crew if it trains encoders through its fusion."""
     gpus = site.study.spec.run.gpus_per_worker
     crew = Crew(trial.cell.training.workers, gpus) if trial.cell.joint else None
-    return site.task(trial_id, "study.worker:trial", crew, trial=trial.to_json())
+    return site.task(trial_id, str(trial), "study.worker:trial", crew, trial=trial.to_json())
 
 
 def run_encoders(site: Site, tasks: Collection[Task]) -> dict[str, str]:
     """Run encoder jobs; return the cause of each one that failed."""
     failed = site.run(site.grid, list(tasks), "encoders")
-    names = {task.id: EncoderJob.from_json(task.payload["job"]) for task in tasks}
+    names = {task.id: task.name for task in tasks}
     return {outcome.id: f"{names[outcome.id]}: {outcome.cause}" for outcome in failed}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from study.course import Course, Rows
+from study.quick_adamw import QuickAdamW
 from study.ranks import Ranks
 
 
@@ -37,18 +39,15 @@ class Stepper:
         self._ranks = ranks
         self._replica: nn.Module = course.module
         self._dtype: torch.dtype = getattr(torch, precision)
-        self._optimizer = torch.optim.AdamW(course.groups())
+        self._optimizer = QuickAdamW(course.groups())
         self._rates = [group["lr"] for group in self._optimizer.param_groups]
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=precision == "float16")
-        self._average: AveragedModel | None = None
-        if average:
-            decay = get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            self._average = AveragedModel(course.module, multi_avg_fn=decay)
+        self._average = _Average(course.module, average) if average else None
 
     @property
     def kept(self) -> nn.Module:
         """The module with the weights that count."""
-        return self._course.module if self._average is None else self._average.module
+        return self._course.module if self._average is None else self._average.model.module
 
     def wrap(self) -> None:
         """Share gradients between the replicas anew: which weights have one has changed."""
@@ -65,33 +64,41 @@ class Stepper:
         if not np.isfinite(mean):
             return mean, total
         # Replicas average their gradients: weighted so, that is the gradient of the global mean.
-        self._change(loss * (weight * self._ranks.size / total), factor)
+        share = weight * self._ranks.size / total
+        self._change(loss if share == 1 else loss * share, factor)
         return mean, total
 
     def _local(self, rows: Rows, rng: np.random.Generator) -> tuple[torch.Tensor, float]:
         """Loss of this process's share; without one, of a stand-in that weighs nothing."""
         share = self._ranks.share(rows)
-        mixed = self._dtype is not torch.float32
-        with torch.autocast(self._ranks.device.type, dtype=self._dtype, enabled=mixed):
+        with self._precision():
             loss, weight = self._course.loss(self._replica, share if len(share) else rows[:1], rng)
         return loss, weight if len(share) else 0.0
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self._dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self._ranks.device.type, dtype=self._dtype)
 
     def _change(self, loss: torch.Tensor, factor: float) -> None:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.forget()
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
+        if self._scaler.is_enabled():
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+        else:
+            self._optimizer.advance()
         if self._average is not None:
-            self._average.update_parameters(self._course.module)
+            self._average.update()
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs besides the module."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
-            "average": self._average.state_dict() if self._average is not None else None,
+            "average": self._average.model.state_dict() if self._average is not None else None,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -99,4 +106,35 @@ class Stepper:
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:
-            self._average.load_state_dict(state["average"])
+            self._average.model.load_state_dict(state["average"])
+
+
+class _Average:
+    """A moving average of the weights of a module; its buffers are those of the last step.
+
+    What `AveragedModel` does, without looking all weights up by name at every step: for a head
+    that took longer than the sums themselves.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.model = AveragedModel(module)
+        self._share = 1 - decay
+        self._weights = _weights(self.model.module), _weights(module)
+        self._buffers = list(zip(self.model.module.buffers(), module.buffers(), strict=True))
+        self._count: torch.Tensor = self.model.n_averaged
+
+    def update(self) -> None:
+        """Take in the weights of the module; the first ones are the average."""
+        kept, trained = self._weights
+        with torch.no_grad():
+            if not self._count.item():
+                torch._foreach_copy_(kept, trained)
+            else:
+                torch._foreach_lerp_(kept, trained, self._share)
+            for mine, other in self._buffers:
+                mine.copy_(other)
+            self._count.add_(1)
+
+
+def _weights(module: nn.Module) -> list[torch.Tensor]:
+    return [values.detach() for values in module.parameters()]

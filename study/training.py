@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from study.course import History, Pace, Rows
 from study.errors import TrialError
 from study.holding import held_parts
 from study.loop import train
-from study.metrics import auroc
 from study.numbers import Training
+from study.quick_auroc import QuickAuroc
 from study.ranks import Ranks
 
 Gather = Callable[[Rows], Any]
@@ -73,19 +74,23 @@ def fit(
     TrialError
         The loss is not finite; the message says in which epoch.
     """
-    course = _Labelled(model, gather, training, validation, numbers)
-    pace = Pace(
+    course = Labelled(model, gather, training, validation, numbers)
+    return train(course, pace_of(numbers), seed=seed, ranks=ranks, checkpoints=checkpoints)
+
+
+def pace_of(numbers: Training) -> Pace:
+    """Return the numbers of the loop."""
+    return Pace(
         epochs=numbers.epochs,
         patience=numbers.patience,
         epoch_steps=numbers.epoch_steps,
         precision=numbers.precision,
         average=numbers.average,
     )
-    return train(course, pace, seed=seed, ranks=ranks, checkpoints=checkpoints)
 
 
 @dataclass(frozen=True, eq=False)
-class _Labelled:
+class Labelled:
     """The course of a fit: a row is a position in the training part."""
 
     module: nn.Module
@@ -93,6 +98,11 @@ class _Labelled:
     training: Part
     validation: Part
     numbers: Training
+
+    @cached_property
+    def _ranking(self) -> QuickAuroc | None:
+        """Judge of the scores of the validation part; None where the loss is monitored."""
+        return QuickAuroc(self.validation.labels) if self.numbers.monitor == "auroc" else None
 
     def groups(self) -> list[dict[str, Any]]:
         """Give encoder weights and head weights their own learning rate and decay."""
@@ -124,7 +134,7 @@ class _Labelled:
 
     def measure(self, module: nn.Module) -> float:
         """Return the monitored value of the validation part; larger is better."""
-        return _monitor(module, self.gather, self.validation, self.numbers.monitor)
+        return _monitor(module, self.gather, self.validation, self._ranking)
 
     def held(self, epoch: int) -> Collection[nn.Module]:
         """Hold what the freeze schedule says, of every encoder."""
@@ -164,14 +174,24 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu") if weights is None else weights.device
 
 
-def _monitor(model: nn.Module, gather: Mapping[str, Gather], part: Part, what: str) -> float:
+def _monitor(
+    model: nn.Module, gather: Mapping[str, Gather], part: Part, ranking: QuickAuroc | None
+) -> float:
     """Return the monitored value of the validation part; larger is better."""
-    scores = predict(model, gather, part.rows)
-    if what == "loss":
+    return judged(predict(model, gather, part.rows), part, ranking)
+
+
+def judged(scores: NDArray[np.float32], part: Part, ranking: QuickAuroc | None) -> float:
+    """Return the monitored value of scores (r, l); larger is better."""
+    if ranking is None:
         clipped = np.clip(scores, 1e-7, 1 - 1e-7)
         terms = np.where(part.labels == 1, np.log(clipped), np.log1p(-clipped))
         return float(terms.mean())
-    values = auroc(part.labels, scores)
+    return macro(ranking(scores))
+
+
+def macro(values: NDArray[np.float64]) -> float:
+    """Mean AUROC of the labels where it is defined; one half if it is nowhere."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else 0.5
 
 

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from fusion import MultimodalModel, average_scores, seeded
-from study.branches import Branch, branch_of, check_workers, part_of
+from fusion import average_scores
+from study.branches import Branch, check_workers, part_of
 from study.cells import TrialSpec
 from study.checkpoints import Checkpoints
 from study.course import History
-from study.heads import build_head, owners_of, partition_context
+from study.heads import owners_of
 from study.inputs import Inputs
+from study.models import model_of
 from study.ranks import Ranks
 from study.result import TrialResult
-from study.training import Part, fit, predict
+from study.stacked_inputs import SharedInputs
+from study.training import Gather, Part, fit, predict
 
 _VERSIONS = ("olfaction-study", "torch", "rdkit", "numpy", "mordredcommunity", "transformers")
 
@@ -34,6 +36,7 @@ def run_trial(
     inputs: Inputs,
     ranks: Ranks | None = None,
     checkpoints: Checkpoints | None = None,
+    shared: SharedInputs | None = None,
 ) -> TrialResult:
     """Train the model of a trial and score its test fold.
 
@@ -46,6 +49,8 @@ def run_trial(
         trains encoders (calibration ``joint``) has more than one.
     checkpoints : Checkpoints, optional
         Of the training.
+    shared : SharedInputs, optional
+        What it shares with other trials of this process; nothing without it.
 
     Raises
     ------
@@ -54,26 +59,58 @@ def run_trial(
     """
     started, ranks = time.perf_counter(), ranks or Ranks()
     check_workers(trial.cell.training.workers if trial.cell.joint else 1, ranks)
-    fold, fraction = inputs.fold(trial), trial.cell.fraction
-    training, validation = (part_of(inputs, part[fraction]) for part in (fold.fit, fold.validation))
-    branches = {f.slot: branch_of(f, trial, inputs, training.rows) for f in trial.cell.features}
-    gather = {name: branch.gather for name, branch in branches.items()}
-    model = _model(trial, branches, inputs, training, validation)
+    ready = made_ready(trial, inputs, shared or SharedInputs())
     history = fit(
-        model,
-        gather,
-        training,
-        validation,
+        ready.model,
+        ready.gather,
+        ready.training,
+        ready.validation,
         trial.cell.training,
         seed=trial.torch_seed,
         ranks=ranks,
         checkpoints=checkpoints,
     )
-    scores = predict(model, gather, fold.test)
-    sizes = {"fit": len(training.rows), "validation": len(validation.rows)}
-    counts = {**sizes, "parameters": _parameters(model), "epochs": len(history.loss)}
-    result = _evaluate(trial, inputs, scores, counts, history, time.perf_counter() - started)
-    return replace(result, owners=owners_of(model))
+    return concluded(ready, inputs, history, time.perf_counter() - started)
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A trial before its training: its parts of the training fold and its model."""
+
+    trial: TrialSpec
+    training: Part
+    validation: Part
+    branches: Mapping[str, Branch]
+    model: nn.Module
+
+    @property
+    def gather(self) -> dict[str, Gather]:
+        """Makes the batches of each modality."""
+        return {name: branch.gather for name, branch in self.branches.items()}
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Width of the embedding of each modality."""
+        return {name: branch.dim for name, branch in self.branches.items()}
+
+
+def made_ready(trial: TrialSpec, inputs: Inputs, shared: SharedInputs) -> Ready:
+    """Read what a trial is trained on and build its model."""
+    fold, fraction, features = inputs.fold(trial), trial.cell.fraction, trial.cell.features
+    training, validation = (part_of(inputs, part[fraction]) for part in (fold.fit, fold.validation))
+    branches = {f.slot: shared.branch(f, trial, inputs, training.rows) for f in features}
+    model = model_of(trial, branches, inputs, training, validation, shared.inner)
+    return Ready(trial, training, validation, branches, model)
+
+
+def concluded(ready: Ready, inputs: Inputs, history: History, seconds: float) -> TrialResult:
+    """Score the test fold with the model of a trial that was trained in so many seconds."""
+    scores = predict(ready.model, ready.gather, inputs.fold(ready.trial).test)
+    sizes = {"fit": len(ready.training.rows), "validation": len(ready.validation.rows)}
+    weights = _parameters(ready.model)
+    counts = {**sizes, "parameters": weights, "epochs": len(history.loss)}
+    result = _evaluate(ready.trial, inputs, scores, counts, history, seconds)
+    return replace(result, owners=owners_of(ready.model))
 
 
 def average_trial(trial: TrialSpec, members: Sequence[TrialResult], inputs: Inputs) -> TrialResult:
@@ -83,22 +120,6 @@ def average_trial(trial: TrialSpec, members: Sequence[TrialResult], inputs: Inpu
     counts["parameters"] = sum(member.counts["parameters"] for member in members)
     seconds = sum(member.seconds for member in members)
     return _evaluate(trial, inputs, scores, counts, None, seconds)
-
-
-def _model(
-    trial: TrialSpec,
-    branches: Mapping[str, Branch],
-    inputs: Inputs,
-    training: Part,
-    validation: Part,
-) -> nn.Module:
-    dims = {name: branch.dim for name, branch in branches.items()}
-    context = None
-    if trial.cell.technique == "label_balancer":
-        context = partition_context(trial, branches, inputs, training, validation)
-    with seeded(trial.torch_seed):
-        head = build_head(trial.cell, dims, len(inputs.dataset.label_names), context)
-    return MultimodalModel({name: branch.encoder for name, branch in branches.items()}, head)
 
 
 def _parameters(model: nn.Module) -> int:

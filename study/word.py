@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import ValidationInfo, model_validator
@@ -113,13 +114,26 @@ class Representation(Word):
 def _with_hash(options: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     """Take the hash of weights made here from their card, where none is given."""
     weights = options.get("weights", RANDOM)
-    if not isinstance(weights, str) or weights == RANDOM or options.get("sha256"):
+    if not isinstance(weights, str) or weights == RANDOM:
+        return options
+    file = _found(weights)
+    if options.get("sha256"):
         return options
     try:
-        card = card_beside(find_weights(weights))
+        card = card_beside(file) if file else None
     except ModalityError:  # `_lacks_hash` says it
         return options
     return options if card is None else {**options, "sha256": card.sha256}
+
+
+def _found(weights: str) -> Path | None:
+    """Return the file of weights, None if there is none; refuse what can be no path."""
+    try:
+        return find_weights(weights)
+    except ModalityError:
+        return None
+    except (OSError, RuntimeError) as error:  # longer than a file name; ~nobody
+        raise ValueError(f"'weights' cannot be '{weights}': {error}") from error
 
 
 def _lacks_hash(weights: str) -> str:

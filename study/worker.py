@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from modalities import FeatureStore, Shard
+from modalities import Shard
 from study.choices import ModalityChoice
-from study.inputs import Inputs, modality_of
+from study.inputs import Inputs, modality_of, stored
+from study.mirror import feature_store
+from study.storage import Storage
 
 
 def featurize(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Make the features of one shard; ``{store, choice, bucket, smiles}`` -> count."""
     choice = ModalityChoice.model_validate(payload["choice"])
     shard = Shard(payload["bucket"], tuple(payload["smiles"]))
-    made = FeatureStore(Path(payload["store"])).fill(modality_of(choice), shard)
+    with stored():
+        made = feature_store(Storage(payload["store"])).fill(modality_of(choice), shard)
     return {"made": made}
 
 
@@ -47,21 +49,22 @@ def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
 def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Run one trial and write it to the ledger; ``{study, ledger, trial, threads, gpu}``.
 
-    Only trials that train encoders keep checkpoints: the others take seconds.
+    Only trials that train encoders or search keep checkpoints: the others take seconds.
     """
     from study.cells import TrialSpec
     from study.checkpoints import StoredCheckpoint
     from study.ledger import Ledger
     from study.numerics import settled
     from study.ranks import here
-    from study.storage import Storage
+    from study.search.trial import run_searched
     from study.trial import run_trial
 
     inputs, ranks = _inputs(payload), here(gpu=payload.get("gpu", False))
     spec = TrialSpec.from_json(payload["trial"])
     checkpoint = StoredCheckpoint(inputs.checkpoints, inputs.trial_id(spec))
+    run, long = (run_searched, True) if spec.cell.search else (run_trial, spec.cell.joint)
     with settled(payload["threads"]):
-        result = run_trial(spec, inputs, ranks, checkpoint if spec.cell.joint else None)
+        result = run(spec, inputs, ranks, checkpoint if long else None)
     if ranks.is_first:
         Ledger(Storage(payload["ledger"])).put(result)
         checkpoint.clear()
@@ -75,4 +78,4 @@ def _inputs(payload: Mapping[str, Any]) -> Inputs:
 
 @lru_cache(maxsize=2)
 def _load(folder: str, digest: str) -> Inputs:  # noqa: ARG001 (the digest tells a changed folder)
-    return Inputs.load(Path(folder))
+    return Inputs.load(folder)

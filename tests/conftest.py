@@ -92,8 +92,10 @@ def run_tiny() -> Callable[[StudySpec], tuple[Prepared, StudyRecord, Notes]]:
     """Prepare, lay out and launch a study in this process."""
 
     def run(spec: StudySpec) -> tuple[Prepared, StudyRecord, Notes]:
-        study, notes = prepare(spec), Notes()
-        lay_out(study)
+        notes = Notes()
+        study = prepare(spec, notes.note)
+        for said in lay_out(study):
+            notes.note(said)
         return study, launch(study, Inline(), None, notes), notes
 
     return run

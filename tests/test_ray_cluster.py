@@ -175,10 +175,30 @@ def test_mlflow_knows_the_options_it_is_started_with(cluster):
     assert told.returncode == 0, told.stderr
 
 
-def test_the_launch_of_the_comment_is_one_the_command_line_takes():
+def test_every_worker_watches_for_the_end_of_its_spot_machine(cluster):
+    """After Ray has started, in the background, and once."""
+    commands = cluster["worker_start_ray_commands"]
+    watch = next(i for i, command in enumerate(commands) if "-m study.spot" in command)
+    assert "ray start" in commands[watch - 1]
+    assert re.search(r"\(nohup .* &\)$", commands[watch])
+    ended = next(command for command in commands[:watch] if "pkill" in command)
+    pattern = shlex.split(ended)[2]
+    assert re.search(pattern, "/home/ubuntu/env/bin/python -m study.spot --provider aws")
+    assert not re.search(pattern, ended)  # not the shell that looks for it
+
+
+def commented(name):
+    """The command of this name in the comments, as the command line takes it."""
     text = (ROOT / "ray_cluster.yaml").read_text(encoding="utf-8")
-    (written,) = re.findall(r"'study launch ([^']+)'", text)
-    launch = typer.main.get_command(app).get_command(None, "launch")
-    given = launch.make_context("launch", shlex.split(written)).params
-    assert (given["address"], given["storage"]) == ("auto", "/shared/studies")
-    assert given["tracking_uri"] == "http://127.0.0.1:5000"
+    (written,) = re.findall(rf"study {name} ([^'\n]+ --storage [^'\n]+)", text)
+    command = typer.main.get_command(app).get_command(None, name)
+    return command.make_context(name, shlex.split(written)).params
+
+
+@pytest.mark.parametrize("name", ["submit", "launch", "status", "compare"])
+def test_the_commands_of_the_comment_are_ones_that_the_command_line_takes(name):
+    given = commented(name)
+    assert given["storage"] == "/shared/studies"
+    assert given.get("tracking_uri") in (None, "http://127.0.0.1:5000")
+    if name == "launch":
+        assert given["address"] == "auto"

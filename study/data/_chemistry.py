@@ -11,6 +11,8 @@ from rdkit import Chem, rdBase
 Key = Literal["nonstereo", "isomeric"]
 
 _CARBON = 6
+MOST_CHARACTERS = 2_000
+"""Of a SMILES: time grows with the square; odorants have less than a hundred."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,14 @@ class Structure:
 
 @lru_cache(maxsize=16_384)
 def structure(smiles: str, key: Key) -> Structure | None:
-    """Parse a SMILES; None where RDKit cannot (syntax, valence, aromaticity) or it is empty."""
+    """Parse a SMILES; None where RDKit cannot (syntax, valence, aromaticity) or it is empty.
+
+    RDKit drops what it does not know without a word (``CC OC`` and ``éCC`` give ethane), so
+    a text that is not one word of ASCII is none either, and one of too many characters.
+    """
+    one_word = smiles.isascii() and smiles.isprintable() and " " not in smiles
+    if not one_word or len(smiles) > MOST_CHARACTERS:
+        return None
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from study.data._source import Source, source_class, source_options, source_words
+from study.data._table import user_path
 from study.data._threshold import Threshold
 from study.errors import InputError
 
@@ -149,9 +150,9 @@ class Recipe(BaseModel):
     def folder(self) -> Path | None:
         """Archive folder: the field `archive`, or else the environment variable."""
         if self.archive is not None:
-            return self.archive.expanduser()
+            return user_path(str(self.archive), "data.archive")
         found = os.environ.get(ARCHIVE_VARIABLE)
-        return Path(found) if found else None
+        return user_path(found, ARCHIVE_VARIABLE) if found else None
 
     def identity(self) -> str:
         """JSON of everything that decides the table, except the files themselves."""

@@ -14,6 +14,8 @@ from study.errors import InputError
 
 ODORLESS = "odorless"
 _SHOWN = 5
+_LONGEST = 200
+"""Characters of a structure that a message repeats."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,12 @@ def parse(tables: Iterable[RawTable], spell: Callable[[str, str], str], key: Key
 
 def named(entries: Sequence[RawEntry]) -> str:
     """Place and text of the first few entries, and how many more there are."""
-    shown = "; ".join(f"{entry.place} ('{entry.smiles}')" for entry in entries[:_SHOWN])
+    shown = "; ".join(f"{entry.place} ('{_cut(entry.smiles)}')" for entry in entries[:_SHOWN])
     return shown + (f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def keep_where(rows: list[Row], name: str, holds: Callable[[Row], bool]) -> Outcome:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
@@ -16,37 +17,47 @@ import numpy as np
 from study.data._dataset import CurationStep, OdorDataset
 from study.data._recipe import Recipe
 from study.data._source import digests
-from study.errors import InputError
-from study.storage import write_atomic
+from study.seals import LedgerError
+from study.storage import Storage
 
-_DIGEST = 64  # characters of a sha256 in hex, the first line of an entry
+Note = Callable[[str], None]
 
 
 class CacheWarning(UserWarning):
     """A stored table was damaged; it was set aside and made again."""
 
 
-def load_or_build(recipe: Recipe, cache_dir: Path) -> OdorDataset:
-    """Curated table of a recipe, from the disk where it was made before.
+def load_or_build(recipe: Recipe, cache: Path | Storage, note: Note | None = None) -> OdorDataset:
+    """Curated table of a recipe, from the storage where it was made before.
 
     An entry is keyed by the recipe, the sha256 of every source file, the code of this folder
     and the RDKit version, so it is never stale. It is written whole or not at all and checked
-    when read; a damaged one is set aside under a name with ``.damaged``, made again, and said
-    with a `CacheWarning`.
+    when read; a damaged one is set aside as ``*.corrupt``, made again, and said.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    cache : Path or Storage
+        Folder of the entries.
+    note : function, optional
+        Told of a damaged entry; without it there is a `CacheWarning`.
 
     Raises
     ------
     InputError
-        As `build_dataset`; or the cache folder cannot be written.
+        As `build_dataset`.
+    StorageError
+        The cache folder cannot be written.
     """
-    path = cache_dir / f"{entry_key(recipe)}.table"
-    stored = _read(path)
+    storage = cache if isinstance(cache, Storage) else Storage(str(cache))
+    name = f"{entry_key(recipe)}.table"
+    stored = _read(storage, name, note or _warn)
     if stored is not None:
         return stored
     from study.data._curate import build_dataset  # RDKit: not needed for a stored table
 
     dataset = build_dataset(recipe)
-    _write(path, dataset)
+    storage.write(name, seal_table(dataset))
     return dataset
 
 
@@ -67,29 +78,40 @@ def code_digest() -> str:
     return state.hexdigest()
 
 
-def _read(path: Path) -> OdorDataset | None:
-    if not path.is_file():
-        return None
-    digest, _, payload = path.read_bytes().partition(b"\n")
-    if hashlib.sha256(payload).hexdigest().encode() == digest:
-        return unpack(payload)
-    aside = path.with_suffix(".damaged")
-    path.replace(aside)
-    warnings.warn(
-        f"stored table {path.name} is damaged: set aside as {aside}, made again",
-        CacheWarning,
-        stacklevel=3,
-    )
-    return None
-
-
-def _write(path: Path, dataset: OdorDataset) -> None:
-    payload = pack(dataset)
-    content = hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+def _read(storage: Storage, name: str, note: Note) -> OdorDataset | None:
     try:
-        write_atomic(path, content)
-    except OSError as error:
-        raise InputError(f"cannot write curated tables under {path.parent}: {error}") from error
+        return unseal_table(storage.read(name), storage.path(name))
+    except FileNotFoundError:
+        return None
+    except LedgerError as error:
+        note(f"damaged table set aside and made again: {storage.set_aside(name)} ({error})")
+        return None
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, CacheWarning, stacklevel=4)
+
+
+def seal_table(dataset: OdorDataset) -> bytes:
+    """Serialise a table with its checksum."""
+    payload = pack(dataset)
+    return hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+
+
+def unseal_table(data: bytes, place: str) -> OdorDataset:
+    """Rebuild what `seal_table` wrote, or `pack` before there was a checksum.
+
+    Raises
+    ------
+    LedgerError
+        A byte differs from what was written.
+    """
+    if data.startswith(b"PK"):
+        return unpack(data)
+    digest, _, payload = data.partition(b"\n")
+    if hashlib.sha256(payload).hexdigest().encode() != digest:
+        raise LedgerError(f"{place}: the checksum does not fit; the table is damaged")
+    return unpack(payload)
 
 
 def pack(dataset: OdorDataset) -> bytes:

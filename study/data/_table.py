@@ -9,6 +9,8 @@ from pathlib import Path
 from study.errors import InputError
 
 Row = Mapping[str, str]
+LARGEST = 1e9
+"""Of a rating and of a threshold: no scale goes so far, and tables are kept as float32."""
 
 
 def archive_files(archive: Path | None, names: Iterable[str]) -> dict[str, Path]:
@@ -28,6 +30,22 @@ def archive_files(archive: Path | None, names: Iterable[str]) -> dict[str, Path]
     if missing:
         raise InputError(f"archive folder {archive} lacks {', '.join(missing)}: {help_}")
     return paths
+
+
+def user_path(text: str, what: str) -> Path:
+    """Return a path that a person wrote, ``~`` expanded.
+
+    Raises
+    ------
+    InputError
+        It can be no path: ``~`` of somebody unknown, a name that is too long.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.is_file()  # says what the system thinks of the name
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{what} cannot be '{text}': {error}") from error
+    return path
 
 
 def read_rows(path: Path, columns: Iterable[str] = ()) -> list[Row]:
@@ -78,12 +96,15 @@ def number(text: str, place: str) -> float:
     Raises
     ------
     InputError
-        It is none; the message names the place.
+        It is none, or not finite; the message names the place.
     """
     try:
-        return float(text)
+        found = float(text)
     except ValueError as error:
         raise InputError(f"{place}: '{text}' is not a number") from error
+    if not abs(found) <= LARGEST:
+        raise InputError(f"{place}: '{text}' is no number up to {LARGEST:g}")
+    return found
 
 
 def plain_cid(text: str) -> str:

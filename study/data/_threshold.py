@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from study.data._table import LARGEST
+
 
 class Threshold(BaseModel):
     """Rule that turns ratings into labels; give exactly one of the two.
@@ -26,7 +28,7 @@ class Threshold(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    at_least: float | None = None
+    at_least: Annotated[float, Field(ge=-LARGEST, le=LARGEST)] | None = None
     top_share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from study.data._dataset import CurationStep
 from study.data._source import RawEntry, RawTable, digests
-from study.data._table import Row, read_rows
+from study.data._table import Row, read_rows, user_path
 from study.errors import InputError
 
 
@@ -45,7 +45,7 @@ class Csv:
             raise InputError("source csv needs the option 'file': the path of the table")
         if not separator:
             raise InputError("source csv: the option 'separator' must not be empty")
-        self._path = Path(file).expanduser()
+        self._path = user_path(file, "source csv: the option 'file'")
         self._smiles, self._list, self._separator = smiles, labels, separator
         self._ignored = _split(ignore, separator)
 

@@ -12,7 +12,7 @@ from study.data._rules import Mix, label_pairs
 from study.data._source import RawEntry, RawTable
 from study.errors import InputError
 
-MOST_MOLECULES, MOST_LABELS = 6000, 150
+MOST_MOLECULES, MOST_LABELS, MOST_SKEW, MOST_SEED = 6000, 150, 10_000, 2**32 - 1
 
 
 class Simulated:
@@ -35,7 +35,7 @@ class Simulated:
     Parameters
     ----------
     seed : int
-        Draws molecules, rules, noise and permutations.
+        Draws molecules, rules, noise and permutations; 0 or more.
     molecules : int
         2 to 6,000; an even number gives whole mirror pairs.
     labels : int
@@ -43,8 +43,8 @@ class Simulated:
     noise : float
         Share of a label's positives that are swapped with random negatives, in [0, 0.5].
     skew : float
-        Positives of the most frequent label (30% of the molecules) over those of the rarest, at
-        least 1: they fall geometrically between. Stereo labels stay at 50%.
+        Positives of the most frequent label (30% of the molecules) over those of the rarest, 1 to
+        10,000: they fall geometrically between. Stereo labels stay at 50%.
     stereo, permuted : float
         Shares of the labels of these kinds, each in [0, 0.5]; at least one label each when
         above 0.
@@ -65,7 +65,8 @@ class Simulated:
     ) -> None:
         _within("molecules", molecules, 2, MOST_MOLECULES)
         _within("labels", labels, 3, MOST_LABELS)
-        _within("skew", skew, 1, float("inf"))
+        _within("skew", skew, 1, MOST_SKEW)
+        _within("seed", seed, 0, MOST_SEED)
         for name, share in (("noise", noise), ("stereo", stereo), ("permuted", permuted)):
             _within(name, share, 0, 0.5)
         self._seed, self._molecules = seed, molecules

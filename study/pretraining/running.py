@@ -10,7 +10,8 @@ from rich.console import Console
 
 from modalities import FeatureStore
 from study.errors import InputError, TrialError
-from study.executor import Crew, Executor, Outcome, Task
+from study.executor import Crew, Executor, Outcome, Outcomes, Task
+from study.executors import executor_of
 from study.pretraining.begin import Pretraining, begin
 from study.pretraining.carding import begun_card
 from study.pretraining.molecules import Chosen
@@ -19,7 +20,7 @@ from study.pretraining.stored import build
 from study.pretraining.telling import closing_lines, watching
 from study.progress import Reporter, reporter
 from study.report.weights_page import weights_page
-from study.running import executor_of, tracker_of
+from study.tracked import tracker_of
 
 if TYPE_CHECKING:
     from study.tracking import Tracker
@@ -102,7 +103,7 @@ def _features(pretraining: Pretraining, executor: Executor, told: Reporter) -> d
         refused.update(outcome.value["refused"])
         told.advance()
 
-    executor.map(tasks, on_done)
+    executor.map(tasks, Outcomes(on_done))
     return refused
 
 
@@ -126,7 +127,7 @@ def _crew(spec: PretrainingSpec) -> Crew:
 def _run(executor: Executor, task: Task, scratch: str) -> str:
     """Run one task; return why it failed, or nothing."""
     outcomes: list[Outcome] = []
-    executor.grid([task], outcomes.append, folder=scratch)
+    executor.grid([task], Outcomes(outcomes.append), folder=scratch)
     return "" if outcomes[0].finished else outcomes[0].cause
 
 

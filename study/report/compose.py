@@ -21,6 +21,7 @@ from study.report.sections import (
     provenance,
     robustness,
     scaling,
+    search,
     sparse,
     verdict,
 )
@@ -39,6 +40,7 @@ ORDER = (
     ownership,
     embeddings,
     robustness,
+    search,
     cost,
 )
 """Sections as they stand on the page."""

@@ -1,4 +1,4 @@
-"""What a tracking page shows of a cell: parameters, tags, metrics and the per-label table."""
+"""What the page of a cell shows: parameters, tags, metrics, verdict and the per-label table."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +19,81 @@ from study.cells import Cell
 from study.ledger import seal
 from study.metrics import density_fifths
 from study.record import StudyRecord
-from study.report.rendering import Kind, render
-from study.report.table import COLUMNS, comparison_rows
+from study.report.page import CELL, PARENT, ROLE, STATE, Metrics, Page, Value
 from study.result import TrialResult
 from study.spec import digest
 
-Metrics = dict[str, float]
-COMPARISONS: Mapping[Kind, str] = {"csv": "csv", "md": "md", "json": "json", "latex": "tex"}
+LAYOUT = 2
+"""Version of what a page shows; a change raises it, and the next projection writes all anew."""
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000
 """Characters that every MLflow store of our range takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """A record by cells; making the identities of its trials is what costs, so it is done once.
+
+    Attributes
+    ----------
+    record : StudyRecord
+    results : mapping of cell id to list of TrialResult
+        Finished trials, in the order of seeds, repeats and folds.
+    causes : mapping of cell id to list of str
+        Why trials have failed.
+    """
+
+    record: StudyRecord
+    results: Mapping[str, list[TrialResult]]
+    causes: Mapping[str, list[str]]
+
+    @cached_property
+    def complete(self) -> list[CellSummary]:
+        """Cells that have all their trials, as have their references."""
+        record = self.record
+        whole = {summary.cell.id for summary in record.summaries if summary.missing == 0}
+        return [
+            summary
+            for summary in record.summaries
+            if {summary.cell.id, record.references.get(summary.cell.id, summary.cell.id)} <= whole
+        ]
+
+    def state(self, summary: CellSummary) -> str:
+        """Digest of all that a cell's page shows: its trials, its reference's, its failures."""
+        cell_id = summary.cell.id
+        reference = self.record.references.get(cell_id, "")
+        trials = [[each.id for each in self.results.get(key, ())] for key in (cell_id, reference)]
+        return digest([LAYOUT, reference, trials, summary.missing, self.causes[cell_id]])[:32]
+
+
+def contents_of(record: StudyRecord) -> Contents:
+    """Sort a record by cells."""
+    causes = {failure.id: failure.cause for failure in record.failures}
+    results: dict[str, list[TrialResult]] = {}
+    failed: dict[str, list[str]] = {}
+    for cell in record.plan.cells:
+        ids = [record.inputs.trial_id(trial) for trial in record.plan.trials_of(cell)]
+        results[cell.id] = [record.results[key] for key in ids if key in record.results]
+        failed[cell.id] = [causes[key] for key in ids if key in causes]
+    return Contents(record, results, failed)
+
+
+def cell_page(
+    summary: CellSummary, contents: Contents, parent: str, said: tuple[dict[str, str], Metrics]
+) -> Page:
+    """Return the page of a cell under its study's, with what `verdict_page` says of it."""
+    record, cell = contents.record, summary.cell
+    results = contents.results[cell.id]
+    tags = {PARENT: parent, ROLE: "cell", CELL: cell.id, STATE: contents.state(summary)}
+    tags |= cell_tags(summary, record, contents.causes[cell.id]) | said[0]
+    values = {**cell_metrics(summary, results), **said[1]}
+    return Page(
+        name=str(cell),
+        tags=tags,
+        params=cell_params(cell),
+        metrics=[(name, value, 0) for name, value in values.items()] + fold_metrics(results),
+        files=lambda folder: write_cell(folder, results, record),
+        complete=summary.missing == 0,
+    )
 
 
 def cell_params(cell: Cell) -> dict[str, str]:
@@ -37,8 +105,10 @@ def cell_params(cell: Cell) -> dict[str, str]:
     return _cut(params, LONGEST_PARAM)
 
 
-def cell_tags(summary: CellSummary, record: StudyRecord) -> dict[str, str]:
-    """Return what the tracking pages can group and filter by."""
+def cell_tags(
+    summary: CellSummary, record: StudyRecord, causes: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return what the tracking pages can group and filter by, and why its first trial failed."""
     cell, split = summary.cell, record.spec.split
     role = "arm" if summary.gain else ("single" if cell.technique == "single" else "reference")
     tags = {
@@ -51,7 +121,6 @@ def cell_tags(summary: CellSummary, record: StudyRecord) -> dict[str, str]:
         "data_digest": record.inputs.dataset.digest[:16],
         "missing": str(summary.missing),
     }
-    causes = causes_of(cell, record)
     if causes:
         tags["cause"] = causes[0]
     named = {f"olfaction.{key}": value for key, value in tags.items()}
@@ -86,7 +155,7 @@ def cell_metrics(summary: CellSummary, results: Sequence[TrialResult]) -> dict[s
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def fold_metrics(results: Sequence[TrialResult]) -> list[tuple[str, float, int]]:
+def fold_metrics(results: Sequence[TrialResult]) -> list[Value]:
     """Return name, value and step for the values of every trial of a cell."""
     values = []
     for step, result in enumerate(results):
@@ -145,50 +214,3 @@ def verdict_page(each: Compared, runs: Mapping[str, str]) -> tuple[dict[str, str
         }
     named = {f"olfaction.{key}": value for key, value in tags.items()}
     return named, {name: value for name, value in values.items() if not math.isnan(value)}
-
-
-def headline(compared: Sequence[Compared]) -> Metrics:
-    """Return the numbers of a whole study: its best level, and how many gains are claims.
-
-    None while it runs, when nothing is compared yet.
-    """
-    if not compared:
-        return {}
-    words = [str(each.rival.verdict.word) for each in compared if each.rival]
-    levels = [each.summary.auroc for each in compared if each.level]
-    counts = {"gains": len(words), "gains_wins": words.count("wins")}
-    counts["gains_suggestive"] = words.count("suggestive")
-    best = {"auroc_macro_best": max(levels)} if levels else {}
-    return {**{name: float(count) for name, count in counts.items()}, **best}
-
-
-def write_study(folder: Path, record: StudyRecord, compared: Sequence[Compared]) -> None:
-    """Write the files of a study: its file, its split, and the comparison once it has ended."""
-    rows = comparison_rows(compared)
-    for kind, suffix in COMPARISONS.items() if compared else ():
-        text = render(rows, COLUMNS, kind)
-        (folder / f"comparison.{suffix}").write_text(text, encoding="utf-8")
-    (folder / "study.json").write_text(record.spec.model_dump_json(indent=2), encoding="utf-8")
-    record.inputs.split.save(folder / "split.json")
-
-
-def cell_state(summary: CellSummary, results: Sequence[TrialResult], record: StudyRecord) -> str:
-    """Digest of all that the page of a cell shows: its trials, its reference's, its failures."""
-    reference = record.references.get(summary.cell.id)
-    rivals = [
-        r.id for s in record.summaries if s.cell.id == reference for r in record.results_of(s.cell)
-    ]
-    shown = [[result.id for result in results], reference, rivals, summary.missing]
-    return digest([*shown, causes_of(summary.cell, record)])[:32]
-
-
-def causes_of(cell: Cell, record: StudyRecord) -> list[str]:
-    """Return why trials of a cell have failed."""
-    ids = {record.inputs.trial_id(trial) for trial in record.plan.trials_of(cell)}
-    return [failure.cause for failure in record.failures if failure.id in ids]
-
-
-def is_complete(summary: CellSummary, record: StudyRecord) -> bool:
-    """Whether a cell and its reference arm have all their trials."""
-    needed = {summary.cell.id, record.references.get(summary.cell.id)}
-    return all(s.missing == 0 for s in record.summaries if s.cell.id in needed)

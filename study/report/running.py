@@ -7,11 +7,13 @@ from pathlib import Path
 
 from study.analysis.evidence import Evidence
 from study.declared import contrasts_of
-from study.reading import read_study
+from study.mirror import Mirror
+from study.reading import study_name
 from study.record import read_folder
 from study.report.compose import compose
 from study.report.write import write_report
 from study.spec import StudySpec
+from study.storage import Storage
 
 Keep = Callable[[StudySpec, Path], list[str]]
 
@@ -46,8 +48,11 @@ def report_study(
     evidence = _evidence(study, storage)
     others = [_evidence(each, storage) for each in beside]
     document = compose(evidence, {each.record.spec.name: each for each in others})
-    folder = out or Path(storage).resolve() / evidence.record.spec.name / "report"
+    place = Mirror(Storage(storage).below(evidence.record.spec.name, "report"))
+    folder = out or place.root
     written = write_report(document, folder)
+    if out is None:
+        place.push(folder)
     lines = [
         f"report:  {written[0]}",
         f"{len(document.figures)} figures (SVG, PNG), {len(document.tables)} tables (CSV), and the "
@@ -61,6 +66,6 @@ def report_study(
 
 
 def _evidence(study: str, storage: str) -> Evidence:
-    name = read_study(study).name if Path(study).is_file() else study
-    record = read_folder(Path(storage).resolve() / name)
+    name = study_name(study)
+    record = read_folder(Storage(storage).below(name))
     return Evidence(record, contrasts_of(record.spec, record.plan))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from modalities._cards import CARD, Card
 from study.pretraining.telling import read_diary
+from study.report.page import ROLE, STATE, Page
 from study.report.pages import LONGEST_PARAM
+
+NAME = "olfaction.weights"
+"""Tag with the name of weights."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,15 @@ class WeightsPage:
     params: Mapping[str, str]
     metrics: tuple[tuple[str, float, int], ...]
     files: tuple[Path, ...]
+
+    def page(self) -> Page:
+        """Return it as any store takes it."""
+        tags = {ROLE: "weights", NAME: self.name, STATE: self.state, **self.tags}
+        return Page(self.name, tags, self.params, self.metrics, self._copy)
+
+    def _copy(self, folder: Path) -> None:
+        for file in self.files:
+            shutil.copy(file, folder)
 
 
 def weights_page(card: Card, folder: Path) -> WeightsPage:

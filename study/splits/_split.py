@@ -135,6 +135,10 @@ class Split:
         """
         _store.write(Path(path), {**self._state(), "digest": self.digest})
 
+    def to_bytes(self) -> bytes:
+        """Return the JSON that `save` writes."""
+        return _store.pack({**self._state(), "digest": self.digest})
+
     @classmethod
     def load(cls, path: str | Path, *, dataset_digest: str | None = None) -> Split:
         """Read a split, and check that it was made for this data set if one is given.
@@ -144,7 +148,15 @@ class Split:
         InputError
             The file cannot be read, was changed, or belongs to another data set.
         """
-        state = _store.read(Path(path))
+        return cls._checked(_store.read(Path(path)), str(path), dataset_digest)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, place: str, *, dataset_digest: str | None = None) -> Split:
+        """Read what `to_bytes` made and `place` held, checked as by `load`."""
+        return cls._checked(_store.unpack(data, place), place, dataset_digest)
+
+    @classmethod
+    def _checked(cls, state: Mapping[str, Any], path: str, dataset_digest: str | None) -> Split:
         if dataset_digest is not None and state["dataset_digest"] != dataset_digest:
             raise InputError(
                 f"{path}: this split was made for the data set {state['dataset_digest'][:12]}, "

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from study.errors import InputError
+from study.errors import InputError, StorageError
 
 _FORMAT = "olfaction-study split 1"
 
@@ -19,29 +19,42 @@ def digest(state: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def pack(state: Mapping[str, Any]) -> bytes:
+    """Serialise a state that holds its digest."""
+    return json.dumps({"format": _FORMAT, **state}, separators=(",", ":")).encode()
+
+
+def unpack(data: bytes, place: str) -> dict[str, Any]:
+    """Return a state, after comparing it with the digest it was written with."""
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise InputError(f"{place}: not a readable split: {error}") from error
+    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+        raise InputError(f"{place}: not a split file of the format '{_FORMAT}'")
+    stated = content.pop("digest", None)
+    if digest(content) != stated:
+        raise InputError(
+            f"{place}: the content does not match its digest {str(stated)[:12]}: the file was "
+            "changed or cut; make the split again from its seed"
+        )
+    return content
+
+
 def write(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state with its digest, whole or not at all."""
     from study.storage import write_atomic  # fsspec is slow to import and only needed here
 
-    text = json.dumps({"format": _FORMAT, **state}, separators=(",", ":"))
     try:
-        write_atomic(path, text.encode())
-    except OSError as error:
+        write_atomic(path, pack(state))
+    except StorageError as error:
         raise InputError(f"{path}: the split cannot be written: {error}") from error
 
 
 def read(path: Path) -> dict[str, Any]:
     """Read a state and compare it with the digest it was written with."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise InputError(f"{path}: not a readable split: {error}") from error
-    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
-        raise InputError(f"{path}: not a split file of the format '{_FORMAT}'")
-    stated = content.pop("digest", None)
-    if digest(content) != stated:
-        raise InputError(
-            f"{path}: the content does not match its digest {str(stated)[:12]}: the file was "
-            "changed or cut; make the split again from its seed"
-        )
-    return content
+    return unpack(data, str(path))

@@ -14,6 +14,7 @@ import numpy as np
 from _bench import Row, measure, show
 
 from study.cells import TrialSpec
+from study.lock import StudyLock
 from study.prepare import Prepared, lay_out, prepare
 from study.reading import check_study
 from study.record import StudyRecord, read_record
@@ -57,11 +58,16 @@ def _ledger(study: Prepared) -> list[Row]:
         for result in results:
             study.ledger.get(result.id)
 
+    def lock() -> None:
+        with StudyLock(study.home).held():
+            pass
+
     size = len(results[0].to_bytes())
     return [
         Row("ledger: put, a trial", measure(put, 3).per(count), f"{size / 1e3:.0f} kB, fsync"),
         Row("ledger: get, a trial", measure(get, 3).per(count), "checksum proven"),
         Row(f"ledger: read the study of {count} trials", measure(lambda: _record(study), 3)),
+        Row("lock: take and let go", measure(lock, 5), "once a launch; then a write every 10 s"),
     ]
 
 

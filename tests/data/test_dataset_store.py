@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from study.data import CacheWarning, Recipe, _store, load_or_build
-from study.errors import InputError
+from study.errors import StorageError
 
 
 @pytest.fixture
@@ -63,16 +63,16 @@ def test_damaged_entry_is_set_aside_said_and_made_again(csv_recipe, tmp_path, ke
     built = load_or_build(recipe, cache)
     (entry,) = cache.iterdir()
     entry.write_bytes(entry.read_bytes()[kept])
-    with pytest.warns(CacheWarning, match="is damaged: set aside as .*damaged, made again"):
+    with pytest.warns(CacheWarning, match=r"set aside and made again: .*corrupt \(.*checksum"):
         again = load_or_build(recipe, cache)
     assert same(again, built)
-    assert {path.suffix for path in cache.iterdir()} == {".table", ".damaged"}
+    assert {path.suffix for path in cache.iterdir()} == {".table", ".corrupt"}
     assert same(load_or_build(recipe, cache), built)
 
 
 def test_folder_that_cannot_be_written_is_named(csv_recipe, tmp_path):
     recipe, path = csv_recipe
-    with pytest.raises(InputError, match=r"cannot write curated tables under .*mine.csv"):
+    with pytest.raises(StorageError, match=r"mine.csv/.* \(Not a directory\); .*another folder"):
         load_or_build(recipe, path)
 
 
@@ -82,6 +82,6 @@ def test_full_disk_leaves_nothing_behind(csv_recipe, tmp_path, monkeypatch):
 
     recipe, _ = csv_recipe
     monkeypatch.setattr("pathlib.Path.replace", full)
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(StorageError, match=r"\(No space left on device\); free space there"):
         load_or_build(recipe, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import signal
@@ -43,6 +44,38 @@ def killed(payload: Payload) -> dict[str, Any]:
 
 def exit_politely(payload: Payload) -> dict[str, Any]:
     sys.exit(4)
+
+
+def rest(payload: Payload) -> dict[str, Any]:
+    """Take a while; note how often this was begun."""
+    if "mark" in payload:
+        _note(payload["mark"], "x")
+    time.sleep(payload["seconds"])
+    return {}
+
+
+def where(payload: Payload) -> dict[str, Any]:
+    """Tell on which machine this ran, and when."""
+    began = time.time()
+    time.sleep(payload["seconds"])
+    return {"where": os.environ["WHERE"], "began": began, "ended": time.time()}
+
+
+def stuck(payload: Payload) -> dict[str, Any]:
+    """Hang in native code that keeps Python's lock: no other thread of Python runs."""
+    _note(payload["mark"], "x")
+    ctypes.PyDLL(None).sleep(1000)
+    return {}
+
+
+def hog(payload: Payload) -> dict[str, Any]:
+    """Take more and more memory."""
+    taken = []
+    for _ in range(payload["megabytes"] // 100):
+        taken.append(bytearray(os.urandom(1) * 100_000_000))
+        time.sleep(0.05)
+    time.sleep(payload.get("seconds", 0))
+    return {"taken": len(taken)}
 
 
 def not_plain(payload: Payload) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 
 from study.cluster import RayExecutor
 from study.errors import InputError
-from study.executor import Crew, Executor, Inline, OnDone, Outcome, Task
+from study.executor import Crew, Executor, Inline, Listener, Outcome, Outcomes, Task
 from study.inputs import Inputs
 from study.launch import launch
 from study.ledger import Ledger
@@ -42,10 +42,10 @@ def outcomes(
 ) -> list[Outcome]:
     found: list[Outcome] = []
     if request.param == "map":
-        cluster.map(_tasks(), found.append)
+        cluster.map(_tasks(), Outcomes(found.append))
     else:
         folder = tmp_path_factory.mktemp("grid") / "scratch"
-        cluster.grid(_tasks(), found.append, folder=str(folder))
+        cluster.grid(_tasks(), Outcomes(found.append), folder=str(folder))
         assert not folder.exists()
     return found
 
@@ -68,7 +68,11 @@ def test_a_failure_names_its_cause_in_one_line(outcomes: list[Outcome], name: st
 
 
 def _results(
-    study: Prepared, run: Callable[[Sequence[Task], OnDone], None], ledger: Path, *, backwards: bool
+    study: Prepared,
+    run: Callable[[Sequence[Task], Listener], None],
+    ledger: Path,
+    *,
+    backwards: bool,
 ) -> dict[str, tuple[bytes, bytes]]:
     """Run every fit of a study and return scores and history by trial."""
     trials = [t for t in study.plan.trials() if t.cell.technique != "independent_mean"]
@@ -81,7 +85,7 @@ def _results(
     mixed = [*dirt[:2], *tasks[:3], *dirt[2:], *tasks[3:]]
     failed: list[str] = []
     order = mixed[::-1] if backwards else mixed
-    run(order, lambda o: None if o.finished else failed.append(o.cause))
+    run(order, Outcomes(lambda o: None if o.finished else failed.append(o.cause)))
     assert failed == []
     store = Ledger(Storage(str(ledger)))
     found = {task.id: store.get(task.id) for task in tasks}
@@ -104,8 +108,8 @@ def test_trials_leak_nothing_into_each_other(
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     launch_features(study)
 
-    def grid(tasks: Sequence[Task], on_done: OnDone) -> None:
-        cluster.grid(tasks, on_done, folder=str(tmp_path / "scratch"))
+    def grid(tasks: Sequence[Task], listener: Listener) -> None:
+        cluster.grid(tasks, listener, folder=str(tmp_path / "scratch"))
 
     inline = _results(study, Inline().map, tmp_path / "inline", backwards=False)
     forward = _results(study, grid, tmp_path / "forward", backwards=False)
@@ -133,7 +137,7 @@ def test_an_error_of_the_driver_is_not_swallowed(cluster: RayExecutor, tmp_path:
         raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        cluster.grid(_tasks()[-1:], full, folder=str(tmp_path / "scratch"))
+        cluster.grid(_tasks()[-1:], Outcomes(full), folder=str(tmp_path / "scratch"))
     assert len(told) == 1
     assert not (tmp_path / "scratch").exists()
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from ray.util import placement_group_table
 from study.cluster import RayExecutor
 from study.crew_work import TaskError, first_to_fail, own_fault, work
 from study.errors import InputError
-from study.executor import Crew, Deferred, Inline, OnDone, Outcome, Task
+from study.executor import Crew, Deferred, Inline, Listener, Outcome, Outcomes, Task
 from study.launch import launch
 from study.prepare import lay_out, prepare
 from study.progress import Silent
@@ -93,7 +93,7 @@ def test_a_training_that_fails_by_itself_is_not_tried_again(
     """Its cause is our line; the file counts how often the worker came that far."""
     found: list[Outcome] = []
     task = _task("refuses", PAIR, mark=str(tmp_path / "mark"))
-    pair_cluster.grid([task], found.append, folder=str(tmp_path / "scratch"))
+    pair_cluster.grid([task], Outcomes(found.append), folder=str(tmp_path / "scratch"))
     assert found == [Outcome("refuses", cause="ValueError: worker 1 cannot do it")]
     assert (tmp_path / "mark").read_text() == "x\n"
     assert not (tmp_path / "scratch").exists()
@@ -104,7 +104,7 @@ def test_one_worker_runs_in_its_trial(cluster: RayExecutor, tmp_path: Path) -> N
     found: list[Outcome] = []
     bad = Task("bad", "cluster_tasks:refuse", {"n": 7}, Crew())
     tasks = [bad, _task("good", Crew()), _task("no crew", None)]
-    cluster.grid(tasks, found.append, folder=str(tmp_path / "scratch"))
+    cluster.grid(tasks, Outcomes(found.append), folder=str(tmp_path / "scratch"))
     alone = {"sum": 1.0, "rank": 0, "size": 1, "folder": str(Path.cwd())}
     assert sorted(found, key=lambda outcome: outcome.id) == [
         Outcome("bad", cause="ValueError: cannot do 7"),
@@ -135,18 +135,38 @@ class _Dangerous:
         self._executor = executor
         self._common = common
         self.outcomes: list[Outcome] = []
+        self.deaths: list[str] = []
         self.require, self.map, self.close = executor.require, executor.map, executor.close
 
-    def grid(self, tasks: Sequence[Task], on_done: OnDone, *, folder: str) -> None:
-        def told(outcome: Outcome) -> None:
-            self.outcomes.append(outcome)
-            on_done(outcome)
+    def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:
+        watched = _Watched(listener, self)
 
         first, *others = tasks
         if first.crew == PAIR:
             payload = {**first.payload, **self._common}
             first = replace(first, work="cluster_tasks:encode_killed_once", payload=payload)
-        self._executor.grid([first, *others], told, folder=folder)
+        self._executor.grid([first, *others], watched, folder=folder)
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """A listener whose words are kept on the way to another one."""
+
+    to: Listener
+    keeper: _Dangerous
+    stopping: bool = False
+    hurried: bool = False
+
+    def began(self, task_id: str) -> None:
+        self.to.began(task_id)
+
+    def died(self, task_id: str, cause: str) -> None:
+        self.keeper.deaths.append(cause)
+        self.to.died(task_id, cause)
+
+    def ended(self, outcome: Outcome) -> None:
+        self.keeper.outcomes.append(outcome)
+        self.to.ended(outcome)
 
 
 def test_a_study_of_pairs_goes_on_after_a_lost_worker_and_stops_early(
@@ -163,7 +183,8 @@ def test_a_study_of_pairs_goes_on_after_a_lost_worker_and_stops_early(
     assert (record.missing, record.failures) == (0, ())
     assert (tmp_path / "mark").read_text().split("\n")[:2] == ["begins", "goes on"]
     value = {"size": 2, "backend": "gloo", "folder": str(Path.cwd())}
-    assert executor.outcomes[0].value == value
+    assert value in [outcome.value for outcome in executor.outcomes]
+    assert executor.deaths == ["worker 1: its process died (killed, crashed or out of memory)"]
     assert not any(checkpoints.glob("*.checkpoint"))
     assert _nothing_is_left()
 
@@ -245,7 +266,9 @@ def test_an_executor_is_not_started_to_check_nothing() -> None:
 
 
 def _work(**payload: object) -> dict[str, object]:
-    task = {"id": "t", "work": "crew_faults:fail", "payload": json.dumps(payload)}
+    crew = {"workers": 2, "gpus": 0}
+    task = {"id": "t", "work": "crew_faults:fail", "payload": json.dumps(payload), "crew": crew}
+    task["limit"] = None
     return work(task)
 
 

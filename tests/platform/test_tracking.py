@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,14 @@ from tracking_pages import Pages
 from study.analysis.comparison import compare
 from study.analysis.pool import pool_of
 from study.errors import InputError
+from study.lock import LockedError, StudyLock
 from study.record import StudyRecord, read_folder
 from study.report.pages import cell_params
+from study.report.study_page import headline
 from study.report.table import comparison_rows
 from study.result import TrialResult
+from study.storage import Storage
+from study.syncing import sync_study
 from study.tracking import Tracker
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
@@ -107,6 +112,44 @@ def test_an_unfinished_child_is_written_again(
     assert len(pages.runs("tiny", "cell")) == CELLS
 
 
+def test_what_two_drivers_left_behind_is_removed(
+    record: StudyRecord, tracker: Tracker, pages: Pages
+) -> None:
+    """Twice every page, whole or cut short, and one of a cell that nobody knows."""
+    tracker.sync(record)
+    before = pages.shown("tiny")
+    (parent,) = pages.runs("tiny", "study")
+    for run in [parent, *pages.runs("tiny", "cell")]:
+        other = pages.client.create_run(run.info.experiment_id, tags=run.data.tags)
+        if run.info.run_id < other.info.run_id:  # about half of them
+            pages.client.set_terminated(other.info.run_id)
+    tags = {"olfaction.role": "cell", "olfaction.cell_id": "unknown"}
+    pages.client.create_run(parent.info.experiment_id, tags=tags)
+    tracker.sync(record)
+    assert pages.shown("tiny") == before  # each name once
+    assert set(pages.cells("tiny")) == {cell.id for cell in record.plan.cells}
+    assert len(pages.client.search_runs([parent.info.experiment_id])) == 1 + CELLS
+
+
+def test_a_number_that_falls_is_shown(
+    record: StudyRecord, tracker: Tracker, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two values of one time MLflow shows the larger; arms leave, and the clock goes back."""
+    shown, right = [], []
+    for left, clock in enumerate((time.time(), time.time() - 3600, time.time() - 7200)):
+        monkeypatch.setattr("time.time", lambda clock=clock: clock)
+        cells = record.plan.cells[: CELLS - left]
+        ids = {cell.id for cell in cells}
+        kept = {key: r for key, r in record.results.items() if r.spec.cell.id in ids}
+        plan = dataclasses.replace(record.plan, cells=cells)
+        fewer = dataclasses.replace(record, plan=plan, results=kept)
+        tracker.sync(fewer)
+        shown += [run.data.metrics["gains"] for run in pages.runs("tiny", "study")]
+        right += [headline(compare([pool_of(fewer)]))["gains"]]
+    assert shown == right
+    assert right[-1] < right[0]
+
+
 def test_the_parent_carries_the_study(record: StudyRecord, tracker: Tracker, pages: Pages) -> None:
     tracker.sync(record)
     (parent,) = pages.runs("tiny", "study")
@@ -170,6 +213,39 @@ def test_a_removed_experiment_comes_back(record: StudyRecord, tracker: Tracker) 
     client.delete_experiment(client.get_experiment_by_name("tiny").experiment_id)
     tracker.sync(record)
     assert len(told(tracker, "tiny")) == CELLS * FOLDS
+
+
+def test_lost_artifacts_are_written_anew(
+    record: StudyRecord, tracker: Tracker, tmp_path: Path
+) -> None:
+    """Pages that are up to date say nothing of the files behind them."""
+    tracker.sync(record)
+    shutil.rmtree(tmp_path / "artifacts")
+    assert tracker.sync(record) == 0
+    tracker.clear("tiny")
+    assert tracker.sync(record) == CELLS
+    assert len(told(tracker, "tiny")) == CELLS * FOLDS
+
+
+def test_sync_brings_the_pages_up_from_the_ledger(
+    record: StudyRecord, tracker: Tracker, pages: Pages
+) -> None:
+    place = (record.spec.run.storage, tracker.uri)
+    counts = ("5 of 5 pages written, 0 up to date", "0 of 5 pages written, 5 up to date")
+    for count in counts:
+        assert sync_study("tiny", *place) == (f"{count}: {tracker.uri}\n", True)
+    assert len(pages.runs("tiny", "cell")) == CELLS
+    with pytest.raises(InputError, match="holds no study"):
+        sync_study("nothing", *place)
+
+
+def test_sync_leaves_the_pages_of_a_running_launch_alone(
+    record: StudyRecord, tracker: Tracker, pages: Pages
+) -> None:
+    store = record.spec.run.storage
+    with StudyLock(Storage(f"{store}/tiny")).held(), pytest.raises(LockedError, match="launched"):
+        sync_study("tiny", store, tracker.uri)
+    assert pages.client.get_experiment_by_name("tiny") is None
 
 
 def test_an_unknown_experiment_is_named(tracker: Tracker) -> None:

@@ -11,8 +11,9 @@ from study.tracking import Tracker
 class Pages:
     """What a reader of the store sees."""
 
-    def __init__(self, tracker: Tracker) -> None:
-        self.client = MlflowClient(tracking_uri=tracker.uri)
+    def __init__(self, tracker: Tracker | str) -> None:
+        uri = tracker if isinstance(tracker, str) else tracker.uri
+        self.client = MlflowClient(tracking_uri=uri)
 
     def runs(self, experiment: str, role: str) -> list[Run]:
         found = self.client.get_experiment_by_name(experiment)

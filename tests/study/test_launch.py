@@ -224,9 +224,9 @@ def test_a_changed_table_under_the_same_name_is_another_study(again, tiny, spec_
     same_results(record, read)
 
 
-def test_storage_that_is_no_folder_is_refused(tiny, spec_of):
-    with pytest.raises(InputError, match=r"storage 'memory://x' is no folder"):
-        prepare(spec_of(tiny, "memory://x"))
+def test_storage_that_nothing_reads_is_refused(tiny, spec_of):
+    with pytest.raises(InputError, match=r"storage 'nowhere://x' cannot be used here"):
+        prepare(spec_of(tiny, "nowhere://x"))
 
 
 def test_a_folder_without_a_study_is_named(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from study.embeddings import EmbeddingStore
-from study.errors import InputError
+from study.errors import InputError, StorageError
 from study.ledger import Failure, Ledger, LedgerError, seal, unseal
 from study.result import TrialResult
 from study.storage import Storage, write_atomic
@@ -180,7 +180,7 @@ def test_a_write_that_fails_leaves_the_old_record(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match=r"record cannot be written \(No space .* free space"):
         write_atomic(path, b"new")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("record", b"old")]
 

@@ -1,0 +1,24 @@
+"""The command ``study status``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+EXIT_INCOMPLETE = 3
+
+
+def status(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="A launched study, by name or file.")
+    ],
+    storage: Annotated[str, typer.Option("--storage", help="Folder of results.")] = "studies",
+) -> None:
+    """Say how far a study is, who runs it, and why trials failed."""
+    from study.standing import status_text
+
+    text, complete = status_text(study, storage)
+    typer.echo(text, nl=False)
+    if not complete:
+        raise typer.Exit(EXIT_INCOMPLETE)

@@ -1,0 +1,23 @@
+"""Where the work of a run is done."""
+
+from __future__ import annotations
+
+from study.executor import Deferred, Executor, Inline
+from study.spec import Run
+
+
+def executor_of(run: Run, *, ray: bool) -> Executor:
+    """Return where the work of a run is done: a cluster that starts when it is needed, or here."""
+    return Deferred(lambda: _ray(run)) if ray else Inline()
+
+
+def _ray(run: Run) -> Executor:
+    from study.cluster import RayExecutor
+
+    return RayExecutor(
+        run.address,
+        cpus_per_task=run.cpus_per_trial,
+        retries=run.retries,
+        time_limit=None if run.time_limit is None else 60 * run.time_limit,
+        wait=60 * run.wait,
+    )

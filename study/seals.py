@@ -1,0 +1,77 @@
+"""Checksums around what is stored: damage is noticed before anything is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Collection, Mapping
+from typing import Any
+from zipfile import BadZipFile
+
+from study.errors import StudyError
+
+_MAGIC = b"olfaction-study trial 1 "
+_SUM = "sha256"
+
+
+class LedgerError(StudyError):
+    """A record that is not what was written; the message names the file."""
+
+
+UNREADABLE = (
+    *(LedgerError, BadZipFile, EOFError, KeyError, RuntimeError, TypeError, ValueError),
+    *(struct.error, zlib.error),
+)
+"""What reading damaged bytes may raise, where no checksum was proven before."""
+
+
+def seal(payload: bytes) -> bytes:
+    """Put a checksum line before a payload."""
+    return _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+
+
+def unseal(data: bytes, place: str) -> bytes:
+    """Return the payload of `seal`; LedgerError naming `place` if a byte differs."""
+    line, _, payload = data.partition(b"\n")
+    if not line.startswith(_MAGIC):
+        raise LedgerError(f"{place}: not a record of this program, or damaged")
+    if hashlib.sha256(payload).hexdigest().encode() != line.removeprefix(_MAGIC):
+        raise LedgerError(f"{place}: the checksum does not fit; the record is damaged")
+    return payload
+
+
+def seal_json(value: Mapping[str, Any]) -> bytes:
+    """Write a mapping as JSON that people can read, with a checksum of its values."""
+    return json.dumps({_SUM: _sum(value), **value}, indent=2).encode()
+
+
+def unseal_json(data: bytes, place: str, keys: Collection[str] | None = None) -> dict[str, Any]:
+    """Return the mapping of `seal_json`, or one written before there was a checksum.
+
+    Parameters
+    ----------
+    keys : collection of str, optional
+        What the mapping must have, no more and no less.
+
+    Raises
+    ------
+    LedgerError
+        It is no JSON mapping, or a value differs from what was written.
+    """
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise LedgerError(f"{place}: no JSON; the record is damaged") from error
+    if not isinstance(value, dict):
+        raise LedgerError(f"{place}: not a record of this program, or damaged")
+    stated = value.pop(_SUM, None)
+    if (stated or _sum(value)) != _sum(value) or set(keys or value) != value.keys():
+        raise LedgerError(f"{place}: the checksum does not fit; the record is damaged")
+    return value
+
+
+def _sum(value: Mapping[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

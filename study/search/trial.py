@@ -1,0 +1,103 @@
+"""A trial that chooses its numbers: a search inside its fold, then one fit, as any trial's.
+
+A choice is made for each outer fold by itself, from the inner validation part of its training
+rows. It is not pooled over the folds of an arm: the validation part of one fold is test data of
+another, so that numbers chosen on all of them together would have seen every test molecule.
+
+The chosen numbers are then given to `run_trial`, which builds, trains and tests the model as if
+the study file had named them; the test fold is read there, once, after everything is decided.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from study.cells import Cell, TrialSpec
+from study.checkpoints import Checkpoints
+from study.errors import InputError
+from study.guards import ENCODER_NUMBERS
+from study.inputs import Inputs
+from study.packs import stackable
+from study.ranks import Ranks
+from study.result import TrialResult
+from study.search.alone import Alone
+from study.search.draws import Numbers, applied
+from study.search.journal import REFIT, Journal
+from study.search.log import SearchLog, best_of
+from study.search.methods import Task, felt_numbers, spend
+from study.search.together import Together
+from study.search.trainer import Trainer
+from study.stacked_inputs import SharedInputs
+from study.trial import run_trial
+
+
+def run_searched(
+    trial: TrialSpec,
+    inputs: Inputs,
+    ranks: Ranks | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> TrialResult:
+    """Choose the numbers of a trial on its inner validation part, and run it with them.
+
+    Parameters
+    ----------
+    trial : TrialSpec
+        With a search.
+    inputs : Inputs
+    ranks : Ranks, optional
+        Place of this process among the replicas; alone on the CPU without it.
+    checkpoints : Checkpoints, optional
+        Of the trial: a search that was killed goes on after the last candidate that ended.
+
+    Returns
+    -------
+    TrialResult
+        Of the chosen numbers, with the log of the search; `seconds` are those of both.
+
+    Raises
+    ------
+    TrialError
+        No configuration could be trained.
+    """
+    ranks = ranks or Ranks()
+    journal = Journal(checkpoints, ranks)
+    shared = SharedInputs()
+    log = chosen(trial, trainer_of(trial, ranks)(trial, inputs, shared, ranks, journal))
+    fixed = with_numbers(trial, log.winner.numbers)
+    result = run_trial(fixed, inputs, ranks, journal.under_way(REFIT), shared)
+    return replace(
+        result,
+        id=inputs.trial_id(trial),
+        trial=trial.to_json(),
+        search=log.to_json(),
+        seconds=log.seconds + result.seconds,
+    )
+
+
+def trainer_of(trial: TrialSpec, ranks: Ranks) -> type[Alone | Together]:
+    """Return who trains the candidates: stacked where heads alone meet a GPU."""
+    plain = replace(trial, cell=replace(trial.cell, search=None))
+    return Together if ranks.device.type != "cpu" and stackable(plain) else Alone
+
+
+def chosen(trial: TrialSpec, trainer: Trainer) -> SearchLog:
+    """Spend the budget of a trial, and choose the best validation value."""
+    search, own, started = trial.cell.search, trial.cell.training, time.perf_counter()
+    if search is None:
+        raise InputError(f"{trial}: the study has no section 'search'; give it one")
+    felt = felt_numbers(search, unfelt_by(trial.cell))
+    tried = spend(Task(search, own, felt, trial.torch_seed), trainer)
+    seconds = time.perf_counter() - started
+    return SearchLog(search.method, search.budget, own.monitor, tried, best_of(tried), seconds)
+
+
+def unfelt_by(cell: Cell) -> frozenset[str]:
+    """Return the training numbers that make no difference to an arm."""
+    return frozenset() if cell.joint else ENCODER_NUMBERS
+
+
+def with_numbers(trial: TrialSpec, numbers: Numbers) -> TrialSpec:
+    """Return the trial of an arm that was given these numbers by its study file."""
+    training = applied(numbers, trial.cell.training)
+    return replace(trial, cell=replace(trial.cell, training=training, search=None))

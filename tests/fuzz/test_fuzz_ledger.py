@@ -1,0 +1,165 @@
+"""Whatever stands in a stored file: what was written, or a named error; never a pickle that ran."""
+
+import dataclasses
+import io
+import logging
+
+import numpy as np
+import pytest
+from fuzz_records import (
+    EMBEDDED,
+    TRIAL_ID,
+    checkpoint,
+    checkpoints,
+    damaged,
+    dataset,
+    embeddings,
+    hostile_archives,
+    json_texts,
+    result,
+    split,
+    states,
+)
+from fuzz_words import fuzzed, no_code_ran
+from hypothesis import given
+
+from study.checkpoints import StoredCheckpoint
+from study.data import OdorDataset, pack
+from study.data._store import seal_table, unseal_table
+from study.embeddings import EmbeddingStore
+from study.ledger import Failure, Ledger, seal
+from study.seals import seal_json
+from study.splits import Split
+from study.storage import Storage
+
+WHOLE, TABLE, SPLIT = result().to_bytes(), dataset(), split()
+FAILURE = {"id": TRIAL_ID, "trial": "graph / fold 0", "cause": "the loss became nan"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("ledger")
+
+
+@pytest.fixture(scope="module")
+def ledger(folder, cases):
+    """Put these bytes where a record belongs, read it, and look whether it is sound."""
+    found = Ledger(Storage(str(folder)))
+    path = folder / f"{TRIAL_ID}.trial"
+
+    def read(place, data):
+        path.write_bytes(data)
+        value = cases.outcome(place, lambda: checked(found.get(TRIAL_ID)))
+        sound, aside = found.sound([TRIAL_ID])
+        assert (sound, len(aside)) == (({TRIAL_ID}, 0) if value else (set(), 1))
+        for other in folder.glob("*.corrupt*"):
+            other.unlink()
+        assert no_code_ran()
+        return value
+
+    return read
+
+
+def checked(read):
+    """A result that was accepted is of the right kinds and can be analysed."""
+    assert (read.scores.dtype, read.test_labels.dtype) == (np.float32, np.uint8)
+    assert read.test_rows.dtype == np.int64
+    assert read.scores.shape == (len(read.test_rows), len(read.label_names))
+    assert read.auroc.shape == (len(read.label_names),)
+    return read
+
+
+def test_whole_records_are_read(ledger, folder, cases):
+    assert ledger("whole records", seal(WHOLE)) == result()
+    assert unseal_table(seal_table(TABLE), "x").digest == TABLE.digest
+    assert Split.from_bytes(SPLIT.to_bytes(), "x").digest == SPLIT.digest
+
+
+@fuzzed(700)
+@given(data=damaged(seal(WHOLE)))
+def test_damaged_records(data, ledger):
+    value = ledger("damaged records", data)
+    assert value is None or value == result()
+
+
+@fuzzed(700)
+@given(payload=damaged(WHOLE))
+def test_damage_under_a_right_checksum(payload, ledger):
+    ledger("resealed damage", seal(payload))
+
+
+@fuzzed(900)
+@given(payload=hostile_archives(WHOLE, "header.npy"))
+def test_hostile_archives(payload, ledger):
+    ledger("hostile archives", seal(payload))
+
+
+@fuzzed(400)
+@given(text=json_texts(FAILURE), data=damaged(seal_json(FAILURE)))
+def test_failures(text, data, folder, cases):
+    found = Ledger(Storage(str(folder)))
+    path = folder / f"{TRIAL_ID}.failed.json"
+    for place, content in (("failures", text.encode()), ("damaged failures", data)):
+        path.write_bytes(content)
+        (value,) = cases.outcome(place, lambda: found.failures([TRIAL_ID])) or [None]
+        assert value is None or all(isinstance(each, str) for each in vars(value).values())
+        path.unlink()
+
+
+@fuzzed(500)
+@given(array=embeddings, data=damaged(seal(TRIAL_ID.encode() + b"\n" + EMBEDDED)))
+def test_embeddings(array, data, folder, cases):
+    store, path = EmbeddingStore(Storage(str(folder))), folder / f"{TRIAL_ID}.embeddings"
+    named = seal(TRIAL_ID.encode() + b"\n" + array)
+    for place, content in (("hostile embeddings", named), ("damaged embeddings", data)):
+        path.write_bytes(content)
+        value = cases.outcome(place, lambda: store.get(TRIAL_ID))
+        assert value is None or (value.ndim, value.dtype) == (2, np.float32)
+        path.unlink()
+        assert no_code_ran()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # as of a file from elsewhere
+@fuzzed(250)
+@given(payload=checkpoints(checkpoint(TRIAL_ID)))
+def test_checkpoints(payload, folder, cases):
+    logging.disable()
+    kept, path = StoredCheckpoint(Storage(str(folder)), TRIAL_ID), folder / f"{TRIAL_ID}.checkpoint"
+    path.write_bytes(seal(payload))
+    value = cases.outcome("checkpoints", kept.load)
+    assert value is None or isinstance(value, dict)
+    assert path.exists() == (value is not None)
+    for other in folder.glob("*.corrupt*"):
+        other.unlink()
+    assert no_code_ran()
+    logging.disable(logging.NOTSET)
+
+
+def described(table):
+    """A table that was accepted keeps its rules and can be written again."""
+    assert dataclasses.replace(table).digest == table.digest
+    assert unseal_table(seal_table(table), "x").digest == table.digest
+    assert all(isinstance(name, str) for name in (*table.smiles, *table.label_names))
+
+
+@fuzzed(600)
+@given(payload=hostile_archives(pack(TABLE), "head.npy"), data=damaged(seal_table(TABLE)))
+def test_tables(payload, data, cases):
+    import hashlib
+
+    sealed = hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+    for place, content in (
+        ("hostile tables", sealed),
+        ("unsealed tables", payload),
+        ("damaged tables", data),
+    ):
+        cases.outcome(place, lambda: described(unseal_table(content, "the place")))
+        assert no_code_ran()
+
+
+@fuzzed(500)
+@given(content=states(SPLIT._state()), data=damaged(SPLIT.to_bytes()))
+def test_splits(content, data, cases):
+    for place, stored in (("hostile splits", content), ("damaged splits", data)):
+        value = cases.outcome(place, lambda: Split.from_bytes(stored, "the place"))
+        assert value is None or Split.from_bytes(value.to_bytes(), "x").digest == value.digest

@@ -1,0 +1,53 @@
+"""What a launch asks of a cluster, as a process of its own, for `test_placement`.
+
+Usage: python placement_driver.py wait ADDRESS SECONDS GPUS; or: place ADDRESS; or: hog ADDRESS.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+
+from study.cluster import RayExecutor
+from study.errors import InputError
+from study.executor import Crew, Outcome, Outcomes, Task
+
+
+def wait(address: str, seconds: str, gpus: str) -> str:
+    """Wait for machines; say how it ended."""
+    try:
+        executor = RayExecutor(address, wait=float(seconds))
+        executor.require([Crew(gpus=float(gpus))])
+    except InputError as error:
+        return str(error)
+    executor.close()
+    return "room"
+
+
+def place(address: str) -> dict[str, object]:
+    """Run encoders with a part of a GPU each, and heads without; say where and when each ran."""
+    executor = RayExecutor(address)
+    payload = {"seconds": 1.5}
+    tasks = [Task(f"gpu {n}", "cluster_tasks:where", payload, Crew(gpus=0.5)) for n in range(4)]
+    tasks += [Task(f"cpu {n}", "cluster_tasks:where", payload) for n in range(2)]
+    return _run(executor, tasks)
+
+
+def hog(address: str) -> dict[str, object]:
+    """Run tasks of which one takes more memory than there may be."""
+    executor = RayExecutor(address, retries=1)
+    tasks = [Task("hog", "cluster_tasks:hog", {"megabytes": 4000, "seconds": 60})]
+    tasks += [Task(f"rest {n}", "cluster_tasks:rest", {"seconds": 0.5}) for n in range(4)]
+    return _run(executor, tasks)
+
+
+def _run(executor: RayExecutor, tasks: list[Task]) -> dict[str, object]:
+    found: list[Outcome] = []
+    executor.grid(tasks, Outcomes(found.append), folder=tempfile.mkdtemp())
+    executor.close()
+    return {outcome.id: outcome.value or outcome.cause for outcome in found}
+
+
+if __name__ == "__main__":
+    print(json.dumps({"wait": wait, "place": place, "hog": hog}[sys.argv[1]](*sys.argv[2:])))  # noqa: T201 (this is what the test reads)

@@ -1,0 +1,63 @@
+"""A launch with its pages beside it, and what the pages must be in the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracking_pages import Pages
+from tracking_servers import Feeding
+
+from study.executor import Inline
+from study.launch import launch
+from study.prepare import Prepared, lay_out, prepare
+from study.projector import Pace, Projector
+from study.reading import check_study
+from study.record import StudyRecord
+from study.rereading import Rereader
+from study.tracking import Tracker
+
+CELLS, FITS = 5, 8
+PACE = Pace(least=0.05, first=0.2, longest=1.0)
+At = dict[int, Callable[[], object]]
+
+
+@dataclass
+class Told:
+    """What a launch with a projector came to; `blocked` is what it cost the driver, in s."""
+
+    record: StudyRecord
+    notes: list[str]
+    blocked: float
+    written: int
+
+
+def named(test: str, content: dict[str, object], folder: Path, tracking: str) -> Prepared:
+    """Lay out a study under the name of its test: a server keeps those of several."""
+    name = re.sub("[^a-z0-9]+", "_", test.removeprefix("test_"))[:60].strip("_")
+    section = {"storage": str(folder / "store"), "tracking": tracking}
+    study = prepare(check_study({**content, "name": name, "run": section}, "a test"))
+    lay_out(study)
+    return study
+
+
+def run(study: Prepared, tracker: Tracker, at: At, pace: Pace = PACE) -> Told:
+    """Launch a study in this process with its pages; after these trials something happens."""
+    notes: list[str] = []
+    projector = Projector(tracker, Rereader(study), notes.append, pace)
+    feeding = Feeding(projector, at)
+    record = launch(study, Inline(), None, feeding)
+    assert (record.failures, feeding.done) == ((), FITS)
+    return Told(record, notes, feeding.blocked, projector.finish(record))
+
+
+def check_pages(tracker: Tracker | str, record: StudyRecord, fresh: Tracker) -> None:
+    """The pages are complete, once each, and as they are when written from nothing."""
+    pages, name = Pages(tracker), record.spec.name
+    assert len(pages.runs(name, "study")) == 1
+    assert len(pages.runs(name, "cell")) == len(pages.cells(name)) == CELLS
+    fresh.sync(record)
+    assert pages.shown(name) == Pages(fresh).shown(name)
+    assert {status for status, *_ in pages.shown(name).values()} == {"FINISHED"}

@@ -1,0 +1,210 @@
+"""The thread that keeps the pages up: what it costs the driver, what it says, how it ends."""
+
+from __future__ import annotations
+
+import _thread
+import shutil
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+from projected import CELLS, PACE, check_pages
+from tracking_pages import Pages
+
+from study.errors import PagesError
+from study.ledger import Ledger
+from study.prepare import Prepared
+from study.projection import Stage
+from study.projector import Pace, Projector
+from study.record import StudyRecord
+from study.rereading import Rereader
+from study.result import TrialResult
+from study.tally import Progress
+from study.tracking import Tracker
+
+# MLflow uses a loader that SQLAlchemy 2.1 has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
+
+class Gated:
+    """Real pages that answer only while the gate is open, and break down as often as asked."""
+
+    def __init__(self, tracker: Tracker, failing: int = 0) -> None:
+        self.tracker, self.uri, self.failing = tracker, tracker.uri, failing
+        self.gate = threading.Event()
+        self.seen: list[Stage] = []
+
+    def steps(
+        self, record: StudyRecord, stage: Stage, progress: Progress | None = None
+    ) -> Generator[str]:
+        self.seen.append(stage)
+        self.gate.wait()
+        self.failing -= 1
+        if self.failing >= 0:
+            raise PagesError(f"no luck {self.failing}")
+        yield from self.tracker.steps(record, stage, progress)
+
+
+def _until(happened: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_driver_is_not_kept_waiting_and_calls_run_together(
+    record: StudyRecord, tracker: Tracker
+) -> None:
+    gated = Gated(tracker)
+    projector = Projector(gated, lambda: record, print, PACE)
+    projector.due()
+    _until(lambda: gated.seen)
+    began = time.perf_counter()
+    for _ in range(1000):
+        projector.due()
+    assert time.perf_counter() - began < 0.5
+    gated.gate.set()
+    _until(lambda: len(gated.seen) == 2)
+    projector.finish(record)
+    assert gated.seen == [Stage.RUNNING, Stage.RUNNING, Stage.ENDED]
+    assert len(Pages(tracker).runs("tiny", "cell")) == CELLS
+
+
+def test_trouble_is_said_once_and_its_end_too(record: StudyRecord, tracker: Tracker) -> None:
+    gated, notes = Gated(tracker, failing=3), []
+    gated.gate.set()
+    projector = Projector(gated, lambda: record, notes.append, Pace(least=0.05, first=0.02))
+    projector.due()
+    _until(lambda: len(notes) == 2)
+    assert notes == [
+        "no luck 2; the study goes on",
+        f"the pages in '{tracker.uri}' are written again",
+    ]
+    projector.finish(record)
+    assert len(notes) == 2
+
+
+def test_the_last_projection_is_tried_again(
+    record: StudyRecord, tracker: Tracker, database: Path, tmp_path: Path
+) -> None:
+    gated, notes = Gated(tracker, failing=2), []
+    gated.gate.set()
+    projector = Projector(gated, lambda: record, notes.append, PACE)
+    assert projector.finish(record) == CELLS
+    assert notes[0] == "no luck 1; trying again"
+    shutil.copy(database, tmp_path / "fresh.db")
+    fresh = Tracker(f"sqlite:///{tmp_path / 'fresh.db'}", str(tmp_path / "fresh"))
+    check_pages(tracker, record, fresh)
+
+
+def test_a_store_that_never_answers_is_left_with_a_named_error(
+    record: StudyRecord, tracker: Tracker
+) -> None:
+    gated, before = Gated(tracker), set(threading.enumerate())
+    projector = Projector(gated, lambda: record, print, PACE)
+    projector.due()
+    _until(lambda: gated.seen)
+    with pytest.raises(PagesError, match=r"not complete after 1 s.*is slow.*`study sync tiny`"):
+        projector.finish(record, patience=0.5)
+    gated.gate.set()  # the call under way returns; nothing is written after it
+    _until(lambda: set(threading.enumerate()) <= before)
+    assert len(Pages(tracker).runs("tiny", "cell")) <= 1
+
+
+def test_ctrl_c_leaves_the_last_projection(record: StudyRecord, tracker: Tracker) -> None:
+    projector = Projector(Gated(tracker), lambda: record, print, PACE)
+    began = time.monotonic()
+    threading.Timer(0.3, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        projector.finish(record)
+    other = Projector(Gated(tracker), lambda: record, print, PACE)
+    with pytest.raises(PagesError, match="study sync"):
+        other.finish(record, hurried=lambda: time.monotonic() - began > 0.6)
+    assert time.monotonic() - began < 5
+
+
+def test_a_defect_is_not_hidden(record: StudyRecord, tracker: Tracker) -> None:
+    met = threading.Event()
+
+    def read() -> StudyRecord:
+        met.set()
+        raise ZeroDivisionError
+
+    projector = Projector(tracker, read, print, PACE)
+    projector.due()
+    assert met.wait(20)
+    with pytest.raises(ZeroDivisionError):
+        projector.finish(record)
+
+
+def test_progress_is_shown_on_the_page_of_the_study(
+    partial: StudyRecord, record: StudyRecord, tracker: Tracker, pages: Pages
+) -> None:
+    projector = Projector(tracker, lambda: partial, print, Pace(interval=0.2, least=0.1))
+    projector.tell(Progress("trials", total=8, done=6, running=2, failed=1, seconds=60.0))
+    _until(lambda: pages.client.get_experiment_by_name("tiny"))
+    _until(lambda: len(pages.runs("tiny", "cell")) == CELLS - 1)
+    (parent,) = pages.runs("tiny", "study")
+    told = {k.removeprefix("olfaction."): v for k, v in parent.data.tags.items()}
+    assert parent.info.status == "RUNNING"
+    assert told["progress"] == "trials: 6/8 done, 2 running, 1 failed, about 20 s left"
+    counts = [told[f"trials_{word}"] for word in ("finished", "running", "failed", "missing")]
+    assert counts == ["9", "2", "1", "1"]
+    assert told["time_left"] == "20 s"
+    projector.finish(record)
+    (parent,) = pages.runs("tiny", "study")
+    told = {k.removeprefix("olfaction."): v for k, v in parent.data.tags.items()}
+    assert (told["trials_running"], told["time_left"], told["progress"]) == ("0", "", "")
+
+
+def test_a_study_that_was_interrupted_says_so_and_goes_on(
+    partial: StudyRecord, record: StudyRecord, tracker: Tracker, pages: Pages
+) -> None:
+    Projector(tracker, lambda: partial, print, PACE).finish(partial, stopped=True)
+    assert [run.info.status for run in pages.runs("tiny", "study")] == ["KILLED"]
+    assert len(pages.runs("tiny", "cell")) == CELLS - 1
+    later = Projector(tracker, lambda: partial, print, PACE)
+    later.due()
+    _until(lambda: pages.runs("tiny", "study")[0].info.status == "RUNNING")
+    later.finish(record)
+    assert [run.info.status for run in pages.runs("tiny", "study")] == ["FINISHED"]
+
+
+def test_a_record_that_is_damaged_for_a_while_stops_nothing(
+    study: Prepared, record: StudyRecord, tracker: Tracker, pages: Pages
+) -> None:
+    """The reader meets a file that is torn, and reads it once it is whole."""
+    for result in record.results.values():
+        study.ledger.put(result)
+    name = f"{next(iter(record.results))}.trial"
+    whole = study.ledger.storage.read(name)
+    Path(study.ledger.storage.path(name)).write_bytes(whole[:100])
+    notes: list[str] = []
+    projector = Projector(tracker, Rereader(study), notes.append, PACE)
+    projector.due()
+    _until(lambda: notes)
+    assert name in notes[0]
+    Path(study.ledger.storage.path(name)).write_bytes(whole)
+    _until(lambda: len(notes) == 2)
+    _until(lambda: len(pages.runs("tiny", "cell")) == CELLS)
+    projector.close()
+
+
+def test_a_result_is_read_once(
+    study: Prepared, record: StudyRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    opened = Ledger._opened
+
+    def counted(self: Ledger, trial_id: str, data: bytes) -> TrialResult:
+        read.append(trial_id)
+        return opened(self, trial_id, data)
+
+    monkeypatch.setattr(Ledger, "_opened", counted)
+    again = Rereader(study)
+    for result in record.results.values():
+        study.ledger.put(result)
+        assert again().results[result.id] == result
+    assert sorted(read) == sorted(record.results)

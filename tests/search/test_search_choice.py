@@ -1,0 +1,301 @@
+"""A searched trial: chosen on the inner validation part alone, then run as any trial."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from study.checkpoints import StoredCheckpoint
+from study.data import OdorDataset
+from study.errors import TrialError
+from study.numerics import settled
+from study.prepare import prepare
+from study.ranks import Ranks
+from study.result import TrialResult
+from study.search import alone
+from study.search.alone import Alone
+from study.search.draws import applied
+from study.search.halving import rungs_of
+from study.search.journal import Journal
+from study.search.log import SearchLog
+from study.search.together import Together
+from study.search.trial import run_searched, trainer_of, with_numbers
+from study.stacked_inputs import SharedInputs
+from study.storage import Storage
+from study.trial import run_trial
+
+SPACE = {
+    "learning_rate": {"low": 1e-4, "high": 0.1, "scale": "log"},
+    "hidden": {"low": 2, "high": 32, "scale": "log"},
+    "dropout": [0.0, 0.5, 0.8],
+}
+METHODS = {"random": 5, "tpe": 11, "asha": 9}
+ARMS = [("random", "label_balancer"), ("tpe", "mlp_head"), ("asha", "label_balancer")]
+
+
+@pytest.fixture
+def study(tiny, spec_of, tmp_path):
+    """A study of generated molecules with both kinds of heads; nothing is trained yet."""
+
+    def make(method="random", **modalities):
+        raw = copy.deepcopy(tiny)
+        raw["training"] |= {"epochs": 6, "patience": 3, "epoch_steps": 2}
+        raw["split"] |= {"validation": 0.3}
+        raw["modalities"] = {
+            "counts": raw["modalities"]["counts"],
+            "pairs": {"modality": "fingerprint", "radius": 1, "size": 128},
+            **modalities,
+        }
+        names = [*modalities, "counts", "pairs"][:2]
+        techniques = ["mlp_head", "label_balancer"]
+        raw["grid"] = [{"features": [names], "technique": techniques, "partition": ["affinity"]}]
+        raw["search"] = {"method": method, "budget": METHODS[method], "space": SPACE}
+        return prepare(spec_of(raw, tmp_path))
+
+    return make
+
+
+def trial_of(study, technique="mlp_head"):
+    return next(t for t in study.plan.trials() if t.cell.technique == technique)
+
+
+def searched(trial, inputs, checkpoints=None):
+    with settled(1):
+        return run_searched(trial, inputs, checkpoints=checkpoints)
+
+
+def poisoned(inputs, rows):
+    """The same study with the labels of some rows turned over, and alkanes for their molecules."""
+    old = inputs.dataset
+    labels, smiles = old.labels.copy(), list(old.smiles)
+    labels[rows] = 1 - labels[rows]
+    for row in rows:
+        smiles[row] = "C" * (row + 1)
+    return replace(inputs, dataset=OdorDataset(old.name, tuple(smiles), labels, old.label_names))
+
+
+def same_search(one, other):
+    """Whether two searches agree in all but the time they took."""
+    return replace(log_of(one), seconds=0) == replace(log_of(other), seconds=0)
+
+
+def log_of(result):
+    return SearchLog.from_json(result.search)
+
+
+@pytest.mark.parametrize(("method", "technique"), ARMS)
+def test_a_poisoned_test_fold_changes_nothing_that_is_chosen(method, technique, study):
+    made = study(method)
+    trial, inputs = trial_of(made, technique), made.inputs
+    fold = inputs.fold(trial)
+    clean = searched(trial, inputs)
+    assert same_search(clean, searched(trial, poisoned(inputs, fold.test)))
+    # The control: the same poison in the validation part is felt by every candidate.
+    other = searched(trial, poisoned(inputs, fold.validation[1.0]))
+    assert log_of(clean).tried[0].monitored != log_of(other).tried[0].monitored
+    assert log_of(clean).winner.numbers != log_of(other).winner.numbers
+
+
+def test_every_fold_chooses_for_itself(study):
+    made = study()
+    folds = [t for t in made.plan.trials() if t.cell.technique == "mlp_head"]
+    chosen = [log_of(searched(trial, made.inputs)).winner.numbers for trial in folds]
+    assert chosen[0] != chosen[1]
+
+
+@pytest.mark.parametrize(("method", "technique"), ARMS)
+def test_a_searched_trial_is_the_trial_of_its_chosen_numbers(method, technique, study):
+    made = study(method)
+    trial = trial_of(made, technique)
+    result = searched(trial, made.inputs)
+    log = log_of(result)
+    with settled(1):
+        plain = run_trial(with_numbers(trial, log.winner.numbers), made.inputs)
+    assert (result.scores == plain.scores).all()
+    assert (result.history, result.counts) == (plain.history, plain.counts)
+    # And the candidate was that trial already: rungs and neighbors change no number.
+    assert log.winner.monitored == plain.history["monitored"]
+    assert log.winner.finished
+    assert (result.id, result.trial) == (made.inputs.trial_id(trial), trial.to_json())
+    assert plain.search is None
+    assert result.spec == trial
+    assert result.seconds > log.seconds > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_candidate_is_recorded_and_the_own_numbers_are_the_floor(method, study):
+    made = study(method)
+    trial = trial_of(made)
+    log = log_of(searched(trial, made.inputs))
+    assert (log.method, log.budget, len(log.tried)) == (method, METHODS[method], METHODS[method])
+    own = trial.cell.training
+    assert log.tried[0].numbers == {
+        "learning_rate": own.learning_rate,
+        "hidden": [8],
+        "dropout": 0.5,
+    }
+    assert log.tried[0].finished
+    assert log.winner.value == max(each.value for each in log.tried) >= log.tried[0].value
+    assert log.epochs == sum(len(each.monitored) for each in log.tried)
+
+
+def test_a_halving_drops_candidates_at_its_rungs(study):
+    made = study("asha")
+    log = log_of(searched(trial_of(made), made.inputs))
+    rungs = rungs_of(9, 6)
+    assert [(rung.candidates, rung.epochs) for rung in rungs] == [(9, 1), (3, 2), (1, 6)]
+    assert all(each.epochs >= 1 for each in log.tried)
+    went_on = [each for each in log.tried[1:] if each.epochs > 1]
+    assert 2 <= len(went_on) <= 3
+    first = sorted((each.monitored[0] for each in log.tried[1:]), reverse=True)
+    assert min(each.monitored[0] for each in went_on) >= first[len(went_on) - 1]
+    assert sum(each.epochs > 2 for each in log.tried) <= 2
+    whole = log_of(searched(trial_of(study("random")), made.inputs))
+    assert log.epochs / 9 < whole.epochs / 5
+
+
+def test_candidates_that_break_down_are_recorded_and_never_chosen(study, monkeypatch):
+    made = study()
+    trial, real = trial_of(made), alone.made_ready
+
+    def broken(spec, inputs, shared):
+        if spec.cell.training.dropout == 0.5:
+            raise TrialError("the loss became nan")
+        return real(spec, inputs, shared)
+
+    monkeypatch.setattr(alone, "made_ready", broken)
+    log = log_of(searched(trial, made.inputs))
+    causes = {each.cause for each in log.tried if each.numbers["dropout"] == 0.5}
+    assert causes == {"the loss became nan"}
+    assert log.tried[0].value is None
+    assert log.winner.numbers["dropout"] != 0.5
+
+    monkeypatch.setattr(alone, "made_ready", lambda *_: broken(replace(trial), None, None))
+    with pytest.raises(TrialError, match="none of 5 configurations could be trained"):
+        searched(trial, made.inputs)
+
+
+class Killed(BaseException):
+    """The end of a process, at a place that the test chooses."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_search_that_was_killed_goes_on(method, study, tmp_path, monkeypatch):
+    made = study(method)
+    trial, real, begun = trial_of(made), alone.made_ready, []
+    whole = searched(trial, made.inputs)
+    kept = StoredCheckpoint(Storage(str(tmp_path / "checkpoints")), "mine")
+    kept.storage.prepare()
+
+    def killed_at(count):
+        def ready(spec, *rest):
+            begun.append(spec)
+            if len(begun) == count:
+                raise Killed
+            return real(spec, *rest)
+
+        return ready
+
+    monkeypatch.setattr(alone, "made_ready", killed_at(4))
+    with pytest.raises(Killed):
+        searched(trial, made.inputs, kept)
+    begun.clear()
+    monkeypatch.setattr(alone, "made_ready", killed_at(0))
+    again = searched(trial, made.inputs, kept)
+    assert same_search(whole, again)
+    assert (again.scores == whole.scores).all()
+    if method != "asha":  # there a candidate of a later rung begins anew
+        assert len(begun) == METHODS[method] - 3
+
+
+def test_an_encoder_that_is_trained_with_the_arm_goes_on_within_a_candidate(
+    study, tmp_path, monkeypatch
+):
+    joint = {
+        "modality": "smiles", "layers": 1, "width": 8, "heads": 2, "feedforward": 8,
+        "calibration": "joint",
+    }  # fmt: skip
+    made = study("asha", characters=joint)
+    trial = trial_of(made)
+    assert trial.cell.joint
+    whole = searched(trial, made.inputs)
+    kept = StoredCheckpoint(Storage(str(tmp_path / "checkpoints")), "mine")
+    kept.storage.prepare()
+    save, saved = StoredCheckpoint.save, []
+
+    def killing(self, state):
+        save(self, state)
+        saved.append(state["name"])
+        if len(saved) == 25:
+            raise Killed
+
+    monkeypatch.setattr(StoredCheckpoint, "save", killing)
+    with pytest.raises(Killed):
+        searched(trial, made.inputs, kept)
+    again = searched(trial, made.inputs, kept)
+    assert same_search(whole, again)
+    assert (again.scores == whole.scores).all()
+
+
+def test_a_trainer_goes_on_where_it_was_and_forgets_who_is_dropped(study):
+    made = study()
+    trial = trial_of(made)
+    plain = with_numbers(trial, {})
+    ranks = Ranks()
+    trainer = Alone(plain, made.inputs, SharedInputs(), ranks, Journal(None, ranks))
+    candidates = [alone.Candidate(place, trial.cell.training) for place in range(2)]
+    with settled(1):
+        first = trainer(candidates, 2)
+        (after,) = trainer(candidates[:1], 6)
+        history = run_trial(plain, made.inputs).history["monitored"]
+    assert [len(each.monitored) for each in first] == [2, 2]
+    assert after.monitored == history
+    assert after.monitored[:2] == first[0].monitored
+    assert set(trainer._runs) == set()
+
+
+def test_records_keep_the_search_and_older_ones_have_none(launched, study):
+    made = study()
+    result = searched(trial_of(made), made.inputs)
+    again = TrialResult.from_bytes(result.to_bytes())
+    assert again == result
+    assert log_of(again) == log_of(result)
+    plain = next(iter(launched[1].results.values()))
+    assert b"search" not in plain.to_bytes()
+    assert TrialResult.from_bytes(plain.to_bytes()).search is None
+
+
+def test_all_arms_of_a_fold_try_the_same_numbers(study):
+    made = study()
+    logs = [
+        log_of(searched(trial_of(made, technique), made.inputs))
+        for technique in ("mlp_head", "label_balancer")
+    ]
+    numbers = [[each.numbers for each in log.tried] for log in logs]
+    assert numbers[0] == numbers[1]
+
+
+@pytest.mark.parametrize("technique", ["mlp_head", "label_balancer"])
+def test_stacked_candidates_come_to_the_same_as_those_trained_alone(technique, study):
+    made = study()
+    trial = trial_of(made, technique)
+    own = trial.cell.training.model_copy(update={"monitor": "loss"})
+    numbers = [{"learning_rate": 1e-3}, {"dropout": 0.0, "batch_size": 16}, {"hidden": [4]}]
+    candidates = [alone.Candidate(i, applied(each, own)) for i, each in enumerate(numbers)]
+    ranks, found = Ranks(), []
+    with settled(1):
+        for kind in (Alone, Together):
+            journal = Journal(None, ranks)
+            trainer = kind(trial, made.inputs, SharedInputs(), ranks, journal)
+            found.append((trainer(candidates, 2), trainer(candidates[1:], 6)))
+    for one, other in zip(*found, strict=True):
+        assert [each.finished for each in one] == [each.finished for each in other]
+        for lone, stacked in zip(one, other, strict=True):
+            assert stacked.monitored == pytest.approx(lone.monitored, rel=1e-4)
+
+
+def test_heads_are_stacked_on_a_gpu_only(study):
+    trial = trial_of(study())
+    gpu = Ranks(device=torch.device("cuda", 0))
+    assert (trainer_of(trial, Ranks()), trainer_of(trial, gpu)) == (Alone, Together)

@@ -1,0 +1,63 @@
+"""Draws: seeded, each configuration once, the same for all arms of a fold, inside their ranges."""
+
+import numpy as np
+import pytest
+
+from study.numbers import Training
+from study.search.draws import Draws, applied
+from study.search.space import Search
+
+SPACE = {
+    "learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"},
+    "encoder_learning_rate": {"low": 1e-5, "high": 1e-3},
+    "batch_size": {"low": 16, "high": 17},
+    "hidden": {"low": 4, "high": 64, "scale": "log"},
+    "patience": [3, 5],
+}
+OWN = Training()
+
+
+def draws(seed=0, felt=tuple(SPACE), **changed):
+    return Draws(Search(**{"budget": 40, "space": SPACE, **changed}), OWN, felt, seed)
+
+
+def test_the_same_seed_draws_the_same_and_another_does_not():
+    assert draws().several(40) == draws().several(40)
+    assert draws(1).several(40)[1:] != draws().several(40)[1:]
+    assert draws(seed=0, **{"method": "asha"}).several(9) == draws().several(9)
+
+
+def test_the_first_configuration_is_the_arms_own():
+    first = draws().several(2)[0]
+    assert first["hidden"] == [256]
+    assert applied(first, OWN) == OWN
+
+
+def test_draws_lie_in_the_space_and_reach_all_of_it():
+    found = [applied(each, OWN) for each in draws().several(400)[1:]]
+    rates = np.log10([each.learning_rate for each in found])
+    assert -4 <= rates.min() < -3.9
+    assert -2.1 < rates.max() <= -2
+    assert np.median(rates) == pytest.approx(-3, abs=0.15)
+    assert {each.batch_size for each in found} == {16, 17}
+    assert {each.patience for each in found} == {3, 5}
+    widths = {each.hidden for each in found}
+    assert all(len(width) == 1 and 4 <= width[0] <= 64 for width in widths)
+    assert {(4,), (5,)} <= widths
+
+
+def test_arms_that_feel_other_numbers_meet_the_same_values():
+    joint, frozen = draws(), draws(felt={"learning_rate", "batch_size"})
+    assert frozen.first.keys() == {"learning_rate", "batch_size"}
+    for one, other in zip(joint.several(20), frozen.several(20), strict=True):
+        assert other == {name: one[name] for name in other}
+
+
+def test_a_small_space_is_drawn_without_repetition_until_it_is_used_up():
+    pair = {"patience": [3, 5], "batch_size": [16, 32]}
+    found = Draws(Search(budget=4, space=pair), OWN, pair, 0).several(9)
+    assert len(found) == 5  # the four of the space and the arm's own
+    assert len({str(each) for each in found}) == 5
+    felt = Draws(Search(budget=4, space=pair), OWN, {"patience"}, 0).several(4)
+    assert sorted(each["patience"] for each in felt) == [3, 5, OWN.patience]
+    assert Draws(Search(budget=4, space=pair), OWN, (), 0).several(4) == [{}]

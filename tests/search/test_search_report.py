@@ -1,0 +1,93 @@
+"""The shipped search from end to end, and what the report and a comparison say of it."""
+
+import pytest
+
+from study.analysis.comparison import compare
+from study.analysis.evidence import Evidence
+from study.analysis.pool import pool_of
+from study.contrasts import default_contrasts
+from study.estimate import plan_text
+from study.reading import read_study
+from study.record import read_folder
+from study.report.document import Bullets, Prose
+from study.report.material import Material
+from study.report.sections import search
+from study.search.sensitivity import curve_of
+
+
+@pytest.fixture(scope="module")
+def searched(run_tiny, tmp_path_factory):
+    """The shipped preset with a smaller budget, launched; read only."""
+    place = tmp_path_factory.mktemp("searched")
+    spec = read_study("search", [f"run.storage={place}", "search.budget=4", "training.epochs=4"])
+    study, record, _ = run_tiny(spec)
+    return study, record
+
+
+@pytest.fixture(scope="module")
+def material(searched):
+    record = searched[1]
+    return Material(Evidence(record, default_contrasts(record.plan.cells)))
+
+
+def test_the_shipped_search_finishes_and_every_trial_searched(searched):
+    study, record = searched
+    assert (record.missing, record.failures) == (0, ())
+    for result in record.results.values():
+        average = result.spec.cell.technique == "independent_mean"
+        assert (result.search is None) == average
+    again = read_folder(study.folder)
+    assert again.results.keys() == record.results.keys()
+
+
+def test_a_plan_shows_the_multiplied_cost():
+    text = plan_text(read_study("search"))
+    assert "fits      108 heads to train; 3 averages of members" in text  # 4 arms, 3 folds, 8 + 1
+    assert "search    random: 8 configurations of learning_rate, weight_decay, dropout, hid" in text
+    assert "9.0 trainings a trial" in text
+    plain = plan_text(read_study("search", ["search=null"]))
+    assert "search    random" not in plain
+    assert hours(text) == pytest.approx(9 * hours(plain), rel=0.2)
+
+
+def hours(text):
+    line = next(line for line in text.splitlines() if line.startswith("time"))
+    number, unit = line.split("about ")[1].split(" on ")[0].split()
+    return float(number) * {"s": 1, "min": 60, "h": 3600}[unit]
+
+
+def test_the_report_tells_budget_choice_and_sensitivity(material):
+    section = search.section(material)
+    words = [block for block in section.blocks if isinstance(block, Prose)]
+    assert "the same budget, 4 configurations in each trial" in words[0].text
+    assert "learning_rate (0.0003 to 0.03, log)" in words[0].text
+    tables = {table.name: table.rows for table in section.tables}
+    assert {row["configurations"] for row in tables["search"]} == {4}
+    assert len(tables["search"]) == 4  # the average searches nothing itself
+    assert len(tables["search_chosen"]) == 4 * 4
+    (flags,) = [block for block in section.blocks if isinstance(block, Bullets)]
+    assert any("order" in item for item in flags.items)
+    assert any("independent mean searches nothing" in item for item in flags.items)
+    arms = search.searched(material)
+    for row, arm in zip(tables["search_budget"], arms, strict=True):
+        curves = [curve_of(log) for log in arm.logs]
+        for budget in (1, 2, 4):
+            mean = sum(curve[budget - 1] for curve in curves) / 3
+            assert row[f"best_{budget}"] == pytest.approx(mean)
+        assert row["best_1"] <= row["best_2"] <= row["best_4"]
+    (figure,) = section.figures
+    assert "with 4 configurations" in figure.description
+
+
+def test_a_study_without_a_search_says_so(launched):
+    record = launched[1]
+    section = search.section(Material(Evidence(record, default_contrasts(record.plan.cells))))
+    assert [type(block) for block in section.blocks] == [Prose]
+    assert section.blocks[0].text.startswith("No number was searched")
+
+
+def test_searched_arms_are_compared_as_any_others(searched):
+    rows = compare([pool_of(searched[1])])
+    assert len(rows) == 5
+    assert sum(row.rival is not None for row in rows) == 2
+    assert all(row.summary.cell.params()["search"] == "random search of 4" for row in rows)

@@ -1,0 +1,104 @@
+"""Records of a mounted folder: whole or absent, and a refusal of the system said by name."""
+
+import errno
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from study.errors import InputError, StorageError
+from study.storage import Storage, write_atomic
+
+REMEDY = {
+    "ENOSPC": "free space there",
+    "EDQUOT": "free space there",
+    "EROFS": "make it writable, or give another folder",
+    "EACCES": "make it writable, or give another folder",
+    "EIO": "see to that disk or store",
+}
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return Storage(str(tmp_path / "store"))
+
+
+@pytest.mark.parametrize("code", REMEDY)
+@pytest.mark.parametrize(
+    "act",
+    [
+        Storage.write,
+        Storage.create,
+        lambda storage, name, data: write_atomic(Path(storage.path(name)), data),
+    ],
+    ids=["write", "create", "write_atomic"],
+)
+def test_a_refused_write_is_named_and_changes_nothing(act, code, storage, monkeypatch, tmp_path):
+    storage.write("old", b"old")
+    number = getattr(errno, code)
+
+    def refuse(handle):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    path = tmp_path / "store" / "new"
+    said = rf"{path} cannot be written \({os.strerror(number)}\); {REMEDY[code]}.*nothing that was"
+    with pytest.raises(StorageError, match=said):
+        act(storage, "new", b"new")
+    assert [file.name for file in (tmp_path / "store").iterdir()] == ["old"]
+
+
+def test_a_read_only_disk_refuses_every_change_and_can_be_read(disk):
+    storage = Storage(str(disk))
+    storage.write("a", b"1")
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    changes = {
+        "written": [lambda: storage.write("a", b"2"), lambda: storage.create("b", b"2")],
+        "renamed": [lambda: storage.rename("a", "b"), lambda: storage.set_aside("a")],
+        "removed": [lambda: storage.remove("a")],
+    }
+    for verb, acts in changes.items():
+        for act in acts:
+            with pytest.raises(StorageError, match=rf"{disk}/[ab] cannot be {verb} \(Read-only"):
+                act()
+    assert storage.read("a") == b"1"
+    assert storage.names("") == ["a"]
+    with pytest.raises(InputError, match=r"\(Read-only file system\); give another folder"):
+        storage.prepare()
+
+
+def test_of_many_who_create_a_record_one_does(storage):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda i: storage.create("a", b"%d" % i), range(64)))
+    assert sum(made) == 1
+    assert storage.read("a") == b"%d" % made.index(True)
+    assert storage.names("") == ["a"]
+
+
+def test_without_hard_links_one_creates_all_the_same(storage, monkeypatch):
+    def none(source, target):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", none)
+    assert storage.create("a", b"1")
+    assert not storage.create("a", b"2")
+    assert storage.read("a") == b"1"
+
+
+def test_damaged_records_of_one_name_are_all_kept(storage):
+    for content in (b"1", b"2", b"3"):
+        storage.write("a", content)
+        storage.set_aside("a")
+    assert storage.names("") == ["a.2.corrupt", "a.3.corrupt", "a.corrupt"]
+    assert dict(storage.read_many(storage.names("")))["a.2.corrupt"] == b"2"
+
+
+def test_names_with_the_signs_of_patterns_are_only_names(tmp_path):
+    storage = Storage(str(tmp_path / "a[1]*"))
+    storage.below("study").write("x?.json", b"1")
+    assert storage.holding("x?.json") == ["study"]
+    assert dict(storage.below("study").read_many(["x?.json"])) == {"x?.json": b"1"}
+    assert storage.sizes("") == {"study/x?.json": 1}
+    assert storage.below("study").above.address == storage.address

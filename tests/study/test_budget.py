@@ -1,0 +1,60 @@
+"""A launch ends at its budget, says so, and the next one goes on."""
+
+import pytest
+
+from study.budget import Budget, Meter
+from study.errors import InputError
+from study.executor import Inline
+from study.launch import launch
+from study.prepare import lay_out, prepare
+from study.reading import check_study
+
+
+@pytest.fixture
+def launch_with(tiny, tmp_path, launched):
+    """Launch the tiny study with a budget; -> record and what was said."""
+    told_class = type(launched[2])
+
+    def run(**budget):
+        run_section = {"storage": str(tmp_path), "budget": budget}
+        study = prepare(check_study({**tiny, "run": run_section}, "tiny.yaml"))
+        lay_out(study)
+        told = told_class()
+        return launch(study, Inline(), None, told), told.notes
+
+    return run
+
+
+def test_a_budget_of_trials_is_spent_and_no_more(launch_with):
+    record, notes = launch_with(trials=3)
+    assert len(record.results) == 3
+    assert record.failures == ()  # what is missing has not failed
+    assert notes[-1].startswith("run.budget.trials: 3 is reached, 8 were missing: nothing more")
+    again, _ = launch_with(trials=3)
+    assert len(again.results) == 6
+    whole, notes = launch_with()
+    assert whole.missing == 0
+    assert notes == ["10 trials, 6 already in the ledger"]
+
+
+@pytest.mark.parametrize("kind", ["hours", "cpu_hours"])
+def test_a_budget_of_time_begins_nothing_more(launch_with, kind):
+    record, notes = launch_with(**{kind: 1e-6})
+    assert record.missing > 0
+    assert record.failures == ()
+    assert f"run.budget.{kind}: 1e-06 is reached" in notes[-1]
+
+
+def test_a_meter_counts_reserved_machines():
+    meter = Meter(Budget(cpu_hours=1, gpu_hours=0.5))
+    meter.spend(1_000, cpus=2, gpus=1)
+    assert meter.reached == ""
+    meter.spend(800, cpus=2, gpus=1)
+    assert meter.reached == "run.budget.cpu_hours: 1 is reached after 60 min of CPUs"
+    assert Meter(Budget(gpu_hours=0.5)).reached == ""
+
+
+@pytest.mark.parametrize("budget", [{"trials": 0}, {"hours": -1}, {"minutes": 3}])
+def test_a_budget_that_is_none_is_refused(tiny, budget):
+    with pytest.raises(InputError, match=r"run\.budget"):
+        check_study({**tiny, "run": {"budget": budget}}, "tiny.yaml")

@@ -1,0 +1,74 @@
+"""Ctrl-C once ends a launch soon, twice at once; what had finished is kept."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from study.executor import Inline
+from study.launch import launch
+from study.ledger import Ledger
+from study.prepare import lay_out, prepare
+from study.progress import Silent
+from study.stopping import GRACE, Stop
+
+
+class PressedAfter(Silent):
+    """Presses Ctrl-C when so many trials have finished."""
+
+    def __init__(self, count):
+        self.left, self.stages, self.notes = count, [], []
+
+    def stage(self, name, total):  # noqa: ARG002 (contract)
+        self.stages.append(name)
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def advance(self, note="", *, failed=False):  # noqa: ARG002 (contract)
+        if self.stages[-1] == "trials":
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_one_press_ends_after_the_trial_that_runs(tiny, spec_of, run_tiny, tmp_path):
+    spec = spec_of(tiny, tmp_path)
+    study, told = prepare(spec), PressedAfter(3)
+    lay_out(study)
+    stop = Stop(told.note)
+    with stop.listening(), pytest.raises(KeyboardInterrupt):
+        launch(study, Inline(), None, told, stop)
+    assert len(Ledger(study.ledger.storage).ids()) == 3
+    assert told.notes[-1].startswith("stopping: what runs has 10 s to finish")
+    _, record, notes = run_tiny(spec)
+    assert record.missing == 0
+    assert notes.notes[0] == "10 trials, 3 already in the ledger"
+    assert notes.stages["trials"] == 5
+
+
+def test_two_presses_end_at_once():
+    stop = Stop(lambda _: None)
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked
+        assert not stop.hurried
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_sigterm_is_a_press():
+    stop = Stop(lambda _: None)
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.asked
+
+
+def test_the_grace_ends(monkeypatch):
+    stop = Stop(lambda _: None)
+    stop.press()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + GRACE + 0.1)
+    assert stop.hurried

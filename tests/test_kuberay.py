@@ -1,0 +1,242 @@
+"""The manifest for KubeRay: fields of the API, fit for the study, without a secret."""
+
+import copy
+
+import pytest
+import ray
+import yaml
+from jsonschema import Draft202012Validator
+
+from study.errors import InputError
+from study.kuberay import TOKEN, manifest
+from study.kuberay_pods import SHARED, VARIABLES
+from study.parcel import make_parcel
+
+STUDY = {
+    "name": "a_study",
+    "data": "starter",
+    "grid": [{"features": [["fingerprint"]]}],
+    "run": {"storage": "/shared/studies", "cpus_per_trial": 2},
+}
+PASSWORD = "hidden-word"  # noqa: S105 (looked for in what must not hold it)
+
+
+def closed(**fields):
+    """Schema of an object that may have these fields and no others."""
+    return {"type": "object", "properties": fields, "additionalProperties": False}
+
+
+TEXT, NUMBER, FLAG = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+TEXTS = {"type": "object", "additionalProperties": TEXT}
+ANYTHING = {}
+POD = closed(
+    spec=closed(
+        containers={
+            "type": "array",
+            "minItems": 1,
+            "items": closed(
+                name=TEXT,
+                image=TEXT,
+                env={"type": "array", "items": closed(name=TEXT, value=TEXT, valueFrom=ANYTHING)},
+                resources=closed(requests=TEXTS, limits=TEXTS),
+                volumeMounts={
+                    "type": "array",
+                    "items": closed(name=TEXT, mountPath=TEXT, readOnly=FLAG),
+                },
+            ),
+        },
+        volumes={
+            "type": "array",
+            "items": closed(
+                name=TEXT,
+                persistentVolumeClaim=closed(claimName=TEXT),
+                configMap=closed(name=TEXT),
+            ),
+        },
+        tolerations={
+            "type": "array",
+            "items": closed(
+                key=TEXT,
+                operator={"enum": ["Equal", "Exists"]},
+                value=TEXT,
+                effect={"enum": ["NoSchedule"]},
+            ),
+        },
+        securityContext=closed(fsGroup=NUMBER),
+    )
+)
+RAY_JOB = closed(
+    apiVersion={"const": "ray.io/v1"},
+    kind={"const": "RayJob"},
+    metadata=closed(name={"type": "string", "maxLength": 47, "pattern": "^[a-z0-9][a-z0-9-]*$"}),
+    spec=closed(
+        entrypoint=TEXT,
+        runtimeEnvYAML=TEXT,
+        backoffLimit=NUMBER,
+        shutdownAfterJobFinishes=FLAG,
+        ttlSecondsAfterFinished=NUMBER,
+        rayClusterSpec=closed(
+            rayVersion=TEXT,
+            authOptions=closed(mode={"enum": ["disabled", "token"]}, secretName=TEXT),
+            enableInTreeAutoscaling=FLAG,
+            autoscalerOptions=closed(
+                idleTimeoutSeconds=NUMBER,
+                upscalingMode={"enum": ["Default", "Aggressive", "Conservative"]},
+            ),
+            headGroupSpec=closed(serviceType=TEXT, rayStartParams=TEXTS, template=POD),
+            workerGroupSpecs={
+                "type": "array",
+                "items": closed(
+                    groupName=TEXT,
+                    replicas=NUMBER,
+                    minReplicas=NUMBER,
+                    maxReplicas=NUMBER,
+                    rayStartParams=TEXTS,
+                    template=POD,
+                ),
+            },
+        ),
+    ),
+)
+"""The fields in use and their types, as KubeRay's API reference (1.6) and Kubernetes' have them."""
+
+
+@pytest.fixture
+def printed(tmp_path, monkeypatch):
+    """Changes of the study file -> the text of its manifest."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(*overrides, names=(), launch=()):
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
+        return manifest(make_parcel("study.yaml", overrides, names), launch)
+
+    return make
+
+
+def parts(text):
+    config, job = yaml.safe_load_all(text)
+    return config, job["spec"], job
+
+
+def container(group):
+    (only,) = group["template"]["spec"]["containers"]
+    return only
+
+
+@pytest.mark.parametrize("overrides", [[], ["run.gpus_per_worker=0.25"], ["name=" + 60 * "x"]])
+def test_every_field_is_one_of_the_api(printed, overrides):
+    _, _, job = parts(printed(*overrides))
+    Draft202012Validator(RAY_JOB).validate(job)
+
+
+def test_a_wrong_field_is_seen(printed):
+    _, _, job = parts(printed())
+    spoilt = copy.deepcopy(job)
+    spoilt["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["toleration"] = []
+    assert not Draft202012Validator(RAY_JOB).is_valid(spoilt)
+
+
+def test_the_study_travels_as_it_was_checked(printed, tmp_path, monkeypatch):
+    config, spec, _ = parts(printed("training.epochs=7", launch=["--extend"]))
+    (name,) = config["data"]
+    assert spec["entrypoint"] == f"python -m study launch /study/{name} --address auto --extend"
+    (tmp_path / name).write_text(config["data"][name], encoding="utf-8")
+    sent = make_parcel(name, [], []).spec
+    assert (sent.name, sent.training.epochs, sent.run.wait) == ("a_study", 7, 30)
+
+
+def test_every_container_has_the_pinned_image_and_the_study(printed):
+    config, spec, _ = parts(printed("run.gpus_per_worker=1"))
+    cluster = spec["rayClusterSpec"]
+    assert cluster["rayVersion"] == ray.__version__
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    images = [container(group)["image"] for group in groups]
+    cpu = f"rayproject/ray:{ray.__version__}-py311-cpu"
+    assert images == [cpu, cpu, cpu.replace("-cpu", "-gpu")]
+    for group in groups:
+        pod = group["template"]["spec"]
+        mounts = {m["name"]: m["mountPath"] for m in container(group)["volumeMounts"]}
+        assert mounts == {"shared": SHARED, "study": "/study"}
+        assert [volume["name"] for volume in pod["volumes"]] == ["shared", "study"]
+        assert pod["volumes"][1]["configMap"]["name"] == config["metadata"]["name"]
+
+
+def test_only_workers_are_on_spot_machines_and_the_head_works_on_nothing(printed):
+    _, spec, _ = parts(printed("run.gpus_per_worker=1"))
+    head = spec["rayClusterSpec"]["headGroupSpec"]
+    assert head["rayStartParams"] == {"num-cpus": "0"}
+    assert "tolerations" not in head["template"]["spec"]
+    cpu, gpu = spec["rayClusterSpec"]["workerGroupSpecs"]
+    keys = [{t["key"] for t in g["template"]["spec"]["tolerations"]} for g in (cpu, gpu)]
+    assert "cloud.google.com/gke-spot" in keys[0]
+    assert keys[1] - keys[0] == {"nvidia.com/gpu"}
+    assert cpu["minReplicas"] == 1  # a cluster without a CPU is refused
+    assert (gpu["minReplicas"], spec["rayClusterSpec"]["enableInTreeAutoscaling"]) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "share", "cpu_pod", "gpu_pod"),
+    [(2, 0, "8", None), (2, 1, "8", "2"), (2, 0.25, "8", "8"), (12, 0.5, "12", "24")],
+)
+def test_a_pod_has_what_its_processes_reserve(printed, cpus, share, cpu_pod, gpu_pod):
+    text = printed(f"run.cpus_per_trial={cpus}", f"run.gpus_per_worker={share}")
+    groups = {g["groupName"]: g for g in parts(text)[1]["rayClusterSpec"]["workerGroupSpecs"]}
+    amounts = {name: container(group)["resources"]["limits"] for name, group in groups.items()}
+    assert amounts["cpu"]["cpu"] == cpu_pod
+    assert amounts.get("gpu", {}).get("cpu") == gpu_pod
+    assert amounts.get("gpu", {}).get("nvidia.com/gpu") == ("1" if gpu_pod else None)
+
+
+def test_an_attempt_that_fails_is_followed_by_others(printed):
+    _, spec, _ = parts(printed())
+    assert spec["backoffLimit"] > 0
+    assert spec["shutdownAfterJobFinishes"] is True
+    assert spec["ttlSecondsAfterFinished"] > 0
+
+
+def test_token_and_variables_are_references(printed, monkeypatch):
+    monkeypatch.setenv("PASSWORD_OF_PAGES", PASSWORD)
+    pages = "http://me:${PASSWORD_OF_PAGES}@pages.example"
+    text = printed(f"run.tracking={pages}", names=["PASSWORD_OF_PAGES"])
+    assert PASSWORD not in text
+    config, spec, _ = parts(text)
+    assert pages in config["data"]["a_study.yaml"]
+    auth = {"mode": "token", "secretName": TOKEN}
+    assert spec["rayClusterSpec"]["authOptions"] == auth
+    env = {e["name"]: e for e in container(spec["rayClusterSpec"]["headGroupSpec"])["env"]}
+    reference = {"secretKeyRef": {"name": VARIABLES, "key": "PASSWORD_OF_PAGES"}}
+    assert env["PASSWORD_OF_PAGES"] == {"name": "PASSWORD_OF_PAGES", "valueFrom": reference}
+    assert f"{VARIABLES} --from-literal=PASSWORD_OF_PAGES=..." in text
+
+
+def test_the_address_of_the_pages_is_a_variable(printed):
+    config, spec, _ = parts(printed("run.tracking=http://mlflow:5000"))
+    env = {e["name"]: e for e in container(spec["rayClusterSpec"]["headGroupSpec"])["env"]}
+    assert env["MLFLOW_TRACKING_URI"]["value"] == "http://mlflow:5000"
+    assert yaml.safe_load(config["data"]["a_study.yaml"])["run"]["tracking"] == (
+        "${MLFLOW_TRACKING_URI}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("run.storage=/elsewhere/studies", "the pods mount their shared volume at /shared"),
+        ("data={sources: [{source: csv, file: mine.csv}]}", "is a file of this machine"),
+        (f"run.tracking=http://me:{PASSWORD}@pages", "a password in run.tracking"),
+    ],
+)
+def test_what_a_pod_would_not_have_is_refused(printed, tmp_path, override, message):
+    (tmp_path / "mine.csv").write_text("smiles,sweet\nCCO,1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=message) as refused:
+        printed(override)
+    assert PASSWORD not in str(refused.value)
+
+
+def test_the_runtime_environment_is_one_that_ray_takes(printed):
+    from ray._private.runtime_env.validation import parse_and_validate_pip
+
+    _, spec, _ = parts(printed())
+    asked = yaml.safe_load(spec["runtimeEnvYAML"])
+    assert asked.keys() == {"pip"}
+    assert parse_and_validate_pip(asked["pip"])["packages"] == [f"{SHARED}/olfaction-study"]
