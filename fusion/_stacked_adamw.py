@@ -51,7 +51,9 @@ class StackedAdamW:
         self._second = {name: torch.zeros_like(v) for name, v in weights.items()}
         self.averaged = {name: v.clone() for name, v in weights.items()}
         self.steps = 0
-        self._update: Callable[..., None] = torch.compile(_update) if compiled else _update
+        self._update: Callable[..., None] = (
+            torch.compile(_update, dynamic=True) if compiled else _update
+        )
 
     def step(self, gradients: Mapping[str, Tensor]) -> None:
         """Take one step of every member."""

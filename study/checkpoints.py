@@ -10,11 +10,10 @@ from typing import Any, Protocol
 
 import torch
 
-from study.seals import LedgerError, seal, unseal
+from study.seals import UNREADABLE, LedgerError, seal, unseal
 from study.storage import Storage
 
 _SUFFIX = ".checkpoint"
-_UNREADABLE = (LedgerError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
 
 
 class Checkpoints(Protocol):
@@ -57,14 +56,17 @@ class StoredCheckpoint:
             return None
         try:
             return self._opened(data)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             self._set_aside(error)
             return None
 
     def _opened(self, data: bytes) -> Mapping[str, Any]:
         place = self.storage.path(self._name)
         payload = unseal(data, place)
-        stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        try:
+            stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise LedgerError(f"{place}: more than tensors and plain values") from error
         if stored["identity"] != self.identity:
             raise LedgerError(f"{place}: it is the checkpoint of {stored['identity']}")
         state: Mapping[str, Any] = stored["state"]

@@ -26,7 +26,10 @@ from study.cli_options import (
 from study.cli_report import report
 from study.cli_scaling import scaling
 from study.cli_status import status
+from study.cli_submit import submit
+from study.cli_sync import sync
 from study.errors import InputError, StudyError
+from study.private_environment import adopt
 
 if TYPE_CHECKING:
     from study.spec import StudySpec
@@ -169,7 +172,7 @@ def presets() -> None:
         typer.echo(f"{name:<20}{read_preset_note(name, PRESETS)}")
 
 
-for command in (status, report, scaling, calibrate, pretrain, embed):
+for command in (submit, status, sync, report, scaling, calibrate, pretrain, embed):
     app.command()(command)
 
 
@@ -191,6 +194,7 @@ def main() -> None:
     Exit codes: 0 every trial finished; 2 bad input; 3 some trial failed or is missing;
     130 interrupted.
     """
+    adopt()
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         app(standalone_mode=True)

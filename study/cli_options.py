@@ -16,7 +16,10 @@ Set = Annotated[
     typer.Option("--set", metavar="PLACE=VALUE", help="Override, e.g. training.epochs=20."),
 ]
 StorageOption = Annotated[
-    str | None, typer.Option("--storage", help="Folder of results and caches, or s3://bucket/folder (run.storage).")
+    str | None,
+    typer.Option(
+        "--storage", help="Folder of results and caches, or s3://bucket/folder (run.storage)."
+    ),
 ]
 TrackingOption = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow store or server (run.tracking).")

@@ -31,7 +31,6 @@ def scaling(
     from study.declared import contrasts_of
     from study.reading import study_name
     from study.record import read_folder
-    from study.storage import Storage
     from study.report.scaling_text import scaling_parts, scaling_text
     from study.storage import Storage
 

@@ -116,6 +116,10 @@ class RayExecutor:
         """
         wait_for_room(crews, self.cpus_per_task, _machines, _ask, self.wait)
 
+    def slots(self, crew: Crew) -> int:
+        """Return how many tasks with this crew the machines of now can run at once."""
+        return max(1, places(_machines(), crew, self.cpus_per_task) // crew.workers)
+
     def map(self, tasks: Sequence[Task], listener: Listener) -> None:
         """Run tasks as Ray tasks, at most twice the cluster's CPUs in flight."""
         tries = self._tries(tasks, listener)

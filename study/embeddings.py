@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from study.cells import Feature, TrialSpec
 from study.choices import ModalityChoice
-from study.seals import LedgerError, seal, unseal
+from study.seals import UNREADABLE, LedgerError, seal, unseal
 from study.shares import Share, share_of
 from study.storage import Storage
 
@@ -120,8 +120,11 @@ class EmbeddingStore:
             raise LedgerError(f"{place} holds the embeddings of the job {owner.decode()}")
         try:
             stored: NDArray[np.float32] = np.load(io.BytesIO(array), allow_pickle=False)
-        except (ValueError, EOFError) as error:
+        except UNREADABLE as error:
             raise LedgerError(f"{place}: no array ({error})") from error
+        kind = (2, np.dtype(np.float32))
+        if not isinstance(stored, np.ndarray) or (stored.ndim, stored.dtype) != kind:
+            raise LedgerError(f"{place}: no embeddings (float32, molecules by numbers)")
         return stored
 
     def sound(self, job_ids: set[str]) -> tuple[set[str], list[str]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from study.errors import InputError, StudyError
+from study.private_environment import adopt
 
 Payload = Mapping[str, Any]
 """JSON scalars, lists and mappings: all that crosses a process border."""
@@ -46,6 +47,8 @@ class Task:
         Who runs an encoder; None for what needs none (features, heads): one process on a CPU.
     title : str
         What people call it; without it the identity.
+    pieces : int
+        How many pieces of the stage it is: the trials of a pack.
     """
 
     id: str
@@ -53,6 +56,7 @@ class Task:
     payload: Payload
     crew: Crew | None = None
     title: str = ""
+    pieces: int = 1
 
     @property
     def name(self) -> str:
@@ -128,6 +132,9 @@ class Executor(Protocol):
     def require(self, crews: Collection[Crew]) -> None:
         """Check that there is room for these crews; InputError before anything has run."""
 
+    def slots(self, crew: Crew) -> int:
+        """Return how many tasks with this crew can run at once."""
+
     def map(self, tasks: Sequence[Task], listener: Listener) -> None:
         """Run short stateless tasks (featurizing)."""
 
@@ -158,6 +165,10 @@ class Inline:
             )
         if any(crew.gpus for crew in crews):
             _check_gpu()
+
+    def slots(self, crew: Crew) -> int:  # noqa: ARG002 (contract)
+        """Return 1: this process."""
+        return 1
 
     def map(self, tasks: Sequence[Task], listener: Listener) -> None:
         """Run the tasks in order."""
@@ -192,6 +203,10 @@ class Deferred:
         if crews:
             self._executor().require(crews)
 
+    def slots(self, crew: Crew) -> int:
+        """Ask the executor."""
+        return self._executor().slots(crew)
+
     def map(self, tasks: Sequence[Task], listener: Listener) -> None:
         """Run the tasks, if there are any."""
         if tasks:
@@ -210,6 +225,7 @@ class Deferred:
 
 def attempt(task: Task) -> Outcome:
     """Call a task; its exception becomes the cause of the outcome."""
+    adopt()
     try:
         return Outcome(task.id, task.call())
     except StudyError as error:

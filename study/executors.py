@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from study.executor import Deferred, Executor, Inline
+from study.ray_environment import stay_local
 from study.spec import Run
 
 
@@ -12,6 +15,8 @@ def executor_of(run: Run, *, ray: bool) -> Executor:
 
 
 def _ray(run: Run) -> Executor:
+    if not (run.address or os.environ.get("RAY_ADDRESS")):
+        stay_local()
     from study.cluster import RayExecutor
 
     return RayExecutor(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from study.budget import Meter
 from study.cells import TrialSpec
-from study.embeddings import job_of
 from study.errors import StudyError
-from study.executor import Executor, Outcome, Task
+from study.executor import Executor
+from study.fitting import crew_of, fit
 from study.prepare import Prepared
 from study.progress import Reporter, Together
 from study.projector import Pages, Projector
 from study.record import StudyRecord, read_record
 from study.rereading import Rereader
-from study.stages import Site, encoder_tasks, make_features, run_encoders, trial_task
+from study.stages import Site, encoder_tasks, make_features, run_encoders
 from study.state import Counting
 from study.stopping import Stop
 
@@ -93,12 +92,10 @@ def _run(site: Site, due: Callable[[], None]) -> StudyRecord:
     due()
     if fits:
         encoders = encoder_tasks(site, fits.values())
-        tasks = {trial_id: trial_task(site, trial_id, trial) for trial_id, trial in fits.items()}
-        crews = {task.crew for task in [*encoders, *tasks.values()] if task.crew}
-        site.executor.require(crews)
+        crews = {task.crew for task in encoders} | {crew_of(site, t) for t in fits.values()}
+        site.executor.require({crew for crew in crews if crew})
         make_features(site, fits.values())
-        broken = run_encoders(site, encoders)
-        _fit(site, fits, tasks, broken, due)
+        fit(site, fits, run_encoders(site, encoders), due)
     _average(site, work.missing(averages=True))
     return read_record(study.spec, study.plan, study.inputs, study.ledger)
 
@@ -111,35 +108,6 @@ def _work(site: Site) -> Work:
         site.reporter.note(f"damaged record set aside, its trial runs again: {place}")
     site.reporter.note(f"{len(trials)} trials, {len(known)} already in the ledger")
     return Work(trials, frozenset(known))
-
-
-def _fit(
-    site: Site,
-    fits: Mapping[str, TrialSpec],
-    tasks: Mapping[str, Task],
-    broken: Mapping[str, str],
-    due: Callable[[], None],
-) -> None:
-    """Run the trials; those whose encoder failed fail with its cause."""
-    causes = {trial_id: _broken(site.study, trial, broken) for trial_id, trial in fits.items()}
-    for trial_id, cause in causes.items():
-        if cause:
-            site.fail(trial_id, fits[trial_id], cause)
-    able = [task for trial_id, task in tasks.items() if not causes[trial_id]]
-    left = Counter(fits[task.id].cell.id for task in able)
-
-    def told(outcome: Outcome) -> None:
-        trial = fits[outcome.id]
-        if not outcome.finished:
-            site.fail(outcome.id, trial, outcome.cause)
-        left[trial.cell.id] -= 1
-        if left[trial.cell.id] == 0:
-            due()
-
-    most = site.study.spec.run.budget.trials or len(able)
-    site.run(site.grid, able[:most], "trials", told)
-    if most < len(able):
-        site.stop.spend(f"run.budget.trials: {most} is reached, {len(able)} were missing")
 
 
 def _average(site: Site, averages: Mapping[str, TrialSpec]) -> None:
@@ -160,12 +128,3 @@ def _average(site: Site, averages: Mapping[str, TrialSpec]) -> None:
             continue
         results = [study.ledger.get(member_id) for member_id in members]
         study.ledger.put(average_trial(trial, results, study.inputs))
-
-
-def _broken(study: Prepared, trial: TrialSpec, broken: Mapping[str, str]) -> str:
-    """Return why a trial cannot run: the first of its encoder jobs that failed."""
-    if not broken:
-        return ""
-    jobs = (job_of(feature, trial) for feature in trial.cell.features)
-    ids = [study.inputs.job_id(job) for job in jobs if job is not None]
-    return next((broken[job_id] for job_id in ids if job_id in broken), "")

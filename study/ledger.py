@@ -120,6 +120,8 @@ class Ledger:
             failure = Failure(**unseal_json(data, place, ("id", "trial", "cause")))
         except LedgerError as error:
             raise LedgerError(f"{error}; {_ANEW}") from error
+        if not all(isinstance(text, str) for text in asdict(failure).values()):
+            raise LedgerError(f"{place}: a failure is told in texts; {_ANEW}")
         if failure.id + _FAILED != name:
             raise LedgerError(f"{place} is of the trial {failure.id}; {_ANEW}")
         return failure

@@ -44,6 +44,11 @@ def set_environment() -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
+def stay_local() -> None:
+    """Let the Ray of this process alone listen on loopback only; to be called before its import."""
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+
 def shorten(text: str) -> str:
     """Return the one line that tells why out of an error text of Ray, which can fill pages."""
     detail = _EXIT_DETAIL.search(text)

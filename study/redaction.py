@@ -9,6 +9,7 @@ from study.spec import StudySpec
 _HIDDEN = "***"
 _RULES = (
     (re.compile(r"(?<=://)([^\s/@:]*):[^\s@]+(?=@)"), rf"\1:{_HIDDEN}"),  # user:password@host
+    # A lookbehind has one length: the h of https is left out.
     (re.compile(r"(?<=http://|ttps://)[^\s/@:]+(?=@)"), _HIDDEN),  # token@host
     (
         re.compile(

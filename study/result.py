@@ -17,6 +17,11 @@ from study.errors import InputError
 from study.metrics import auroc, average_precision
 
 _ARRAYS = ("test_rows", "test_labels", "scores")
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    **{"id": str, "trial": dict, "label_names": list, "owners": list, "search": dict},
+    **{"counts": dict, "history": dict, "seconds": (int, float), "versions": dict},
+}
+_DTYPES = dict(zip(_ARRAYS, (np.int64, np.uint8, np.float32), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +120,18 @@ class TrialResult:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             header = json.loads(stored["header"].tobytes())
             arrays = {name: stored[name] for name in _ARRAYS}
+        _check_kinds(header, arrays)
         header["label_names"] = tuple(header["label_names"])
         header["owners"] = tuple(header.get("owners", ()))
         header["history"] = {key: tuple(values) for key, values in header["history"].items()}
         return cls(**header, **arrays)
+
+
+def _check_kinds(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse a record whose values are of other kinds than `to_bytes` writes."""
+    wrong = [name for name, value in header.items() if not isinstance(value, _KINDS[name])]
+    wrong += [name for name, array in arrays.items() if array.dtype != _DTYPES[name]]
+    items = {"label_names": str, "owners": int}
+    wrong += [k for k, kind in items.items() if not all(type(x) is kind for x in header.get(k, ()))]
+    if wrong:
+        raise InputError(f"no trial record: '{wrong[0]}' is of another kind than was written")

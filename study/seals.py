@@ -7,6 +7,8 @@ import json
 import struct
 import zlib
 from collections.abc import Collection, Mapping
+from lzma import LZMAError
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -21,10 +23,13 @@ class LedgerError(StudyError):
 
 
 UNREADABLE = (
-    *(LedgerError, BadZipFile, EOFError, KeyError, RuntimeError, TypeError, ValueError),
-    *(struct.error, zlib.error),
+    *(LedgerError, ArithmeticError, AttributeError, EOFError, LookupError, OSError, TypeError),
+    *(ValueError, BadZipFile, LZMAError, struct.error, zlib.error),
+    MemoryError,  # the header of an array may ask for any size
+    RuntimeError,  # JSON nested too deeply, an archive of an unknown form
+    *(SyntaxError, TokenError),  # the header of an array
 )
-"""What reading damaged bytes may raise, where no checksum was proven before."""
+"""What reading damaged bytes may raise: those of archives, arrays and JSON, whatever they hold."""
 
 
 def seal(payload: bytes) -> bytes:
@@ -62,7 +67,7 @@ def unseal_json(data: bytes, place: str, keys: Collection[str] | None = None) ->
     """
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LedgerError(f"{place}: no JSON; the record is damaged") from error
     if not isinstance(value, dict):
         raise LedgerError(f"{place}: not a record of this program, or damaged")

@@ -60,7 +60,11 @@ class Run(Section):
     gpus_per_worker : float
         GPUs of every process that runs an encoder; at most 1, a part of one is shared. Heads on
         embeddings that are ready stay on the CPU: they take seconds there, and would only keep
-        the GPU from an encoder.
+        the GPU from an encoder; many at once are worth one (`gpus_per_pack`).
+    gpus_per_pack : float
+        GPUs of a pack of heads; 0: they are trained on CPUs.
+    pack_memory : float
+        GiB of memory (of the GPU, if there is one) that a pack of heads may take.
     retries : int
         Times that a trial or encoder job is tried again after its process or machine was lost.
     time_limit : float, optional
@@ -77,6 +81,8 @@ class Run(Section):
     address: str | None = None
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_worker: Annotated[float, Field(ge=0, le=1)] = 0.0
+    gpus_per_pack: Annotated[float, Field(ge=0, le=1)] = 0.0
+    pack_memory: Annotated[float, Field(gt=0)] = 1.0
     retries: Annotated[int, Field(ge=0)] = 2
     time_limit: Annotated[float, Field(gt=0)] | None = None
     wait: Annotated[float, Field(ge=0)] = 0.0

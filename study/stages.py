@@ -48,7 +48,7 @@ class Site:
         stage = _Stage(self, told, tasks)
         before = self.study.inputs.set_aside()
         if tasks:
-            self.reporter.stage(name, len(tasks))
+            self.reporter.stage(name, sum(task.pieces for task in tasks))
             runner(tasks, stage)
         for path in sorted(self.study.inputs.set_aside() - before):
             self.reporter.note(f"damaged file set aside and made again: {path}")
@@ -70,10 +70,18 @@ class Site:
             **own,
         }
 
-    def task(self, task_id: str, name: str, work: str, crew: Crew | None, **own: object) -> Task:
-        """Return an encoder job or a trial; only what runs an encoder is given a GPU."""
+    def task(
+        self,
+        task_id: str,
+        name: str,
+        work: str,
+        crew: Crew | None,
+        pieces: int = 1,
+        **own: object,
+    ) -> Task:
+        """Return an encoder job or a pack of trials; the GPU is the crew's."""
         gpu = crew is not None and crew.gpus > 0
-        return Task(task_id, work, self.payload(gpu=gpu, **own), crew, name)
+        return Task(task_id, work, self.payload(gpu=gpu, **own), crew, name, pieces)
 
     def spend(self, task: Task, seconds: float) -> None:
         """Count the machines that a piece of work had."""
@@ -106,11 +114,13 @@ class _Stage:
     def hurried(self) -> bool:
         return self._site.stop.hurried
 
-    def began(self, task_id: str) -> None:  # noqa: ARG002 (contract)
-        self._site.reporter.began()
+    def began(self, task_id: str) -> None:
+        for _ in range(self._tasks[task_id].pieces):
+            self._site.reporter.began()
 
     def died(self, task_id: str, cause: str) -> None:
-        self._site.reporter.lost()
+        for _ in range(self._tasks[task_id].pieces):
+            self._site.reporter.lost()
         self._site.reporter.note(f"{self._tasks[task_id].name}: {cause}; it is tried again")
 
     def ended(self, outcome: Outcome) -> None:
@@ -123,7 +133,10 @@ class _Stage:
             self._site.spend(self._tasks[outcome.id], outcome.value.get("seconds", 0.0))
         if self._told is not None:
             self._told(outcome)
-        self._site.reporter.advance(failed=not outcome.finished)
+        pieces = self._tasks[outcome.id].pieces
+        failed = pieces if outcome.value is None else len(outcome.value.get("failed", ()))
+        for number in range(pieces):
+            self._site.reporter.advance(failed=number < failed)
 
 
 def make_features(site: Site, trials: Collection[TrialSpec]) -> None:
@@ -188,13 +201,6 @@ def _crew(site: Site, job: EncoderJob) -> Crew:
     """Return who runs an encoder job: the workers of its training; one to embed alone."""
     workers = job.feature.choice.training.workers if job.place else 1
     return Crew(workers, site.study.spec.run.gpus_per_worker)
-
-
-def trial_task(site: Site, trial_id: str, trial: TrialSpec) -> Task:
-    """Return a trial as a task: with a crew if it trains encoders through its fusion."""
-    gpus = site.study.spec.run.gpus_per_worker
-    crew = Crew(trial.cell.training.workers, gpus) if trial.cell.joint else None
-    return site.task(trial_id, str(trial), "study.worker:trial", crew, trial=trial.to_json())
 
 
 def run_encoders(site: Site, tasks: Collection[Task]) -> dict[str, str]:

@@ -133,8 +133,8 @@ class Storage:
         """Return the names of all records that end in `suffix`, sorted."""
         with self._naming("", "read"), suppress(FileNotFoundError, NotADirectoryError):
             paths = self._fs.ls(self._root, detail=False)
-            names = (str(path).rstrip("/").rsplit("/", 1)[-1] for path in paths)
-            return sorted(name for name in names if name.endswith(suffix) and name[:1] != ".")
+            names = (str(path).rsplit("/", 1)[-1] for path in paths)
+            return sorted(name for name in names if name.endswith(suffix) and name[:1] not in ".")
         return []
 
     def holding(self, name: str) -> list[str]:
@@ -155,7 +155,9 @@ class Storage:
         with self._naming(name, "read"), suppress(FileNotFoundError):
             found = self._fs.find(self._key(name), detail=True)
         start = len(self._root) + 1
-        return {str(path)[start:]: int(info["size"]) for path, info in found.items()}
+        sizes = {str(path)[start:]: int(info["size"]) for path, info in found.items()}
+        # Some programs keep a folder of an object store as an empty object: no record.
+        return {name: size for name, size in sizes.items() if name[-1:] not in "/"}
 
     def rename(self, name: str, to: str) -> None:
         """Give a record another name."""

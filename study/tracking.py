@@ -16,6 +16,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from study.analysis.pool import Pool
 from study.answering import answers, knock
@@ -63,7 +64,7 @@ class Tracker:
             knock(self._uri)
             self._client = MlflowClient(tracking_uri=self._uri)
             answers(lambda: self._client.search_experiments(max_results=1), wait=not self._served)
-        except (MlflowException, OSError, ValueError, ImportError) as error:
+        except (MlflowException, SQLAlchemyError, OSError, ValueError, ImportError) as error:
             raise InputError(
                 f"tracking store '{self.uri}' does not answer ({redacted(str(error))}); "
                 "give another with 'run.tracking' or --tracking-uri, or --no-mlflow"
@@ -117,9 +118,10 @@ class Tracker:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            why = redacted(str(error)).partition("\n")[0]  # without the statement of a database
             raise PagesError(
-                f"the tracking store '{self.uri}' broke down ({redacted(str(error))}); every "
+                f"the tracking store '{self.uri}' broke down ({why}); every "
                 "result is in the ledger, weights in their folder, and the same command or "
                 "`study sync` writes the pages again"
             ) from error
@@ -182,7 +184,7 @@ class Tracker:
         """Name the data set of a study on its run."""
         digest = record.inputs.dataset.digest[:36]
         if digest not in page.data:
-            recipe = record.spec.data.model_dump_json()
+            recipe = redacted(record.spec.data.model_dump_json())
             entity = Dataset(record.inputs.dataset.name, digest, "study-recipe", recipe)
             tag = InputTag("mlflow.data.context", "training")
             self._client.log_inputs(page.id, [DatasetInput(entity, [tag])])

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modalities import Shard
 from study.choices import ModalityChoice
 from study.inputs import Inputs, modality_of, stored
 from study.mirror import feature_store
 from study.storage import Storage
+
+if TYPE_CHECKING:
+    from study.cells import TrialSpec
+    from study.ledger import Ledger
 
 
 def featurize(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,10 +50,34 @@ def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started}
 
 
-def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one trial and write it to the ledger; ``{study, ledger, trial, threads, gpu}``.
+def pack(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Train the heads of a pack and write each to the ledger as it ends.
 
-    Only trials that train encoders or search keep checkpoints: the others take seconds.
+    ``{study, ledger, trials, threads, gpu}`` -> seconds, and why members failed by identity.
+    Members that the ledger has already (a pack that is tried again) are not trained.
+    """
+    from study.ledger import Ledger
+    from study.numerics import settled
+    from study.ranks import here
+    from study.stacked import run_pack
+
+    inputs, ledger = _inputs(payload), Ledger(Storage(payload["ledger"]))
+    device, started = here(gpu=payload.get("gpu", False)).device, time.perf_counter()
+    failed: dict[str, str] = {}
+    with settled(payload["threads"]):
+        for ended in run_pack(_missing(payload, inputs, ledger), inputs, device=device):
+            if ended.result is None:
+                failed[inputs.trial_id(ended.trial)] = ended.cause
+            else:
+                ledger.put(ended.result)
+    return {"seconds": time.perf_counter() - started, "failed": failed}
+
+
+def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one trial that trains encoders or searches, and write it to the ledger.
+
+    As `pack`, with one trial; these keep checkpoints. In a group of processes all of them call
+    this, and the first one writes.
     """
     from study.cells import TrialSpec
     from study.checkpoints import StoredCheckpoint
@@ -60,15 +88,23 @@ def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
     from study.trial import run_trial
 
     inputs, ranks = _inputs(payload), here(gpu=payload.get("gpu", False))
-    spec = TrialSpec.from_json(payload["trial"])
+    spec = TrialSpec.from_json(payload["trials"][0])
     checkpoint = StoredCheckpoint(inputs.checkpoints, inputs.trial_id(spec))
-    run, long = (run_searched, True) if spec.cell.search else (run_trial, spec.cell.joint)
+    run = run_searched if spec.cell.search else run_trial
     with settled(payload["threads"]):
-        result = run(spec, inputs, ranks, checkpoint if long else None)
+        result = run(spec, inputs, ranks, checkpoint)
     if ranks.is_first:
         Ledger(Storage(payload["ledger"])).put(result)
         checkpoint.clear()
-    return {"seconds": result.seconds}
+    return {"seconds": result.seconds, "failed": {}}
+
+
+def _missing(payload: Mapping[str, Any], inputs: Inputs, ledger: Ledger) -> list[TrialSpec]:
+    from study.cells import TrialSpec
+
+    trials = [TrialSpec.from_json(each) for each in payload["trials"]]
+    known = ledger.ids() if len(trials) > 1 else set()
+    return [each for each in trials if inputs.trial_id(each) not in known]
 
 
 def _inputs(payload: Mapping[str, Any]) -> Inputs:

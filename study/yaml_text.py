@@ -22,20 +22,21 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401 (any YAML value)
         """Build a value; PyYAML's own constructors fail in several ways on a wrong one."""
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]  # stubs
+            return super().construct_object(node, deep)
         except (ValueError, KeyError, AttributeError, TypeError, OverflowError) as error:
             kind = str(node.tag).rsplit(":", 1)[-1]
             said = f"this is no value of the type '{kind}'"
             raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from error
 
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build a mapping; a key that stands twice would silently hide what it had first."""
-        if isinstance(node, yaml.MappingNode):
-            _each_key_once(node)
+        _each_key_once(node)
         return super().construct_mapping(node, deep)
 
 
-def _each_key_once(node: yaml.MappingNode) -> None:
+def _each_key_once(node: yaml.Node) -> None:
+    if not isinstance(node, yaml.MappingNode):  # a list with the tag of a mapping: PyYAML says it
+        return
     seen = set()
     for key, _ in node.value:
         name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None

@@ -223,6 +223,11 @@ def installed(place, home, cluster):
         machine.end()
 
 
+def _public(version):
+    """A version without the mark of its build: torch has one for each kind of machine."""
+    return version.partition("+")[0]
+
+
 def test_the_pinned_versions_are_installed(installed):
     pins = dict(
         line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line
@@ -232,7 +237,8 @@ def test_the_pinned_versions_are_installed(installed):
     pins = {name.lower().replace("_", "-").replace(".", "-"): pin for name, pin in pins.items()}
     both = pins.keys() & found.keys()
     assert {"ray", "mlflow", "torch", "numpy", "rdkit"} <= both
-    assert {name: found[name].split("+")[0] for name in both} == {name: pins[name] for name in both}
+    wrong = {k: (found[k], pins[k]) for k in both if _public(found[k]) != _public(pins[k])}
+    assert wrong == {}
     assert "boto3" in found
 
 

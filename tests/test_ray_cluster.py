@@ -111,6 +111,12 @@ def test_ray_has_the_version_of_the_constraints(cluster):
     assert re.findall(r"^ray\b[^=\n]*==([\d.]+)", constraints, re.M) == [ray.__version__]
 
 
+def test_the_constraints_are_releases_that_an_index_has():
+    """A local build, such as one of torch for CPUs, is on the machine of its maker only."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+    assert [line for line in lines if "+" in line or "==" not in line] == []
+
+
 def test_python_is_pinned_to_the_patch_and_supported(cluster):
     versions = re.findall(r"--python (3\.\d+\.\d+)\b", " ".join(cluster["setup_commands"]))
     assert len(versions) == 1

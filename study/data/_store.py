@@ -17,7 +17,7 @@ import numpy as np
 from study.data._dataset import CurationStep, OdorDataset
 from study.data._recipe import Recipe
 from study.data._source import digests
-from study.seals import LedgerError
+from study.seals import UNREADABLE, LedgerError
 from study.storage import Storage
 
 Note = Callable[[str], None]
@@ -106,12 +106,19 @@ def unseal_table(data: bytes, place: str) -> OdorDataset:
     LedgerError
         A byte differs from what was written.
     """
-    if data.startswith(b"PK"):
-        return unpack(data)
     digest, _, payload = data.partition(b"\n")
-    if hashlib.sha256(payload).hexdigest().encode() != digest:
+    if data.startswith(b"PK"):
+        payload = data
+    elif hashlib.sha256(payload).hexdigest().encode() != digest:
         raise LedgerError(f"{place}: the checksum does not fit; the table is damaged")
-    return unpack(payload)
+    try:
+        dataset = unpack(payload)
+        texts = (dataset.name, *dataset.smiles, *dataset.label_names, *dataset.sources.values())
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("names must be texts")
+    except UNREADABLE as error:
+        raise LedgerError(f"{place}: no table, or a damaged one ({error})") from error
+    return dataset
 
 
 def pack(dataset: OdorDataset) -> bytes:

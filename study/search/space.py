@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -141,7 +141,11 @@ class Search(Section):
 
 def is_whole(name: str) -> bool:
     """Whether a training number is an integer, or widths."""
-    return name == "hidden" or Training.model_fields[name].annotation in (int, int | None)
+    return _holds_int(Training.model_fields[name].annotation)
+
+
+def _holds_int(annotation: object) -> bool:
+    return annotation is int or any(map(_holds_int, get_args(annotation)))
 
 
 def written(name: str, value: Any) -> Any:  # noqa: ANN401 (any value of a training number)

@@ -17,6 +17,9 @@ from study.stacked_inputs import SharedInputs
 from study.stacked_members import Member
 from study.trial import made_ready
 
+MOST = 64
+"""Members of a stack: with their optimizers, 1 to 5 GB for heads of the published size."""
+
 
 class Together:
     """A `Trainer` that stacks the candidates of one shape, each with numbers of its own.
@@ -67,7 +70,7 @@ class Together:
             whose[member] = candidate
             kind = kind_of(member.ready.model), candidate.training.precision
             alike.setdefault(kind, []).append(member)
-        for members in alike.values():
+        for members in (some for every in alike.values() for some in _cut(every)):
             for member, failure in train_together(members, self._inputs, self._ranks.device):
                 candidate = whose[member]
                 yield candidate, _reached(member, failure, candidate.training.epochs)
@@ -77,6 +80,11 @@ class Together:
         member = Member(made_ready(replace(self._trial, cell=cell), self._inputs, self._shared))
         member.pace = replace(member.pace, epochs=epochs)  # inner scores have all epochs
         return member
+
+
+def _cut(members: Sequence[Member]) -> Iterator[Sequence[Member]]:
+    for start in range(0, len(members), MOST):
+        yield members[start : start + MOST]
 
 
 def _name(candidate: Candidate, epochs: int) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from study.branches import check_workers
 from study.cells import Cell, TrialSpec
 from study.checkpoints import Checkpoints
 from study.errors import InputError
@@ -61,11 +62,13 @@ def run_searched(
         No configuration could be trained.
     """
     ranks = ranks or Ranks()
+    check_workers(trial.cell.training.workers if trial.cell.joint else 1, ranks)
     journal = Journal(checkpoints, ranks)
     shared = SharedInputs()
     log = chosen(trial, trainer_of(trial, ranks)(trial, inputs, shared, ranks, journal))
     fixed = with_numbers(trial, log.winner.numbers)
-    result = run_trial(fixed, inputs, ranks, journal.under_way(REFIT), shared)
+    kept = journal.under_way(REFIT) if trial.cell.joint else None  # a head takes seconds
+    result = run_trial(fixed, inputs, ranks, kept, shared)
     return replace(
         result,
         id=inputs.trial_id(trial),
@@ -76,9 +79,13 @@ def run_searched(
 
 
 def trainer_of(trial: TrialSpec, ranks: Ranks) -> type[Alone | Together]:
-    """Return who trains the candidates: stacked where heads alone meet a GPU."""
+    """Return who trains the candidates: stacked where heads alone meet a GPU.
+
+    A precision that is searched may be float16, which cannot be stacked.
+    """
     plain = replace(trial, cell=replace(trial.cell, search=None))
-    return Together if ranks.device.type != "cpu" and stackable(plain) else Alone
+    mixed = trial.cell.search is not None and "precision" in trial.cell.search.space
+    return Together if ranks.device.type != "cpu" and stackable(plain) and not mixed else Alone
 
 
 def chosen(trial: TrialSpec, trainer: Trainer) -> SearchLog:

@@ -157,19 +157,25 @@ class Split:
 
     @classmethod
     def _checked(cls, state: Mapping[str, Any], path: str, dataset_digest: str | None) -> Split:
-        if dataset_digest is not None and state["dataset_digest"] != dataset_digest:
+        made_for = str(state.get("dataset_digest"))
+        if dataset_digest is not None and made_for != dataset_digest:
             raise InputError(
-                f"{path}: this split was made for the data set {state['dataset_digest'][:12]}, "
+                f"{path}: this split was made for the data set {made_for[:12]}, "
                 f"not for {dataset_digest[:12]}: its row numbers mean other molecules; make a "
                 "new split, or give the data set it belongs to"
             )
-        return cls(
-            **{name: state[name] for name in ("scheme", "seed", "n_folds", "n_repeats")},
-            fractions=tuple(state["fractions"]),
-            groups=_rows(state["groups"]),
-            folds=tuple(_fold(fold, state["fractions"]) for fold in state["folds"]),
-            dataset_digest=state["dataset_digest"],
-        )
+        try:
+            return cls(
+                **{name: state[name] for name in ("scheme", "seed", "n_folds", "n_repeats")},
+                fractions=tuple(state["fractions"]),
+                groups=_rows(state["groups"]),
+                folds=tuple(_fold(fold, state["fractions"]) for fold in state["folds"]),
+                dataset_digest=state["dataset_digest"],
+            )
+        except InputError:  # a rule of splits, said already
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: no split of this program: {error}") from error
 
     def _state(self) -> dict[str, Any]:
         """Everything as plain JSON values; the parts of a fold in the order of the fractions."""

@@ -28,7 +28,7 @@ def unpack(data: bytes, place: str) -> dict[str, Any]:
     """Return a state, after comparing it with the digest it was written with."""
     try:
         content = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: not a readable split: {error}") from error
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise InputError(f"{place}: not a split file of the format '{_FORMAT}'")

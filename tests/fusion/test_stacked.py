@@ -94,7 +94,7 @@ def test_every_partition_gives_what_lone_heads_give(balancers, dims):
 
 def test_members_that_stopped_leave(dims):
     shape = HeadShape((8,), 0.5)
-    models = models_of(lambda s, _: SingleHead({"smiles": 5}, LABELS, shape), ["smiles"])
+    models = models_of(lambda _, __: SingleHead({"smiles": 5}, LABELS, shape), ["smiles"])
     stack, weights = Stack(models, {"smiles": 5}, CPU), stacked_weights(models, CPU)
     x = torch.randn(3, 4, 5)
     whole = stack.evaluate(weights, {"smiles": x}, [0, 1, 2])
@@ -143,7 +143,10 @@ def test_adamw_and_average_are_torchs_with_each_members_numbers():
         torch.optim.AdamW(m.parameters(), lr=a, weight_decay=w)
         for m, a, w in zip(lone, rates, decays, strict=True)
     ]
-    kept = [AveragedModel(m, multi_avg_fn=get_ema_multi_avg_fn(d)) for m, d in zip(lone, averages)]
+    kept = [
+        AveragedModel(m, multi_avg_fn=get_ema_multi_avg_fn(d))
+        for m, d in zip(lone, averages, strict=True)
+    ]
     places = [0, 1, 2]
     for step, gradient in enumerate(gradients):
         if step == 5:

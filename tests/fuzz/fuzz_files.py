@@ -175,18 +175,24 @@ def _at(value: Any, path: Iterable[Any]) -> Any:
 
 
 SNIPPETS = [
-    b"&a [*a]", b"*tuning", b"<<: *tuning", b"<<: [*a, 1]", b"&x ", b"*x", b"? ", b": ", b"- ", b"\t",
-    b"!!python/object/apply:builtins.exec [\"import os; os.environ['FUZZ_OWNED'] = '1'\"]", b"!!python/module:antigravity",
+    b"&a [*a]", b"*tuning", b"<<: *tuning", b"<<: [*a, 1]", b"&x ", b"*x", b"? ", b": ", b"- ",
+    b"\t",
+    b"!!python/object/apply:builtins.exec [\"import os; os.environ['FUZZ_OWNED'] = '1'\"]",
+    b"!!python/module:antigravity",
     b"!!python/object/new:os.system [exit]", b"!!python/name:os.system", b"!!int x", b"!!bool x",
-    b"!!float x", b"!!timestamp x", b"!!binary x", b"!!set {a, b}", b"!!omap [a: 1]", b"!!pairs [a: 1]",
+    b"!!float x", b"!!timestamp x", b"!!binary x", b"!!set {a, b}", b"!!omap [a: 1]",
+    b"!!pairs [a: 1]",
     b"!!null x", b"!!map [1]", b"!!seq {a: 1}", b"!x y", b"2001-99-99", b"2001-01-01", b"12:99:99",
-    b"0b", b"0x_", b"0b_", b"-0x", b"1_0", b"._", b".nan", b"-.inf", b"1e999", b"9" * 5000, b"9" * 4000,
+    b"0b", b"0x_", b"0b_", b"-0x", b"1_0", b"._", b".nan", b"-.inf", b"1e999", b"9" * 5000,
+    b"9" * 4000,
     b"[" * 3000, b"{a: " * 800, b"- " * 2000, b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b'"\\ud800"',
     b'"\\0"', b"'", b'"', b"|", b">", b"%YAML 9.9\n---\n", b"---\n", b"...\n", b"#", b"\r", b"\n",
-    b"\n  ", b"{", b"}", b"[", b"]", b"~", b"null", b"true", b"@", b"`", b"name: twice\n", b"grid: []\n",
+    b"\n  ", b"{", b"}", b"[", b"]", b"~", b"null", b"true", b"@", b"`", b"name: twice\n",
+    b"grid: []\n",
     b"\nname: twice\n", b"\nrun: {storage: elsewhere}\n", b"\xc2\x85", b"\xe2\x80\xa8", b"=", b"<<",
     b"x: &d0 [a,a,a,a,a,a,a,a,a]\ny: &d1 [*d0,*d0,*d0,*d0,*d0,*d0,*d0,*d0,*d0]\n"
-    + b"".join(b"z%d: &d%d [%s]\n" % (i, i, b",".join([b"*d%d" % (i - 1)] * 9)) for i in range(2, 10)),
+    + b"".join(b"z%d: &d%d [%s]\n" % (i, i, b",".join([b"*d%d" % (i - 1)] * 9)) for i in range(2,
+    10)),
 ]  # fmt: skip
 """Texts that some reader of YAML has stumbled over."""
 

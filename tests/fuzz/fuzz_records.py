@@ -60,12 +60,13 @@ def split() -> Split:
     """Return a split of that table."""
     table = dataset()
     return make_split(table.smiles, table.labels, label_names=table.label_names, folds=2,
-                      dataset_digest=table.digest, min_positives=0, fractions=(0.5, 1.0))  # fmt: skip
+                      dataset_digest=table.digest, min_positives=0, fractions=(0.5,
+                      1.0))  # fmt: skip
 
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes) -> bytes:
-    """Draw a record with bytes cut off, changed, put in or taken from its middle; or none at all."""
+    """Draw a record with bytes cut off, changed, put in or taken out; or none at all."""
     kind = draw(st.integers(0, 5))
     rng = random.Random(draw(st.integers(0, 2**32 - 1)))  # noqa: S311 (no secret)
     at, end = sorted((rng.randint(0, len(data)), rng.randint(0, len(data))))
@@ -95,7 +96,21 @@ def _saved(array: Any, *, pickled: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-DTYPES = ["<f4", "<f8", "|u1", "<i8", "<c16", "<U4", "|S3", "|b1", "<M8[s]", "|O", "|V0", "<f2", ">f4"]
+DTYPES = [
+    "<f4",
+    "<f8",
+    "|u1",
+    "<i8",
+    "<c16",
+    "<U4",
+    "|S3",
+    "|b1",
+    "<M8[s]",
+    "|O",
+    "|V0",
+    "<f2",
+    ">f4",
+]
 SHAPES = ["()", "(0,)", "(4,)", "(4, 2)", "(4, 2, 1)", "(2, 4)", "(-1,)", "(10**15,)", "(10**40,)",
           "(1000000000000000,)", "(99999999, 99999999)", "(True,)", "'x'", "(4.0, 2)"]  # fmt: skip
 HEADERS = [
@@ -110,7 +125,8 @@ HEADERS = [
 BOMB = _saved(np.zeros(5_000_000, np.uint8))
 MEMBERS = [b"", b"\x93NUMPY", HOSTILE_PICKLE, _saved(np.array([Owned()]), pickled=True),
            _saved(np.zeros((4, 2), np.float32)), _saved(np.full((4, 2), np.nan)), _saved("text"),
-           _saved(np.arange(4)), _saved(np.zeros((4, 2), np.uint8)), _saved(np.zeros((4, 2), "U3"))]  # fmt: skip
+           _saved(np.arange(4)), _saved(np.zeros((4, 2), np.uint8)), _saved(np.zeros((4, 2),
+           "U3"))]  # fmt: skip
 arrays = st.one_of(
     st.sampled_from(MEMBERS),
     st.builds(

@@ -14,15 +14,41 @@ from study.data._source import RawEntry, RawTable
 from study.data._table import LARGEST
 from study.data._threshold import Threshold
 
-SMILES = ["CCCCO", "CCCO", "OCC", "CCC", "c1ccccc1", "CC(=O)OCC", "C[C@H](O)CC", "C[C@@H](O)CC", "CC=O"]
+SMILES = [
+    "CCCCO",
+    "CCCO",
+    "OCC",
+    "CCC",
+    "c1ccccc1",
+    "CC(=O)OCC",
+    "C[C@H](O)CC",
+    "C[C@@H](O)CC",
+    "CC=O",
+]
 ODD_SMILES = [
     "", " ", "O", "[Na+].[Cl-]", "CC(=O)[O-].[Na+]", "C1CC", "c1ccc1", "[2H]C", "*", "CCO ethanol",
     "C\0C", "C😀", "CC\nO", "C(" * 400, "C" * 5_000, "[#6]", "CC |$R;$|", "[C+99999999999]", "C>>C",
-    "[Xx]", "C%99C%99", "[H][H]", "[13CH4]", "NA", "nan", "None", "[Au]", "C[C@TH9](F)Cl", "CC\xa0O",
+    "[Xx]", "C%99C%99", "[H][H]", "[13CH4]", "NA", "nan", "None", "[Au]", "C[C@TH9](F)Cl",
+    "CC\xa0O",
 ]  # fmt: skip
 LABELS = ["sweet", "Sweet ", "green", "odorless", "woody", "", " ", "fruity", "\n", "a;b", "É"]
 CELLS = ["0", "1", "", " 1", "2", "1.0", "x", "NA", "nan", "\0", "1e999", '"', ",", "sweet;green"]
-NUMBERS = ["0", "10", "100", "50.5", "-1", "nan", "inf", "-inf", "1e999", "1_0", "", "x", "٣", "1e39"]
+NUMBERS = [
+    "0",
+    "10",
+    "100",
+    "50.5",
+    "-1",
+    "nan",
+    "inf",
+    "-inf",
+    "1e999",
+    "1_0",
+    "",
+    "x",
+    "٣",
+    "1e39",
+]
 
 smiles = st.one_of(
     st.sampled_from(SMILES),
@@ -121,9 +147,11 @@ MOLECULES = [["CID", "MolecularWeight", "IsomericSMILES", "IUPACName", "name"]] 
     [str(i), "1", text, "a", "b"] for i, text in enumerate(SMILES, start=1)
 ]
 ARCHIVE: Mapping[str, list[list[str]]] = {
-    "goodscents/behavior.csv": [["Stimulus", "Descriptors"], ["s1", "Fruity;cherry maraschino cherry"],
+    "goodscents/behavior.csv": [["Stimulus", "Descriptors"], ["s1",
+    "Fruity;cherry maraschino cherry"],
                                 ["s2", ""], ["s3", "odorless;fruity"], ["s4", "woody old wood"]],
-    "goodscents/stimuli.csv": [["Stimulus", "CID"], ["s1", "1"], ["s2", "2"], ["s3", "3"], ["s4", "9"]],
+    "goodscents/stimuli.csv": [["Stimulus", "CID"], ["s1", "1"], ["s2", "2"], ["s3", "3"], ["s4",
+    "9"]],
     "goodscents/molecules.csv": MOLECULES,
     "leffingwell/behavior.csv": [["Stimulus", "fruity", "woody"], ["1", "1", "0"], ["3", "0", "1"],
                                  ["4", "1", "1"], ["99", "1", "0"]],
@@ -137,8 +165,10 @@ ARCHIVE: Mapping[str, list[list[str]]] = {
     "dravnieks_1985/behavior_1.csv": [["Stimulus", "FRUITY,CITRUS", "MEATY ( COOKED"],
                                       ["a", "10", "50"], ["b", "20", "0"], ["c", "9", "9"]],
     "dravnieks_1985/behavior_2.csv": [["Stimulus", "FRUITY,CITRUS"], ["a", "10"], ["b", "20"]],
-    "prediction_targets/keller_2016.csv": [["CID", "Descriptor", "Ave Rating"], ["1", "Fish", "1.5"],
-                                           ["3", "Fish", "0.5"], ["4", "Fish", "9"], ["1", "Sweet", "3"]],
+    "prediction_targets/keller_2016.csv": [["CID", "Descriptor", "Ave Rating"], ["1", "Fish",
+    "1.5"],
+                                           ["3", "Fish", "0.5"], ["4", "Fish", "9"], ["1", "Sweet",
+                                           "3"]],
     "molecules/molecules.csv": MOLECULES,
 }  # fmt: skip
 """A whole archive folder in small, made up."""
@@ -194,7 +224,9 @@ def read_tables(draw: st.DrawFn) -> list[RawTable]:
             strict=draw(st.sampled_from((False, False, False, True))),
             threshold=Threshold(at_least=0.5) if rated else None,
         )
-        for word in (("csv",) if rated else draw(st.sampled_from((("csv",), ("goodscents", "csv")))))
+        for word in (
+            ("csv",) if rated else draw(st.sampled_from((("csv",), ("goodscents", "csv"))))
+        )
     ]
 
 

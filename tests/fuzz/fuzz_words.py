@@ -117,7 +117,8 @@ def words() -> tuple[str, ...]:
 
 TEXTS = [
     "", " ", "\0", "a\0b", "\ud800", "\x1b[31m", "é", "\u202e", "\ufeff", "😀" * 3, "x" * 400,
-    "${HOME}", "${NO_SUCH_VARIABLE}", "${", "~no-such-user/x", "../../x", "/dev/null", "s3://x/y", "no",
+    "${HOME}", "${NO_SUCH_VARIABLE}", "${", "~no-such-user/x", "../../x", "/dev/null", "s3://x/y",
+    "no",
     "concat(stage=latent)", "graph+mordred", "mean", "logit", "auroc", "frozen", "joint",
     "finetune", "random", "starter", "union", "butina", "factorial", "zipped", "leave_one_out",
     "one_at_a_time", "single", "label_balancer", "independent_mean", "mlp_head", "features", "word",

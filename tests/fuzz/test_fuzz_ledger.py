@@ -1,8 +1,9 @@
 """Whatever stands in a stored file: what was written, or a named error; never a pickle that ran."""
 
 import dataclasses
-import io
+import hashlib
 import logging
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,10 +25,10 @@ from fuzz_words import fuzzed, no_code_ran
 from hypothesis import given
 
 from study.checkpoints import StoredCheckpoint
-from study.data import OdorDataset, pack
+from study.data import pack
 from study.data._store import seal_table, unseal_table
 from study.embeddings import EmbeddingStore
-from study.ledger import Failure, Ledger, seal
+from study.ledger import Ledger, seal
 from study.seals import seal_json
 from study.splits import Split
 from study.storage import Storage
@@ -135,8 +136,9 @@ def test_checkpoints(payload, folder, cases):
     logging.disable(logging.NOTSET)
 
 
-def described(table):
-    """A table that was accepted keeps its rules and can be written again."""
+def read_table(data):
+    """Read a table; one that is accepted keeps its rules and can be written again."""
+    table = unseal_table(data, "the place")
     assert dataclasses.replace(table).digest == table.digest
     assert unseal_table(seal_table(table), "x").digest == table.digest
     assert all(isinstance(name, str) for name in (*table.smiles, *table.label_names))
@@ -145,15 +147,13 @@ def described(table):
 @fuzzed(600)
 @given(payload=hostile_archives(pack(TABLE), "head.npy"), data=damaged(seal_table(TABLE)))
 def test_tables(payload, data, cases):
-    import hashlib
-
     sealed = hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
     for place, content in (
         ("hostile tables", sealed),
         ("unsealed tables", payload),
         ("damaged tables", data),
     ):
-        cases.outcome(place, lambda: described(unseal_table(content, "the place")))
+        cases.outcome(place, partial(read_table, content))
         assert no_code_ran()
 
 
@@ -161,5 +161,5 @@ def test_tables(payload, data, cases):
 @given(content=states(SPLIT._state()), data=damaged(SPLIT.to_bytes()))
 def test_splits(content, data, cases):
     for place, stored in (("hostile splits", content), ("damaged splits", data)):
-        value = cases.outcome(place, lambda: Split.from_bytes(stored, "the place"))
+        value = cases.outcome(place, partial(Split.from_bytes, stored, "the place"))
         assert value is None or Split.from_bytes(value.to_bytes(), "x").digest == value.digest

@@ -3,16 +3,23 @@
 import json
 
 import pytest
-import yaml
-from fuzz_files import PRETRAININGS, STUDIES, built, edited, mutated, overrides, pretrainings, studies, texts
+from fuzz_files import (
+    PRETRAININGS,
+    STUDIES,
+    built,
+    edited,
+    mutated,
+    overrides,
+    pretrainings,
+    studies,
+    texts,
+)
 from fuzz_words import fuzzed, no_code_ran
 from hypothesis import given
 from hypothesis import strategies as st
 
 from study.cells import TrialSpec
-from study.data import Recipe
 from study.estimate import plan_text
-from study.inputs import modality_of
 from study.plan import make_plan
 from study.pretraining.spec import PretrainingSpec, read_pretraining
 from study.reading import check_file, check_study, read_study

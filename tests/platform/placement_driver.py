@@ -1,6 +1,7 @@
 """What a launch asks of a cluster, as a process of its own, for `test_placement`.
 
-Usage: python placement_driver.py wait ADDRESS SECONDS GPUS; or: place ADDRESS; or: hog ADDRESS.
+Usage: python placement_driver.py wait ADDRESS SECONDS GPUS; or: place ADDRESS; or: hog ADDRESS;
+or: leave ADDRESS FILE; or: again ADDRESS.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from pathlib import Path
+
+from listeners import Asked
 
 from study.cluster import RayExecutor
 from study.errors import InputError
@@ -42,12 +46,28 @@ def hog(address: str) -> dict[str, object]:
     return _run(executor, tasks)
 
 
+def leave(address: str, mark: str) -> str:
+    """Leave a pair of workers in a hurry, as soon as both run."""
+    executor = RayExecutor(address)
+    task = Task("long", "cluster_tasks:rest", {"seconds": 1000, "mark": mark}, Crew(workers=2))
+    executor.grid([task], Asked(hurry_at=Path(mark)), folder=tempfile.mkdtemp())
+    executor.close()
+    return "left"
+
+
+def again(address: str) -> dict[str, object]:
+    """Run a task that needs all CPUs."""
+    executor = RayExecutor(address, cpus_per_task=2)
+    return _run(executor, [Task("rest", "cluster_tasks:rest", {"seconds": 0})])
+
+
 def _run(executor: RayExecutor, tasks: list[Task]) -> dict[str, object]:
     found: list[Outcome] = []
     executor.grid(tasks, Outcomes(found.append), folder=tempfile.mkdtemp())
     executor.close()
-    return {outcome.id: outcome.value or outcome.cause for outcome in found}
+    return {outcome.id: outcome.value if outcome.finished else outcome.cause for outcome in found}
 
 
 if __name__ == "__main__":
-    print(json.dumps({"wait": wait, "place": place, "hog": hog}[sys.argv[1]](*sys.argv[2:])))  # noqa: T201 (this is what the test reads)
+    asked = {"wait": wait, "place": place, "hog": hog, "leave": leave, "again": again}
+    sys.stdout.write(json.dumps(asked[sys.argv[1]](*sys.argv[2:])) + "\n")

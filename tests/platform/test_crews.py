@@ -21,6 +21,7 @@ from study.crew_work import TaskError, first_to_fail, own_fault, work
 from study.errors import InputError
 from study.executor import Crew, Deferred, Inline, Listener, Outcome, Outcomes, Task
 from study.launch import launch
+from study.limits import too_long
 from study.prepare import lay_out, prepare
 from study.progress import Silent
 from study.reading import check_study
@@ -186,6 +187,20 @@ def test_a_study_of_pairs_goes_on_after_a_lost_worker_and_stops_early(
     assert value in [outcome.value for outcome in executor.outcomes]
     assert executor.deaths == ["worker 1: its process died (killed, crashed or out of memory)"]
     assert not any(checkpoints.glob("*.checkpoint"))
+    assert _nothing_is_left()
+
+
+def test_a_pair_that_hangs_is_ended_and_not_tried_again(
+    pair_cluster: RayExecutor, tmp_path: Path
+) -> None:
+    limited = copy(pair_cluster)
+    limited.time_limit = 2.0
+    found: list[Outcome] = []
+    payload = {"seconds": 1000, "mark": str(tmp_path / "mark")}
+    task = Task("hangs", "cluster_tasks:rest", payload, PAIR)
+    limited.grid([task], Outcomes(found.append), folder=str(tmp_path / "scratch"))
+    assert found == [Outcome("hangs", cause=too_long(2.0))]
+    assert (tmp_path / "mark").read_text() == "x\n" * 2  # one a worker
     assert _nothing_is_left()
 
 

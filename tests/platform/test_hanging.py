@@ -8,48 +8,14 @@ from copy import copy
 from pathlib import Path
 
 import pytest
+from listeners import Asked
 
 from study.cluster import RayExecutor
 from study.executor import Listener, Outcome, Outcomes, Task
-from study.limits import too_long
+from study.limits import TimeLimitError, process_ends_after, raises_after, too_long, within
+from study.tries import MOST_LEFT, Tries
 
 Run = Callable[[Sequence[Task], Listener], None]
-
-
-class Asked:
-    """A listener that keeps what it hears, and is asked to end some seconds after a first task."""
-
-    def __init__(self, *, stop: float = 1e9, hurry: float = 1e9) -> None:
-        self._stop, self._hurry = stop, hurry
-        self._first: float | None = None
-        self.told: list[tuple[str, str]] = []
-
-    def _since(self, seconds: float) -> bool:
-        return self._first is not None and time.monotonic() - self._first > seconds
-
-    @property
-    def stopping(self) -> bool:
-        return self._since(self._stop) or self.hurried
-
-    @property
-    def hurried(self) -> bool:
-        return self._since(self._hurry)
-
-    @property
-    def overdue(self) -> float:
-        """Seconds since the listener became hurried."""
-        assert self._first is not None
-        return time.monotonic() - self._first - self._hurry
-
-    def began(self, task_id: str) -> None:
-        self._first = self._first or time.monotonic()
-        self.told.append(("began", task_id))
-
-    def died(self, task_id: str, cause: str) -> None:  # noqa: ARG002 (contract)
-        self.told.append(("died", task_id))
-
-    def ended(self, outcome: Outcome) -> None:
-        self.told.append(("ended" if outcome.finished else "failed", outcome.id))
 
 
 @pytest.fixture(params=["map", "grid"])
@@ -97,3 +63,63 @@ def test_a_launch_in_a_hurry_leaves_at_once(run: Run) -> None:
     free: list[Outcome] = []
     run([Task("next", "cluster_tasks:rest", {"seconds": 0})], Outcomes(free.append))
     assert free == [Outcome("next", {})]
+
+
+# --- the limits themselves
+
+
+def test_work_in_the_driver_is_broken_off() -> None:
+    with pytest.raises(TimeLimitError, match="ran longer than the limit"), raises_after(0.05):
+        time.sleep(10)
+    with raises_after(0.05):
+        pass
+    time.sleep(0.1)  # nothing rings
+
+
+def test_a_group_member_leaves_what_hangs_behind() -> None:
+    with pytest.raises(TimeLimitError, match="raise the limit or look at the trial"):
+        within(0.05, lambda: time.sleep(1))
+    assert within(10, lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        within(10, lambda: 1 // 0)
+
+
+def test_a_limit_that_is_kept_ends_nothing() -> None:
+    with process_ends_after(0.05):
+        pass
+    time.sleep(0.1)
+
+
+# --- what is still to run
+
+
+def _tries(listener: Asked, *names: str, retries: int = 1) -> Tries:
+    tasks = [Task(name, "nowhere:nothing", {}) for name in names]
+    return Tries(tasks, listener, retries=retries, limit=None)
+
+
+def test_a_machine_that_goes_costs_no_try() -> None:
+    listener = Asked()
+    tries = _tries(listener, "a")
+    for _ in range(MOST_LEFT):
+        assert tries.next() is not None
+        tries.lost("a", "gone", left=True)
+    assert tries.next() is not None
+    tries.lost("a", "killed")
+    assert not tries.over
+    assert tries.next() is not None
+    tries.lost("a", "killed")
+    assert tries.over
+    assert listener.told[-1] == ("failed", "a")
+    assert [word for word, _ in listener.told].count("died") == MOST_LEFT + 1
+
+
+def test_what_was_lost_comes_next_and_what_never_ran_is_not_told() -> None:
+    listener = Asked()
+    tries = _tries(listener, "a", "b")
+    assert [tries.next(), tries.next(), tries.next()][2] is None
+    tries.withdraw("b")
+    tries.lost("a", "killed")
+    again = [tries.next(), tries.next()]
+    assert [task.id for task in again if task] == ["a", "b"]
+    assert listener.told == [("began", "a"), ("died", "a")]

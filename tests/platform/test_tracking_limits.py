@@ -22,6 +22,7 @@ from study.progress import Silent
 from study.projector import Pace
 from study.reading import check_study
 from study.record import StudyRecord
+from study.redaction import redacted, usable
 from study.report.pages import cell_tags
 from study.tracking import Tracker
 
@@ -89,6 +90,34 @@ def test_a_store_that_does_not_answer_is_bad_input(uri: str) -> None:
     with pytest.raises(InputError, match=message):
         Tracker(uri, "unused")
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("postgresql://ann:s3cr/t%40@host:5432/db", "postgresql://ann:***@host:5432/db"),
+        ("https://:s3cret@host/x", "https://:***@host/x"),
+        ("https://s3cret@host/x", "https://***@host/x"),
+        ("http://host/x?token=s3cret&page=2", "http://host/x?token=***&page=2"),
+        ("mysql://h/d?user=ann&password=s3cret", "mysql://h/d?user=ann&password=***"),
+        (
+            "no way to 'postgresql://a:s3cret@h', see b@c",
+            "no way to 'postgresql://a:***@h', see b@c",
+        ),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("postgresql://ann@host/db", "postgresql://ann@host/db"),
+        ("sqlite:////data/a@b/mlflow.db", "sqlite:////data/a@b/mlflow.db"),
+    ],
+)
+def test_addresses_are_shown_without_secrets(written: str, shown: str) -> None:
+    assert redacted(written) == shown == redacted(shown)
+    assert usable(written) == written
+
+
+def test_an_address_without_its_secret_leaves_it_to_the_environment() -> None:
+    assert usable("postgresql://ann:***@host/db") == "postgresql://ann@host/db"
+    for shown in ("https://ann:***@host/x", "https://***@host/x"):
+        assert usable(shown) == "https://host/x"
 
 
 def test_a_store_that_breaks_down_stops_no_study(

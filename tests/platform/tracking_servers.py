@@ -80,18 +80,27 @@ class SlowRoad:
         return f"http://127.0.0.1:{self._door.getsockname()[1]}"
 
     def close(self) -> None:
+        self._door.shutdown(socket.SHUT_RDWR)  # wakes who waits at it
         self._door.close()
 
     def _take(self) -> None:
         with suppress(OSError):  # closed
             while True:
                 near, _ = self._door.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
-                turn = threading.Event()  # set: the next bytes of the client begin a call
-                turn.set()
-                for ends, calls in (((near, far), True), ((far, near), False)):
-                    arguments = (*ends, turn, calls)
-                    threading.Thread(target=self._carry, args=arguments, daemon=True).start()
+                with suppress(OSError):
+                    self._lead(near)
+
+    def _lead(self, near: socket.socket) -> None:
+        try:
+            far = socket.create_connection(("127.0.0.1", self._to))
+        except OSError:  # the server is down
+            near.close()
+            raise
+        turn = threading.Event()  # set: the next bytes of the client begin a call
+        turn.set()
+        for ends, calls in (((near, far), True), ((far, near), False)):
+            arguments = (*ends, turn, calls)
+            threading.Thread(target=self._carry, args=arguments, daemon=True).start()
 
     def _carry(
         self, near: socket.socket, far: socket.socket, turn: threading.Event, calls: bool

@@ -299,3 +299,6 @@ def test_heads_are_stacked_on_a_gpu_only(study):
     trial = trial_of(study())
     gpu = Ranks(device=torch.device("cuda", 0))
     assert (trainer_of(trial, Ranks()), trainer_of(trial, gpu)) == (Alone, Together)
+    mixed = {**trial.cell.search.space, "precision": ("float32", "float16")}
+    search = trial.cell.search.model_copy(update={"space": mixed})
+    assert trainer_of(replace(trial, cell=replace(trial.cell, search=search)), gpu) == Alone

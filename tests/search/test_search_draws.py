@@ -13,6 +13,7 @@ SPACE = {
     "batch_size": {"low": 16, "high": 17},
     "hidden": {"low": 4, "high": 64, "scale": "log"},
     "patience": [3, 5],
+    "top_layers": {"low": 1, "high": 3},
 }
 OWN = Training()
 
@@ -41,6 +42,7 @@ def test_draws_lie_in_the_space_and_reach_all_of_it():
     assert np.median(rates) == pytest.approx(-3, abs=0.15)
     assert {each.batch_size for each in found} == {16, 17}
     assert {each.patience for each in found} == {3, 5}
+    assert {each.top_layers for each in found} == {1, 2, 3}
     widths = {each.hidden for each in found}
     assert all(len(width) == 1 and 4 <= width[0] <= 64 for width in widths)
     assert {(4,), (5,)} <= widths

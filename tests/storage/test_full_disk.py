@@ -39,12 +39,13 @@ def check_complete(code, said, disk, kept):
     assert not files_of(disk, "*.corrupt")
 
 
-@pytest.mark.parametrize("left", [40_000, 480_000])
-def test_a_disk_that_is_full_among_the_features_is_named_and_nothing_is_lost(left, disk, launch):
+@pytest.mark.parametrize("left", [40_000, 300_000, 480_000])
+def test_a_disk_that_fills_up_anywhere_is_named_and_nothing_is_lost(left, disk, launch):
     fill(disk, left)
     check_ended(*launch(), disk)
+    kept = files_of(disk, "*.trial")
     (disk / "ballast").unlink()
-    check_complete(*launch(), disk, {})
+    check_complete(*launch(), disk, kept)
 
 
 def test_a_disk_that_is_full_among_the_trials_is_named_and_nothing_is_lost(disk, launch):

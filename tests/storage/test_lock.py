@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import lock_holder
 import pytest
+import yaml
 
 from study.errors import StorageError
 from study.lock import LockedError, StudyLock, held_by
@@ -249,3 +250,21 @@ def test_passwords_of_urls_are_not_written(home, monkeypatch):
         text = home.read("launch-000001.lock").decode()
     assert "pw" not in text
     assert "http://h/" in text
+
+
+def test_a_second_launch_of_a_study_changes_nothing_and_says_who_runs_it(tmp_path, tiny, command):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
+    arguments = ("launch", "tiny.yaml", "--storage", "store", "--no-ray", "--no-mlflow")
+    home = Storage(str(tmp_path / "store" / "tiny"))
+    home.prepare()
+    with holder(home) as first:
+        assert said(first) == "held"
+        code, text = command(*arguments)
+        assert code == 3
+        assert f"process {first.pid}, since" in text
+        assert home.names("") == ["launch-000001.lock"]
+        status = command("status", "tiny", "--storage", "store")
+        assert "holds no study" in status[1]
+    code, text = command(*arguments)
+    assert code == 0
+    assert "was cut off; this one goes on from there" in text

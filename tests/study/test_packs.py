@@ -14,6 +14,7 @@ from study.packs import packs_of, place_of, shape_of, stackable
 from study.quick_auroc import QuickAuroc
 from study.stacked import run_pack
 from study.stacked_auroc import stacked_auroc
+from study.stacked_batched import train_together
 from study.words import Vocabulary
 
 SIMULATED = {"source": "simulated", "molecules": 150, "labels": 6, "permuted": 0.2, "skew": 2.0}
@@ -30,7 +31,7 @@ STUDY = {
     },
     "grid": [
         {
-            "features": [["counts"]],
+            "features": [["counts"], ["characters"]],
             "training": {"learning_rate": [1e-3, 1e-2], "dropout": [0, 0.4]},
         },
         {**PAIR, "technique": ["mlp_head"], "fusion": list(Vocabulary("fusion").words())},
@@ -72,6 +73,14 @@ def run(trials, study, **how):
 def changed(trial, **numbers):
     training = trial.cell.training.model_copy(update=numbers)
     return replace(trial, cell=replace(trial.cell, training=training))
+
+
+def alike(heads):
+    """Trials of one shape in every fold and fraction, with either seed and all numbers.
+
+    A fingerprint's transform keeps other columns on other training rows.
+    """
+    return [trial for trial in heads if trial.cell.names == ("characters",)]
 
 
 def same(one, other):
@@ -117,8 +126,7 @@ def test_members_stop_when_each_of_them_would(stacked):
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_result_does_not_depend_on_its_pack(size, study, heads, stacked):
     random.seed(size)
-    alike = [t for t in heads if shape_of(t.cell) == shape_of(heads[0].cell)]
-    some = random.sample(alike, 6)
+    some = random.sample(alike(heads), 6)
     for start in range(0, len(some), size):
         pack = some[start : start + size]
         for key, ended in run(pack, study, together=True).items():
@@ -159,6 +167,32 @@ def test_a_member_whose_embeddings_are_missing_fails_alone(study, heads):
     assert failed.result is None
     assert failed.cause
     assert other.result is not None
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_pack_leaves_nothing_behind_in_its_process(together, study, heads):
+    drawn, threads = torch.get_rng_state(), torch.get_num_threads()
+    first = run(heads[-3:], study, together=together)
+    run(heads[:2], study, together=together)
+    for key, again in run(heads[-3:], study, together=together).items():
+        assert same(first[key].result, again.result)
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert torch.get_num_threads() == threads
+
+
+def test_a_pack_too_large_for_the_device_is_halved(study, heads, stacked, monkeypatch):
+    sizes = []
+
+    def small(members, *others):
+        sizes.append(len(members))
+        if len(members) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return train_together(members, *others)
+
+    monkeypatch.setattr("study.stacked.train_together", small)
+    for key, ended in run(alike(heads)[:5], study, together=True).items():
+        assert close(ended.result, stacked[key].result)
+    assert sizes == [5, 3, 2, 1, 2]
 
 
 def test_every_trial_is_in_one_pack_of_equal_shapes(study):

@@ -33,19 +33,20 @@ class PressedAfter(Silent):
                 os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_one_press_ends_after_the_trial_that_runs(tiny, spec_of, run_tiny, tmp_path):
+def test_one_press_ends_after_the_pack_that_runs(tiny, spec_of, run_tiny, tmp_path):
     spec = spec_of(tiny, tmp_path)
     study, told = prepare(spec), PressedAfter(3)
     lay_out(study)
     stop = Stop(told.note)
     with stop.listening(), pytest.raises(KeyboardInterrupt):
         launch(study, Inline(), None, told, stop)
-    assert len(Ledger(study.ledger.storage).ids()) == 3
+    known = len(Ledger(study.ledger.storage).ids())
+    assert 3 <= known < 8
     assert told.notes[-1].startswith("stopping: what runs has 10 s to finish")
     _, record, notes = run_tiny(spec)
     assert record.missing == 0
-    assert notes.notes[0] == "10 trials, 3 already in the ledger"
-    assert notes.stages["trials"] == 5
+    assert notes.notes[0] == f"10 trials, {known} already in the ledger"
+    assert notes.stages["trials"] == 8 - known
 
 
 def test_two_presses_end_at_once():

@@ -1,0 +1,82 @@
+"""Nothing that is read from a storage runs: not even what has the right checksum."""
+
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from study.checkpoints import StoredCheckpoint
+from study.data import Recipe, _store, load_or_build
+from study.embeddings import EmbeddingStore
+from study.ledger import Ledger, LedgerError
+from study.seals import seal
+from study.storage import Storage
+
+
+class Hostile:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """An object that must not be unpickled; that it would leave its mark is proven here."""
+    found = Hostile(tmp_path / "mark")
+    pickle.loads(pickle.dumps(found))  # noqa: S301 (the proof)
+    assert found.mark.exists()
+    found.mark.unlink()
+    yield found
+    assert not found.mark.exists()
+
+
+def saved(save, *values, **named):
+    buffer = io.BytesIO()
+    save(buffer, *values, **named)
+    return buffer.getvalue()
+
+
+def test_a_hostile_checkpoint_is_set_aside(hostile, tmp_path):
+    storage = Storage(str(tmp_path / "store"))
+    for content in (
+        saved(lambda file, value: torch.save(value, file), hostile),
+        pickle.dumps(hostile, protocol=2),
+    ):
+        storage.write("a1.checkpoint", seal(content))
+        assert StoredCheckpoint(storage, "a1").load() is None
+    assert storage.names("") == ["a1.checkpoint.2.corrupt", "a1.checkpoint.corrupt"]
+
+
+def test_hostile_records_and_embeddings_are_set_aside(hostile, tmp_path):
+    storage = Storage(str(tmp_path / "store"))
+    array = np.array([hostile], dtype=object)
+    fields = {"header": array, "test_rows": array, "test_labels": array, "scores": array}
+    storage.write("a1.trial", seal(saved(np.savez, **fields)))
+    storage.write("a1.embeddings", seal(b"a1\n" + saved(np.save, array)))
+    with pytest.raises(LedgerError, match=r"a1\.trial; launch the study again"):
+        Ledger(storage).get("a1")
+    assert Ledger(storage).sound(["a1"])[0] == set()
+    assert EmbeddingStore(storage).sound({"a1"})[0] == set()
+    assert storage.names("") == ["a1.embeddings.corrupt", "a1.trial.corrupt"]
+
+
+def test_a_hostile_table_is_set_aside(hostile, tmp_path, monkeypatch):
+    table = tmp_path / "mine.csv"
+    table.write_text("smiles,sweet\nCCO,1\nCCC,0\n", encoding="utf-8")
+    source = {"source": "csv", "file": str(table)}
+    recipe = Recipe.model_validate({"sources": [source], "unlabelled": "keep"})
+    array = np.array([hostile], dtype=object)
+    payload = saved(np.savez, head=array, smiles=array, labels=array, ratings=array)
+    monkeypatch.setattr(_store, "pack", lambda _: payload)
+    storage, notes = Storage(str(tmp_path / "store")), []
+    load_or_build(recipe, storage)
+    monkeypatch.undo()
+    assert len(load_or_build(recipe, storage, notes.append)) == 2
+    assert "set aside" in notes[0]
