@@ -25,6 +25,7 @@ from study.comparing import Comparison, compare_studies
 from study.launching import Asked, run_study
 from study.ledger import Failure, Ledger
 from study.reading import check_study
+from study.seals import LedgerError
 from study.spec import StudySpec
 from study.storage import Storage
 
@@ -121,9 +122,17 @@ def launch(spec: StudySpec, ledger: Path, at: int) -> list[str]:
 
 
 def records(ledger: Path) -> dict[str, tuple[int, int]]:
-    """Every finished trial: its file and when it was written."""
-    found = ledger.glob("*.trial")
+    """Every finished trial with a sound record: its file and when it was written."""
+    found = [path for path in ledger.glob("*.trial") if sound(path)]
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
+
+def sound(path: Path) -> bool:
+    try:
+        Ledger(Storage(str(path.parent))).get(path.stem)
+    except LedgerError:
+        return False
+    return True
 
 
 def table(store: Path) -> str:

@@ -11,6 +11,9 @@ import pytest
 from killing import STUDY
 from launches import Launches, launches
 
+# MLflow uses a loader that SQLAlchemy 2.1 has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
 KILLS = 20
 LONGEST = 12.0  # seconds that a killed launch ran; the whole one takes about twice as long
 TRIALS, CELLS = 40, 4

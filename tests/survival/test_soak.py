@@ -14,6 +14,9 @@ import pytest
 from killing import STUDY
 from launches import Launches, launches
 
+# MLflow uses a loader that SQLAlchemy 2.1 has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
 TRIALS, CELLS = 1000, 4
 EVERY = 30.0  # seconds between two kills
 GROWTH = 1.5

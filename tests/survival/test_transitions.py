@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+# MLflow uses a loader that SQLAlchemy 2.1 has deprecated
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
 SCRIPT = Path(__file__).with_name("killing.py")
 PARTS = 2  # processes at once
 TRIALS, CELLS = 8, 4
