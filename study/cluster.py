@@ -12,10 +12,10 @@ import json
 import logging
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,12 @@ from study.crew_work import (  # noqa: E402
     stream,
     work,
 )
-from study.errors import InputError  # noqa: E402
+from study.errors import InputError, StorageError  # noqa: E402
 from study.executor import Crew, Listener, Outcome, Task  # noqa: E402
 from study.limits import process_ends_after  # noqa: E402
 from study.notice import LEAVING, LeavingError, given  # noqa: E402
 from study.room import Machine, places, wait_for_room  # noqa: E402
+from study.storage import Storage  # noqa: E402
 from study.tries import Transient, Tries  # noqa: E402
 
 LOOK = 0.25
@@ -149,14 +150,16 @@ class RayExecutor:
         by_crew: dict[Crew | None, list[Task]] = {}
         for task in tasks:
             by_crew.setdefault(task.crew, []).append(task)
+        place = folder if "://" in folder else str(Path(folder).resolve())
         try:
             for crew, same in by_crew.items():
                 tries = self._tries(same, listener)
                 while not tries.over and not tries.hurried:
-                    self._fit(crew, tries, str(Path(folder).resolve()))
+                    self._fit(crew, tries, place)
                 tries.close()
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(StorageError):
+                Storage(folder).clear()
 
     def _tries(self, tasks: Sequence[Task], listener: Listener) -> Tries:
         return Tries(tasks, listener, retries=self.retries, limit=self.time_limit)

@@ -87,7 +87,7 @@ class TrialResult:
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays
 
-    @property
+    @cached_property
     def spec(self) -> TrialSpec:
         """The trial as a value."""
         return TrialSpec.from_json(self.trial)

@@ -82,7 +82,10 @@ def compare(pools: Sequence[Pool], baseline: Baseline | None = None) -> list[Com
         The baseline is no arm, or several.
     """
     rows = [(pool, cell) for pool in pools for cell in pool.cells]
-    pairs = [_reference(pool, cell, pools, baseline) for pool, cell in rows]
+    if baseline is None:
+        pairs = [pair for pool in pools for pair in _references(pool)]
+    else:
+        pairs = [_baseline(cell, pool, pools, baseline) for pool, cell in rows]
     measured = [
         _measured(pool, cell, *pair) if pair else None
         for (pool, cell), pair in zip(rows, pairs, strict=True)
@@ -115,13 +118,16 @@ def _summaries(pool: Pool) -> dict[str, CellSummary]:
     return {summary.cell.id: summary for summary in made}
 
 
-def _reference(
-    pool: Pool, cell: Cell, pools: Sequence[Pool], baseline: Baseline | None
+def _references(pool: Pool) -> list[tuple[Pool, Cell] | None]:
+    """Return the arm that each cell is compared with, and its pool, without a baseline."""
+    arms, cells = reference_arms(pool.cells), {cell.id: cell for cell in pool.cells}
+    return [(pool, cells[arms[cell.id]]) if cell.id in arms else None for cell in pool.cells]
+
+
+def _baseline(
+    cell: Cell, pool: Pool, pools: Sequence[Pool], baseline: Baseline
 ) -> tuple[Pool, Cell] | None:
-    """Return the arm that a cell is compared with, and the pool it is in."""
-    if baseline is None:
-        found = reference_arms(pool.cells).get(cell.id)
-        return next(((pool, c) for c in pool.cells if c.id == found), None)
+    """Return the baseline of a cell, and the pool it is in."""
     wanted = {"fraction": f"{cell.fraction:g}", **baseline}
     alike = [each for each in pools if each.digest == pool.digest]
     matches = [(p, c) for p in alike for c in p.cells if _has(p, c, wanted)]

@@ -42,8 +42,9 @@ WIDTH, HIDDEN, LABELS, ROWS, FOLDS = 1300, 256, 91, 4000, 5
 HELD, EPOCHS, BATCH, ALL = ROWS // 4, 30, 128, 512
 CORES = 2
 RATIO_BAR, FLOPS_BAR = 3.0, 0.6
-SAME = 1e-3
-"""Of AUROC over 91 labels: some molecules change places by rounding."""
+SAME, SAME_HEAD = 5e-4, 5e-3
+"""Of AUROC over 91 labels, in the mean and of one head: by rounding, carried on over 950 steps,
+some molecules change places and another epoch may be the best."""
 
 
 def main() -> int:
@@ -194,12 +195,13 @@ class Side:
 
     def beside(self, own: Side) -> str:
         """Say how much more it took than `own`; the heads must be the same."""
-        apart = [abs(own.aurocs[n] - value) for n, value in self.aurocs.items()]
-        if len(apart) != len(own.aurocs) or max(apart) > SAME:
+        apart = [own.aurocs[n] - value for n, value in self.aurocs.items()]
+        most, mean = max(map(abs, apart)), abs(float(np.mean(apart)))
+        if len(apart) != len(own.aurocs) or mean > SAME or most > SAME_HEAD:
             raise RuntimeError(f"the two sides train different heads: AUROC differs by {apart}")
         return (
             f"{self.wall / own.wall:.2f} times the wall, {self.cpu / own.cpu:.2f} times the CPU; "
-            f"AUROC differs by {max(apart):.5f} at most"
+            f"AUROC differs by {mean:.5f} in the mean, {most:.5f} at most"
         )
 
 

@@ -60,7 +60,7 @@ def test_the_lower_packages_know_nothing_of_the_others(package, others):
 def test_torch_stays_in_fusion_encoders_and_training():
     names = "branches checkpoints course heads holding loop numerics ranks steps training trial"
     names += " worker embed pretraining.course pretraining.work search.alone"
-    names += " stacked stacked_auroc stacked_batched stacked_inputs stacked_members"
+    names += " quick_adamw stacked stacked_auroc stacked_batched stacked_inputs stacked_members"
     allowed = {f"study.{name}" for name in names.split()}
     users = {name for name, file in MODULES.items() if "torch" in roots(file)}
     assert {name for name in users if name.startswith("study")} <= allowed
@@ -79,9 +79,8 @@ def test_no_imports_circle():
     assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
 
 
-LONGER = {"study.cluster": 350, "study.tracking": 300}
-"""All of Ray is in one file: tasks, the trials of Ray Tune, the groups of Ray Train. All of MLflow
-is in one other: pages of studies, of weights and of reports, written and read back."""
+LONGER = {"study.cluster": 460}
+"""All of Ray is in one file: tasks, trials of Ray Tune, groups of Ray Train, and their deaths."""
 
 
 def test_files_are_short():

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from study.progress import Bars, Lines, Together
-from study.state import state_file, read_state
+from study.state import read_state, state_file
 from study.storage import Storage
 from study.tally import Progress, Tally, duration
 
