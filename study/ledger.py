@@ -78,7 +78,8 @@ class Ledger:
     def sound(self, trial_ids: Iterable[str]) -> tuple[set[str], list[str]]:
         """Return which of these trials have a sound record, and the files set aside.
 
-        A damaged record is renamed to ``*.corrupt`` so that its trial runs again.
+        A damaged record is renamed to ``*.corrupt`` so that its trial runs again; a failure that
+        a result has overtaken is forgotten.
         """
         wanted = set(trial_ids)
         found, damaged = set(), []
@@ -88,7 +89,9 @@ class Ledger:
                 found.add(self._opened(name.removesuffix(_SUFFIX), data).id)
             except LedgerError as error:
                 damaged.append(f"{self.storage.set_aside(name)} ({error})")
-        for name, data in self._failed(wanted):
+        for trial_id in found & self._failed_ids():  # killed between the result and this
+            self.storage.remove(trial_id + _FAILED)
+        for name, data in self._failed(wanted - found):
             try:
                 self._failure(name, data)
             except LedgerError as error:
@@ -109,10 +112,12 @@ class Ledger:
         """
         return [self._failure(name, data) for name, data in self._failed(trial_ids)]
 
+    def _failed_ids(self) -> set[str]:
+        return {name.removesuffix(_FAILED) for name in self.storage.names(_FAILED)}
+
     def _failed(self, trial_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        names = set(self.storage.names(_FAILED))
-        wanted = (trial_id + _FAILED for trial_id in trial_ids)
-        return self.storage.read_many(name for name in wanted if name in names)
+        known = self._failed_ids()
+        return self.storage.read_many(key + _FAILED for key in trial_ids if key in known)
 
     def _failure(self, name: str, data: bytes) -> Failure:
         place = self.storage.path(name)

@@ -53,6 +53,7 @@ class Watched:
 
     def __init__(self, executor: RayExecutor) -> None:
         self.require, self.map, self.close = executor.require, executor.map, executor.close
+        self.slots = executor.slots
         self._executor = executor
 
     def grid(self, tasks: list[Task], listener: Listener, *, folder: str) -> None:

@@ -26,7 +26,7 @@ def study_file(tiny_study: dict[str, object], tmp_path: Path) -> Path:
     slow = {
         **tiny_study,
         "grid": [{"features": [["fingerprint"], ["descriptors"]]}],
-        "training": {"epochs": 1500, "patience": 1500, "epoch_steps": 1, "hidden": [8]},
+        "training": {"epochs": 4000, "patience": 4000, "epoch_steps": 1, "hidden": [8]},
         "run": {"storage": str(tmp_path / "store")},
     }
     file = tmp_path / "tiny.json"
