@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from study.budget import Meter
@@ -13,7 +14,7 @@ from study.fitting import crew_of, fit
 from study.prepare import Prepared
 from study.progress import Reporter, Together
 from study.projector import Pages, Projector
-from study.record import StudyRecord, read_record
+from study.record import StudyRecord
 from study.rereading import Rereader
 from study.stages import Site, encoder_tasks, make_features, run_encoders
 from study.state import Counting
@@ -62,32 +63,34 @@ def launch(
     KeyboardInterrupt
         `stop` was asked for; what had finished is kept.
     """
-    stop, meter = stop or Stop(reporter.note), Meter(study.spec.run.budget)
+    stop, meter, read = stop or Stop(reporter.note), Meter(study.spec.run.budget), Rereader(study)
     if pages is None:
-        return _run(Site(study, executor, reporter, stop, meter), lambda: None)
-    projector = Projector(pages, Rereader(study), reporter.note)
+        _run(Site(study, executor, reporter, stop, meter), lambda: None)
+        return read()
+    projector = Projector(pages, read, reporter.note)
     told = Together(reporter, Counting(projector.tell))
-    try:
-        record = _run(Site(study, executor, told, stop, meter), projector.due)
-    except (KeyboardInterrupt, StudyError):
-        _leave(projector, study)
-        raise
-    projector.finish(record, hurried=lambda: stop.interrupted)
+    with closing(projector):
+        try:
+            _run(Site(study, executor, told, stop, meter), projector.due)
+        except (KeyboardInterrupt, StudyError):
+            _leave(projector, read)
+            raise
+        record = read()
+        projector.finish(record, hurried=lambda: stop.interrupted)
     return record
 
 
-def _leave(projector: Projector, study: Prepared) -> None:
+def _leave(projector: Projector, read: Rereader) -> None:
     """Show a launch that ends early as it stands, if the pages answer soon."""
     try:
-        record = read_record(study.spec, study.plan, study.inputs, study.ledger)
-        projector.finish(record, stopped=True, patience=PATIENCE)
+        projector.finish(read(), stopped=True, patience=PATIENCE)
     except StudyError:  # what ended the launch is told; pages are made up for by the next one
         return
 
 
-def _run(site: Site, due: Callable[[], None]) -> StudyRecord:
+def _run(site: Site, due: Callable[[], None]) -> None:
     """Run every stage; `due` hears that there is something new to show."""
-    study, work = site.study, _work(site)
+    work = _work(site)
     fits = work.missing(averages=False)
     due()
     if fits:
@@ -97,7 +100,6 @@ def _run(site: Site, due: Callable[[], None]) -> StudyRecord:
         make_features(site, fits.values())
         fit(site, fits, run_encoders(site, encoders), due)
     _average(site, work.missing(averages=True))
-    return read_record(study.spec, study.plan, study.inputs, study.ledger)
 
 
 def _work(site: Site) -> Work:

@@ -130,7 +130,9 @@ def _places(study: Prepared, pages: Pages | None, console: Console) -> None:
     """Say where the results are, and the command that shows the pages."""
     lines = [f"results: {study.ledger.storage.url}"]
     uri = getattr(pages, "uri", None)
-    if uri is not None:
+    if uri is not None and uri.startswith("http"):
+        lines.append(f"pages:   {uri}")
+    elif uri is not None:
         beside = Path(sys.executable).with_name("mlflow")
         program = "mlflow" if shutil.which("mlflow") or not beside.exists() else str(beside)
         lines.append(f"pages:   {program} ui --backend-store-uri {uri}")

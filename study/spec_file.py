@@ -7,6 +7,7 @@ from typing import Any
 
 from study.checked import get_checked, put_checked
 from study.errors import InputError
+from study.redaction import without_secrets
 from study.seals import seal_json, unseal_json
 from study.spec import StudySpec
 from study.storage import Storage
@@ -16,7 +17,7 @@ NAME = "study.json"
 
 def write_spec(storage: Storage, spec: StudySpec) -> str:
     """Write the file of a study; return what to say if the one that was there is damaged."""
-    value: dict[str, Any] = json.loads(spec.model_dump_json())
+    value: dict[str, Any] = json.loads(without_secrets(spec).model_dump_json())
     return put_checked(storage, NAME, seal_json(value), _spec)
 
 

@@ -78,7 +78,7 @@ def _results(
     trials = [t for t in study.plan.trials() if t.cell.technique != "independent_mean"]
     common = {"study": str(study.folder), "digest": study.key, "ledger": str(ledger), "threads": 1}
     tasks = [
-        Task(study.inputs.trial_id(t), "study.worker:trial", {**common, "trial": t.to_json()})
+        Task(study.inputs.trial_id(t), "study.worker:pack", {**common, "trials": [t.to_json()]})
         for t in trials
     ]
     dirt = [Task(f"dirt {n}", "cluster_tasks:soil", {"n": n}) for n in range(4)]

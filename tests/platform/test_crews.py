@@ -138,6 +138,7 @@ class _Dangerous:
         self.outcomes: list[Outcome] = []
         self.deaths: list[str] = []
         self.require, self.map, self.close = executor.require, executor.map, executor.close
+        self.slots = executor.slots
 
     def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:
         watched = _Watched(listener, self)
