@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from study.executor import Inline
 from study.launch import launch
@@ -16,6 +17,9 @@ from study.progress import Silent
 from study.reading import check_study
 from study.record import StudyRecord
 from study.spec import StudySpec
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")  # a slow moment of the machine is no failure
 
 SIMULATED = {
     "preset": "simulated",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import _thread
 import shutil
+import signal
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,15 @@ def test_a_store_that_never_answers_is_left_with_a_named_error(
     assert len(Pages(tracker).runs("tiny", "cell")) <= 1
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """Hear Ctrl-C also where these tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_leaves_the_last_projection(record: StudyRecord, tracker: Tracker) -> None:
     projector = Projector(Gated(tracker), lambda: record, print, PACE)
     began = time.monotonic()
