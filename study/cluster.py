@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,7 @@ from study.crew_work import (  # noqa: E402
     stream,
     work,
 )
-from study.errors import InputError, StorageError  # noqa: E402
+from study.errors import ClusterError, InputError, StorageError  # noqa: E402
 from study.executor import Crew, Listener, Outcome, Task  # noqa: E402
 from study.limits import process_ends_after  # noqa: E402
 from study.notice import LEAVING, LeavingError, given  # noqa: E402
@@ -59,6 +60,8 @@ from study.tries import Transient, Tries  # noqa: E402
 
 LOOK = 0.25
 """Seconds between two looks at whether the stage has to end, while nothing else happens."""
+HOME_LOOK = 2.0
+"""Seconds between two looks at whether the raylet beside the driver lives."""
 MAX_WAITS = 30
 """Minutes that a group of workers waits for its machines (Ray Train asks anew each minute)."""
 
@@ -123,13 +126,14 @@ class RayExecutor:
 
     def map(self, tasks: Sequence[Task], listener: Listener) -> None:
         """Run tasks as Ray tasks, at most twice the cluster's CPUs in flight."""
-        tries = self._tries(tasks, listener)
+        tries, home = self._tries(tasks, listener), _Home()
         share = ray.remote(num_cpus=self.cpus_per_task, max_retries=0, num_returns="streaming")
         remote = share(stream)
         flying: dict[str, Any] = {}
         while not tries.over and not tries.hurried:
             while len(flying) < max(2, 2 * int(_cpus())) and (task := tries.next()):
                 flying[task.id] = remote.remote(plain(task), self.time_limit)
+            home.check()
             if tries.stopping:
                 for task_id in tries.unbegun:
                     ray.cancel(flying.pop(task_id), force=True)
@@ -169,6 +173,8 @@ class RayExecutor:
         report = _Report(tries)
         try:
             self._tuner(crew, report, tries, folder).fit()
+        except ClusterError:
+            raise
         except (tune.TuneError, RuntimeError) as error:
             if not tries.hurried and not report.survives(error):
                 raise
@@ -245,6 +251,25 @@ def _cpus() -> float:
 def _machines() -> list[Machine]:
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
     return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+class _Home:
+    """The machine of the driver: without its raylet nothing that is waited for will come."""
+
+    def __init__(self) -> None:
+        self._id, self._looked = ray.get_runtime_context().get_node_id(), time.monotonic()
+
+    def check(self) -> None:
+        """Raise ClusterError if Ray counts the machine as dead."""
+        if time.monotonic() - self._looked < HOME_LOOK:
+            return
+        self._looked = time.monotonic()
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
+        if not any(node["Alive"] for node in nodes if node["NodeID"] == self._id):
+            raise ClusterError(
+                "the Ray node of this launch has died (its raylet was killed or is out of memory); "
+                "what has finished is kept: launch again to go on"
+            )
 
 
 def _ask(bundles: Sequence[Mapping[str, float]]) -> None:
@@ -401,11 +426,12 @@ class _Report(Transient, Callback):
     """Tells the driver what becomes of the Tune trials."""
 
     def __init__(self, tries: Tries) -> None:
-        self._tries = tries
+        self._tries, self._home = tries, _Home()
         self._actors: dict[str, Any] = {}
 
     def on_step_begin(self, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         """Break off if there is no time left: Tune looks in here ten times a second."""
+        self._home.check()
         if self._tries.hurried:
             for actor in self._actors.values():
                 ray.kill(actor)

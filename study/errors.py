@@ -18,6 +18,10 @@ class TrialError(StudyError, RuntimeError):
     """One trial could not be finished; the other trials go on."""
 
 
+class ClusterError(StudyError, RuntimeError):
+    """The cluster broke down under a launch; what had finished is kept."""
+
+
 class StorageError(StudyError, RuntimeError):
     """A file of the storage could not be written or read; the message names it and the remedy."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from study.cells import TrialSpec
 from study.embeddings import job_of
@@ -22,7 +23,8 @@ def crew_of(site: Site, trial: TrialSpec) -> Crew | None:
     run = site.study.spec.run
     if trial.cell.joint:
         return Crew(trial.cell.training.workers, run.gpus_per_worker)
-    return Crew(1, run.gpus_per_pack) if run.gpus_per_pack and stackable(trial) else None
+    heads = stackable(replace(trial, cell=replace(trial.cell, search=None)))
+    return Crew(1, run.gpus_per_pack) if run.gpus_per_pack and heads else None
 
 
 def fit(

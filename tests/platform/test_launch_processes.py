@@ -94,8 +94,8 @@ def test_a_trial_larger_than_the_machine_is_bad_input(
 def slow(file: Path, tmp_path: Path, study_command: list[str]) -> list[str]:
     """A launch long enough to be stopped half way."""
     command = [*study_command, "launch", str(file), "--storage", str(tmp_path / "store")]
-    return [*command, "--no-mlflow", "--set", "training.epochs=400", "--set", "split.folds=4",
-            "--set", "training.patience=400", "--set", "training.epoch_steps=1"]  # fmt: skip
+    return [*command, "--no-mlflow", "--set", "training.epochs=800", "--set", "split.folds=4",
+            "--set", "training.patience=800", "--set", "training.epoch_steps=1"]  # fmt: skip
 
 
 @pytest.fixture
@@ -155,3 +155,17 @@ def test_a_killed_driver_loses_and_repeats_nothing(
     running.communicate(timeout=60)
     _goes_on(slow, environment, tmp_path / "store")
     assert _wait_until(lambda: not _ray_processes(environment["HOME"]), 90)
+
+
+def test_a_launch_whose_own_node_dies_says_so_and_goes_on(
+    running: subprocess.Popen[str], slow: list[str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Nothing that it waits for would come: it must not wait for ever."""
+    for name in (b"raylet/raylet", b"ray::ResourceTrainable"):
+        for pid in _ray_processes(environment["HOME"]):
+            if name in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+    _, errors = running.communicate(timeout=90)
+    assert running.returncode == 3
+    assert errors.startswith("error: the Ray node of this launch has died")
+    _goes_on(slow, environment, tmp_path / "store")

@@ -79,7 +79,7 @@ def test_no_imports_circle():
     assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
 
 
-LONGER = {"study.cluster": 460}
+LONGER = {"study.cluster": 490}
 """All of Ray is in one file: tasks, trials of Ray Tune, groups of Ray Train, and their deaths."""
 
 

@@ -64,7 +64,7 @@ def _watch(soaked: Launches, process: subprocess.Popen[str], until: int) -> dict
             sizes[len(soaked.records())] = _memory(process.pid)
         if time.monotonic() - killed > EVERY:
             killed = time.monotonic()
-            workers = soaked.leftovers("ray::")
+            workers = soaked.leftovers("Trainable")
             if workers:
                 os.kill(chance.choice(workers), signal.SIGKILL)
     return sizes
