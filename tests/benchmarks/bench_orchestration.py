@@ -18,12 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import ray
 from _bench import machine, say
 from _processes import Family, family
-from ray import tune
 
-from study.cluster import RayExecutor
+from study.cluster import RayExecutor, ray, tune  # Ray after its environment is set
 from study.executor import Outcome, Outcomes, Task
 
 HERE = Path(__file__).parent
