@@ -8,7 +8,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from study.causes import own_cause
 from study.errors import InputError, StudyError
+from study.limits import raises_after
 from study.private_environment import adopt
 
 Payload = Mapping[str, Any]
@@ -146,7 +148,13 @@ class Executor(Protocol):
 
 
 class Inline:
-    """Runs every task in this process, one after the other: no Ray, no surprises."""
+    """Runs every task in this process, one after the other: no Ray, no surprises.
+
+    A task may take `time_limit` seconds, if there is a limit.
+    """
+
+    def __init__(self, time_limit: float | None = None) -> None:
+        self._limit = time_limit
 
     def require(self, crews: Collection[Crew]) -> None:
         """Check that every crew is one process, and that a GPU that is asked for is there.
@@ -176,7 +184,7 @@ class Inline:
             if listener.stopping:
                 return
             listener.began(task.id)
-            listener.ended(attempt(task))
+            listener.ended(attempt(task, self._limit))
 
     def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:  # noqa: ARG002 (contract)
         """Run the tasks in order."""
@@ -223,15 +231,14 @@ class Deferred:
             self._started.close()
 
 
-def attempt(task: Task) -> Outcome:
-    """Call a task; its exception becomes the cause of the outcome."""
+def attempt(task: Task, limit: float | None = None) -> Outcome:
+    """Call a task, for so many seconds at most; its exception becomes the cause of the outcome."""
     adopt()
     try:
-        return Outcome(task.id, task.call())
-    except StudyError as error:
-        return Outcome(task.id, cause=str(error))
+        with raises_after(limit):
+            return Outcome(task.id, task.call())
     except Exception as error:  # noqa: BLE001 (the border where any failure of one task must not hide the others)
-        return Outcome(task.id, cause=f"{type(error).__name__}: {error}")
+        return Outcome(task.id, cause=own_cause(error))
 
 
 def _check_gpu() -> None:

@@ -11,10 +11,11 @@ from study.spec import Run
 
 def executor_of(run: Run, *, ray: bool) -> Executor:
     """Return where the work of a run is done: a cluster that starts when it is needed, or here."""
-    return Deferred(lambda: _ray(run)) if ray else Inline()
+    limit = None if run.time_limit is None else 60 * run.time_limit
+    return Deferred(lambda: _ray(run, limit)) if ray else Inline(limit)
 
 
-def _ray(run: Run) -> Executor:
+def _ray(run: Run, limit: float | None) -> Executor:
     if not (run.address or os.environ.get("RAY_ADDRESS")):
         stay_local()
     from study.cluster import RayExecutor
@@ -23,6 +24,6 @@ def _ray(run: Run) -> Executor:
         run.address,
         cpus_per_task=run.cpus_per_trial,
         retries=run.retries,
-        time_limit=None if run.time_limit is None else 60 * run.time_limit,
+        time_limit=limit,
         wait=60 * run.wait,
     )

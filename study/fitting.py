@@ -74,7 +74,9 @@ def _packs(site: Site, trials: Mapping[str, TrialSpec]) -> list[tuple[str, ...]]
     run = site.study.spec.run
     slots = site.executor.slots(Crew(1, run.gpus_per_pack))
     memory = int(run.pack_memory * GIB)
-    return packs_of(trials, site.study.inputs, memory, fewest=PACKS * slots)
+    # a time limit is one of each trial, and a process that is ended takes its pack along
+    fewest = len(trials) if run.time_limit is not None else PACKS * slots
+    return packs_of(trials, site.study.inputs, memory, fewest=fewest)
 
 
 def _name(ids: Sequence[str]) -> str:

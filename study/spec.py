@@ -68,7 +68,8 @@ class Run(Section):
     retries : int
         Times that a trial or encoder job is tried again after its process or machine was lost.
     time_limit : float, optional
-        Minutes that a trial or encoder job may take; then it fails. None: as long as it wants.
+        Minutes that each trial, encoder job or bucket of features may take; then it fails,
+        and is not tried again before the next launch. None: as long as it wants.
     wait : float
         Minutes to wait for machines that an autoscaler starts, before a cluster that is too small
         is refused.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
 from pathlib import Path
 
 import pytest
+import torch
 from listeners import Asked
 
+from study.causes import own_cause
 from study.cluster import RayExecutor
 from study.executor import Listener, Outcome, Outcomes, Task
 from study.limits import TimeLimitError, process_ends_after, raises_after, too_long, within
@@ -123,3 +126,18 @@ def test_what_was_lost_comes_next_and_what_never_ran_is_not_told() -> None:
     again = [tries.next(), tries.next()]
     assert [task.id for task in again if task] == ["a", "b"]
     assert listener.told == [("began", "a"), ("died", "a")]
+
+
+# --- causes
+
+
+def test_a_lack_of_memory_is_told_from_other_errors() -> None:
+    def cause(fail: Callable[[], object]) -> str:
+        with pytest.raises((MemoryError, RuntimeError, ValueError)) as found:
+            fail()
+        return own_cause(found.value)
+
+    short = r"out of memory \(.*\); lower 'batch_size' in the training, or give the trial a larger"
+    assert re.match(short, cause(lambda: bytearray(1 << 60)))
+    assert re.match(short, cause(lambda: torch.empty(1 << 55)))
+    assert cause(lambda: int("x")).startswith("ValueError: invalid literal")

@@ -7,6 +7,7 @@ from study.errors import InputError
 from study.executor import Inline
 from study.launch import launch
 from study.prepare import lay_out, prepare
+from study.progress import Silent
 from study.reading import check_study
 
 
@@ -58,3 +59,13 @@ def test_a_meter_counts_reserved_machines():
 def test_a_budget_that_is_none_is_refused(tiny, budget):
     with pytest.raises(InputError, match=r"run\.budget"):
         check_study({**tiny, "run": {"budget": budget}}, "tiny.yaml")
+
+
+def test_a_trial_that_takes_too_long_fails_with_its_cause(tiny, tmp_path, run_tiny, spec_of):
+    """Without Ray too: in this process."""
+    tiny["training"] |= {"epochs": 100_000, "patience": 100_000}
+    study = prepare(spec_of({**tiny, "grid": [{"features": [["counts"]]}]}, tmp_path))
+    lay_out(study)
+    record = launch(study, Inline(0.5), None, Silent())
+    assert len(record.failures) == 2
+    assert "run.time_limit" in record.failures[0].cause
