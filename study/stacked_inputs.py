@@ -15,6 +15,7 @@ from study.course import Rows
 from study.embeddings import job_of
 from study.inner import inner_auroc
 from study.inputs import Inputs
+from study.packs import place_of
 from study.training import Gather, Part
 
 
@@ -61,7 +62,7 @@ class SharedInputs:
         """Do what `branch_of` does; an encoder that the trial trains is made anew."""
         if feature.choice.resolved == "joint":
             return branch_of(feature, trial, inputs, training)
-        job, tables = job_of(feature, trial), self._at(_place(trial))
+        job, tables = job_of(feature, trial), self._at(place_of(trial))
         key = (feature.key, inputs.job_id(job) if job else None)
         if key not in tables:
             branch = branch_of(feature, trial, inputs, training)
@@ -88,13 +89,9 @@ class SharedInputs:
         numbers = trial.cell.training.model_dump_json()
         values = []
         for name, branch in branches.items():
-            key = (keys[name], _place(trial), trial.seed, numbers)
+            key = (keys[name], place_of(trial), trial.seed, numbers)
             if key not in self._scores:
                 own = {name: branch}
                 self._scores[key] = inner_auroc(own, training, validation, groups, trial)
             values.append(self._scores[key])
         return np.concatenate(values)
-
-
-def _place(trial: TrialSpec) -> tuple[int, int, float]:
-    return trial.repeat, trial.fold, trial.cell.fraction

@@ -179,6 +179,8 @@ def case(scenario: str, folder: Path, database: Path, at: int) -> dict[str, Any]
     spec = {"fresh": fresh, "mended": mended}[scenario](store, database)
     told, ledger = store / "told.json", store / "ledger"
     status = forked(lambda: launch(spec, ledger, at), told)
+    killed = os.WIFSIGNALED(status)
+    short = not killed and len(json.loads(told.read_text(encoding="utf-8"))[0]) < at
     before = records(ledger)
     again = forked(lambda: launch(spec, ledger, 0), told) if at else status
     value, output = json.loads(told.read_text(encoding="utf-8"))
@@ -187,7 +189,8 @@ def case(scenario: str, folder: Path, database: Path, at: int) -> dict[str, Any]
     (text, pages), _ = json.loads(told.read_text(encoding="utf-8"))
     found = {
         "at": at,
-        "killed": os.WIFSIGNALED(status),
+        "killed": killed,
+        "short": short,  # it ended before the touch: how often pages are written goes by the clock
         "again": again,
         "said": output if again else "",
         "touches": value,

@@ -50,13 +50,14 @@ def test_every_kill_is_made_good(found: list[dict[str, Any]]) -> None:
     }
     for case in [*wholes, *cases]:
         assert {key: case[key] for key in expected} == expected, _place(case)
-    assert sum(case["killed"] for case in cases) >= 0.9 * len(cases)  # the last may be fewer
+    assert all(case["killed"] or case["short"] for case in cases)
 
 
 def test_the_kills_meet_every_kind_of_change(found: list[dict[str, Any]]) -> None:
-    touches = set(found[0]["touches"])
-    assert {"mkstemp", "fsync", "replace", "unlink", "log_batch", "set_terminated"} <= touches
-    assert touches & {"create_run", "rename"}  # a new page; a damaged record set aside
+    touches = found[0]["touches"]
+    assert {"mkstemp", "fsync", "replace", "unlink", "log_batch", "set_terminated"} <= set(touches)
+    set_aside = touches.count("replace") - touches.count("mkstemp")  # renamed, not written
+    assert (touches.count("create_run"), set_aside) in {(1 + CELLS, 0), (0, 1)}
 
 
 def _place(case: Mapping[str, Any]) -> str:
