@@ -1,33 +1,21 @@
 """A study whose storage is a bucket, over the protocol of S3."""
 
-from contextlib import closing
+import subprocess
+import sys
 from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+import yaml
 
 from study import worker
-from study.cluster import RayExecutor
 from study.comparing import Comparison, compare_studies
 from study.errors import InputError, StorageError
-from study.launch import launch
 from study.launching import Asked, run_study
 from study.lock import LockedError, StudyLock
 from study.mirror import Mirror, local_folder
-from study.prepare import lay_out, prepare
-from study.progress import Silent
 from study.record import read_folder
 from study.storage import Storage
-
-
-class Stages(Silent):
-    """Remembers how much a launch did."""
-
-    def __init__(self):
-        self.stages = {}
-
-    def stage(self, name, total):
-        self.stages[name] = total
 
 
 @pytest.fixture
@@ -172,15 +160,19 @@ def test_a_launch_says_no_key(store, tiny, spec_of, capfd):
     assert "AKIANOBODY" not in everything
 
 
-def test_the_processes_of_a_cluster_share_a_bucket(store, tiny, spec_of, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_processes_of_a_cluster_share_a_bucket(store, tiny, tmp_path):
     tiny["grid"] = [{"features": [["counts"]]}]
-    store.below("tiny").write("", b"")  # as Ray's own file system keeps a folder
-    study, notes = prepare(spec_of(tiny, store.url)), Stages()
-    lay_out(study)
-    with closing(RayExecutor("local")) as executor:
-        record = launch(study, executor, None, notes)
+    tiny["run"] = {"storage": store.url}
+    folder, file = tmp_path / "empty", tmp_path / "tiny.yaml"
+    folder.mkdir()
+    file.write_text(yaml.safe_dump(tiny))
+    home = store.below("tiny")
+    home.write("", b"")  # as Ray's own file system keeps a folder
+    command = [sys.executable, "-m", "study", "launch", str(file), "--no-mlflow"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    record = read_folder(home)
     assert (record.missing, record.failures) == (0, ())
-    assert notes.stages["trials"] == 2
-    assert study.home.below("scratch").sizes("") == {}
-    assert list(tmp_path.iterdir()) == []  # no folder called s3: either
+    assert len(record.results) == 2
+    assert home.below("scratch").sizes("") == {}
+    assert list(folder.iterdir()) == []  # no folder called s3: either
