@@ -20,7 +20,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev
-	for name in cli features encoders training storage inference report growth orchestration stacked tracking simulation; do $(BIN)/python tests/benchmarks/bench_$$name.py || exit; done
+	for name in cli features encoders training storage inference report growth thousand orchestration stacked nodes tracking simulation whole_study; do $(BIN)/python tests/benchmarks/bench_$$name.py || exit; done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from study.cells import Feature, TrialSpec
 from study.choices import ModalityChoice
-from study.seals import UNREADABLE, LedgerError, seal, unseal
+from study.seals import UNREADABLE, LedgerError, seal, unsealed
 from study.shares import Share, share_of
 from study.storage import Storage
 
 _SUFFIX = ".embeddings"
+_LONGEST = 4096
+"""Bytes in which the identity and the header of an array end."""
 
 
 @dataclass(frozen=True)
@@ -104,26 +106,26 @@ class EmbeddingStore:
         self.storage.write(job_id + _SUFFIX, seal(buffer.getvalue()))
 
     def get(self, job_id: str) -> NDArray[np.float32]:
-        """Read embeddings (n, d).
+        """Map embeddings (n, d): processes of one machine share the pages.
 
         Raises
         ------
         LedgerError
             A byte differs from what was written, or the file is of another job.
         """
-        return self._opened(job_id, self.storage.read(job_id + _SUFFIX))
+        return self._opened(job_id, self.storage.view(job_id + _SUFFIX))
 
-    def _opened(self, job_id: str, data: bytes) -> NDArray[np.float32]:
+    def _opened(self, job_id: str, data: memoryview) -> NDArray[np.float32]:
         place = self.storage.path(job_id + _SUFFIX)
-        owner, _, array = unseal(data, place).partition(b"\n")
+        payload = unsealed(data, place)
+        owner, _, _ = bytes(payload[:_LONGEST]).partition(b"\n")
         if owner != job_id.encode():
-            raise LedgerError(f"{place} holds the embeddings of the job {owner.decode()}")
+            raise LedgerError(f"{place} holds the embeddings of the job {owner[:80].decode(errors='replace')}")
         try:
-            stored: NDArray[np.float32] = np.load(io.BytesIO(array), allow_pickle=False)
+            stored = _array(payload[len(owner) + 1 :])
         except UNREADABLE as error:
             raise LedgerError(f"{place}: no array ({error})") from error
-        kind = (2, np.dtype(np.float32))
-        if not isinstance(stored, np.ndarray) or (stored.ndim, stored.dtype) != kind:
+        if (stored.ndim, stored.dtype) != (2, np.dtype(np.float32)):
             raise LedgerError(f"{place}: no embeddings (float32, molecules by numbers)")
         return stored
 
@@ -134,9 +136,19 @@ class EmbeddingStore:
         for name, data in self.storage.read_many(job + _SUFFIX for job in job_ids & present):
             job_id = name.removesuffix(_SUFFIX)
             try:
-                self._opened(job_id, data)
+                self._opened(job_id, memoryview(data))
             except LedgerError as error:
                 damaged.append(f"{self.storage.set_aside(name)} ({error})")
             else:
                 found.add(job_id)
         return found, damaged
+
+
+def _array(data: memoryview) -> NDArray[Any]:
+    """Return the array of an ``.npy`` file, where it lies; of a kind without objects."""
+    head = io.BytesIO(bytes(data[:_LONGEST]))
+    if np.lib.format.read_magic(head) != (1, 0):
+        raise ValueError("not the first version of the format")
+    shape, fortran, kind = np.lib.format.read_array_header_1_0(head)
+    found: NDArray[Any] = np.frombuffer(data[head.tell() :], kind)
+    return found.reshape(shape, order="F" if fortran else "C")

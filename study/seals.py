@@ -39,8 +39,14 @@ def seal(payload: bytes) -> bytes:
 
 def unseal(data: bytes, place: str) -> bytes:
     """Return the payload of `seal`; LedgerError naming `place` if a byte differs."""
-    line, _, payload = data.partition(b"\n")
-    if not line.startswith(_MAGIC):
+    return bytes(unsealed(memoryview(data), place))
+
+
+def unsealed(data: memoryview, place: str) -> memoryview:
+    """Do what `unseal` does without copying."""
+    line = bytes(data[: len(_MAGIC) + hashlib.sha256().digest_size * 2])
+    payload = data[len(line) + 1 :]
+    if not line.startswith(_MAGIC) or bytes(data[len(line) : len(line) + 1]) != b"\n":
         raise LedgerError(f"{place}: not a record of this program, or damaged")
     if hashlib.sha256(payload).hexdigest().encode() != line.removeprefix(_MAGIC):
         raise LedgerError(f"{place}: the checksum does not fit; the record is damaged")

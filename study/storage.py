@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import mmap
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -111,6 +112,19 @@ class Storage:
         """Return a record; FileNotFoundError if there is none, StorageError if it is refused."""
         with self._naming(name, "read"):
             return bytes(self._fs.cat_file(self._key(name)))
+
+    def view(self, name: str) -> memoryview:
+        """Return a record as `read` does; of a mounted file system mapped, not copied.
+
+        Processes of one machine share its pages. A record is replaced by rename and never
+        shortened, so that what was mapped stays as it was.
+        """
+        if not self.is_local:
+            return memoryview(self.read(name))
+        with self._naming(name, "read"), Path(self._key(name)).open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
+                return memoryview(b"")
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield records, in any order, several at a time from an object store; absent: left out."""

@@ -6,13 +6,18 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 _MARK = "OLFACTION_BENCHMARK"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _EVERY = 0.05
+_PEAKS = 20
+"""Looks after which memory is looked at too."""
+_KINDS = {"study": "driver", "ray": "worker", "raylet": "Ray's raylet", "gcs_server": "Ray's head"}
+SHOWN = ("driver", "worker")
+OWN = "this process"
 
 
 class Family:
@@ -26,6 +31,7 @@ class Family:
         self._wanted = f"{_MARK}={mark}\0".encode()
         self._used: dict[tuple[int, str], int] = {}
         self._known: dict[tuple[int, str], bool] = {}
+        self._peaks: dict[str, int] = {}
         self._own, self._ended = 0.0, threading.Event()
         self._turn = threading.Lock()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -38,11 +44,23 @@ class Family:
             return sum(self._used.values()) / _TICKS + time.process_time() - self._own
 
     def memory(self) -> dict[str, int]:
-        """Return the resident bytes of each kind of process."""
+        """Return the resident bytes of the largest process of each kind: as it is now."""
+        return self._largest("VmRSS")
+
+    def peaks(self) -> dict[str, int]:
+        """Return the most bytes that a process of each kind had, looked at every second."""
+        self._note_peaks()
+        return dict(self._peaks)
+
+    def _note_peaks(self) -> None:
+        for kind, size in self._largest("VmHWM").items():
+            self._peaks[kind] = max(size, self._peaks.get(kind, 0))
+
+    def _largest(self, field: str) -> dict[str, int]:
         kinds: dict[str, int] = {}
         for pid in [os.getpid(), *(pid for pid, _ in self._living())]:
-            name, size = _size(pid)
-            kinds[name] = kinds.get(name, 0) + size
+            kind, size = _size(pid, field)
+            kinds[kind] = max(size, kinds.get(kind, 0))
         return kinds
 
     def close(self) -> None:
@@ -51,8 +69,12 @@ class Family:
         self._thread.join()
 
     def _watch(self) -> None:
+        looks = 0
         while not self._ended.wait(_EVERY):
             self._look()
+            looks += 1
+            if looks % _PEAKS == 0:
+                self._note_peaks()
 
     def _look(self) -> None:
         began = time.thread_time()
@@ -92,11 +114,19 @@ def family() -> Iterator[Family]:
         del os.environ[_MARK]
 
 
-def _size(pid: int) -> tuple[str, int]:
+def memory_line(sizes: Mapping[str, int]) -> str:
+    """Say what the driver (this process, if no other is) and the largest worker had."""
+    shown = {"driver": sizes.get("driver", sizes[OWN]), "worker": sizes.get("worker", 0)}
+    return ", ".join(f"{kind} {shown[kind] / 1e6:.0f} MB" for kind in SHOWN)
+
+
+def _size(pid: int, field: str) -> tuple[str, int]:
+    """Return the kind of a process and a number of bytes from its status."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return "ended", 0
     values = dict(line.split(":", 1) for line in lines if ":" in line)
-    kind = "driver" if pid == os.getpid() else values["Name"].strip().split(":")[0]
-    return kind, int(values.get("VmRSS", "0 kB").split()[0]) * 1024
+    name = values["Name"].strip().split(":")[0]
+    kind = OWN if pid == os.getpid() else _KINDS.get(name, name)
+    return kind, int(values.get(field, "0 kB").split()[0]) * 1024

@@ -1,4 +1,4 @@
-"""How the driver's work grows with the study: plans and comparisons of 100 to 10,000 cells.
+"""How the driver's work grows with the study: plan, comparison, ledger and pages.
 
 Every size runs in a process of its own, so that its peak memory is its own. The table of the
 comparison is small (200 molecules x 10 labels, 2 folds): what grows here is the number of cells.
@@ -19,8 +19,10 @@ from typing import Any
 from _bench import machine, say
 
 SIZES = (100, 1_000, 10_000)
+WORK = {"plan": SIZES, "comparison": SIZES, "ledger": SIZES, "pages": SIZES[:2]}
+"""Cells of each piece of work; the pages of 10,000 cells would take a quarter of an hour."""
 MOST = 1.15
-"""Largest power of the number of cells that counts as linear, from 1,000 to 10,000."""
+"""Largest power of the number of cells that counts as linear, from a size to the next."""
 PLAN_BAR = 2.0
 
 
@@ -29,12 +31,12 @@ def main() -> int:
     say(f"Growth with the number of cells\n{machine()}")
     say(f"{'':<26}{'cells':>8}{'CPU s':>10}{'ms a cell':>11}{'peak MB':>9}{'power':>7}")
     status = 0
-    for what in ("plan", "comparison", "ledger"):
+    for what, sizes in WORK.items():
         before: dict[str, Any] | None = None
-        for size in SIZES:
+        for size in sizes:
             found = _in_process(what, size)
             power = _power(before, found)
-            status |= int(power > MOST and size == SIZES[-1])
+            status |= int(power > MOST and size == sizes[-1])
             shown = "" if math.isnan(power) else f"{power:.2f}"
             each = 1_000 * found["cpu"] / size
             say(
@@ -63,7 +65,8 @@ def _in_process(what: str, size: int) -> dict[str, Any]:
 def one(what: str, size: int) -> dict[str, float]:
     """Do one piece of work; return its CPU seconds and the peak memory of the process."""
     with tempfile.TemporaryDirectory() as folder:
-        work = {"plan": _plan, "comparison": _comparison, "ledger": _ledger}[what](size, folder)
+        makers = {"plan": _plan, "comparison": _comparison, "ledger": _ledger, "pages": _pages}
+        work = makers[what](size, folder)
         began = time.process_time()
         work()
         spent = time.process_time() - began
@@ -130,15 +133,28 @@ def _results(study: Any) -> Any:
         )
 
 
-def _comparison(size: int, folder: str) -> Any:
-    from study.analysis.comparison import compare
-    from study.analysis.pool import pool_of
+def _record(size: int, folder: str) -> Any:
     from study.record import StudyRecord
 
     study = _study(size, folder)
     results = {result.id: result for result in _results(study)}
-    record = StudyRecord(study.spec, study.plan, study.inputs, results)
+    return StudyRecord(study.spec, study.plan, study.inputs, results)
+
+
+def _comparison(size: int, folder: str) -> Any:
+    from study.analysis.comparison import compare
+    from study.analysis.pool import pool_of
+
+    record = _record(size, folder)
     return lambda: compare([pool_of(record)])
+
+
+def _pages(size: int, folder: str) -> Any:
+    from study.tracking import Tracker
+
+    record = _record(size, folder)
+    tracker = Tracker(f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts")
+    return lambda: tracker.sync(record)
 
 
 def _ledger(size: int, folder: str) -> Any:

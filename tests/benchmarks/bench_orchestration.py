@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from _bench import machine, say
-from _processes import Family, family
+from _processes import Family, family, memory_line
 
 from study.cluster import RayExecutor, ray, tune  # Ray after its environment is set
 from study.executor import Outcome, Outcomes, Task
@@ -57,7 +57,11 @@ def main() -> int:
         ]
         say(f"Orchestration\n{machine()}")
         say(f"{'':<28}{'CPU s a no-op trial':>20}{'overhead':>10}  of so many 1 s trials")
-        figures = {rival.name: _figures(rival, processes) for rival in rivals}
+        figures = {}
+        for rival in rivals:
+            figures[rival.name] = _figures(rival, processes)
+            if rival is rivals[0]:
+                say(f"    at most {memory_line(processes.peaks())}")
         executor.close()
     shutil.rmtree(folder)
     cpu, overhead = figures["olfaction-study"]

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from _bench import machine, say
+from _processes import Family, family, memory_line
 from numpy.typing import NDArray
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -58,7 +59,8 @@ def main() -> int:
         say(f"Stacked heads: {chosen.members} of {ALL} measured, the others were not run")
         say(machine())
         share = achieved(folder)
-        ratio = compared(folder, chosen.members, together=chosen.together)
+        with family() as processes:
+            ratio = compared(folder, chosen.members, processes, together=chosen.together)
     return int(ratio < RATIO_BAR or share < FLOPS_BAR)
 
 
@@ -154,7 +156,7 @@ def product_rate() -> float:
     return 4.0 * BATCH * WIDTH * HIDDEN / best
 
 
-def compared(folder: str, members: int, *, together: bool) -> float:
+def compared(folder: str, members: int, processes: Family, *, together: bool) -> float:
     """Print what both sides take for the same heads; return how many times as long the other."""
     os.environ.update(OMP_NUM_THREADS="1", TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="0")
     set_environment()
@@ -166,7 +168,10 @@ def compared(folder: str, members: int, *, together: bool) -> float:
         packs = [{**common, "numbers": list(range(members))[i::CORES]} for i in range(CORES)]
         own = tuned(in_pack, packs)
         stacked = " (stacked)" if together else ""
-        say(f"{members} heads in {CORES} packs{stacked}: {own.line(members)}")
+        say(
+            f"{members} heads in {CORES} packs{stacked}: {own.line(members)}; at most "
+            f"{memory_line(processes.peaks())}"
+        )
         alone = [{**common, "numbers": [number]} for number in range(members)]
         first = tuned(in_plain_torch, alone)
         say(f"Ray Tune, one trial each: {first.line(members)}; {first.beside(own)}")

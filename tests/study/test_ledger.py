@@ -1,5 +1,6 @@
 """Records: exact, whole or absent, and damage is never read as data."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -147,6 +148,19 @@ def test_embeddings_read_back_exactly_and_damage_is_set_aside(tmp_path):
     assert found == {"b2"}
     assert "a1.embeddings.corrupt" in damaged
     assert (tmp_path / "a1.embeddings.corrupt").exists()
+
+
+def test_embeddings_are_mapped_and_stay_as_they_were_when_they_are_made_again(tmp_path):
+    store = EmbeddingStore(Storage(str(tmp_path)))
+    values = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    store.put("a1", values)
+    mapped = base = store.get("a1")
+    while isinstance(base, np.ndarray):
+        base = base.base
+    assert isinstance(base.obj, mmap.mmap)
+    store.put("a1", -values)
+    np.testing.assert_array_equal(mapped, values)
+    np.testing.assert_array_equal(store.get("a1"), -values)
 
 
 def test_other_files_of_the_folder_are_no_records(tmp_path, ledger):
