@@ -11,8 +11,13 @@ export OMP_NUM_THREADS ?= 1
 study: $(VENV)/.installed
 	$(BIN)/study launch quickstart
 
+# Kills and soaks mostly wait: they run beside the rest, and are shown when both have ended.
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest --durations=5
+	@$(BIN)/python -m pytest tests/survival > $(VENV)/survival.log 2>&1 & survival=$$!; \
+	  trap 'kill $$survival 2>/dev/null' EXIT; \
+	  $(BIN)/python -m pytest --ignore=tests/survival --durations=5; rest=$$?; \
+	  wait $$survival; kills=$$?; cat $(VENV)/survival.log; \
+	  exit $$((rest ? rest : kills))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -120,7 +120,9 @@ class EmbeddingStore:
         payload = unsealed(data, place)
         owner, _, _ = bytes(payload[:_LONGEST]).partition(b"\n")
         if owner != job_id.encode():
-            raise LedgerError(f"{place} holds the embeddings of the job {owner[:80].decode(errors='replace')}")
+            raise LedgerError(
+                f"{place} holds the embeddings of the job {owner[:80].decode(errors='replace')}"
+            )
         try:
             stored = _array(payload[len(owner) + 1 :])
         except UNREADABLE as error:

@@ -25,14 +25,14 @@ class Reporter(Protocol):
     def stage(self, name: str, total: int) -> None:
         """Begin a stage of so many pieces."""
 
-    def began(self) -> None:
-        """One piece of the stage runs now."""
+    def began(self, pieces: int = 1) -> None:
+        """Pieces of the stage run now: those of a task, which begin and end together."""
 
-    def lost(self) -> None:
-        """One piece runs no more and is not done: it will be tried again."""
+    def lost(self, pieces: int = 1) -> None:
+        """Pieces run no more and are not done: they will be tried again."""
 
-    def advance(self, note: str = "", *, failed: bool = False) -> None:
-        """One piece is done; a note is shown once."""
+    def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
+        """Pieces are done, so many of them failed; a note is shown once."""
 
     def note(self, text: str) -> None:
         """Say something that stays on the screen."""
@@ -47,13 +47,13 @@ class Silent:
     def stage(self, name: str, total: int) -> None:
         """Say nothing."""
 
-    def began(self) -> None:
+    def began(self, pieces: int = 1) -> None:
         """Say nothing."""
 
-    def lost(self) -> None:
+    def lost(self, pieces: int = 1) -> None:
         """Say nothing."""
 
-    def advance(self, note: str = "", *, failed: bool = False) -> None:
+    def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
         """Say nothing."""
 
     def note(self, text: str) -> None:
@@ -87,19 +87,19 @@ class Bars:
         self._tally.stage(name, total)
         self._task = self._progress.add_task(name, total=total, counts="")
 
-    def began(self) -> None:
-        """Count one that runs."""
-        self._tally.began()
+    def began(self, pieces: int = 1) -> None:
+        """Count what runs."""
+        self._tally.began(pieces)
         self._show()
 
-    def lost(self) -> None:
-        """Count one that runs no more."""
-        self._tally.lost()
+    def lost(self, pieces: int = 1) -> None:
+        """Count what runs no more."""
+        self._tally.lost(pieces)
         self._show()
 
-    def advance(self, note: str = "", *, failed: bool = False) -> None:
+    def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
         """Move the bar on."""
-        self._tally.ended(failed=failed)
+        self._tally.ended(pieces, failed=failed)
         self._show()
         if note:
             self.note(note)
@@ -133,17 +133,17 @@ class Lines:
         self._told = time.monotonic()
         self.note(f"{name}: {total} to do")
 
-    def began(self) -> None:
-        """Count one that runs."""
-        self._tally.began()
+    def began(self, pieces: int = 1) -> None:
+        """Count what runs."""
+        self._tally.began(pieces)
 
-    def lost(self) -> None:
-        """Count one that runs no more."""
-        self._tally.lost()
+    def lost(self, pieces: int = 1) -> None:
+        """Count what runs no more."""
+        self._tally.lost(pieces)
 
-    def advance(self, note: str = "", *, failed: bool = False) -> None:
-        """Count one, and say how far the stage is if the last line is old enough."""
-        self._tally.ended(failed=failed)
+    def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
+        """Count it, and say how far the stage is if the last line is old enough."""
+        self._tally.ended(pieces, failed=failed)
         now, progress = time.monotonic(), self._tally.progress
         if now - self._told >= self._interval and progress.done < progress.total:
             self._told = now
@@ -170,20 +170,20 @@ class Together:
         for each in self._reporters:
             each.stage(name, total)
 
-    def began(self) -> None:
+    def began(self, pieces: int = 1) -> None:
         """Tell each."""
         for each in self._reporters:
-            each.began()
+            each.began(pieces)
 
-    def lost(self) -> None:
+    def lost(self, pieces: int = 1) -> None:
         """Tell each."""
         for each in self._reporters:
-            each.lost()
+            each.lost(pieces)
 
-    def advance(self, note: str = "", *, failed: bool = False) -> None:
+    def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
         """Tell each."""
         for each in self._reporters:
-            each.advance(note, failed=failed)
+            each.advance(note, pieces=pieces, failed=failed)
 
     def note(self, text: str) -> None:
         """Tell each."""

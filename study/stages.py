@@ -115,12 +115,10 @@ class _Stage:
         return self._site.stop.hurried
 
     def began(self, task_id: str) -> None:
-        for _ in range(self._tasks[task_id].pieces):
-            self._site.reporter.began()
+        self._site.reporter.began(self._tasks[task_id].pieces)
 
     def died(self, task_id: str, cause: str) -> None:
-        for _ in range(self._tasks[task_id].pieces):
-            self._site.reporter.lost()
+        self._site.reporter.lost(self._tasks[task_id].pieces)
         self._site.reporter.note(f"{self._tasks[task_id].name}: {cause}; it is tried again")
 
     def ended(self, outcome: Outcome) -> None:
@@ -135,8 +133,7 @@ class _Stage:
             self._told(outcome)
         pieces = self._tasks[outcome.id].pieces
         failed = pieces if outcome.value is None else len(outcome.value.get("failed", ()))
-        for number in range(pieces):
-            self._site.reporter.advance(failed=number < failed)
+        self._site.reporter.advance(pieces=pieces, failed=failed)
 
 
 def make_features(site: Site, trials: Collection[TrialSpec]) -> None:

@@ -34,19 +34,25 @@ class Counting:
         self._tally.stage(name, total)
         self._hand_on()
 
-    def began(self) -> None:
-        """Count one that runs."""
-        self._tally.began()
+    def began(self, pieces: int = 1) -> None:
+        """Count what runs."""
+        self._tally.began(pieces)
         self._hand_on_at_times()
 
-    def lost(self) -> None:
-        """Count one that runs no more."""
-        self._tally.lost()
+    def lost(self, pieces: int = 1) -> None:
+        """Count what runs no more."""
+        self._tally.lost(pieces)
         self._hand_on_at_times()
 
-    def advance(self, note: str = "", *, failed: bool = False) -> None:  # noqa: ARG002 (contract)
-        """Count one that is done."""
-        self._tally.ended(failed=failed)
+    def advance(
+        self,
+        note: str = "",  # noqa: ARG002 (contract)
+        *,
+        pieces: int = 1,
+        failed: int = 0,
+    ) -> None:
+        """Count what is done."""
+        self._tally.ended(pieces, failed=failed)
         self._hand_on_at_times()
 
     def note(self, text: str) -> None:

@@ -59,21 +59,22 @@ class Tally:
         """Begin a stage."""
         self._began, self._last = time.monotonic(), Progress(name, total)
 
-    def began(self) -> None:
-        """One piece runs."""
+    def began(self, pieces: int = 1) -> None:
+        """Count pieces that run."""
         last = self._last
-        self._last = Progress(last.stage, last.total, last.done, last.running + 1, last.failed)
+        running = last.running + pieces
+        self._last = Progress(last.stage, last.total, last.done, running, last.failed)
 
-    def ended(self, *, failed: bool) -> None:
-        """One piece is done."""
+    def ended(self, pieces: int = 1, *, failed: int = 0) -> None:
+        """Count pieces that are done, so many of them failed."""
         last = self._last
-        running, count = max(0, last.running - 1), last.failed + failed
-        self._last = Progress(last.stage, last.total, last.done + 1, running, count)
+        running, count = max(0, last.running - pieces), last.failed + failed
+        self._last = Progress(last.stage, last.total, last.done + pieces, running, count)
 
-    def lost(self) -> None:
-        """One piece runs no more and is not done either."""
+    def lost(self, pieces: int = 1) -> None:
+        """Count pieces that run no more and are not done either."""
         last = self._last
-        running = max(0, last.running - 1)
+        running = max(0, last.running - pieces)
         self._last = Progress(last.stage, last.total, last.done, running, last.failed)
 
 

@@ -34,7 +34,7 @@ def main() -> int:
     for what, sizes in WORK.items():
         before: dict[str, Any] | None = None
         for size in sizes:
-            found = _in_process(what, size)
+            found = in_process(what, size)
             power = _power(before, found)
             status |= int(power > MOST and size == sizes[-1])
             shown = "" if math.isnan(power) else f"{power:.2f}"
@@ -55,7 +55,8 @@ def _power(before: dict[str, Any] | None, after: dict[str, Any]) -> float:
     return math.log10(after["cpu"] / before["cpu"])
 
 
-def _in_process(what: str, size: int) -> dict[str, Any]:
+def in_process(what: str, size: int) -> dict[str, Any]:
+    """Do one piece of work in a process of its own; return its CPU seconds and peak memory."""
     command = [sys.executable, __file__, what, str(size)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)

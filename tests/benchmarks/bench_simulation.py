@@ -2,9 +2,9 @@
 
 Measured here, in this run: seconds of the driver for a task (the slope between a short and a long
 grid of trials that do nothing, on a local Ray), records that the ledger takes a second (1 and 4
-writers at once, each flushed to disk), and pages of a cell. Then packs of trials go through three
-stations: the driver (one at a time), a place on a node, and the storage (one record after the
-other, at the measured rate). Pages are written beside, by one thread. The station that is busy
+writers at once, each flushed to disk), and seconds of the page of a cell. Then packs of trials go
+through three stations: the driver (one at a time), a place on a node, and the storage (one record
+after the other, at the measured rate). Pages are written beside, by one thread. The station that is busy
 most of the time is the one that more nodes would wait for.
 Run: ``python tests/benchmarks/bench_simulation.py [--seconds 6]``.
 """
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from _bench import machine, say
+from bench_growth import in_process
 
 from study.cluster import RayExecutor
 from study.executor import Outcome, Outcomes, Task
@@ -35,8 +36,8 @@ NODES, PACKS = (10, 100, 1_000), (1, 16)
 RECORD = 450_000
 """Bytes of a record: 985 molecules x 91 labels."""
 WRITERS = 4
-PAGE = 0.06
-"""Seconds of the page of a cell of five trials (`bench_storage.py`)."""
+PAGES = 100
+"""Cells whose pages are measured."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Service:
     driver: float
     record: float
     trial: float
+    page: float
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6.0, help="of one trial on its place")
     seconds = parser.parse_args().seconds
     say(f"Simulated clusters from measured times\n{machine()}")
-    service = Service(_driver(), _record(), seconds)
+    service = Service(_driver(), _record(), seconds, in_process("pages", PAGES)["cpu"] / PAGES)
     say(
         f"driver {1e3 * service.driver:.1f} ms a task, ledger {1 / service.record:.0f} records/s, "
-        f"page {PAGE:g} s a cell of {CELL}; a trial {seconds:g} s; {TRIALS:,} trials, one place a "
-        "node"
+        f"page {service.page:.3f} s a cell of {CELL}; a trial {seconds:g} s; {TRIALS:,} trials, "
+        "one place a node"
     )
     say(f"{'nodes':>6}{'pack':>6}{'hours':>9}{'ideal':>9}  busiest station")
     for nodes in NODES:
@@ -105,7 +107,7 @@ def simulate(service: Service, nodes: int, pack: int, seed: int = 0) -> Run:
         work["storage"] += size * service.record
         heapq.heappush(free, end)
     wall = max(free)
-    pages = TRIALS / CELL * PAGE
+    pages = TRIALS / CELL * service.page
     busy = {name: spent / wall for name, spent in work.items()}
     return Run(max(wall, pages), {**busy, "pages": pages / max(wall, pages)})
 

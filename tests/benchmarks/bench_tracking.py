@@ -57,8 +57,8 @@ class Slowly(Silent):
     def stage(self, name: str, total: int) -> None:  # noqa: ARG002 (contract)
         self._stage = name
 
-    def advance(self, note: str = "", *, failed: bool = False) -> None:  # noqa: ARG002 (contract)
-        if self._stage == "trials":
+    def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:  # noqa: ARG002 (contract)
+        for _ in range(pieces if self._stage == "trials" else 0):
             self._done += 1
             self._at.get(self._done, lambda: None)()
             time.sleep(self._seconds)

@@ -127,8 +127,8 @@ class Feeding(Silent):
     def stage(self, name: str, total: int) -> None:  # noqa: ARG002 (contract)
         self._stage = name
 
-    def advance(self, note: str = "", *, failed: bool = False) -> None:  # noqa: ARG002 (contract)
-        if self._stage == "trials":
+    def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:  # noqa: ARG002 (contract)
+        for _ in range(pieces if self._stage == "trials" else 0):
             self.done += 1
             self._at.get(self.done, lambda: None)()
             began = time.perf_counter()

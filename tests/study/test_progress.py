@@ -42,13 +42,22 @@ def test_running_and_failed_trials_are_told(kind):
     console = Console(file=io.StringIO(), width=120, force_terminal=kind is Bars)
     told = kind(console)
     told.stage("trials", 3)
-    for _ in range(3):
-        told.began()
-    told.advance(failed=True)
+    told.began(3)
+    told.advance(failed=1)
     told.close()
     text = console.file.getvalue()
     assert "2 running, 1 failed" in text
     assert "1/3" in text
+
+
+def test_the_trials_of_a_pack_are_told_at_once():
+    console = Console(file=io.StringIO(), width=120)
+    told = Lines(console, interval=0.0)
+    told.stage("trials", 40)
+    told.began(16)
+    told.advance(pieces=16, failed=1)
+    (line,) = console.file.getvalue().splitlines()[1:]
+    assert line.startswith("trials: 16/40 done, 1 failed")
 
 
 def test_the_state_is_read_back_from_the_storage(tmp_path):
