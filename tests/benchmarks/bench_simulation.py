@@ -4,8 +4,8 @@ Measured here, in this run: seconds of the driver for a task (the slope between 
 grid of trials that do nothing, on a local Ray), records that the ledger takes a second (1 and 4
 writers at once, each flushed to disk), and seconds of the page of a cell. Then packs of trials go
 through three stations: the driver (one at a time), a place on a node, and the storage (one record
-after the other, at the measured rate). Pages are written beside, by one thread. The station that is busy
-most of the time is the one that more nodes would wait for.
+after the other, at the measured rate). Pages are written beside, by one thread. The
+station that is busy most of the time is the one that more nodes would wait for.
 Run: ``python tests/benchmarks/bench_simulation.py [--seconds 6]``.
 """
 
