@@ -1,22 +1,26 @@
-"""Dropout that draws what torch draws, several times as fast on a CPU."""
+"""Dropout at a quarter of torch's cost on a CPU, or with masks that are drawn elsewhere."""
 
 from __future__ import annotations
-
-from functools import cache
 
 import torch
 from torch import Tensor, nn
 
+_STEPS = 2**16
+
 
 class Dropout(nn.Dropout):
-    """As ``torch.nn.Dropout``, bit for bit; or with a mask that is given from outside.
+    """As ``torch.nn.Dropout``, with 16 random bits a unit on a CPU; or with a given mask.
+
+    Torch draws 64 bits for a unit, which took a tenth of the time of a training of three
+    modalities. Here p is rounded to a multiple of 1 / 65536, and the scale of the units that stay
+    is that of the rounded p.
 
     Attributes
     ----------
     noise : Tensor or None
-        Factors of the units, 0 or 1 / (1 - p), in place of a mask drawn here: where many heads
-        are trained at once, each with random numbers of its own. It is a buffer that is no part
-        of the state.
+        Factors of the units, 0 or `scale`, in place of a mask drawn here: where many heads are
+        trained at once, each with random numbers of its own. It is a buffer that is no part of
+        the state.
     """
 
     noise: Tensor | None
@@ -31,30 +35,27 @@ class Dropout(nn.Dropout):
             return input
         if self.noise is not None:
             return input * self.noise.to(input.dtype)
-        if self.p == 0 or input.device.type != "cpu" or not _draws_doubles():
+        if self.p == 0 or input.device.type != "cpu":
             return super().forward(input)
-        return input * kept_units(tuple(input.shape), self.p).to(input.dtype).div_(1 - self.p)
+        return input * kept_units(tuple(input.shape), self.p).to(input.dtype).mul_(scale(self.p))
 
 
 def kept_units(
     shape: tuple[int, ...], p: float, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw which units stay, bool: the mask that torch's dropout draws next on a CPU.
-
-    ``bernoulli_`` compares one double a unit with the probability, one call a unit; drawing all
-    doubles first takes less than half the time.
-    """
-    if _draws_doubles():
-        return torch.rand(shape, dtype=torch.float64, generator=generator) < 1 - p
-    return torch.empty(shape).bernoulli_(1 - p, generator=generator).bool()
+    """Draw which units stay, bool; four units share 64 random bits."""
+    count = torch.Size(shape).numel()
+    bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(
+        -(2**63), None, generator=generator
+    )
+    return bits.view(torch.int16)[:count].view(shape) >= _dropped(p) - _STEPS // 2
 
 
-@cache
-def _draws_doubles() -> bool:
-    """Whether ``bernoulli_`` draws as `kept_units` supposes: MKL on some processors does not."""
-    ours, theirs = (torch.Generator().manual_seed(1) for _ in range(2))
-    for p in (0.5, 0.3):
-        drawn = torch.rand(4099, dtype=torch.float64, generator=ours) < p
-        if not torch.equal(torch.empty(4099).bernoulli_(p, generator=theirs).bool(), drawn):
-            return False
-    return torch.equal(ours.get_state(), theirs.get_state())
+def scale(p: float) -> float:
+    """Return the factor of units that stay: what keeps their mean, for the p that is meant."""
+    return _STEPS / (_STEPS - _dropped(p))
+
+
+def _dropped(p: float) -> int:
+    """Return how many of the 65,536 values of 16 bits drop a unit."""
+    return min(round(p * _STEPS), _STEPS - 1)

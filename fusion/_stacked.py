@@ -17,7 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from fusion._balancer import LabelBalancer
 from fusion._base import FusionError
-from fusion._dropout import Dropout, kept_units
+from fusion._dropout import Dropout, kept_units, scale
 
 Stacked = dict[str, Tensor]
 """Tensors of m members by their name in a model, each (m, ...)."""
@@ -132,8 +132,8 @@ class Stack:
         kept = torch.zeros((len(rows), max(rows), *width), dtype=torch.bool)
         for mask, count, rate, generator in zip(kept, rows, rates, generators, strict=True):
             mask[:count] = kept_units((count, *width), rate, generator) if rate else True
-        keeping = 1 - torch.tensor(rates, device=self._device)
-        return kept.to(self._device) / keeping.view(-1, *[1] * (kept.ndim - 1))
+        factors = torch.tensor([scale(rate) for rate in rates], device=self._device)
+        return kept.to(self._device) * factors.view(-1, *[1] * (kept.ndim - 1))
 
     def owners(self) -> Stacked:
         """Owners that label balancers deal for the next step, (m, l) a balancer."""

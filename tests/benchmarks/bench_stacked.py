@@ -1,4 +1,4 @@
-"""Heads in packs beside one Ray Tune trial each, in plain PyTorch; the same AUROC, the same run.
+"""Heads in packs beside one Ray Tune trial each, in plain PyTorch; equal AUROC, the same run.
 
 Run: ``python tests/benchmarks/bench_stacked.py`` (``--members`` heads of the 512; all of them take
 about an hour on two cores, nearly all of it the other side's). ``--together`` stacks the members of
@@ -43,9 +43,8 @@ WIDTH, HIDDEN, LABELS, ROWS, FOLDS = 1300, 256, 91, 4000, 5
 HELD, EPOCHS, BATCH, ALL = ROWS // 4, 30, 128, 512
 CORES = 2
 RATIO_BAR, FLOPS_BAR = 3.0, 0.6
-SAME, SAME_HEAD = 5e-4, 5e-3
-"""Of AUROC over 91 labels, in the mean and of one head: by rounding, carried on over 950 steps,
-some molecules change places and another epoch may be the best."""
+SAME, SAME_HEAD = 1e-3, 0.02
+"""Of AUROC over 91 labels, in the mean and of one head: the masks of dropout are others."""
 
 
 def main() -> int:
@@ -201,12 +200,13 @@ class Side:
     def beside(self, own: Side) -> str:
         """Say how much more it took than `own`; the heads must be the same."""
         apart = [own.aurocs[n] - value for n, value in self.aurocs.items()]
-        most, mean = max(map(abs, apart)), abs(float(np.mean(apart)))
-        if len(apart) != len(own.aurocs) or mean > SAME or most > SAME_HEAD:
+        most, mean = max(map(abs, apart)), float(np.mean(apart))
+        noise = float(np.std(apart, ddof=1)) / len(apart) ** 0.5
+        if len(apart) != len(own.aurocs) or abs(mean) > SAME + 3 * noise or most > SAME_HEAD:
             raise RuntimeError(f"the two sides train different heads: AUROC differs by {apart}")
         return (
             f"{self.wall / own.wall:.2f} times the wall, {self.cpu / own.cpu:.2f} times the CPU; "
-            f"AUROC differs by {mean:.5f} in the mean, {most:.5f} at most"
+            f"AUROC {-mean:+.5f} in the mean (standard error {noise:.5f}), {most:.5f} at most"
         )
 
 
@@ -278,7 +278,7 @@ def in_plain_torch(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain_training(x: torch.Tensor, y: torch.Tensor, fold: Fold, spec: TrialSpec) -> nn.Module:
-    """Return the averaged weights of the best epoch; random numbers as the study draws them."""
+    """Return the averaged weights of the best epoch; the order of the study's batches."""
     numbers, seed = spec.cell.training, spec.torch_seed
     torch.manual_seed(seed)
     model = nn.Sequential(

@@ -7,7 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusion import FusionError, HeadShape, LabelBalancer, MultimodalModel, SingleHead, seeded
-from fusion._dropout import Dropout
+from fusion._dropout import Dropout, kept_units, scale
 from fusion._stacked import Stack, stacked_weights
 from fusion._stacked_adamw import StackedAdamW
 
@@ -116,21 +116,41 @@ def test_unlike_heads_are_refused(dims):
         Stack([other], {"x": 5}, CPU)
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.3, 0.5, 0.9])
+def test_dropout_keeps_the_share_and_the_mean_that_it_says(rate):
+    with seeded(5):
+        dropped = Dropout(rate)(torch.ones(400, 500))
+    spread = (rate * (1 - rate) / dropped.numel()) ** 0.5
+    assert (dropped == 0).double().mean().item() == pytest.approx(rate, abs=5 * spread)
+    kept = dropped[dropped != 0].unique()
+    torch.testing.assert_close(kept, torch.tensor([1 / (1 - rate)]), rtol=1e-4, atol=0)
+
+
+def test_units_are_dropped_independently():
+    with seeded(5):
+        zeros = (Dropout(0.5)(torch.ones(200_000)) == 0).double()
+    for lag in (1, 2, 3, 4, 500):  # four units share a draw of 64 bits
+        both = (zeros[lag:] * zeros[:-lag]).mean().item()
+        assert both == pytest.approx(0.25, abs=2.5 / len(zeros) ** 0.5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("rate", [0.0, 0.3, 0.5])
-def test_dropout_is_torchs_to_the_last_bit(rate, dtype):
-    x = torch.randn(31, 17).to(dtype).requires_grad_()
-    y = x.detach().clone().requires_grad_()
+@pytest.mark.parametrize("shape", [(31, 17), (0, 3), (5,)])
+def test_a_mask_drawn_elsewhere_is_the_one_drawn_here(shape, dtype):
+    x, own = torch.randn(shape).to(dtype).requires_grad_(), Dropout(0.3)
     with seeded(5):
-        ours = [Dropout(rate)(x) for _ in range(2)][1]
-        after = torch.rand(1)
-    with seeded(5):
-        theirs = [nn.Dropout(rate)(y) for _ in range(2)][1]
-        assert torch.equal(after, torch.rand(1))
-    assert torch.equal(ours, theirs)
-    ours.sum().backward()
-    theirs.sum().backward()
-    assert torch.equal(x.grad, y.grad)
+        ours = own(x)
+    own.noise = kept_units(shape, 0.3, torch.Generator().manual_seed(5)) * scale(0.3)
+    assert torch.equal(own(x), ours)
+    assert (ours.shape, ours.dtype) == (shape, dtype)
+    (gradient,) = torch.autograd.grad(ours.sum(), x)
+    assert torch.equal(gradient, own.noise.to(dtype))
+
+
+def test_nothing_is_dropped_in_evaluation_or_at_rate_zero():
+    x = torch.randn(5, 5)
+    assert torch.equal(Dropout(0.3).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
 
 
 def test_adamw_and_average_are_torchs_with_each_members_numbers():

@@ -8,6 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusion import HeadShape, MultimodalModel, SingleHead, seeded
+from fusion._dropout import Dropout
 from study.loop import Diary
 from study.numbers import Training
 from study.quick_adamw import QuickAdamW
@@ -54,7 +55,7 @@ def test_a_training_is_what_a_plain_loop_gives(average):
         head = SingleHead({"x": WIDTH}, LABELS, HeadShape((8,), 0.4))
     with seeded(7):
         linear = nn.Linear(WIDTH, 8), nn.Linear(8, LABELS)
-        plain = nn.Sequential(linear[0], nn.ReLU(), nn.Dropout(0.4), linear[1])
+        plain = nn.Sequential(linear[0], nn.ReLU(), Dropout(0.4), linear[1])
     model, gather = MultimodalModel({"x": None}, head), {"x": lambda r: torch.from_numpy(x[r])}
     history = fit(model, gather, training, validation, numbers, seed=3)
     scores = plain_scores(plain, torch.from_numpy(x), torch.from_numpy(y).float(), numbers)
