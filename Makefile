@@ -15,7 +15,7 @@ study: $(VENV)/.installed
 test: $(VENV)/.installed-dev lint
 	@$(BIN)/python -m pytest tests/survival > $(VENV)/survival.log 2>&1 & survival=$$!; \
 	  trap 'kill $$survival 2>/dev/null' EXIT; \
-	  $(BIN)/python -m pytest --ignore=tests/survival --durations=5; rest=$$?; \
+	  $(BIN)/python -m pytest --deselect=tests/survival --durations=5; rest=$$?; \
 	  wait $$survival; kills=$$?; cat $(VENV)/survival.log; \
 	  exit $$((rest ? rest : kills))
 
