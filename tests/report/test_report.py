@@ -230,4 +230,4 @@ def test_a_map_shows_the_test_molecules_of_a_tuned_encoder(evidence):
         at = [np.abs(axis[:, None] - members[:, i]).argmin(axis=0)
               for i, axis in enumerate((region.x, region.y))]  # fmt: skip
         inside = region.density[at[1], at[0]] >= region.half
-        assert 0.4 < inside.mean() < 0.6
+        assert abs(inside.mean() - 0.5) <= 1.01 / len(members)  # one may lie on the line
