@@ -1,7 +1,8 @@
 """The same heads on one machine of a cluster and on two, each with one core.
 
 Both clusters are of this machine (`ray.cluster_utils.Cluster`: a head without cores and raylets of
-one core each), so the two share what memory carries, and the driver has no core of its own.
+one core each), so the two share what memory carries, and the driver has no core of its own. The
+time of the trials is what `study status` says; the wall of a launch has its start and end, too.
 Run: ``python tests/benchmarks/bench_nodes.py [heads]``.
 """
 
@@ -18,24 +19,31 @@ from _bench import machine, say
 from _launches import Launched, launched
 
 from study.ray_environment import set_environment
+from study.state import read_state
+from study.storage import Storage
 
 HEADS, FOLDS = 40, 4
 NODES = (1, 2)
 
 
 def main() -> int:
-    """Print the walls and their ratio."""
+    """Print the times of the trials and their ratio."""
     heads = int(sys.argv[1]) if len(sys.argv) > 1 else HEADS
     set_environment()
     say(f"One and two nodes of one core, {heads} heads\n{machine()}")
-    walls: dict[int, float] = {}
+    spent: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as name:
         for nodes in NODES:
             with _cluster(nodes) as address:
                 _run(0, FOLDS, Path(name), address)  # makes the features
-                walls[nodes] = _run(nodes, heads, Path(name), address).wall
-            say(f"{nodes} node{'s' if nodes > 1 else ''}: {walls[nodes]:.1f} s")
-    ratio = walls[NODES[0]] / walls[NODES[1]]
+                wall = _run(nodes, heads, Path(name), address).wall
+            state = read_state(Storage(f"{name}/studies/nodes_{nodes}"))
+            if state is None:
+                raise SystemExit("the launch has left no state")
+            spent[nodes] = state.seconds
+            many = "s" if nodes > 1 else ""
+            say(f"{nodes} node{many}: trials {spent[nodes]:.1f} s; the launch {wall:.1f} s")
+    ratio = spent[NODES[0]] / spent[NODES[1]]
     say(f"two nodes are {ratio:.2f} times as fast as one (2 at most)")
     return 0
 
