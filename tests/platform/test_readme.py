@@ -44,6 +44,16 @@ def test_its_table_is_the_one_that_is_printed(rows):
         assert auroc == pytest.approx(float(row["auroc"]), abs=0.02), row
 
 
+def test_every_benchmark_is_run_by_make_and_named():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    listed = re.search(r"for name in ([\w ]+);", makefile)
+    assert listed is not None
+    files = {file.stem for file in (ROOT / "tests" / "benchmarks").glob("bench_*.py")}
+    assert {f"bench_{name}" for name in listed[1].split()} == files
+    part = README[README.index("## Benchmarks") : README.index("## Limits")]
+    assert {f"bench_{name}" for name in re.findall(r"\(`(\w+)`[,)]", part)} <= files
+
+
 def test_its_files_exist():
     for path in re.findall(r"`((?:tests|fusion|study)/[\w/.]+)`", README):
         assert (ROOT / path).exists(), path
