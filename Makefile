@@ -24,8 +24,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# All of them, also after one that missed a bar; it ends with 1 then.
 bench: $(VENV)/.installed-dev
-	for name in cli features encoders training storage inference report growth thousand orchestration stacked nodes tracking simulation whole_study; do $(BIN)/python tests/benchmarks/bench_$$name.py || exit; done
+	@status=0; for name in cli features encoders training storage inference report growth thousand orchestration stacked nodes tracking simulation whole_study; do \
+	  echo "== bench_$$name.py"; $(BIN)/python tests/benchmarks/bench_$$name.py || status=1; \
+	done; exit $$status
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
