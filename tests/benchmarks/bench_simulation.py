@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from _bench import machine, say
-from bench_growth import in_process
+from bench_storage import page_seconds
 
 from study.cluster import RayExecutor
 from study.executor import Outcome, Outcomes, Task
@@ -36,8 +36,6 @@ NODES, PACKS = (10, 100, 1_000), (1, 16)
 RECORD = 450_000
 """Bytes of a record: 985 molecules x 91 labels."""
 WRITERS = 4
-PAGES = 100
-"""Cells whose pages are measured."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6.0, help="of one trial on its place")
     seconds = parser.parse_args().seconds
     say(f"Simulated clusters from measured times\n{machine()}")
-    service = Service(_driver(), _record(), seconds, in_process("pages", PAGES)["cpu"] / PAGES)
+    service = Service(_driver(), _record(), seconds, page_seconds())
     say(
         f"driver {1e3 * service.driver:.1f} ms a task, ledger {1 / service.record:.0f} records/s, "
         f"page {service.page:.3f} s a cell of {CELL}; a trial {seconds:g} s; {TRIALS:,} trials, "

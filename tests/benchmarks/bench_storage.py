@@ -40,10 +40,28 @@ STUDY = {
 def main() -> int:
     """Print the table."""
     with tempfile.TemporaryDirectory() as folder:
-        study = prepare(check_study({**STUDY, "run": {"storage": folder}}, "the benchmark"))
-        lay_out(study)
+        study = _study(folder)
         rows = [*_ledger(study), *_pages(study, Path(folder))]
     return show("Storage: trials of 985 x 91 scores", rows)
+
+
+def page_seconds() -> float:
+    """Return what the page of a cell of five trials takes on a new SQLite store, imports done."""
+    with tempfile.TemporaryDirectory() as folder:
+        study = _study(folder)
+        for trial in study.plan.trials():
+            study.ledger.put(_result(trial, study))
+        record = _record(study)
+        for name in ("first", "second"):
+            tracker = Tracker(f"sqlite:///{folder}/{name}.db", f"{folder}/{name}")
+            cost = measure(lambda tracker=tracker: tracker.sync(record))
+        return cost.per(len(record.summaries)).wall
+
+
+def _study(folder: str) -> Prepared:
+    study = prepare(check_study({**STUDY, "run": {"storage": folder}}, "the benchmark"))
+    lay_out(study)
+    return study
 
 
 def _ledger(study: Prepared) -> list[Row]:
