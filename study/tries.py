@@ -12,6 +12,8 @@ from study.limits import too_long
 
 MOST_LEFT = 20
 """Times a task may give way to a machine's notice: a notice that stays must not hold a study up."""
+LATE = 0.5
+"""Seconds by which a driver may hear of a beginning later than of an end at the limit."""
 
 
 class Transient:
@@ -117,7 +119,7 @@ class Tries:
             The machine was about to be taken away, which does not count as a death.
         """
         self.began(task_id)
-        if self._limit is not None and self._seconds(task_id) >= self._limit and not left:
+        if self._limit is not None and not left and self._seconds(task_id) >= self._limit - LATE:
             self.ended(Outcome(task_id, cause=too_long(self._limit)))
             return
         counts, most = (self._left, MOST_LEFT) if left else (self._deaths, self._retries)
