@@ -16,7 +16,7 @@ from study.causes import own_cause
 from study.cluster import RayExecutor
 from study.executor import Listener, Outcome, Outcomes, Task
 from study.limits import TimeLimitError, process_ends_after, raises_after, too_long, within
-from study.tries import MOST_LEFT, Tries
+from study.tries import LATE, MOST_LEFT, Tries
 
 Run = Callable[[Sequence[Task], Listener], None]
 
@@ -115,6 +115,22 @@ def test_a_machine_that_goes_costs_no_try() -> None:
     assert tries.over
     assert listener.told[-1] == ("failed", "a")
     assert [word for word, _ in listener.told].count("died") == MOST_LEFT + 1
+
+
+def test_an_end_at_the_limit_whose_beginning_was_heard_late_is_too_slow() -> None:
+    listener, limit = Asked(), 2 * LATE
+    tasks = [Task(name, "nowhere:nothing", {}) for name in ("soon", "late")]
+    tries = Tries(tasks, listener, retries=1, limit=limit)
+    for name in ("soon", "late"):
+        assert tries.next() is not None
+        tries.began(name)
+    tries.lost("soon", "killed")
+    time.sleep(limit - 0.8 * LATE)
+    tries.lost("late", "killed")
+    assert listener.told[2:] == [("died", "soon"), ("failed", "late")]
+    again = tries.next()
+    assert again is not None
+    assert again.id == "soon"
 
 
 def test_what_was_lost_comes_next_and_what_never_ran_is_not_told() -> None:
