@@ -27,8 +27,9 @@ class Dropout(nn.Module):
             return dropout(x, self.p, self.training)
         dropped = min(round(self.p * _STEPS), _STEPS - 1)
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-        kept = bits.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - _STEPS // 2
-        return x * kept.to(x.dtype).mul_(_STEPS / (_STEPS - dropped))
+        values = bits.view(torch.int16)[: x.numel()].view(x.shape)
+        kept = torch.ge(values, dropped - _STEPS // 2, out=torch.empty_like(values, dtype=x.dtype))
+        return x * kept.mul_(_STEPS / (_STEPS - dropped))
 
     def extra_repr(self) -> str:
         """Return what `print` shows."""

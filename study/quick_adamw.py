@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.adamw import adamw
 
 
 @dataclass(frozen=True)
@@ -78,15 +77,14 @@ def _update(group: dict[str, Any], known: _Known) -> None:
         return
     first, second, steps = known.state
     beta1, beta2 = group["betas"]
-    adamw(
+    torch._foreach_add_(steps, 1)
+    torch._fused_adamw_(
         known.weights,
         [each.grad for each in known.weights if each.grad is not None],
         first,
         second,
         [],
         steps,
-        fused=True,
-        foreach=False,
         amsgrad=False,
         beta1=beta1,
         beta2=beta2,

@@ -30,25 +30,29 @@ class QuickAuroc:
         """Return the AUROC of finite scores (n, l): (l,), NaN where it is undefined."""
         keys = (_rising(np.ascontiguousarray(scores.T)) << 1) | self._truth
         keys.sort(axis=1)
+        sums = ((keys & 1) @ np.arange(1, keys.shape[1] + 1)).astype(np.float64)
+        tied = ((keys[:, 1:] ^ keys[:, :-1]) <= 1).any(axis=1)
+        sums[tied] = _rank_sums(keys[tied])
         values = np.full(len(keys), np.nan)
-        np.divide(self._rank_sums(keys) - self._least, self._pairs, values, where=self._pairs > 0)
+        np.divide(sums - self._least, self._pairs, values, where=self._pairs > 0)
         return values
 
-    @staticmethod
-    def _rank_sums(keys: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Sum of the mid-ranks of the positives of each label, (l,); `keys` (l, n) are sorted."""
-        n = keys.shape[1]
-        first = np.ones(keys.shape, dtype=np.bool_)  # of those that tie
-        np.not_equal(keys[:, 1:] >> 1, keys[:, :-1] >> 1, out=first[:, 1:])
-        starts = np.flatnonzero(first)
-        ends = np.append(starts[1:], keys.size)
-        positives = np.add.reduceat((keys & 1).ravel(), starts)
-        label = starts // n
-        middles = (starts + ends + 1) / 2 - label * n  # ranks count from 1
-        return np.bincount(label, positives * middles, len(keys)).astype(np.float64, copy=False)
+
+def _rank_sums(keys: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum of the mid-ranks of the positives of each label, (l,); `keys` (l, n) are sorted."""
+    n = keys.shape[1]
+    first = np.ones(keys.shape, dtype=np.bool_)  # of those that tie
+    np.not_equal(keys[:, 1:] >> 1, keys[:, :-1] >> 1, out=first[:, 1:])
+    starts = np.flatnonzero(first)
+    ends = np.append(starts[1:], keys.size)
+    positives = np.add.reduceat((keys & 1).ravel(), starts)
+    label = starts // n
+    middles = (starts + ends + 1) / 2 - label * n  # ranks count from 1
+    return np.bincount(label, positives * middles, len(keys)).astype(np.float64, copy=False)
 
 
 def _rising(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     """Whole numbers in the order of the scores; 0.0 and -0.0 are one."""
     bits: NDArray[Any] = (scores + np.float32(0)).view(np.int32)
-    return np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
+    bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)  # of negative numbers only
+    return bits.astype(np.int64)

@@ -104,6 +104,16 @@ class Labelled:
         """Judge of the scores of the validation part; None where the loss is monitored."""
         return QuickAuroc(self.validation.labels) if self.numbers.monitor == "auroc" else None
 
+    @cached_property
+    def _device(self) -> torch.device:
+        """Where the module was when the first loss was asked for: it stays there."""
+        return device_of(self.module)
+
+    @cached_property
+    def _targets(self) -> torch.Tensor:
+        """Labels of the training part as the loss takes them, (r, l)."""
+        return torch.from_numpy(self.training.labels).float()
+
     def groups(self) -> list[dict[str, Any]]:
         """Give encoder weights and head weights their own learning rate and decay."""
         numbers, named = self.numbers, list(self.module.named_parameters())
@@ -126,10 +136,9 @@ class Labelled:
         rng: np.random.Generator,  # noqa: ARG002 (nothing is drawn here)
     ) -> tuple[torch.Tensor, float]:
         """Mean cross-entropy a molecule and label."""
-        targets = torch.from_numpy(self.training.labels[rows]).float()
-        batch = gathered(self.gather, self.training.rows[rows], device_of(module))
+        targets = self._targets.index_select(0, torch.from_numpy(rows)).to(self._device)
+        batch = gathered(self.gather, self.training.rows[rows], self._device)
         logits: torch.Tensor = module(batch)
-        targets = targets.to(logits.device)
         return binary_cross_entropy_with_logits(logits.float(), targets), len(rows)
 
     def measure(self, module: nn.Module) -> float:
