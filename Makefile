@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
+BENCHES ?= cli features encoders training storage inference report growth thousand orchestration stacked nodes tracking simulation whole_study
 
 .PHONY: study test lint bench clean
 .DEFAULT_GOAL := study
@@ -24,9 +25,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# All of them, also after one that missed a bar; it ends with 1 then.
+# All of them, also after one that missed a bar; it ends with 1 then. Some: make bench BENCHES="cli growth"
 bench: $(VENV)/.installed-dev
-	@status=0; for name in cli features encoders training storage inference report growth thousand orchestration stacked nodes tracking simulation whole_study; do \
+	@status=0; for name in $(BENCHES); do \
 	  echo "== bench_$$name.py"; $(BIN)/python tests/benchmarks/bench_$$name.py || status=1; \
 	done; exit $$status
 
