@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from study.errors import StorageError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SHUT = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+
+_WRITING = ".writing-"
+LEFT_AFTER = 86400.0
+"""Seconds after which a temporary file is one that a killed writer left: a write takes seconds."""
 
 _KEPT = ": nothing that was finished is lost"
 
@@ -59,7 +64,7 @@ def _create_in_place(path: Path, data: bytes) -> bool:
 def _beside(path: Path, data: bytes) -> Iterator[Path]:
     """Write a temporary file beside a path and flush it; gone afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_WRITING, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -68,6 +73,15 @@ def _beside(path: Path, data: bytes) -> Iterator[Path]:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left in a folder; what cannot be removed stays."""
+    before = time.time() - LEFT_AFTER
+    for left in folder.glob(f"{_WRITING}*"):
+        with suppress(OSError):
+            if left.stat().st_mtime < before:
+                left.unlink()
 
 
 def _flush(folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from study.drivers import as_os_errors, bytes_of, open_url
 from study.errors import InputError
-from study.files import FULL, create, naming, reason, replace
+from study.files import FULL, create, naming, reason, replace, sweep
 
 _AT_ONCE = 32
 """Records that are fetched from an object store at the same time."""
@@ -63,6 +63,8 @@ class Storage:
     def prepare(self) -> None:
         """Make the folder and prove that it can be written; leave no trace of the proof.
 
+        What writers left there that were killed more than a day ago is removed.
+
         Raises
         ------
         InputError
@@ -77,6 +79,8 @@ class Storage:
                     Path(self._root).mkdir(parents=True, exist_ok=True)
                 self._put(probe, b"")
                 self._fs.rm_file(self._key(probe))
+                if self.is_local:
+                    sweep(Path(self._root))
         except OSError as error:
             if error.errno in FULL:
                 with naming(self._root, "written"):

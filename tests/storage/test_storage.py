@@ -3,12 +3,14 @@
 import errno
 import os
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from study.errors import InputError, StorageError
+from study.files import LEFT_AFTER
 from study.storage import Storage, write_atomic
 
 REMEDY = {
@@ -67,6 +69,24 @@ def test_a_read_only_disk_refuses_every_change_and_can_be_read(disk):
     assert storage.names("") == ["a"]
     with pytest.raises(InputError, match=r"\(Read-only file system\); give another folder"):
         storage.prepare()
+
+
+def test_what_a_killed_writer_left_goes_after_a_day(storage, monkeypatch):
+    def killed(handle):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", killed)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # as nothing runs after a kill
+        for name in ("a", "b"):
+            with pytest.raises(KeyboardInterrupt):
+                storage.write(name, b"1")
+    storage.write("c", b"1")
+    old, fresh = Path(storage.path("")).glob(".writing-*")
+    for path in (old, Path(storage.path("c"))):
+        os.utime(path, (0, time.time() - LEFT_AFTER - 60))
+    storage.prepare()
+    assert (old.exists(), fresh.exists(), storage.names("")) == (False, True, ["c"])
 
 
 def test_of_many_who_create_a_record_one_does(storage):
