@@ -21,6 +21,8 @@ from fusion._dropout import Dropout, kept_units, scale
 
 Stacked = dict[str, Tensor]
 """Tensors of m members by their name in a model, each (m, ...)."""
+_OWN = {"training", "_draws"}
+"""Numbers of a part that may differ among heads evaluated together, as do rates of dropout."""
 
 
 class Stack:
@@ -203,8 +205,9 @@ def kind_of(model: nn.Module) -> tuple[Hashable, ...]:
 def _options(part: nn.Module) -> list[tuple[str, Hashable]]:
     tensors = {**part._parameters, **part._buffers}
     shapes = [(key, None if v is None else tuple(v.shape)) for key, v in tensors.items()]
-    plain = [(key, v) for key, v in vars(part).items() if isinstance(v, str | bool)]
-    return [*shapes, *(pair for pair in plain if pair[0] != "training")]
+    own = _OWN | {"p"} if isinstance(part, Dropout) else _OWN
+    plain = [(k, v) for k, v in vars(part).items() if isinstance(v, str | int | float)]
+    return [*shapes, *(pair for pair in plain if pair[0] not in own)]
 
 
 def _dropouts(model: nn.Module) -> dict[str, Dropout]:

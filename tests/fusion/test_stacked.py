@@ -8,7 +8,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusion import FusionError, HeadShape, LabelBalancer, MultimodalModel, SingleHead, seeded
 from fusion._dropout import Dropout, kept_units, scale
-from fusion._stacked import Stack, stacked_weights
+from fusion._stacked import Stack, kind_of, stacked_weights
 from fusion._stacked_adamw import StackedAdamW
 
 LABELS, CPU = 7, torch.device("cpu")
@@ -114,6 +114,14 @@ def test_unlike_heads_are_refused(dims):
     other = nn.Sequential(nn.Linear(5, 2), nn.Dropout(0.5))
     with pytest.raises(FusionError, match="Dropout draws from one generator for all heads"):
         Stack([other], {"x": 5}, CPU)
+
+
+def test_heads_with_another_number_are_not_alike():
+    def head(slope, rate=0.5):
+        return nn.Sequential(nn.Linear(5, 2), nn.LeakyReLU(slope), Dropout(rate))
+
+    assert kind_of(head(0.1)) == kind_of(head(0.1, rate=0.2))
+    assert kind_of(head(0.1)) != kind_of(head(0.2))
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.3, 0.5, 0.9])
