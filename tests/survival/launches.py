@@ -25,16 +25,21 @@ class Launches:
     store: Path
     name: str
 
-    def start(self) -> subprocess.Popen[str]:
+    @property
+    def log(self) -> Path:
+        """What the last launch printed: a pipe that nobody reads would stop it when it is full."""
+        return self.store.with_suffix(".log")
+
+    def start(self) -> subprocess.Popen[bytes]:
         """Begin a launch in a session of its own."""
-        return subprocess.Popen(
-            self.command,
-            env=dict(self.environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                self.command,
+                env=dict(self.environment),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def records(self) -> Marks:
         """Every finished trial, and when and where it was written."""

@@ -51,7 +51,7 @@ def test_a_study_survives_twenty_kills(store_of, study_command: list[str]) -> No
         process = killed.start()
         time.sleep(chance.uniform(0.3, LONGEST))
         process.kill()
-        process.communicate()
+        process.wait()
         if kill % 2:
             killed.sweep()
         after = killed.records()
@@ -59,8 +59,7 @@ def test_a_study_survives_twenty_kills(store_of, study_command: list[str]) -> No
     killed.sweep()
     for each in (killed, whole):
         process = each.start()
-        said, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, said
+        assert process.wait(timeout=300) == 0, each.log.read_text(encoding="utf-8")
     assert len(killed.records()) == TRIALS
     assert killed.pages() == {"study FINISHED": 1, "cell FINISHED": CELLS}
     assert killed.table(study_command) == whole.table(study_command)

@@ -43,28 +43,32 @@ def test_a_thousand_trials_with_a_kill_every_few_seconds(soaked: Launches) -> No
         sizes = _watch(soaked, process, until=TRIALS // 2 if driver_dies else TRIALS + 1)
         if driver_dies:
             process.kill()
-        said, _ = process.communicate(timeout=600)
+        process.wait(timeout=600)
         now = soaked.records()
         assert {name: now.get(name) for name in kept} == kept
         kept = now
         soaked.sweep()
-    assert process.returncode == 0, said
+    assert process.returncode == 0, soaked.log.read_text(encoding="utf-8")
     assert len(kept) == TRIALS
     assert soaked.pages() == {"study FINISHED": 1, "cell FINISHED": CELLS}
     early = max(size for done, size in sizes.items() if done <= min(sizes) + MARK)
     assert max(sizes.values()) <= GROWTH * early
 
 
-def _watch(soaked: Launches, process: subprocess.Popen[str], until: int) -> dict[int, int]:
-    """Kill a worker every few seconds; return the driver's memory (KiB) by trials finished."""
+def _watch(soaked: Launches, process: subprocess.Popen[bytes], until: int) -> dict[int, int]:
+    """Kill a worker every few seconds; return the driver's memory (KiB) by trials finished.
+
+    None is killed before a trial has ended since the last one: where a worker takes longer to start
+    than the next kill to come, there would be no end.
+    """
     chance = random.Random(0)  # noqa: S311 (no secret)
-    killed, sizes = time.monotonic(), {}
+    killed, before, sizes = time.monotonic(), len(soaked.records()), {}
     while process.poll() is None and len(soaked.records()) < until:
         time.sleep(0.5)
         if soaked.records():
             sizes[len(soaked.records())] = _memory(process.pid)
-        if time.monotonic() - killed > EVERY:
-            killed = time.monotonic()
+        if time.monotonic() - killed > EVERY and len(soaked.records()) > before:
+            killed, before = time.monotonic(), len(soaked.records())
             workers = soaked.leftovers("Trainable")
             if workers:
                 os.kill(chance.choice(workers), signal.SIGKILL)
