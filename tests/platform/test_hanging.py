@@ -21,10 +21,15 @@ from study.tries import LATE, MOST_LEFT, Tries
 Run = Callable[[Sequence[Task], Listener], None]
 
 
+@pytest.fixture
+def limit() -> float:
+    return 2.0
+
+
 @pytest.fixture(params=["map", "grid"])
-def run(request: pytest.FixtureRequest, cluster: RayExecutor, tmp_path: Path) -> Run:
+def run(request: pytest.FixtureRequest, cluster: RayExecutor, tmp_path: Path, limit: float) -> Run:
     limited = copy(cluster)
-    limited.time_limit = 2.0
+    limited.time_limit = limit
     if request.param == "map":
         return limited.map
     return lambda tasks, told: limited.grid(tasks, told, folder=str(tmp_path / "scratch"))
@@ -49,6 +54,7 @@ def _rests(seconds: float) -> list[Task]:
     return [Task(str(n), "cluster_tasks:rest", {"seconds": seconds}) for n in range(30)]
 
 
+@pytest.mark.parametrize("limit", [120.0])
 def test_a_launch_that_is_to_end_begins_nothing_and_hears_of_what_runs(run: Run) -> None:
     listener = Asked(stop=0.3)
     run(_rests(1.5), listener)
@@ -58,10 +64,11 @@ def test_a_launch_that_is_to_end_begins_nothing_and_hears_of_what_runs(run: Run)
     assert len(listener.told) == 2 * len(begun)
 
 
+@pytest.mark.parametrize("limit", [300.0])
 def test_a_launch_in_a_hurry_leaves_at_once(run: Run) -> None:
     listener = Asked(hurry=0.3)
-    run(_rests(1.9), listener)
-    assert listener.overdue < 1.5
+    run(_rests(120), listener)
+    assert listener.overdue < 60  # busy machines take seconds to end processes
     assert {word for word, _ in listener.told} == {"began"}
     free: list[Outcome] = []
     run([Task("next", "cluster_tasks:rest", {"seconds": 0})], Outcomes(free.append))
