@@ -1,6 +1,7 @@
 """What the project promises about servers, tokens, secrets and files that can run code."""
 
 import ast
+import hashlib
 import os
 import re
 import secrets
@@ -225,7 +226,7 @@ def told(text):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (f"token {secrets.token_hex(32)}", "a long random word"),
+        (f"token {hashlib.sha256(b'token').hexdigest()}", "a long random word"),
         ("AKIA" + "ABCDEFGH12345678", "a key of AWS"),
         ("postgresql://me:hidden@host/db", "a password in an address"),
         ("auth_token: not-to-be-seen", "a token"),
