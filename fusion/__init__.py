@@ -11,10 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fusion._average import average_scores
     from fusion._balancer import LabelBalancer
     from fusion._base import FusionError, FusionOperator, HeadShape
     from fusion._blocks import Branches, Readout, SingleHead
-    from fusion._model import MultimodalModel, average_scores
+    from fusion._model import MultimodalModel
     from fusion._seed import seeded
 
 __all__ = [
@@ -39,7 +40,7 @@ _HOME = {
     "MultimodalModel": "_model",
     "Readout": "_blocks",
     "SingleHead": "_blocks",
-    "average_scores": "_model",
+    "average_scores": "_average",
     "seeded": "_seed",
 }
 

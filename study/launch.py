@@ -116,7 +116,7 @@ def _average(site: Site, averages: Mapping[str, TrialSpec]) -> None:
     """Average the scores of members; nothing is trained, so the driver does it."""
     if not averages:
         return
-    from study.trial import average_trial
+    from study.evaluation import average_trial
 
     study = site.study
     known = study.ledger.ids()

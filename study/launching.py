@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
 
@@ -20,7 +21,7 @@ from study.extending import check_same
 from study.failing import failure_lines
 from study.launch import launch
 from study.lock import StudyLock
-from study.matching import weight_lines
+from study.parameters import unequal_lines
 from study.prepare import Prepared, lay_out, prepare
 from study.progress import Reporter, Together, reporter
 from study.projector import Pages
@@ -80,8 +81,6 @@ def run_study(spec: StudySpec, asked: Asked) -> bool:
     finally:
         screen.close()
     print_record(record, console)
-    for line in weight_lines(contrasts_of(study.spec, study.plan), study.plan, study.inputs):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
     _places(study, pages, console)
     return record.missing == 0
 
@@ -119,11 +118,21 @@ def print_record(record: StudyRecord, console: Console) -> None:
     )
     compared = compare([pool_of(record)])
     lines = [head, render(comparison_rows(compared), COLUMNS, "table").rstrip("\n")]
-    lines += [*caveats(compared), *failure_lines(record.failures)]
+    lines += [*caveats(compared), *_weight_lines(record), *failure_lines(record.failures)]
     if record.missing:
         lines.append(f"{record.missing} trials are missing; launch again to run them")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _weight_lines(record: StudyRecord) -> list[str]:
+    """Say which compared arms differ by more than 2 % in trained weights."""
+    weights = {
+        cell.id: fmean(result.counts["parameters"] for result in results)
+        for cell in record.plan.cells
+        if (results := record.results_of(cell))
+    }
+    return unequal_lines(contrasts_of(record.spec, record.plan), weights)
 
 
 def _places(study: Prepared, pages: Pages | None, console: Console) -> None:

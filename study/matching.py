@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from study.block import Grid, ListedArm
-from study.cells import Cell, Feature
-from study.contrasts import Contrast, reference_arms
+from study.cells import Cell
+from study.contrasts import reference_arms
 from study.errors import InputError
 from study.guards import head_of
 from study.inputs import Inputs, modality_of
-from study.parameters import TOLERANCE, unequal_lines
+from study.parameters import TOLERANCE
 from study.plan import Plan
 from study.spec import StudySpec
 
@@ -36,10 +36,6 @@ class Sizes:
     dims: Mapping[str, int]
     encoders: Mapping[str, int]
 
-    def know(self, cell: Cell) -> bool:
-        """Whether the width of every embedding of an arm is known."""
-        return all(feature.key in self.dims for feature in cell.features)
-
     def weights(self, cell: Cell) -> int:
         """Return the trained weights of an arm, as a trial counts them."""
         if cell.technique == "independent_mean":
@@ -51,25 +47,16 @@ class Sizes:
         return own + sum(self.encoders[feature.key] for feature in joint)
 
 
-def sizes_of(plan: Plan, inputs: Inputs, *, featurize: bool) -> Sizes:
+def sizes_of(plan: Plan, inputs: Inputs) -> Sizes:
     """Return the widths of all embeddings of a plan.
 
     An encoder says its width when it is built. A fitted transform knows it after it was fitted
-    (columns are dropped): on the training rows of the first fold.
-
-    Parameters
-    ----------
-    plan : Plan
-    inputs : Inputs
-    featurize : bool
-        Make the features that a fitted transform needs; otherwise its width is unknown until
-        they are there.
+    (columns are dropped): on the training rows of the first fold, whose features are made here
+    where they are not known yet.
     """
     features = {f.key: f for cell in plan.cells for f in cell.features}
     dims, encoders = {}, {}
     for key, feature in features.items():
-        if feature.choice.fitted and not featurize and _unmade(feature, inputs):
-            continue
         encoder = modality_of(feature.choice).encoder(seed=0)
         if feature.choice.fitted:
             fold = inputs.split.folds[0]
@@ -77,25 +64,6 @@ def sizes_of(plan: Plan, inputs: Inputs, *, featurize: bool) -> Sizes:
         dims[key] = encoder.dim
         encoders[key] = sum(int(v.numel()) for v in getattr(encoder, "parameters", list)())
     return Sizes(len(inputs.dataset.label_names), dims, encoders)
-
-
-def _unmade(feature: Feature, inputs: Inputs) -> bool:
-    modality, smiles = modality_of(feature.choice), inputs.dataset.smiles
-    return bool(inputs.features_store.missing(modality, smiles))
-
-
-def weight_lines(contrasts: tuple[Contrast, ...], plan: Plan, inputs: Inputs) -> list[str]:
-    """Say which compared arms differ by more than 2 % in trained weights, before they train."""
-    sizes = sizes_of(plan, inputs, featurize=False)
-    sides = {cell.id: cell for c in contrasts for cell in (c.arm, c.reference)}
-    known = {key: float(sizes.weights(cell)) for key, cell in sides.items() if sizes.know(cell)}
-    lines = unequal_lines(contrasts, known)
-    if len(known) < len(sides):
-        lines.append(
-            f"trained weights of {len(sides) - len(known)} arms cannot be counted yet: how many "
-            "columns a fitted transform keeps is known once its features are made"
-        )
-    return lines
 
 
 def matched(spec: StudySpec, plan: Plan, inputs: Inputs) -> StudySpec:
@@ -109,7 +77,7 @@ def matched(spec: StudySpec, plan: Plan, inputs: Inputs) -> StudySpec:
     InputError
         No widths come within 2 %.
     """
-    sizes = sizes_of(plan, inputs, featurize=True)
+    sizes = sizes_of(plan, inputs)
     by_id, references = {cell.id: cell for cell in plan.cells}, reference_arms(plan.cells)
     extra = {cell.id for cell in plan.added}
     arms: dict[str, ListedArm] = {}

@@ -1,25 +1,22 @@
 """Train and evaluate one trial: no Ray and no MLflow inside.
 
-Training is given the labels of training rows only; `_evaluate` is the one place that reads the
-test fold, once, after training has ended.
+Training is given the labels of training rows only; `study.evaluation` is the one place that reads
+the test fold, once, after training has ended.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
-from fusion import average_scores
 from study.branches import Branch, check_workers, part_of
 from study.cells import TrialSpec
 from study.checkpoints import Checkpoints
 from study.course import History
+from study.evaluation import evaluated
 from study.heads import owners_of
 from study.inputs import Inputs
 from study.models import model_of
@@ -27,8 +24,6 @@ from study.ranks import Ranks
 from study.result import TrialResult
 from study.stacked_inputs import SharedInputs
 from study.training import Gather, Part, fit, predict
-
-_VERSIONS = ("olfaction-study", "torch", "rdkit", "numpy", "mordredcommunity", "transformers")
 
 
 def run_trial(
@@ -109,44 +104,9 @@ def concluded(ready: Ready, inputs: Inputs, history: History, seconds: float) ->
     sizes = {"fit": len(ready.training.rows), "validation": len(ready.validation.rows)}
     weights = _parameters(ready.model)
     counts = {**sizes, "parameters": weights, "epochs": len(history.loss)}
-    result = _evaluate(ready.trial, inputs, scores, counts, history, seconds)
+    result = evaluated(ready.trial, inputs, scores, counts, history, seconds)
     return replace(result, owners=owners_of(ready.model))
-
-
-def average_trial(trial: TrialSpec, members: Sequence[TrialResult], inputs: Inputs) -> TrialResult:
-    """Return the ``independent_mean`` of models trained apart: their scores averaged, no fit."""
-    scores = average_scores([member.scores for member in members]).astype(np.float32)
-    counts = {key: members[0].counts[key] for key in ("fit", "validation")}
-    counts["parameters"] = sum(member.counts["parameters"] for member in members)
-    seconds = sum(member.seconds for member in members)
-    return _evaluate(trial, inputs, scores, counts, None, seconds)
 
 
 def _parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def _evaluate(
-    trial: TrialSpec,
-    inputs: Inputs,
-    scores: NDArray[np.float32],
-    counts: Mapping[str, int],
-    history: History | None,
-    seconds: float,
-) -> TrialResult:
-    """Set the scores beside the labels of the test fold: the one reading of these labels."""
-    test = inputs.fold(trial).test
-    curves = {"loss": history.loss, "monitored": history.monitored} if history else {}
-    best = {"best_epoch": history.best_epoch} if history else {}
-    return TrialResult(
-        id=inputs.trial_id(trial),
-        trial=trial.to_json(),
-        label_names=inputs.dataset.label_names,
-        test_rows=test,
-        test_labels=inputs.dataset.labels[test],
-        scores=scores,
-        counts={**counts, **best, "test": len(test)},
-        history=curves,
-        seconds=seconds,
-        versions={name: version(name) for name in _VERSIONS},
-    )

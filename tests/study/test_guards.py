@@ -1,10 +1,12 @@
 """Guards before training: inert arms are refused, weights are counted and matched."""
 
+import io
 from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from fusion import SingleHead, seeded
@@ -12,7 +14,8 @@ from study.branches import head_shape
 from study.declared import contrasts_of
 from study.errors import InputError
 from study.guards import head_of, inert_arms, probe_of
-from study.matching import matched, sizes_of, weight_lines, widths_like
+from study.launching import print_record
+from study.matching import matched, sizes_of, widths_like
 from study.numbers import Training
 from study.plan import make_plan
 from study.prepare import lay_out, prepare
@@ -167,25 +170,23 @@ def wide(tiny):
 
 def test_weights_are_counted_as_a_trial_counts_them(launched):
     prepared, record, _ = launched
-    sizes = sizes_of(prepared.plan, prepared.inputs, featurize=False)
+    sizes = sizes_of(prepared.plan, prepared.inputs)
     for cell in prepared.plan.cells:
         assert sizes.weights(cell) == record.results_of(cell)[0].counts["parameters"]
 
 
-def test_compared_arms_of_unequal_weight_are_said(wide, spec_of, tmp_path):
-    study = prepare(spec_of(wide, tmp_path))
-    contrasts = contrasts_of(study.spec, study.plan)
-    (unknown,) = weight_lines(contrasts, study.plan, study.inputs)
-    assert unknown.startswith("trained weights of 6 arms cannot be counted yet")
-    study.inputs.features(study.plan.cells[0].features[0].choice)
-    lines = weight_lines(contrasts, study.plan, study.inputs)
-    assert [line.split(" pairs")[0] for line in lines] == ["technique: 1 of 2", "modality: 2 of 2"]
+def test_compared_arms_of_unequal_weight_are_said(launched):
+    _, record, _ = launched
+    shown = Console(file=io.StringIO(), width=200)
+    print_record(record, shown)
+    (line,) = [line for line in shown.file.getvalue().splitlines() if "trained weights" in line]
+    assert line.startswith("modality: 2 of 2 pairs differ by more than 2% in trained weights")
 
 
 def test_matched_heads_weigh_the_same_within_two_percent(wide, spec_of, tmp_path):
     plain = prepare(spec_of(wide, tmp_path))
     study = prepare(spec_of({**wide, "parameters": "matched"}, tmp_path))
-    sizes = sizes_of(study.plan, study.inputs, featurize=False)
+    sizes = sizes_of(study.plan, study.inputs)
     contrasts = [c for c in contrasts_of(study.spec, study.plan) if c.family == "technique"]
     before = [c for c in contrasts_of(plain.spec, plain.plan) if c.family == "technique"]
     assert [str(c) for c in contrasts] == [str(c) for c in before]  # still the same questions
@@ -203,7 +204,7 @@ def test_matched_heads_weigh_the_same_within_two_percent(wide, spec_of, tmp_path
 def test_heads_too_narrow_to_match_are_named(wide, spec_of, tmp_path):
     wide["training"]["hidden"] = [1]
     study = prepare(spec_of(wide, tmp_path))
-    sizes = sizes_of(study.plan, study.inputs, featurize=True)
+    sizes = sizes_of(study.plan, study.inputs)
     cells = {str(cell): cell for cell in study.plan.cells}
     arm = cells["counts+characters / independent_mean / 1"]
     reference = cells["counts+characters / mlp_head / concat / 1"]

@@ -1,5 +1,9 @@
 """The quick parts of a training against torch's own, which anybody would take."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +45,27 @@ def test_adamw_is_torchs_also_where_weights_are_held_for_a_while():
         assert ours.weight.grad is ours.bias.grad is None
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(mine, other)
+
+
+TRAINS = """
+import sys
+from test_quick_training import *
+values = torch.randn(30, WIDTH)
+labels = (values[:, :LABELS] > 0).numpy().astype(np.uint8)
+model = MultimodalModel({"x": None}, SingleHead({"x": WIDTH}, LABELS, HeadShape((8,), 0.4)))
+parts = [Part(rows, labels[rows]) for rows in (np.arange(20), np.arange(20, 30))]
+fit(model, {"x": lambda r: values[r]}, *parts, Training(epochs=2), seed=0)
+print(sorted({"sympy", "torch._dynamo", "torch._inductor"} & set(sys.modules)))
+"""
+
+
+def test_a_training_loads_no_compiler():
+    """It would take longer than a small head: every new worker process pays it."""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINS], cwd=here, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])

@@ -9,6 +9,7 @@ from study.branches import run_job
 from study.data import OdorDataset
 from study.embeddings import EmbeddingStore, job_of
 from study.errors import TrialError
+from study.evaluation import average_trial
 from study.inputs import Inputs
 from study.ledger import LedgerError
 from study.metrics import auroc
@@ -16,7 +17,7 @@ from study.numbers import Training
 from study.numerics import settled
 from study.storage import Storage
 from study.training import Part, _batches, fit, predict
-from study.trial import average_trial, run_trial
+from study.trial import run_trial
 
 N, WIDTH, LABELS = 60, 4, 3
 
