@@ -1,9 +1,12 @@
 """A launch from end to end in this process: only what is missing runs, and damage is redone."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import yaml
 
 from study import trial as trial_module
 from study.errors import InputError, TrialError
@@ -115,6 +118,29 @@ def test_a_deleted_record_is_redone_and_nothing_else(technique, again, launched)
     after = state(root)
     assert {name for name in after if after[name] != before.get(name)} == {path.name}
     same_results(launched[1], record)
+
+
+DRIVES = """
+import sys
+from study.cli import main
+try:
+    main()
+finally:
+    print("torch" in sys.modules)
+"""
+
+
+def test_a_driver_loads_no_torch(again, launched, tiny, tmp_path):
+    """It prepares, averages, compares and prints; what trains is in workers."""
+    root, _ = again
+    record_file(root, launched, "independent_mean").unlink()
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump({**tiny, "run": {"storage": str(root)}}, sort_keys=False))
+    command = [sys.executable, "-c", DRIVES, "launch", str(file), "--no-mlflow"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert (lines[0], lines[-1]) == ("10 trials, 9 already in the ledger", "False")
 
 
 @pytest.mark.parametrize("technique", ["label_balancer", "independent_mean"])
