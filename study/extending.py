@@ -79,9 +79,9 @@ def _diff(old: StudySpec, new: StudySpec) -> list[str]:
 
 
 def _lines(spec: StudySpec) -> list[str]:
-    """Return a study file in full, one value a line."""
+    """Return a study file in full, one value a line; the order of keys stands for nothing."""
     values: dict[str, Any] = spec.model_dump(mode="json", exclude=set(_FREE))
-    return yaml.safe_dump(values, sort_keys=False, width=1000).splitlines()
+    return yaml.safe_dump(values, width=1000).splitlines()
 
 
 def _shortened(lines: Collection[str]) -> list[str]:

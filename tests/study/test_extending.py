@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 from study.errors import InputError
 from study.extending import check_same
@@ -17,6 +18,10 @@ def prepared(launched, spec_of, tmp_path):
     return lambda raw: prepare(spec_of(raw, tmp_path))
 
 
+def _trials(study):
+    return [study.inputs.trial_id(trial) for trial in study.plan.trials()]
+
+
 def test_the_same_file_is_nothing_to_speak_of(prepared, tiny):
     assert check_same(prepared(tiny), extend=False) == ""
 
@@ -24,6 +29,14 @@ def test_the_same_file_is_nothing_to_speak_of(prepared, tiny):
 def test_place_and_description_are_free(prepared, tiny, spec_of, tmp_path):
     study = prepared({**tiny, "description": "told otherwise"})
     assert check_same(study, extend=False) == ""
+
+
+def test_keys_in_another_order_are_no_other_file(tiny, prepared):
+    turned = yaml.safe_load(yaml.safe_dump(tiny, sort_keys=True))
+    assert list(turned["modalities"]) != list(tiny["modalities"])
+    assert check_same(prepared(turned), extend=False) == ""
+    one, other = (prepared(raw) for raw in (tiny, turned))
+    assert _trials(one) == _trials(other)
 
 
 def test_another_file_is_refused_with_its_diff(prepared, tiny):
