@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from study.budget import Meter
 from study.cells import TrialSpec
 from study.errors import StudyError
+from study.evaluation import average_trial
 from study.executor import Executor
 from study.fitting import crew_of, fit
 from study.prepare import Prepared
@@ -116,8 +117,6 @@ def _average(site: Site, averages: Mapping[str, TrialSpec]) -> None:
     """Average the scores of members; nothing is trained, so the driver does it."""
     if not averages:
         return
-    from study.evaluation import average_trial
-
     study = site.study
     known = study.ledger.ids()
     for trial_id, trial in averages.items():

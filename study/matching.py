@@ -53,6 +53,11 @@ def sizes_of(plan: Plan, inputs: Inputs) -> Sizes:
     An encoder says its width when it is built. A fitted transform knows it after it was fitted
     (columns are dropped): on the training rows of the first fold, whose features are made here
     where they are not known yet.
+
+    Parameters
+    ----------
+    plan : Plan
+    inputs : Inputs
     """
     features = {f.key: f for cell in plan.cells for f in cell.features}
     dims, encoders = {}, {}

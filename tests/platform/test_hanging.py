@@ -68,7 +68,7 @@ def test_a_launch_that_is_to_end_begins_nothing_and_hears_of_what_runs(run: Run)
 def test_a_launch_in_a_hurry_leaves_at_once(run: Run) -> None:
     listener = Asked(hurry=0.3)
     run(_rests(120), listener)
-    assert listener.overdue < 60  # busy machines take seconds to end processes
+    assert listener.overdue < 20  # a busy machine took 2.5 s; a task that is waited for, 120
     assert {word for word, _ in listener.told} == {"began"}
     free: list[Outcome] = []
     run([Task("next", "cluster_tasks:rest", {"seconds": 0})], Outcomes(free.append))

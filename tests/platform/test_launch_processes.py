@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-QUICK_EXIT = 40.0
+QUICK_EXIT = 20.0
 
 
 @pytest.fixture(scope="session")
