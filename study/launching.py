@@ -13,7 +13,7 @@ from statistics import fmean
 from rich.console import Console
 
 from study.analysis.comparison import compare
-from study.analysis.pool import pool_of
+from study.analysis.pool import Pool, pool_of
 from study.declared import contrasts_of
 from study.errors import InputError, StorageError
 from study.executors import executor_of
@@ -116,23 +116,24 @@ def print_record(record: StudyRecord, console: Console) -> None:
         f"\n{record.spec.name}: {len(data)} molecules x {len(data.label_names)} labels, "
         f"{record.spec.split.groups} groups, {record.plan.per_cell} trials an arm"
     )
-    compared = compare([pool_of(record)])
+    pool = pool_of(record)
+    compared = compare([pool])
     lines = [head, render(comparison_rows(compared), COLUMNS, "table").rstrip("\n")]
-    lines += [*caveats(compared), *_weight_lines(record), *failure_lines(record.failures)]
+    lines += [*caveats(compared), *_weight_lines(pool), *failure_lines(record.failures)]
     if record.missing:
         lines.append(f"{record.missing} trials are missing; launch again to run them")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _weight_lines(record: StudyRecord) -> list[str]:
+def _weight_lines(pool: Pool) -> list[str]:
     """Say which compared arms differ by more than 2 % in trained weights."""
     weights = {
-        cell.id: fmean(result.counts["parameters"] for result in results)
-        for cell in record.plan.cells
-        if (results := record.results_of(cell))
+        cell_id: fmean(result.counts["parameters"] for result in results)
+        for cell_id, results in pool.results.items()
+        if results
     }
-    return unequal_lines(contrasts_of(record.spec, record.plan), weights)
+    return unequal_lines(contrasts_of(pool.spec, pool.plan), weights)
 
 
 def _places(study: Prepared, pages: Pages | None, console: Console) -> None:
