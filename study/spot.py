@@ -1,7 +1,7 @@
 """``python -m study.spot``: watch for the notice that this machine is about to be taken away.
 
-Runs on each spot worker of a cluster, beside Ray. When the provider gives its notice, trainings on
-this machine are told (see `study.notice`), and Ray is told to begin nothing more here.
+Runs on each spot worker of a cluster, beside Ray. When the provider gives its notice, Ray is told
+to begin nothing more here, and then the trainings on this machine are told (see `study.notice`).
 """
 
 from __future__ import annotations
@@ -127,13 +127,21 @@ def _commands() -> Iterator[list[str]]:
 
 
 def give_notice(seconds: int, node: Node | None) -> None:
-    """Tell the trainings of this machine, then Ray, that it is taken away in so many seconds."""
+    """Tell Ray, then the trainings of this machine, that it is taken away in so many seconds.
+
+    Ray first: a training that leaves before Ray knows would begin anew on the same machine.
+    """
     file = notice_file()
-    file.write_text(f"{seconds} s from {datetime.now(UTC).isoformat()}\n", encoding="utf-8")
-    _log.warning("notice: this machine is taken away in %d s (%s)", seconds, file)
     if node is None:
         _log.warning("Ray does not run here: nothing to drain")
-        return
+    elif trouble := _drain(node, seconds):
+        _log.error("Ray does not drain this machine: %s", trouble)
+    file.write_text(f"{seconds} s from {datetime.now(UTC).isoformat()}\n", encoding="utf-8")
+    _log.warning("notice: this machine is taken away in %d s (%s)", seconds, file)
+
+
+def _drain(node: Node, seconds: int) -> str | None:
+    """Let Ray begin nothing more on a machine; return why it does not, None if it obeys."""
     program = str(Path(sys.executable).with_name("ray"))
     options = {
         "--address": node.address,
@@ -143,11 +151,18 @@ def give_notice(seconds: int, node: Node | None) -> None:
         "--deadline-remaining-seconds": str(seconds),
     }
     words = [word for option in options.items() for word in option]
-    done = subprocess.run(  # noqa: S603 (Ray's own program, and words that are no user's)
-        [program, "drain-node", *words], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        _log.error("Ray does not drain this machine: %s", done.stderr.strip()[-300:])
+    longest = max(1.0, seconds / 4)  # the rest is for the trainings to end their epochs in
+    try:
+        done = subprocess.run(  # noqa: S603 (Ray's own program, and words that are no user's)
+            [program, "drain-node", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=longest,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer in {longest:g} s"
+    return done.stderr.strip()[-300:] or f"exit {done.returncode}" if done.returncode else None
 
 
 def watch(

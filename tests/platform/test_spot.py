@@ -17,8 +17,8 @@ import pytest
 from node_launch import Launch, quick_cluster
 
 from study.errors import InputError
-from study.notice import LEAVING, VARIABLE
-from study.spot import seconds_left
+from study.notice import LEAVING, VARIABLE, given
+from study.spot import Node, give_notice, seconds_left
 
 
 class Metadata(BaseHTTPRequestHandler):
@@ -88,6 +88,15 @@ def test_a_server_that_refuses_is_no_answer(metadata: ThreadingHTTPServer) -> No
         seconds_left("gcp", _url(metadata) + "/elsewhere")
 
 
+def test_trainings_are_told_even_if_ray_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "notice"))
+    give_notice(4, Node("127.0.0.1:9", "0" * 56))
+    assert "Ray does not drain this machine: no answer in 1 s" in caplog.text
+    assert given()
+
+
 ENCODER = {
     "name": "warned",
     "data": {
@@ -96,7 +105,7 @@ ENCODER = {
     },
     "split": {"folds": 2, "min_positives": 2},
     "grid": [{"features": [["graph"]]}],
-    "modalities": {"graph": {"training": {"epochs": 15, "patience": 15, "epoch_steps": 3}}},
+    "modalities": {"graph": {"training": {"epochs": 30, "patience": 30, "epoch_steps": 3}}},
     "training": {"epochs": 2, "hidden": [8]},
 }
 
