@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import mmap
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -72,7 +73,7 @@ class Storage:
         StorageError
             It has no room.
         """
-        probe = f".probe-{os.getpid()}"
+        probe = f".probe-{uuid.uuid4().hex}"  # containers share process numbers
         try:
             with as_os_errors(local=self.is_local):
                 if self.is_local:

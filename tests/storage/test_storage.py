@@ -27,6 +27,13 @@ def storage(tmp_path):
     return Storage(str(tmp_path / "store"))
 
 
+def test_a_folder_is_prepared_by_many_at_once_whatever_their_process_numbers(storage):
+    """Drivers in containers are often process 1 each, and share the folder."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: storage.prepare(), range(200)))
+    assert list(Path(storage.address).iterdir()) == []
+
+
 @pytest.mark.parametrize("code", REMEDY)
 @pytest.mark.parametrize(
     "act",
