@@ -14,7 +14,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -85,6 +85,8 @@ class RayExecutor:
         Seconds a task may take.
     wait : float
         Seconds to wait for machines that the cluster starts when it is asked for them.
+    check : function
+        Called while waiting for them; what it raises ends the wait.
 
     Raises
     ------
@@ -100,13 +102,14 @@ class RayExecutor:
         retries: int = 2,
         time_limit: float | None = None,
         wait: float = 0.0,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.cpus_per_task, self.wait = cpus_per_task, wait
+        self.cpus_per_task, self.wait, self.check = cpus_per_task, wait, check
         self.retries, self.time_limit = retries, time_limit
         _connect(address or os.environ.get("RAY_ADDRESS") or "local")
         try:
             self.require([Crew()])
-        except InputError:
+        except BaseException:  # also Ctrl-C while it waits
             self.close()
             raise
 
@@ -118,7 +121,11 @@ class RayExecutor:
         InputError
             One would wait for ever.
         """
-        wait_for_room(crews, self.cpus_per_task, _machines, _ask, self.wait)
+        wait_for_room(crews, self.cpus_per_task, self._arrived, _ask, self.wait)
+
+    def _arrived(self) -> list[Machine]:
+        self.check()
+        return _machines()
 
     def slots(self, crew: Crew) -> int:
         """Return how many tasks with this crew the machines of now can run at once."""

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from study.executor import Deferred, Executor, Inline
 from study.ray_environment import stay_local
 from study.spec import Run
 
 
-def executor_of(run: Run, *, ray: bool) -> Executor:
-    """Return where the work of a run is done: a cluster that starts when it is needed, or here."""
+def executor_of(run: Run, *, ray: bool, check: Callable[[], None] = lambda: None) -> Executor:
+    """Return where the work of a run is done: a cluster that starts when it is needed, or here.
+
+    Parameters
+    ----------
+    run : Run
+    ray : bool
+        On a cluster.
+    check : function
+        Called while machines of a cluster are waited for; what it raises ends the wait.
+    """
     limit = None if run.time_limit is None else 60 * run.time_limit
-    return Deferred(lambda: _ray(run, limit)) if ray else Inline(limit)
+    return Deferred(lambda: _ray(run, limit, check)) if ray else Inline(limit)
 
 
-def _ray(run: Run, limit: float | None) -> Executor:
+def _ray(run: Run, limit: float | None, check: Callable[[], None]) -> Executor:
     if not (run.address or os.environ.get("RAY_ADDRESS")):
         stay_local()
     from study.cluster import RayExecutor
@@ -26,4 +36,5 @@ def _ray(run: Run, limit: float | None) -> Executor:
         retries=run.retries,
         time_limit=limit,
         wait=60 * run.wait,
+        check=check,
     )

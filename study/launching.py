@@ -105,7 +105,8 @@ def _launch(
     for said in lay_out(study):
         told.note(said)
     stop = Stop(told.note, lambda: lock.lost)
-    with stop.listening(), closing(executor_of(study.spec.run, ray=asked.ray)) as executor:
+    executor = executor_of(study.spec.run, ray=asked.ray, check=stop.check)
+    with stop.listening(), closing(executor):
         return launch(study, executor, pages, told, stop)
 
 

@@ -109,7 +109,7 @@ def wait_for_room(
     crews, cpus
         What is to fit.
     machines : function
-        Gives the machines that are up.
+        Gives the machines that are up; what it raises ends the wait.
     ask : function
         Asks for machines on which all these fit; empty: keep none for us.
     seconds : float

@@ -148,6 +148,33 @@ def test_an_interrupted_launch_exits_130_and_goes_on(
     _goes_on(slow, environment, tmp_path / "store")
 
 
+def test_ctrl_c_ends_the_wait_for_machines(
+    file: Path, tmp_path: Path, environment: dict[str, str], study_command: list[str]
+) -> None:
+    command = ["env", "--default-signal=INT", *study_command, "launch", str(file), "--no-mlflow"]
+    command += ["--storage", str(tmp_path), "--set", "run.wait=600"]
+    process = subprocess.Popen(
+        [*command, "--set", "run.cpus_per_trial=10000"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        while "already in the ledger" not in process.stdout.readline():
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "stopping: " in output
+    assert errors == "interrupted: what has finished is kept; the same command goes on\n"
+    assert _wait_until(lambda: not _ray_processes(environment["HOME"]), 15)
+
+
 def test_a_killed_driver_loses_and_repeats_nothing(
     running: subprocess.Popen[str], slow: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
