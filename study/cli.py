@@ -20,6 +20,7 @@ from study.cli_options import (
     StorageOption,
     TrackingOption,
     UntrackedOption,
+    WaitOption,
     columns_of,
     placed,
 )
@@ -88,9 +89,7 @@ def launch(
     extend: Annotated[
         bool, typer.Option("--extend", help="The file asks for more than the one launched before.")
     ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait while another launch of the study runs.")
-    ] = False,
+    wait: WaitOption = False,
 ) -> None:
     """Run what is missing of a study, then print its comparison table."""
     from study.launching import Asked, run_study

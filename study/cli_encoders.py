@@ -15,6 +15,7 @@ from study.cli_options import (
     StorageOption,
     TrackingOption,
     UntrackedOption,
+    WaitOption,
     placed,
 )
 
@@ -36,13 +37,14 @@ def pretrain(
     address: AddressOption = None,
     inline: InlineOption = False,
     untracked: UntrackedOption = False,
+    wait: WaitOption = False,
 ) -> None:
     """Train an encoder on molecules alone; the weights folder can be named in a study file."""
     from study.pretraining.running import run_pretraining
     from study.pretraining.spec import read_pretraining
 
     spec = read_pretraining(file, placed(overrides, storage, tracking_uri, address))
-    run_pretraining(spec, ray=not inline, mlflow=not untracked)
+    run_pretraining(spec, ray=not inline, mlflow=not untracked, wait=wait)
 
 
 def embed(

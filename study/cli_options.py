@@ -28,6 +28,7 @@ AddressOption = Annotated[
     str | None, typer.Option("--address", help="Ray cluster to run on ('auto' finds one).")
 ]
 InlineOption = Annotated[bool, typer.Option("--no-ray", help="Run in this process, without Ray.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another launch runs.")]
 UntrackedOption = Annotated[bool, typer.Option("--no-mlflow", help="Write no tracking pages.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli_options import TrackingOption
+from study.cli_options import TrackingOption, WaitOption
 
 EXIT_INCOMPLETE = 3
 
@@ -20,9 +20,7 @@ def sync(
     anew: Annotated[
         bool, typer.Option("--anew", help="Remove all its pages first, also those up to date.")
     ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait while a launch of the study runs.")
-    ] = False,
+    wait: WaitOption = False,
 ) -> None:
     """Bring the tracking pages of a study up to its ledger; twice changes nothing."""
     from study.syncing import sync_study

@@ -111,11 +111,28 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Outcomes:
-    """A listener to outcomes alone, which lets everything run to its end."""
+    """A listener to outcomes alone, which lets everything run to its end.
+
+    Attributes
+    ----------
+    take : function
+        Told of each outcome.
+    lost : function
+        Whether the work is another process's by now, so that everything is left.
+    """
 
     take: Callable[[Outcome], None]
-    stopping: bool = False
-    hurried: bool = False
+    lost: Callable[[], bool] = lambda: False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the work was lost."""
+        return self.lost()
+
+    @property
+    def hurried(self) -> bool:
+        """Whether the work was lost."""
+        return self.lost()
 
     def began(self, task_id: str) -> None:
         """Nothing to note."""

@@ -205,6 +205,18 @@ class StudyLock:
         return [(int(match[1]), name) for name, match in found if match]
 
 
+def is_lock(name: str) -> bool:
+    """Return whether a file of this name belongs to a lock."""
+    return _NAME.fullmatch(name) is not None
+
+
+def forget(storage: Storage) -> None:
+    """Remove a lock for good, once there is nothing left that two could do at once."""
+    for name in filter(is_lock, storage.names("")):
+        with suppress(FileNotFoundError):
+            storage.remove(name)
+
+
 def _lock(number: int) -> str:
     return f"launch-{number:06d}.lock"
 

@@ -14,6 +14,7 @@ from modalities import FeatureStore, ModalityError
 from modalities._cards import Card, has_card, read_card
 from modalities.pretraining import Molecules
 from study.errors import InputError
+from study.lock import is_lock
 from study.pretraining.molecules import Chosen, choose
 from study.pretraining.places import Places
 from study.pretraining.spec import PretrainingSpec
@@ -76,7 +77,8 @@ class Pretraining:
         """
         begun = self.places.begun
         if not begun.is_file():
-            if self.places.home.exists() and any(self.places.home.iterdir()):
+            held = Storage(self.places.folder).names("")  # not what is just being written
+            if not all(map(is_lock, held)):
                 raise InputError(f"{self.places.home} is no folder of a pretraining; move it away")
             return
         other = json.loads(begun.read_text(encoding="utf-8"))["numbers"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from modalities import FeatureStore
 from study.errors import InputError, TrialError
 from study.executor import Crew, Executor, Outcome, Outcomes, Task
 from study.executors import executor_of
+from study.lock import LockedError, StudyLock, forget
 from study.pretraining.begin import Pretraining, begin
 from study.pretraining.carding import begun_card
 from study.pretraining.molecules import Chosen
@@ -20,19 +22,30 @@ from study.pretraining.stored import build
 from study.pretraining.telling import closing_lines, watching
 from study.progress import Reporter, reporter
 from study.report.weights_page import weights_page
+from study.storage import Storage
 from study.tracked import tracker_of
 
 if TYPE_CHECKING:
     from study.tracking import Tracker
 
 
-def run_pretraining(spec: PretrainingSpec, *, ray: bool, mlflow: bool) -> None:
+def run_pretraining(spec: PretrainingSpec, *, ray: bool, mlflow: bool, wait: bool = False) -> None:
     """Train what is missing of a pretraining and print what a study file needs to name it.
+
+    Parameters
+    ----------
+    spec : PretrainingSpec
+    ray, mlflow : bool
+        On Ray; with a tracking page.
+    wait : bool
+        Wait while another launch of the pretraining runs.
 
     Raises
     ------
     InputError
         It cannot be begun as asked; nothing was trained.
+    LockedError
+        Another launch of the pretraining runs.
     TrialError
         The training failed; its last epoch is kept and the same command goes on from there.
     """
@@ -43,24 +56,63 @@ def run_pretraining(spec: PretrainingSpec, *, ray: bool, mlflow: bool) -> None:
     told = reporter(console)
     try:
         if pretraining.card is None:
-            with closing(executor_of(spec.run, ray=ray)) as executor:
-                train(pretraining, executor, told)
+            _train_locked(pretraining, told, ray=ray, wait=wait)
         else:
-            told.note(f"{pretraining.places.home} is finished; nothing to do")
+            _say_finished(pretraining, told)
     finally:
         told.close()
     _end(pretraining, pages, console)
 
 
-def train(pretraining: Pretraining, executor: Executor, told: Reporter) -> None:
-    """Lay out the folder, make features, train; the folder has a card in the end."""
+def _train_locked(pretraining: Pretraining, told: Reporter, *, ray: bool, wait: bool) -> None:
+    """Train under the lock of the folder, unless whoever had it before has finished."""
+    folder = Storage(pretraining.places.folder)
+    folder.prepare()
+    with StudyLock(folder).held(wait=wait, note=told.note) as lock:
+        pretraining.check_folder()  # again: another may have begun it meanwhile
+        if pretraining.card is None:
+            with closing(executor_of(pretraining.spec.run, ray=ray)) as executor:
+                train(pretraining, executor, told, lambda: lock.lost)
+        else:
+            _say_finished(pretraining, told)
+    forget(folder)
+
+
+def _say_finished(pretraining: Pretraining, told: Reporter) -> None:
+    told.note(f"{pretraining.places.home} is finished; nothing to do")
+
+
+def train(
+    pretraining: Pretraining,
+    executor: Executor,
+    told: Reporter,
+    lost: Callable[[], bool] = lambda: False,
+) -> None:
+    """Lay out the folder, make features, train; the folder has a card in the end.
+
+    Raises
+    ------
+    LockedError
+        `lost` says that another launch has taken over.
+    TrialError
+        The training failed.
+    """
     executor.require([_crew(pretraining.spec)])
     pretraining.lay_out()
     chosen = _chosen(pretraining, executor, told)
     pretraining.write_molecules(chosen)
     numbers = pretraining.spec.training
     with watching(pretraining.places.diary, numbers.epochs, told):
-        failed = _run(executor, _task(pretraining, chosen), str(pretraining.places.scratch))
+        outcomes: list[Outcome] = []
+        listener = Outcomes(outcomes.append, lost)
+        task, scratch = _task(pretraining, chosen), str(pretraining.places.scratch)
+        executor.grid([task], listener, folder=scratch)
+    if not outcomes:
+        raise LockedError(
+            f"another launch of pretraining '{pretraining.spec.name}' took over while this process "
+            "was suspended; it goes on there, after the last epoch"
+        )
+    failed = outcomes[0].cause
     if failed:
         raise TrialError(
             f"pretraining '{pretraining.spec.name}' failed: {failed}; the same command goes on "
@@ -122,13 +174,6 @@ def _task(pretraining: Pretraining, chosen: Chosen) -> Task:
 
 def _crew(spec: PretrainingSpec) -> Crew:
     return Crew(spec.training.workers, spec.run.gpus_per_worker)
-
-
-def _run(executor: Executor, task: Task, scratch: str) -> str:
-    """Run one task; return why it failed, or nothing."""
-    outcomes: list[Outcome] = []
-    executor.grid([task], Outcomes(outcomes.append), folder=scratch)
-    return "" if outcomes[0].finished else outcomes[0].cause
 
 
 def _end(pretraining: Pretraining, pages: Tracker | None, console: Console) -> None:

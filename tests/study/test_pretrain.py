@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,11 +16,18 @@ from pretraining_files import TEXT, molecules, write_file, write_table
 from modalities._cards import read_card
 from study.cli import main
 from study.errors import InputError
+from study.executor import Inline
+from study.lock import LockedError, StudyLock, is_lock
 from study.prepare import prepare
 from study.pretraining import work
+from study.pretraining.begin import begin
 from study.pretraining.course import Diary, cosine
 from study.pretraining.molecules import Chosen
+from study.pretraining.running import run_pretraining, train
+from study.pretraining.spec import read_pretraining
+from study.progress import Silent
 from study.splits import group_rows
+from study.storage import Storage
 from study.words import Vocabulary
 
 CLEAN = ["--no-ray", "--no-mlflow"]
@@ -84,6 +92,33 @@ def test_a_finished_one_is_left_alone(done, tmp_path, pretrain):
     code, out, _ = pretrain(tmp_path / "pretraining.yaml")
     assert (code, "is finished; nothing to do" in out) == (0, True)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_second_launch_of_one_that_runs_is_refused_or_waits(tmp_path, pretrain):
+    """The one that runs ends meanwhile: the other has nothing to do and leaves no trace."""
+    file, folder = write_file(tmp_path), tmp_path / "out" / "weights" / "small"
+    pretraining = begin(read_pretraining(str(file)))
+    with ThreadPoolExecutor(1) as pool:
+        with StudyLock(Storage(str(folder))).held():
+            code, _, err = pretrain(file)
+            assert (code, f"{folder} is being launched by" in err) == (3, True)
+            assert [is_lock(path.name) for path in folder.iterdir()] == [True]
+            waiting = pool.submit(
+                run_pretraining, pretraining.spec, ray=False, mlflow=False, wait=True
+            )
+            train(pretraining, Inline(), Silent())
+            made = (folder / "weights.pt").stat().st_mtime_ns
+            assert not waiting.done()
+        waiting.result(60)
+    assert (folder / "weights.pt").stat().st_mtime_ns == made
+    assert not any(is_lock(path.name) for path in folder.iterdir())
+
+
+def test_one_whose_work_was_taken_over_says_so(tmp_path):
+    pretraining = begin(read_pretraining(str(write_file(tmp_path))))
+    with pytest.raises(LockedError, match="another launch of pretraining 'small' took over"):
+        train(pretraining, Inline(), Silent(), lambda: True)
+    assert pretraining.card is None
 
 
 def test_other_numbers_under_the_same_name_are_refused(done, tmp_path, pretrain):
