@@ -11,9 +11,10 @@ from rich.console import Console
 
 from modalities import FeatureStore
 from study.errors import InputError, TrialError
-from study.executor import Crew, Executor, Outcome, Outcomes, Task
+from study.executor import Crew, Executor, Outcome, Task
 from study.executors import executor_of
 from study.lock import LockedError, StudyLock, forget
+from study.outcomes import Outcomes
 from study.pretraining.begin import Pretraining, begin
 from study.pretraining.carding import begun_card
 from study.pretraining.molecules import Chosen

@@ -20,7 +20,8 @@ from modalities import FeatureStore, Modality, ModalityError, Shard
 from study.cluster import RayExecutor
 from study.data import Recipe, build_dataset
 from study.errors import InputError
-from study.executor import Outcome, Outcomes, Task
+from study.executor import Outcome, Task
+from study.outcomes import Outcomes
 from study.words import Vocabulary
 
 MOLECULES = 200

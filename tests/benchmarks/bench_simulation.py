@@ -26,8 +26,9 @@ from _bench import machine, say
 from bench_storage import page_seconds
 
 from study.cluster import RayExecutor
-from study.executor import Outcome, Outcomes, Task
+from study.executor import Outcome, Task
 from study.ledger import seal
+from study.outcomes import Outcomes
 from study.storage import Storage
 
 HERE = Path(__file__).parent

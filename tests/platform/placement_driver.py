@@ -15,7 +15,8 @@ from listeners import Asked
 
 from study.cluster import RayExecutor
 from study.errors import InputError
-from study.executor import Crew, Outcome, Outcomes, Task
+from study.executor import Crew, Outcome, Task
+from study.outcomes import Outcomes
 
 
 def wait(address: str, seconds: str, gpus: str) -> str:

@@ -11,10 +11,11 @@ import torch
 
 from study.cluster import RayExecutor
 from study.errors import InputError
-from study.executor import Crew, Executor, Inline, Listener, Outcome, Outcomes, Task
+from study.executor import Crew, Executor, Inline, Listener, Outcome, Task
 from study.inputs import Inputs
 from study.launch import launch
 from study.ledger import Ledger
+from study.outcomes import Outcomes
 from study.prepare import Prepared
 from study.progress import Silent
 from study.storage import Storage

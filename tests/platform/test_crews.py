@@ -19,9 +19,10 @@ from ray.util import placement_group_table
 from study.cluster import RayExecutor
 from study.crew_work import TaskError, first_to_fail, own_fault, work
 from study.errors import InputError
-from study.executor import Crew, Deferred, Inline, Listener, Outcome, Outcomes, Task
+from study.executor import Crew, Deferred, Inline, Listener, Outcome, Task
 from study.launch import launch
 from study.limits import too_long
+from study.outcomes import Outcomes
 from study.prepare import lay_out, prepare
 from study.progress import Silent
 from study.reading import check_study

@@ -14,8 +14,9 @@ from listeners import Asked
 
 from study.causes import own_cause
 from study.cluster import RayExecutor
-from study.executor import Listener, Outcome, Outcomes, Task
+from study.executor import Listener, Outcome, Task
 from study.limits import TimeLimitError, process_ends_after, raises_after, too_long, within
+from study.outcomes import Outcomes
 from study.tries import LATE, MOST_LEFT, Tries
 
 Run = Callable[[Sequence[Task], Listener], None]
