@@ -50,7 +50,7 @@ from study.crew_work import (  # noqa: E402
     stream,
     work,
 )
-from study.errors import ClusterError, InputError, StorageError  # noqa: E402
+from study.errors import ClusterError, InputError, StorageError, StudyError  # noqa: E402
 from study.executor import Crew, Listener, Outcome, Task  # noqa: E402
 from study.limits import process_ends_after  # noqa: E402
 from study.notice import LEAVING, LeavingError, given  # noqa: E402
@@ -109,7 +109,7 @@ class RayExecutor:
         _connect(address or os.environ.get("RAY_ADDRESS") or "local")
         try:
             self.require([Crew()])
-        except BaseException:  # also Ctrl-C while it waits
+        except (StudyError, KeyboardInterrupt):  # while it waits
             self.close()
             raise
 

@@ -1,4 +1,4 @@
-"""One launch of a study at a time: a lock with its owner's name that a dead owner does not keep.
+"""One launch of the same work at a time: a lock with its owner's name, not kept by a dead owner.
 
 Files ``launch-N.lock`` lie in the study's folder; the highest N counts. To take over, one
 creates N + 1, which of several can succeed for one only, and then looks whether a still higher

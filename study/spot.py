@@ -135,7 +135,7 @@ def give_notice(seconds: int, node: Node | None) -> None:
     if node is None:
         _log.warning("Ray does not run here: nothing to drain")
     elif trouble := _drain(node, seconds):
-        _log.error("Ray does not drain this machine: %s", trouble)
+        _log.error("Ray may begin work here that is lost (%s); trainings are told", trouble)
     file.write_text(f"{seconds} s from {datetime.now(UTC).isoformat()}\n", encoding="utf-8")
     _log.warning("notice: this machine is taken away in %d s (%s)", seconds, file)
 
@@ -162,7 +162,11 @@ def _drain(node: Node, seconds: int) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"no answer in {longest:g} s"
-    return done.stderr.strip()[-300:] or f"exit {done.returncode}" if done.returncode else None
+    except OSError as error:
+        return str(error)
+    if done.returncode:
+        return done.stderr.strip()[-300:] or f"'ray drain-node' ended with {done.returncode}"
+    return None
 
 
 def watch(

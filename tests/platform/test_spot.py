@@ -88,12 +88,16 @@ def test_a_server_that_refuses_is_no_answer(metadata: ThreadingHTTPServer) -> No
         seconds_left("gcp", _url(metadata) + "/elsewhere")
 
 
+@pytest.mark.parametrize("missing", [False, True])
 def test_trainings_are_told_even_if_ray_does_not_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Nothing answers at the address, or there is no program ``ray`` beside this Python."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "notice"))
+    if missing:
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     give_notice(4, Node("127.0.0.1:9", "0" * 56))
-    assert "Ray does not drain this machine: no answer in 1 s" in caplog.text
+    assert ("No such file" if missing else "no answer in 1 s") in caplog.text
     assert given()
 
 
