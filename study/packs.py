@@ -73,7 +73,7 @@ def _cut(
     """Cut trials in the order of `_order` where the memory or the number is used up."""
     packs: list[list[str]] = []
     place: Hashable = None
-    tables: set[Hashable] = set()  # of the place; embeddings may differ between seeds
+    tables: set[tuple[int, str]] = set()  # of the place; embeddings may differ between seeds
     largest = 0
     for key in ids:
         trial = trials[key]
