@@ -6,30 +6,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
 from study.errors import InputError
-from study.kuberay_pods import (
-    CLAIM,
-    PAGES,
-    SHARED,
-    VARIABLES,
-    Manifest,
-    Rented,
-    gigabytes_of,
-    on_spot,
-    pod_of,
-)
 from study.parcel import Parcel
+from study.spec import Run
 
-TOKEN = "olfaction-token"  # noqa: S105 (the name of a Secret, not what it holds)
-"""The Secret of the token of the clusters."""
+SHARED = "/shared"
+"""Where the pods mount the shared volume."""
+TOKEN, VARIABLES = "olfaction-token", "olfaction-variables"
+"""The Secrets of the clusters' token and of the user's variables."""
+PAGES = "MLFLOW_TRACKING_URI"
 CPUS, WAIT = 8, 30
 """CPUs of a worker without a GPU (more if one trial needs more); minutes to wait for a GPU."""
-RETRIES, MOST_WORKERS, KEPT = 5, 8, 3600
+_TEMPLATE = "kuberay.yaml.j2"
 _CREDENTIALS = "a password in run.tracking would stand in the manifest; write ${NAME} there"
 
 
@@ -46,18 +40,59 @@ def manifest(parcel: Parcel, launch: Sequence[str] = ()) -> str:
     Raises
     ------
     InputError
-        Something would not be there in a pod: a local file, storage that is not mounted; or a
-        password would stand in the manifest.
+        A pod would lack something: a local file, storage that is not mounted. Or a password
+        would stand in the manifest.
     """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     _check(parcel)
-    rented = Rented(replace(parcel, sections=_settled(parcel)), launch)
-    parts = [_config_map(rented), _job(rented)]
-    return _head_note(rented) + "---\n".join(
-        yaml.safe_dump(part, sort_keys=False, width=100, allow_unicode=True) for part in parts
+    sent = replace(parcel, sections=_sections_in_pods(parcel))
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # noqa: S701 (the page is YAML, not HTML: its filters quote values)
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"quoted": quoted, "literal": literal}
+    command = ["python", "-m", "study", "launch", f"/study/{sent.name}", "--address", "auto"]
+    return environment.get_template(_TEMPLATE).render(
+        study=sent.spec.name,
+        job=_job_name(sent),
+        file=sent.name,
+        text=sent.text,
+        entrypoint=" ".join([*command, *launch]),
+        variables=list(sent.variables),
+        pages=_plain_pages(sent),
+        groups=_worker_groups(sent.spec.run),
+        ray_version=version("ray"),
+        shared=SHARED,
+        token_secret=TOKEN,
+        variables_secret=VARIABLES,
+        pages_variable=PAGES,
     )
 
 
+def quoted(text: str) -> str:
+    """Return a text as a YAML string in double quotes, on one line."""
+    return _scalar(text, '"')
+
+
+def literal(text: str, indent: int) -> str:
+    """Return a text as a YAML block, in double quotes where a block would change it."""
+    block = _scalar(text, "|")
+    if not block.startswith("|\n"):  # it has control characters, or begins or ends with spaces
+        return quoted(text)
+    return block.replace("\n  ", "\n" + indent * " ")
+
+
+def _scalar(text: str, style: str) -> str:
+    written = yaml.safe_dump(text, default_style=style, allow_unicode=True, width=math.inf)
+    return written.rstrip("\n")
+
+
 def _check(parcel: Parcel) -> None:
+    """Refuse what a pod would not have, and a password."""
     storage, tracking = parcel.spec.run.storage, parcel.sections.get("run", {}).get("tracking")
     if "://" not in storage and not f"{storage}/".startswith(f"{SHARED}/"):
         raise InputError(
@@ -73,8 +108,8 @@ def _check(parcel: Parcel) -> None:
         raise InputError(f"{_CREDENTIALS}, set NAME here and in the Secret '{VARIABLES}'")
 
 
-def _settled(parcel: Parcel) -> dict[str, Any]:
-    """Return the study file as the pods read it: pages by a variable, patience for machines."""
+def _sections_in_pods(parcel: Parcel) -> dict[str, Any]:
+    """Return the study file for the pods: tracking from a variable, time for an autoscaler."""
     run = {"wait": WAIT, **parcel.sections.get("run", {})}
     if parcel.spec.run.tracking and "${" not in str(run["tracking"]):
         run["tracking"] = f"${{{PAGES}}}"
@@ -82,86 +117,36 @@ def _settled(parcel: Parcel) -> dict[str, Any]:
     return {**parcel.sections, "run": run}
 
 
-def _config_map(rented: Rented) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": rented.name},
-        "data": {rented.parcel.name: rented.parcel.text},
-    }
+def _job_name(parcel: Parcel) -> str:
+    """Return the name of the job and its ConfigMap; KubeRay takes 47 characters."""
+    words = parcel.spec.name.replace("_", "-")
+    return f"study-{words[:28].strip('-')}-{parcel.digest[:8]}"
 
 
-def _job(rented: Rented) -> Manifest:
-    launch = ["python", "-m", "study", "launch", f"/study/{rented.parcel.name}"]
-    pip = {
-        "packages": [f"{SHARED}/olfaction-study"],
-        "pip_install_options": ["--constraint", f"{SHARED}/olfaction-study/constraints.txt"],
-    }
-    return {
-        "apiVersion": "ray.io/v1",
-        "kind": "RayJob",
-        "metadata": {"name": rented.name},
-        "spec": {
-            "entrypoint": " ".join([*launch, "--address", "auto", *rented.launch]),
-            "runtimeEnvYAML": yaml.safe_dump({"pip": pip}, sort_keys=False),
-            "backoffLimit": RETRIES,
-            "shutdownAfterJobFinishes": True,
-            "ttlSecondsAfterFinished": KEPT,
-            "rayClusterSpec": {
-                "rayVersion": version("ray"),
-                "authOptions": {"mode": "token", "secretName": TOKEN},
-                "enableInTreeAutoscaling": True,
-                "autoscalerOptions": {"idleTimeoutSeconds": 1800, "upscalingMode": "Default"},
-                "headGroupSpec": {
-                    "serviceType": "ClusterIP",
-                    "rayStartParams": {"num-cpus": "0"},
-                    "template": pod_of(rented, "ray-head", cpus=4, gigabytes=16),
-                },
-                "workerGroupSpecs": _workers(rented),
-            },
-        },
-    }
+def _plain_pages(parcel: Parcel) -> str | None:
+    """Return the tracking address, None if there is none or it is made of secret variables."""
+    written = str(parcel.sections["run"].get("tracking"))
+    secret = any(f"${{{name}}}" in written for name in parcel.variables)
+    return None if secret or PAGES in parcel.variables else parcel.spec.run.tracking
 
 
-def _workers(rented: Rented) -> list[Manifest]:
-    """Return the groups of workers: spot machines, as many as the work needs."""
-    cpus = max(CPUS, math.ceil(rented.cpus))
-    pod = pod_of(rented, "ray-worker", cpus=cpus, gigabytes=gigabytes_of(int(cpus / rented.cpus)))
-    groups = [_group("cpu", on_spot(pod), least=1)]
-    if rented.per_gpu:
-        cpus = math.ceil(rented.cpus * rented.per_gpu)
-        pod = pod_of(
-            rented, "ray-worker", cpus=cpus, gigabytes=gigabytes_of(rented.per_gpu), gpus=1
-        )
-        groups.append(_group("gpu", on_spot(pod, gpu=True), least=0))
+def _worker_groups(run: Run) -> list[dict[str, str | int]]:
+    """Return the groups of workers: one without GPUs, and one with a GPU a pod if asked for.
+
+    ``least`` is the number of pods that are kept even when there is no work.
+    """
+    cpus = max(CPUS, math.ceil(run.cpus_per_trial))
+    memory = _gigabytes(int(cpus / run.cpus_per_trial))
+    groups: list[dict[str, str | int]] = [
+        {"name": "cpu", "cpus": cpus, "gigabytes": memory, "gpus": 0, "least": 1}
+    ]
+    if run.gpus_per_worker:
+        processes = math.floor(1 / run.gpus_per_worker + 1e-9)
+        cpus, memory = math.ceil(run.cpus_per_trial * processes), _gigabytes(processes)
+        groups.append({"name": "gpu", "cpus": cpus, "gigabytes": memory, "gpus": 1, "least": 0})
     return groups
 
 
-def _group(name: str, pod: Manifest, *, least: int) -> Manifest:
-    return {
-        "groupName": name,
-        "replicas": least,
-        "minReplicas": least,
-        "maxReplicas": MOST_WORKERS,
-        "rayStartParams": {},
-        "template": pod,
-    }
-
-
-def _head_note(rented: Rented) -> str:
-    """Say what the cluster must have, and what to do with the manifest."""
-    keys = "".join(f" --from-literal={key}=..." for key in rented.parcel.variables)
-    lines = [
-        f"The study '{rented.parcel.spec.name}' for KubeRay 1.6 or newer. Once, in its namespace:",
-        f"- a volume that every node may write (ReadWriteMany), claimed as '{CLAIM}'; on it this",
-        "  project in olfaction-study/, archives in data/, weights in weights/;",
-        f"- the token: kubectl create secret generic {TOKEN} --from-literal=auth_token=$(openssl "
-        "rand -hex 32)",
-        *([f"- kubectl create secret generic {VARIABLES}{keys}"] if keys else []),
-        "Then: kubectl apply -f FILE; kubectl logs -f -l job-name=" + rented.name,
-        f"An attempt that ends badly is followed by up to {RETRIES} more, each on a new cluster; "
-        "finished trials",
-        "lie on the volume and are not run again. Later: kubectl replace --force -f FILE goes on.",
-        "An image of your own with the project in it starts faster than runtimeEnvYAML.",
-    ]
-    return "".join(f"# {line}\n" for line in lines)
+def _gigabytes(processes: int) -> int:
+    """Return the memory of a worker: 3 GiB a process, and what Ray keeps for objects."""
+    return 4 + 3 * processes

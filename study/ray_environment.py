@@ -31,14 +31,19 @@ _EXIT_DETAIL = re.compile(r"Worker exit detail: (.*?)(?: Some common causes| The
 _LONGEST = 500
 
 
+def set_defaults() -> None:
+    """Set Ray's variables where the user has not. Ray reads most of them when it is imported."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
 def set_environment() -> None:
-    """Set Ray's variables where the user has not.
+    """Set Ray's variables, and the token of local clusters, where the user has not.
 
     With token mode asked for explicitly and no token at hand, Ray makes none and its control
     store never comes up: make one that lives as long as this process and its children.
     """
-    for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    set_defaults()
     file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
     if os.environ["RAY_AUTH_MODE"] == "token" and not file.exists():
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -1,6 +1,7 @@
 """The manifest for KubeRay: fields of the API, fit for the study, without a secret."""
 
 import copy
+import json
 
 import pytest
 import ray
@@ -8,8 +9,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from study.errors import InputError
-from study.kuberay import TOKEN, manifest
-from study.kuberay_pods import SHARED, VARIABLES
+from study.kuberay import SHARED, TOKEN, VARIABLES, literal, manifest, quoted
 from study.parcel import make_parcel
 
 STUDY = {
@@ -231,6 +231,39 @@ def test_what_a_pod_would_not_have_is_refused(printed, tmp_path, override, messa
     with pytest.raises(InputError, match=message) as refused:
         printed(override)
     assert PASSWORD not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: a\ngrid:\n  - b\n",
+        "a: b # c\n{{ 7 * 7 }} {% raw %}\n---\n- d\n",
+        "'one' \"two\" \\ }]\n",
+        "\ttab\nlike\rthis\n",
+        " begins\n",
+        "ends \n",
+        "ends ",
+        "two\n\n",
+        "no line end",
+        "\u00e9 \u2028 \u0085 \U0001f600\n",
+        "true",
+        "",
+    ],
+)
+def test_a_value_cannot_change_what_is_around_it(text):
+    assert yaml.safe_load(f"a: {{ b: {quoted(text)}, c: d }}") == {"a": {"b": text, "c": "d"}}
+    written = f"a:\n  b:\n    c: {literal(text, 6)}\n  d: e\n"
+    assert yaml.safe_load(written) == {"a": {"b": {"c": text}, "d": "e"}}
+
+
+def test_a_study_with_the_marks_of_yaml_and_jinja_travels_unchanged(printed):
+    words, pages = "a: b # {{ 7 * 7 }} {% if %} '\" }]", 'sqlite:////shared/it\'s "one" #1.db'
+    config, spec, _ = parts(
+        printed(f"description={json.dumps(words)}", f"run.tracking={json.dumps(pages)}")
+    )
+    assert yaml.safe_load(config["data"]["a_study.yaml"])["description"] == words
+    env = {e["name"]: e for e in container(spec["rayClusterSpec"]["headGroupSpec"])["env"]}
+    assert env["MLFLOW_TRACKING_URI"]["value"] == pages
 
 
 def test_the_runtime_environment_is_one_that_ray_takes(printed):

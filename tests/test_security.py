@@ -20,6 +20,7 @@ SOURCES = [f for name in ("study", "modalities", "fusion") for f in (ROOT / name
 TEXTS = [
     *(ROOT / name for name in ("README.md", "ray_cluster.yaml", "Makefile", "pyproject.toml")),
     *(ROOT / "study").rglob("*.yaml"),
+    *(ROOT / "study").rglob("*.yaml.j2"),
 ]
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 

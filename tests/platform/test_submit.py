@@ -18,11 +18,9 @@ import pytest
 import yaml
 
 from study.errors import InputError
-from study.extras import require_extra
-from study.job_server import JobServer, in_the_clear
 from study.parcel import MAX_BYTES, make_parcel
 from study.private_environment import MARK, adopt, write_private
-from study.submit import Submission
+from study.submit import JobServer, Submission, UnreachableError, in_the_clear, require_extra
 
 Done = subprocess.CompletedProcess[str]
 TOKEN = secrets.token_hex(32)
@@ -166,7 +164,8 @@ def test_a_submitted_study_is_followed_and_tells_no_secret(
     assert lines[0] == "10 trials, 0 already in the ledger"
     assert sum(line.endswith("  2/2") for line in lines) == ARMS
     assert SECRET not in done.stdout
-    assert SECRET not in json.dumps(server._get(f"/api/jobs/{job_id}"))
+    told = repr(server.client.get_job_info(job_id))
+    assert ("env_vars" in told, SECRET in told) == (True, False)
     logs = [path for path in (scratch / "ray").glob("session_latest/logs/**/*") if path.is_file()]
     assert f"job-driver-{job_id}.log" in {path.name for path in logs}
     assert [path for path in logs if SECRET.encode() in path.read_bytes()] == []
@@ -182,7 +181,7 @@ def test_a_left_study_goes_on_and_is_joined_again(
     server: JobServer,
     tmp_path: Path,
 ) -> None:
-    begun = submit("--no-follow", *SLOW)
+    begun = submit("--no-follow", *SLOW, RAY_ADDRESS="127.0.0.1:1")  # gives way to --address
     assert (begun.returncode, begun.stderr) == (0, "")
     job_id = begun.stdout.splitlines()[0].removeprefix("submitted tiny as ")
     assert f"ray job stop {job_id} --address {server.url}" in begun.stdout
@@ -205,7 +204,7 @@ def test_a_left_study_goes_on_and_is_joined_again(
     assert f"left; {job_id} goes on" in told
     left = server.job(job_id)
     assert left is not None
-    assert not left.ended
+    assert not left.status.is_terminal()
 
     joined = submit(*SLOW)
     assert (joined.returncode, joined.stderr) == (0, "")
@@ -262,9 +261,28 @@ def test_the_server_must_answer_and_take_the_token(
     assert (nobody.returncode, "no job server answers" in nobody.stderr) == (2, True)
     wrong = submit(RAY_AUTH_TOKEN="another-token")  # noqa: S106 (a wrong one)
     assert (wrong.returncode, "refuses the token" in wrong.stderr) == (2, True)
+    broken = submit(RAY_AUTH_TOKEN=f"two words {SECRET}")
+    assert (broken.returncode, "RAY_AUTH_TOKEN must be one word" in broken.stderr) == (2, True)
+    assert SECRET not in broken.stderr
     without = submit(HOME=str(tmp_path))
     assert (without.returncode, "there is none here" in without.stderr) == (2, True)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_job_that_the_server_does_not_know_is_none(server: JobServer) -> None:
+    assert server.job("study-nobody-1") is None
+
+
+def test_a_server_that_accepts_and_says_nothing_is_left() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UnreachableError, match=r"no answer in 0\.2 seconds"):
+            JobServer(url, timeout=0.2).jobs()
+
+
+def test_ray_is_imported_when_a_server_is_asked() -> None:
+    code = "import sys, study.submit; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_cluster_that_anyone_may_use_is_refused(
