@@ -17,7 +17,7 @@ from typing import Protocol
 
 from modalities._base import Modality, ModalityError, ModalityFeatures, Record
 from modalities._shared_files import locked, read_locked, read_shared
-from modalities._storage import unusable, write_features
+from modalities._storage import sha256_of, unusable, write_features
 
 BUCKETS = 64
 _SHOWN_FAILURES = 5
@@ -136,7 +136,7 @@ class FeatureStore:
                     self._write(path, table)
         return table
 
-    def set_aside(self) -> tuple[Path, ...]:
+    def quarantined(self) -> tuple[Path, ...]:
         """Return the damaged files that were found and set aside so far, in all modalities."""
         return tuple(sorted(self.root.rglob("*.corrupt")))
 
@@ -165,7 +165,7 @@ class FeatureStore:
     def _folder(self, modality: Modality) -> Path:
         """Return the folder of a featurizer version: a readable word and the digest of the rest."""
         word = re.sub(r"\W+", "-", modality.version.partition(" ")[0])
-        return self.root / f"{word}-{hashlib.sha256(modality.version.encode()).hexdigest()[:16]}"
+        return self.root / f"{word}-{sha256_of(modality.version)[:16]}"
 
 
 def _featurize(modality: Modality, smiles: Sequence[str]) -> list[Record]:

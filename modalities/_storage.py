@@ -7,13 +7,15 @@ can be memory-mapped.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import mmap
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ _DIGEST_END = len(MAGIC) + 32
 _HEADER_START = _DIGEST_END + 8
 _ALIGN = 64
 
+_WRITING = ".writing-"
+"""Start of the name of a file that is being written."""
+
 
 class CorruptFileError(ValueError):
     """The bytes of a features file are not the ones that were written."""
@@ -36,14 +41,86 @@ class StoreError(ModalityError):
     """A file or folder of the store that the system refuses (full disk, rights)."""
 
 
-def temporary_name(path: Path) -> Path:
-    """Return a name beside `path` that nobody else uses; see `temporaries`."""
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+def sha256_of(source: Path | bytes | memoryview | str) -> str:
+    """Return the sha256 of a file (a Path), of bytes or of a text in UTF-8, in hex."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(source.encode() if isinstance(source, str) else source).hexdigest()
 
 
-def temporaries(path: Path) -> Iterator[Path]:
-    """Yield what writers of `path` that were killed have left behind."""
-    return path.parent.glob(f"{path.name}.*.tmp")
+@contextmanager
+def written_beside(path: Path, *parts: bytes | memoryview) -> Iterator[Path]:
+    """Write a temporary file beside `path` and flush it to disk; remove it afterwards.
+
+    Parameters
+    ----------
+    path : Path
+        The file that the temporary one is to become. Its folder is made if needed.
+    *parts : bytes or memoryview
+        The content is their concatenation.
+
+    Yields
+    ------
+    Path
+        The temporary file, complete.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{_WRITING}{path.name}-{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file atomically: `path` has the new content, or what it had before.
+
+    Raises
+    ------
+    OSError
+        The system refuses (full disk, rights); `path` is as it was.
+    """
+    with written_beside(path, *parts) as temporary:
+        temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the entries of a folder, so that a rename survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporaries(folder: Path, name: str = "") -> Iterator[Path]:
+    """Yield the temporary files in a folder, of writers at work and of killed ones.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Only those of the file of this name; by default those of every file.
+    """
+    return folder.glob(f"{_WRITING}{glob.escape(name)}{'-' if name else ''}*")
+
+
+def quarantine(path: Path) -> Path:
+    """Rename a damaged file to ``*.corrupt``, which nothing reads, and return the new path."""
+    free = next(name for name in quarantine_names(path.name) if not path.with_name(name).exists())
+    return path.replace(path.with_name(free))
+
+
+def quarantine_names(name: str) -> Iterator[str]:
+    """Yield the names a damaged file may get, in order: earlier damaged files are kept."""
+    return (f"{name}{'' if i == 1 else f'.{i}'}.corrupt" for i in count(1))
 
 
 def unusable(path: Path, error: OSError) -> StoreError:
@@ -55,26 +132,16 @@ def unusable(path: Path, error: OSError) -> StoreError:
 
 
 def write_features(path: Path, features: ModalityFeatures) -> None:
-    """Write features so that `path` holds all of them, or what it held before.
+    """Write features atomically.
 
     Raises
     ------
     StoreError
         The folder cannot be written (rights, full disk); `path` is as it was.
     """
-    temporary = temporary_name(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            for part in _parts(features):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        replace_file(path, *_parts(features))
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise unusable(path, error) from error
 
 
@@ -140,12 +207,3 @@ def _parse(content: memoryview) -> ModalityFeatures:
     names = dict.fromkeys(key.rpartition("/")[0] for key in arrays)
     fields = {name: Ragged(arrays[f"{name}/values"], arrays[f"{name}/offsets"]) for name in names}
     return ModalityFeatures(header["version"], tuple(header["smiles"]), fields)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -140,7 +140,7 @@ class EmbeddingStore:
             try:
                 self._opened(job_id, memoryview(data))
             except LedgerError as error:
-                damaged.append(f"{self.storage.set_aside(name)} ({error})")
+                damaged.append(f"{self.storage.quarantine(name)} ({error})")
             else:
                 found.add(job_id)
         return found, damaged

@@ -171,7 +171,7 @@ class StudyLock:
         self._number, self._renewed = number, _clock()
         if seen.data is not None and seen.owner is None:
             with suppress(FileNotFoundError):
-                self.storage.set_aside(_lock(seen.number))
+                self.storage.quarantine(_lock(seen.number))
         for old, name in self._files():
             if old < number:
                 self.storage.remove(name)

@@ -84,7 +84,7 @@ def test_processes_that_meet_share_the_work(store, letters):
     assert sum(made) == len(SMILES)
     assert sorted(letters.made()) == sorted(SMILES)
     check(store.load(letters, SMILES))
-    assert store.set_aside() == ()
+    assert store.quarantined() == ()
 
 
 def test_a_writer_killed_before_the_rename_leaves_nothing_that_counts(store, letters):
@@ -92,10 +92,10 @@ def test_a_writer_killed_before_the_rename_leaves_nothing_that_counts(store, let
     child.start()
     child.join()
     assert child.exitcode == -9
-    assert len(list(store.root.rglob("*.tmp"))) == 1
+    assert len(list(store.root.rglob(".writing-*"))) == 1
     assert files_of(store, "buckets") == []
     check(store.load(letters, SMILES))
-    assert list(store.root.rglob("*.tmp")) == []
+    assert list(store.root.rglob(".writing-*")) == []
 
 
 def damage(path, how):
@@ -119,7 +119,7 @@ def test_a_damaged_file_is_set_aside_made_again_and_said(store, letters, kind, h
         files_of(store, "tables")[0].unlink()
     with pytest.warns(FeatureStoreWarning, match=f"{victim.name}.* was set aside"):
         check(store.load(letters, SMILES))
-    assert store.set_aside() == (victim.with_name(f"{victim.name}.corrupt"),)
+    assert store.quarantined() == (victim.with_name(f"{victim.name}.corrupt"),)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check(store.load(letters, SMILES))
@@ -145,7 +145,7 @@ def test_unrepresentable_molecules_are_named_together_and_nothing_is_written(sto
     assert f"molecule '{shard.smiles[0]}' has a question mark" in message
     assert f"and {len(shard.smiles) - 5} more" in message
     assert files_of(store, "buckets") == []
-    assert list(store.root.rglob("*.tmp")) == []
+    assert list(store.root.rglob(".writing-*")) == []
 
 
 def test_a_bad_molecule_does_not_touch_its_bucket(store, letters):
@@ -188,7 +188,7 @@ def test_a_full_disk_is_an_error_that_leaves_the_bucket_as_it_was(store, letters
         store.load(letters, SMILES)
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in files_of(store, "buckets")} == before
-    assert list(store.root.rglob("*.tmp")) == []
+    assert list(store.root.rglob(".writing-*")) == []
     check(store.load(letters, SMILES))
 
 

@@ -50,7 +50,7 @@ def test_records_read_back_and_listings_are_fresh(store):
     assert not store.exists("a03.trial")
     with pytest.raises(FileNotFoundError):
         store.read("a03.trial")
-    assert store.set_aside("a04.trial") == f"{store.url}/a04.trial.corrupt"
+    assert store.quarantine("a04.trial") == f"{store.url}/a04.trial.corrupt"
     assert len(store.names(".trial")) == 38
     store.below("deep").write("one", b"1")
     assert store.holding("one") == ["deep"]
