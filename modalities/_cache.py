@@ -21,6 +21,8 @@ from modalities._storage import sha256_of, unusable, write_features
 
 BUCKETS = 64
 _SHOWN_FAILURES = 5
+_SUFFIX = ".safetensors"
+"""Files that end in ``.features`` are of an earlier format and are not read."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class FeatureStore:
             As `fill`.
         """
         wanted = ModalityFeatures(modality.version, tuple(smiles), {})
-        path = self._folder(modality) / "tables" / f"{wanted.digest}.features"
+        path = self._folder(modality) / "tables" / f"{wanted.digest}{_SUFFIX}"
         if not path.is_file():
             self._pull(path)
         table = read_shared(path, modality.version)
@@ -160,7 +162,7 @@ class FeatureStore:
         return _rows_of(read_shared(self._bucket(modality, bucket), modality.version))
 
     def _bucket(self, modality: Modality, bucket: int) -> Path:
-        return self._folder(modality) / "buckets" / f"{bucket:02d}.features"
+        return self._folder(modality) / "buckets" / f"{bucket:02d}{_SUFFIX}"
 
     def _folder(self, modality: Modality) -> Path:
         """Return the folder of a featurizer version: a readable word and the digest of the rest."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from modalities._arrays import CorruptFileError
 from modalities._base import ModalityFeatures
 from modalities._storage import (
-    CorruptFileError,
     quarantine,
     read_features,
     temporaries,

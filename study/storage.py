@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import glob
-import mmap
-import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from modalities._arrays import map_file
 from modalities._storage import quarantine_names, replace_file
 from study.drivers import as_os_errors, bytes_of, open_url
 from study.errors import InputError
@@ -126,10 +125,8 @@ class Storage:
         """
         if not self.is_local:
             return memoryview(self.read(name))
-        with self._naming(name, "read"), Path(self._key(name)).open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
-                return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        with self._naming(name, "read"):
+            return map_file(Path(self._key(name)))
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield records, in any order, several at a time from an object store; absent: left out."""
