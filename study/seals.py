@@ -16,8 +16,8 @@ from study.errors import StudyError
 
 _MAGIC = b"olfaction-study trial 1 "
 _SUM = "sha256"
-_DIGITS = 64
-"""Hex digits of a sha256."""
+_LINE = len(_MAGIC) + 64
+"""Length of the checksum line: the magic and the hex digits of a sha256."""
 
 
 class LedgerError(StudyError):
@@ -41,14 +41,8 @@ def seal(payload: bytes) -> bytes:
 
 def unseal(data: bytes, place: str) -> bytes:
     """Return the payload of `seal`; LedgerError naming `place` if a byte differs."""
-    return bytes(unsealed(memoryview(data), place))
-
-
-def unsealed(data: memoryview, place: str) -> memoryview:
-    """Do what `unseal` does without copying."""
-    line = bytes(data[: len(_MAGIC) + _DIGITS])
-    payload = data[len(line) + 1 :]
-    if not line.startswith(_MAGIC) or bytes(data[len(line) : len(line) + 1]) != b"\n":
+    line, end, payload = data[:_LINE], data[_LINE : _LINE + 1], data[_LINE + 1 :]
+    if not line.startswith(_MAGIC) or end != b"\n":
         raise LedgerError(f"{place}: not a record of this program, or damaged")
     if sha256_of(payload).encode() != line.removeprefix(_MAGIC):
         raise LedgerError(f"{place}: the checksum does not fit; the record is damaged")

@@ -67,7 +67,7 @@ def kept_files(root, finished):
         root / "ledger" / f"{done}.trial",
         root / "ledger" / f"{done}.failed.json",
         root / "cache" / "checkpoints" / f"{ids['moving']}.checkpoint",
-        next((root / "cache" / "embeddings").glob("*.embeddings")),
+        next((root / "cache" / "embeddings").glob("*.safetensors")),
         next(features.glob("*/buckets/*.safetensors")),
         next(features.glob("*/tables/*.safetensors")),
         next((root / "cache" / "datasets").glob("*.table")),
