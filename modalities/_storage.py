@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modalities._arrays import CorruptFileError, map_file, pack_arrays, unpack_arrays
 from modalities._base import ModalityError, ModalityFeatures, Ragged
@@ -127,7 +129,9 @@ def write_features(path: Path, features: ModalityFeatures) -> None:
     StoreError
         The folder cannot be written (rights, full disk); `path` is as it was.
     """
-    arrays = {_SMILES: np.frombuffer("\n".join(features.smiles).encode(), np.uint8)}
+    arrays: dict[str, NDArray[Any]] = {
+        _SMILES: np.frombuffer("\n".join(features.smiles).encode(), np.uint8)
+    }
     for name, field in features.fields.items():
         arrays[f"{name}/values"], arrays[f"{name}/offsets"] = field.values, field.offsets
     names = json.dumps([*features.fields])
