@@ -228,16 +228,13 @@ class _Lease:
 
     def __init__(self, storage: Storage, lease: float) -> None:
         self._storage, self._lease = storage, lease
-        self._mine, self._number, self._renewals, self._renewed = this_process(), 0, 0, 0.0
-        self._lost, self._done, self._turn = threading.Event(), threading.Event(), threading.Lock()
+        self._mine, self._number, self._renewals = this_process(), 0, 0
+        self._lost, self._done = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, name="study lock", daemon=True)
 
     @property
     def lost(self) -> bool:
-        """Whether another took over. After a pause longer than a lease, look before answering."""
-        late = time.monotonic() - self._renewed > self._lease
-        if self._number and late and not self._lost.is_set():
-            self._renew()
+        """Whether the last renewal found that another took over."""
         return self._lost.is_set()
 
     def take(self, *, wait: bool, note: Note) -> None:
@@ -297,25 +294,21 @@ class _Lease:
         if self._highest()[0] != number:  # a slow taker: others came and went meanwhile
             self._storage.remove(_numbered(number))
             return False
-        self._number, self._renewed = number, time.monotonic()
+        self._number = number
         for other, name in self._files():
             if other < number:
                 self._storage.remove(name)
         return True
 
     def _keep(self) -> None:
+        """Renew the lease until it is released or lost; if one renewal fails, the next may not."""
         while not self._done.wait(self._lease / _RENEWALS) and not self._lost.is_set():
-            self._renew()
-
-    def _renew(self) -> None:
-        """Give a sign of life; if that fails, the next one is in time."""
-        with self._turn, suppress(StorageError):
-            if self._highest()[0] > self._number:
-                self._lost.set()
-                return
-            self._renewals += 1
-            self._storage.write(_numbered(self._number), self._mine.to_bytes(self._renewals))
-            self._renewed = time.monotonic()
+            with suppress(StorageError):
+                if self._highest()[0] > self._number:
+                    self._lost.set()
+                    return
+                self._renewals += 1
+                self._storage.write(_numbered(self._number), self._mine.to_bytes(self._renewals))
 
     def _highest(self) -> tuple[int, str]:
         return max(self._files(), default=(0, ""))
