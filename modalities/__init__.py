@@ -8,8 +8,8 @@ from modalities._base import Encoder, Modality, ModalityError, ModalityFeatures,
 from modalities._cache import FeatureStore, Shard
 from modalities._cards import card_beside
 from modalities._shared_files import FeatureStoreWarning
-from modalities._storage import StoreError
-from modalities._weight_files import find_weights, sha256_of
+from modalities._storage import StoreError, sha256_of
+from modalities._weight_files import find_weights
 
 __all__ = [
     "Encoder",

@@ -17,10 +17,12 @@ from typing import Protocol
 
 from modalities._base import Modality, ModalityError, ModalityFeatures, Record
 from modalities._shared_files import locked, read_locked, read_shared
-from modalities._storage import unusable, write_features
+from modalities._storage import sha256_of, unusable, write_features
 
 BUCKETS = 64
 _SHOWN_FAILURES = 5
+_SUFFIX = ".safetensors"
+"""Files that end in ``.features`` are of an earlier format and are not read."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class FeatureStore:
             As `fill`.
         """
         wanted = ModalityFeatures(modality.version, tuple(smiles), {})
-        path = self._folder(modality) / "tables" / f"{wanted.digest}.features"
+        path = self._folder(modality) / "tables" / f"{wanted.digest}{_SUFFIX}"
         if not path.is_file():
             self._pull(path)
         table = read_shared(path, modality.version)
@@ -136,7 +138,7 @@ class FeatureStore:
                     self._write(path, table)
         return table
 
-    def set_aside(self) -> tuple[Path, ...]:
+    def quarantined(self) -> tuple[Path, ...]:
         """Return the damaged files that were found and set aside so far, in all modalities."""
         return tuple(sorted(self.root.rglob("*.corrupt")))
 
@@ -160,12 +162,12 @@ class FeatureStore:
         return _rows_of(read_shared(self._bucket(modality, bucket), modality.version))
 
     def _bucket(self, modality: Modality, bucket: int) -> Path:
-        return self._folder(modality) / "buckets" / f"{bucket:02d}.features"
+        return self._folder(modality) / "buckets" / f"{bucket:02d}{_SUFFIX}"
 
     def _folder(self, modality: Modality) -> Path:
         """Return the folder of a featurizer version: a readable word and the digest of the rest."""
         word = re.sub(r"\W+", "-", modality.version.partition(" ")[0])
-        return self.root / f"{word}-{hashlib.sha256(modality.version.encode()).hexdigest()[:16]}"
+        return self.root / f"{word}-{sha256_of(modality.version)[:16]}"
 
 
 def _featurize(modality: Modality, smiles: Sequence[str]) -> list[Record]:

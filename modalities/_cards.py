@@ -6,7 +6,6 @@ A folder of weights has two files: ``weights.pt``, the state dict of an encoder,
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modalities._base import ModalityError
-from modalities._storage import temporary_name
+from modalities._storage import replace_file, sha256_of
 from modalities._weight_files import IN_FOLDER as WEIGHTS
 from modalities._weight_files import find_weights
 
@@ -147,16 +146,13 @@ def keep(folder: Path, weights: bytes, card: Card) -> None:
     ModalityError
         The card names another hash than that of these weights, or the folder cannot be written.
     """
-    found = hashlib.sha256(weights).hexdigest()
+    found = sha256_of(weights)
     if found != card.sha256:
         raise ModalityError(f"card '{card.name}' says sha256 {card.sha256}, the file has {found}")
     text = json.dumps(asdict(card), indent=2, allow_nan=False)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in ((WEIGHTS, weights), (CARD, text.encode() + b"\n")):
-            temporary = temporary_name(folder / name)
-            temporary.write_bytes(data)
-            temporary.replace(folder / name)
+        replace_file(folder / WEIGHTS, weights)
+        replace_file(folder / CARD, text.encode() + b"\n")
     except OSError as error:
         raise ModalityError(
             f"weights cannot be written to {folder} ({error.strerror}); give another folder"

@@ -5,7 +5,6 @@ No torch and no transformers here: only files.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modalities._base import ModalityError
-from modalities._weight_files import sha256_of
+from modalities._storage import sha256_of
 
 CONFIG = "config.json"
 VOCABULARIES = (
@@ -142,7 +141,7 @@ class Checkpoint:
         """
         files = sorted(self.texts() + (self.weights() if weights else []))
         lines = [f"{_sha256(self.folder / name)}  {name}\n" for name in files]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return sha256_of("".join(lines))
 
     def _present(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if (self.folder / name).is_file()]

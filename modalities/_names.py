@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from modalities._base import ModalityError
 from modalities._molecule import parse
+from modalities._storage import sha256_of
 from modalities._weight_files import candidates
 
 ARCHIVE_FOLDER = "OLFACTION_ARCHIVE"
@@ -133,7 +133,7 @@ def _read(
     except UnicodeDecodeError as error:
         raise ModalityError(f"names {path} are not UTF-8 text: {error}; save them so") from error
     rows = tuple(_named(path, text, smiles_column, name_column))
-    return NameTable(path, hashlib.sha256(content).hexdigest(), rows)
+    return NameTable(path, sha256_of(content), rows)
 
 
 def _named(path: Path, text: str, smiles: str, name: str) -> Iterator[tuple[str, str, str]]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 from filelock import FileLock
 
+from modalities._arrays import CorruptFileError
 from modalities._base import ModalityFeatures
-from modalities._storage import CorruptFileError, read_features, temporaries, unusable
+from modalities._storage import (
+    quarantine,
+    read_features,
+    temporaries,
+    unusable,
+)
 
 
 class FeatureStoreWarning(UserWarning):
@@ -25,7 +30,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(f"{path.name}.lock"))
         lock.acquire()
-        for left in temporaries(path):
+        for left in temporaries(path.parent, path.name):
             left.unlink()
     except OSError as error:
         raise unusable(path.parent, error) from error
@@ -47,26 +52,19 @@ def read_shared(path: Path, version: str) -> ModalityFeatures | None:
 
 
 def read_locked(path: Path, version: str) -> ModalityFeatures | None:
-    """Do the same as `read_shared`, for who holds the lock of `path`."""
+    """Like `read_shared`; the caller holds the lock of `path`."""
     try:
         return _checked(path, version)
     except FileNotFoundError:
         return None
     except CorruptFileError as error:
-        aside = _free(path)
-        path.replace(aside)
+        aside = quarantine(path)
         warnings.warn(
             f"{error}; it was set aside as {aside.name} and its features are made again",
             FeatureStoreWarning,
             stacklevel=4,
         )
         return None
-
-
-def _free(path: Path) -> Path:
-    """Return the name for a damaged file: earlier ones are kept."""
-    names = (f"{path.name}{'' if i == 1 else f'.{i}'}.corrupt" for i in count(1))
-    return next(path.with_name(name) for name in names if not path.with_name(name).exists())
 
 
 def _checked(path: Path, version: str) -> ModalityFeatures:

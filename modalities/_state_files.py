@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from modalities._base import ModalityError
-from modalities._weight_files import sha256_of
+from modalities._storage import sha256_of
 
 WRAPPED, PARALLEL = "state_dict", "module."
 """Key of the state dict beside optimizer and epoch; prefix of names saved by DataParallel."""

@@ -1,8 +1,7 @@
-"""Where files of weights are, and what they hash to. No torch: study files are checked with it."""
+"""Where files of weights are, No torch: study files are checked with it."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -42,9 +41,3 @@ def find_weights(path: str) -> Path:
         f"weights '{path}' not found (tried {', '.join(map(str, tried))}; a folder must hold "
         f"{IN_FOLDER}); correct the path, or set {WEIGHTS_FOLDER} to the folder it is relative to"
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -37,7 +37,7 @@ def put_checked(storage: Storage, name: str, data: bytes, read: Callable[[bytes,
         try:
             read(there, storage.path(name))
         except UNREADABLE as error:
-            aside = storage.set_aside(name)
+            aside = storage.quarantine(name)
             said = f"damaged file of the study set aside and written anew: {aside} ({error})"
     storage.write(name, data)
     return said

@@ -57,7 +57,7 @@ class StoredCheckpoint:
         try:
             return self._opened(data)
         except UNREADABLE as error:
-            self._set_aside(error)
+            self._quarantine(error)
             return None
 
     def _opened(self, data: bytes) -> Mapping[str, Any]:
@@ -72,8 +72,8 @@ class StoredCheckpoint:
         state: Mapping[str, Any] = stored["state"]
         return state
 
-    def _set_aside(self, error: Exception) -> None:
-        aside = self.storage.set_aside(self._name)
+    def _quarantine(self, error: Exception) -> None:
+        aside = self.storage.quarantine(self._name)
         logging.getLogger(__name__).warning(
             "checkpoint set aside as %s, the training begins anew (%s)", aside, error
         )

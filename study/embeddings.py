@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modalities._arrays import CorruptFileError, pack_arrays, unpack_arrays
 from study.cells import Feature, TrialSpec
 from study.choices import ModalityChoice
-from study.seals import UNREADABLE, LedgerError, seal, unsealed
+from study.seals import LedgerError
 from study.shares import Share, share_of
 from study.storage import Storage
 
-_SUFFIX = ".embeddings"
-_LONGEST = 4096
-"""Bytes in which the identity and the header of an array end."""
+_SUFFIX = ".safetensors"
+"""Files that end in ``.embeddings`` are of an earlier format and are not read."""
+_ARRAY, _JOB = "embeddings", "job"
 
 
 @dataclass(frozen=True)
@@ -93,17 +93,21 @@ def job_of(feature: Feature, trial: TrialSpec) -> EncoderJob | None:
 
 
 class EmbeddingStore:
-    """Sealed arrays (n, d) by job identity."""
+    """Embeddings (n, d) by job identity, in safetensors files.
+
+    Parameters
+    ----------
+    storage : Storage
+        Folder of the files.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
 
     def put(self, job_id: str, embeddings: NDArray[np.float32]) -> None:
         """Write the embeddings of every molecule, whole, with the identity of their job."""
-        buffer = io.BytesIO(job_id.encode() + b"\n")
-        buffer.seek(0, io.SEEK_END)
-        np.save(buffer, embeddings, allow_pickle=False)
-        self.storage.write(job_id + _SUFFIX, seal(buffer.getvalue()))
+        content = pack_arrays({_ARRAY: embeddings}, {_JOB: job_id})
+        self.storage.write(job_id + _SUFFIX, content)
 
     def get(self, job_id: str) -> NDArray[np.float32]:
         """Map embeddings (n, d): processes of one machine share the pages.
@@ -115,42 +119,33 @@ class EmbeddingStore:
         """
         return self._opened(job_id, self.storage.view(job_id + _SUFFIX))
 
-    def _opened(self, job_id: str, data: memoryview) -> NDArray[np.float32]:
-        place = self.storage.path(job_id + _SUFFIX)
-        payload = unsealed(data, place)
-        owner, _, _ = bytes(payload[:_LONGEST]).partition(b"\n")
-        if owner != job_id.encode():
-            raise LedgerError(
-                f"{place} holds the embeddings of the job {owner[:80].decode(errors='replace')}"
-            )
-        try:
-            stored = _array(payload[len(owner) + 1 :])
-        except UNREADABLE as error:
-            raise LedgerError(f"{place}: no array ({error})") from error
-        if (stored.ndim, stored.dtype) != (2, np.dtype(np.float32)):
-            raise LedgerError(f"{place}: no embeddings (float32, molecules by numbers)")
-        return stored
+    def ids(self) -> set[str]:
+        """Return the identities of the jobs that have embeddings, sound or not."""
+        return {name.removesuffix(_SUFFIX) for name in self.storage.names(_SUFFIX)}
 
     def sound(self, job_ids: set[str]) -> tuple[set[str], list[str]]:
         """Return which jobs have sound embeddings, and the damaged files set aside."""
-        present = {name.removesuffix(_SUFFIX) for name in self.storage.names(_SUFFIX)}
         found, damaged = set(), []
-        for name, data in self.storage.read_many(job + _SUFFIX for job in job_ids & present):
+        names = (job_id + _SUFFIX for job_id in job_ids & self.ids())
+        for name, data in self.storage.read_many(names):
             job_id = name.removesuffix(_SUFFIX)
             try:
                 self._opened(job_id, memoryview(data))
             except LedgerError as error:
-                damaged.append(f"{self.storage.set_aside(name)} ({error})")
+                damaged.append(f"{self.storage.quarantine(name)} ({error})")
             else:
                 found.add(job_id)
         return found, damaged
 
-
-def _array(data: memoryview) -> NDArray[Any]:
-    """Return the array of an ``.npy`` file, where it lies; of a kind without objects."""
-    head = io.BytesIO(bytes(data[:_LONGEST]))
-    if np.lib.format.read_magic(head) != (1, 0):
-        raise ValueError("not the first version of the format")
-    shape, fortran, kind = np.lib.format.read_array_header_1_0(head)
-    found: NDArray[Any] = np.frombuffer(data[head.tell() :], kind)
-    return found.reshape(shape, order="F" if fortran else "C")
+    def _opened(self, job_id: str, data: memoryview) -> NDArray[np.float32]:
+        place = self.storage.path(job_id + _SUFFIX)
+        try:
+            arrays, metadata = unpack_arrays(data, place)
+        except CorruptFileError as error:
+            raise LedgerError(str(error)) from error
+        owner, stored = metadata.get(_JOB), arrays.get(_ARRAY)
+        if owner != job_id:
+            raise LedgerError(f"{place} holds the embeddings of the job {str(owner)[:80]}")
+        if stored is None or (stored.ndim, stored.dtype) != (2, np.dtype(np.float32)):
+            raise LedgerError(f"{place}: no embeddings (float32, molecules by numbers)")
+        return stored

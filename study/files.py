@@ -1,32 +1,24 @@
-"""Local files written whole or not at all, and what the system refuses said by name."""
+"""Create a file once, sweep up after killed writers, and name files the system refuses."""
 
 from __future__ import annotations
 
 import errno
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from modalities._storage import sync_folder, temporaries, written_beside
 from study.errors import StorageError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _SHUT = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
-_WRITING = ".writing-"
 LEFT_AFTER = 86400.0
 """Seconds after which a temporary file is one that a killed writer left: a write takes seconds."""
 
 _KEPT = ": nothing that was finished is lost"
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Put a file in the place of another: temporary name, flush, rename, flush the folder."""
-    with _beside(path, data) as temporary:
-        temporary.replace(path)
-    _flush(path.parent)
 
 
 def create(path: Path, data: bytes) -> bool:
@@ -34,7 +26,7 @@ def create(path: Path, data: bytes) -> bool:
 
     A hard link is whole when it appears, also on NFS; without links an empty file may be seen.
     """
-    with _beside(path, data) as temporary:
+    with written_beside(path, data) as temporary:
         try:
             os.link(temporary, path)
         except OSError as error:
@@ -44,7 +36,7 @@ def create(path: Path, data: bytes) -> bool:
                 return False
             if not made and not _create_in_place(path, data):
                 return False
-    _flush(path.parent)
+    sync_folder(path.parent)
     return True
 
 
@@ -60,37 +52,13 @@ def _create_in_place(path: Path, data: bytes) -> bool:
     return True
 
 
-@contextmanager
-def _beside(path: Path, data: bytes) -> Iterator[Path]:
-    """Write a temporary file beside a path and flush it; gone afterwards."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_WRITING, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
 def sweep(folder: Path) -> None:
     """Remove what killed writers left in a folder; what cannot be removed stays."""
     before = time.time() - LEFT_AFTER
-    for left in folder.glob(f"{_WRITING}*"):
+    for left in temporaries(folder):
         with suppress(OSError):
             if left.stat().st_mtime < before:
                 left.unlink()
-
-
-def _flush(folder: Path) -> None:
-    """Make a new name itself survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

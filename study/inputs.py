@@ -82,9 +82,9 @@ class Inputs:
         """Folder of the checkpoints of trainings under way, by identity."""
         return self._kept.below("checkpoints")
 
-    def set_aside(self) -> frozenset[str]:
+    def quarantined(self) -> frozenset[str]:
         """Return the damaged features and checkpoints that were set aside so far, by path."""
-        features = (str(path) for path in self.features_store.set_aside())
+        features = (str(path) for path in self.features_store.quarantined())
         names = self.checkpoints.names(".corrupt")
         return frozenset([*features, *(self.checkpoints.path(name) for name in names)])
 

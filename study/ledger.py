@@ -29,7 +29,7 @@ class Ledger:
     """Finished trials on durable storage, shared by all studies of that storage.
 
     A record is written once, whole, before anything else hears of the result. Reading proves
-    its checksum; a damaged record is set aside under ``*.corrupt`` by `set_aside`.
+    its checksum; a damaged record is set aside under ``*.corrupt`` by `sound`.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -88,14 +88,14 @@ class Ledger:
             try:
                 found.add(self._opened(name.removesuffix(_SUFFIX), data).id)
             except LedgerError as error:
-                damaged.append(f"{self.storage.set_aside(name)} ({error})")
+                damaged.append(f"{self.storage.quarantine(name)} ({error})")
         for trial_id in found & self._failed_ids():  # killed between the result and this
             self.storage.remove(trial_id + _FAILED)
         for name, data in self._failed(wanted - found):
             try:
                 self._failure(name, data)
             except LedgerError as error:
-                damaged.append(f"{self.storage.set_aside(name)} ({error})")
+                damaged.append(f"{self.storage.quarantine(name)} ({error})")
         return found, damaged
 
     def put_failure(self, failure: Failure) -> None:

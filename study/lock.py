@@ -1,30 +1,41 @@
-"""One launch of the same work at a time: a lock with its owner's name, not kept by a dead owner.
+"""One launch of the same work at a time, and the name of whoever launches it.
 
-Files ``launch-N.lock`` lie in the study's folder; the highest N counts. To take over, one
-creates N + 1, which of several can succeed for one only, and then looks whether a still higher
-one is there. Who lets go renames its file to ``launch-N.free``, which a full disk allows. The
-highest is never removed, so N only grows and a slow taker is told. An owner renews its file in
-every beat; whether it lives is seen from that, over one lease of the watcher's own clock: the
-clocks of two machines are never compared.
+In a mounted folder the lock is a file lock of the kernel, which ends with its process, however
+that ends. An object store has no such locks: there it is a lease that its owner renews.
 """
 
 from __future__ import annotations
 
+import getpass
+import os
 import re
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from study.errors import StorageError, StudyError
-from study.owner import Owner, read_owner, this_process
+from study.files import naming
+from study.seals import LedgerError, seal_json, unseal_json
 from study.storage import Storage
 
 LEASE = 60.0
-BEATS = 6
+_RENEWALS = 6
 """Renewals in a lease: the lock survives some that fail."""
-_NAME = re.compile(r"launch-(\d+)\.(?:lock|free)")
+_LOCK, _OWNER = "launch.lock", "launch-owner.json"
+_NUMBERED = re.compile(r"launch-(\d+)\.(lock|free)")
+"""Leases, and the lock files of earlier versions; those let a lock go by renaming it to .free."""
+_MOMENT = 0.5
+"""Seconds to try for a file lock, in which a `held_by` elsewhere has let go of it again."""
+_POLL = 0.1
+_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
 
 Note = Callable[[str], None]
 
@@ -34,28 +45,42 @@ class LockedError(StudyError):
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """The lock as it was found: its number, its bytes, who they say has it.
+class Owner:
+    """The process that holds a lock, for messages.
 
-    Nobody has number 0, which stands for no file, nor one that was let go: these have no bytes.
+    Attributes
+    ----------
+    user, host : str
+    pid : int
+    since : str
+        When the launch began, by its own clock.
+    command : str
+        Command line, without passwords of URLs.
     """
 
-    number: int
-    data: bytes | None = None
-    owner: Owner | None = None
+    user: str
+    host: str
+    pid: int
+    since: str
+    command: str
 
     def __str__(self) -> str:
-        return str(self.owner or "an unknown process, for the lock is damaged")
+        return f"{self.user} on {self.host} (process {self.pid}, since {self.since})"
 
-    def free(self, silent: float, lease: float) -> str | None:
-        """Return what to say on taking it; None if its owner may live."""
-        if self.data is None:
-            return ""
-        if self.owner and self.owner.alive is False:
-            return f"the launch by {self.owner} was cut off; this one goes on from there"
-        if silent >= max(lease, self.owner.lease if self.owner else 0):
-            return f"no sign of life for {silent:.0f} s from {self}; this launch takes over"
-        return None
+    def to_bytes(self, renewals: int = 0) -> bytes:
+        """Serialise as JSON with a checksum; renewals of a lease make different bytes."""
+        return seal_json({**asdict(self), "beat": renewals})
+
+
+def this_process() -> Owner:
+    """Return this process as the owner of a lock."""
+    return Owner(
+        user=_user(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        since=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        command=_PASSWORD.sub("", " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
+    )
 
 
 class StudyLock:
@@ -66,24 +91,16 @@ class StudyLock:
     storage : Storage
         Folder of the study.
     lease : float
-        Seconds without a sign of life after which a launch elsewhere counts as dead.
+        On an object store, seconds without a renewal after which a launch counts as dead.
     """
 
     def __init__(self, storage: Storage, lease: float = LEASE) -> None:
-        self.storage, self.lease = storage, lease
-        self._mine, self._number = this_process(lease), 0
-        self._lost, self._done, self._turn = threading.Event(), threading.Event(), threading.Lock()
-        self._renewed = 0.0
+        self._lock = _lock_of(storage, lease)
 
     @property
     def lost(self) -> bool:
-        """Whether another launch has taken over: this one must stop.
-
-        That can be while this process was suspended: who missed a lease looks before it answers.
-        """
-        if self._number and not self._lost.is_set() and _clock() - self._renewed > self.lease:
-            self._renew()
-        return self._lost.is_set()
+        """Whether another launch has taken over: this one must stop."""
+        return self._lock.lost
 
     @contextmanager
     def held(self, *, wait: bool = False, note: Note = print) -> Iterator[StudyLock]:
@@ -103,111 +120,21 @@ class StudyLock:
         StorageError
             The folder cannot be written.
         """
-        self._acquire(wait=wait, note=note)
-        beats = threading.Thread(target=self._beat, name="study lock", daemon=True)
-        beats.start()
+        self._lock.take(wait=wait, note=note)
         try:
             yield self
         finally:
-            self._done.set()
-            beats.join()
-            self._release()
+            self._lock.release()
 
-    def seen(self) -> Owner | None:
-        """Return who the lock says has it, or had it last; None if nobody or it is damaged."""
-        return self._look().owner
 
-    def _acquire(self, *, wait: bool, note: Note) -> None:
-        first = seen = self._look()
-        since, said = time.monotonic(), ""
-        while True:
-            why = seen.free(time.monotonic() - since, self.lease)
-            if why is None:
-                self._refuse(seen, wait=wait, moved=seen.number == first.number and seen != first)
-                said = said or self._say(seen, wait=wait, note=note)
-                time.sleep(min(1.0, self.lease / BEATS / 2))
-            elif self._take(seen):
-                if why:
-                    note(why)
-                return
-            found = self._look()
-            if found != seen:
-                seen, since = found, time.monotonic()
-
-    def _refuse(self, seen: _Seen, *, wait: bool, moved: bool) -> None:
-        """Refuse to go on beside an owner that is seen to live."""
-        if not wait and seen.owner and (seen.owner.alive or moved):
-            raise LockedError(
-                f"{self.storage.address} is being launched by {seen.owner} with "
-                f"`{seen.owner.command}`; wait until it ends, stop it, or give --wait to begin "
-                "when it has ended"
-            )
-
-    def _say(self, seen: _Seen, *, wait: bool, note: Note) -> str:
-        lease = f"{self.lease:g} s without a sign of life"
-        if wait:
-            said = f"waiting for the launch by {seen} to end, or for {lease}"
-        else:
-            said = f"looking whether the launch by {seen} still runs; {lease} are a no"
-        note(said)
-        return said
-
-    def _look(self) -> _Seen:
-        while True:
-            number, name = self._highest()
-            if name != _lock(number):
-                return _Seen(number)
-            with suppress(FileNotFoundError):  # let go or tidied away just now: look again
-                data = self.storage.read(name)
-                return _Seen(number, data, read_owner(data, self.storage.path(name)))
-
-    def _take(self, seen: _Seen) -> bool:
-        number = seen.number + 1
-        if not self.storage.create(_lock(number), self._mine.to_bytes()):
-            return False
-        if self._highest()[0] != number:  # a slow taker: others came and went meanwhile
-            self.storage.remove(_lock(number))
-            return False
-        self._number, self._renewed = number, _clock()
-        if seen.data is not None and seen.owner is None:
-            with suppress(FileNotFoundError):
-                self.storage.set_aside(_lock(seen.number))
-        for old, name in self._files():
-            if old < number:
-                self.storage.remove(name)
-        return True
-
-    def _beat(self) -> None:
-        while not self._done.wait(self.lease / BEATS) and not self._lost.is_set():
-            self._renew()
-
-    def _renew(self) -> None:
-        """Give a sign of life; what cannot be written is tried again at the next beat."""
-        with self._turn, suppress(StorageError):
-            if self._highest()[0] > self._number:
-                self._lost.set()
-                return
-            self._mine = replace(self._mine, beat=self._mine.beat + 1)
-            self.storage.write(_lock(self._number), self._mine.to_bytes())
-            self._renewed = _clock()
-
-    def _release(self) -> None:
-        # If it fails, the next launch sees that this process is gone, or misses its beats.
-        with suppress(StorageError, FileNotFoundError):
-            if self._highest()[0] == self._number:
-                self.storage.rename(_lock(self._number), f"launch-{self._number:06d}.free")
-
-    def _highest(self) -> tuple[int, str]:
-        return max(self._files(), default=(0, ""))
-
-    def _files(self) -> list[tuple[int, str]]:
-        found = ((name, _NAME.fullmatch(name)) for name in self.storage.names(""))
-        return [(int(match[1]), name) for name, match in found if match]
+def held_by(storage: Storage) -> Owner | None:
+    """Return who holds the lock of a study's folder; None if nobody does."""
+    return _lock_of(storage, LEASE).owner()
 
 
 def is_lock(name: str) -> bool:
     """Return whether a file of this name belongs to a lock."""
-    return _NAME.fullmatch(name) is not None
+    return name in (_LOCK, _OWNER) or _NUMBERED.fullmatch(name) is not None
 
 
 def forget(storage: Storage) -> None:
@@ -217,17 +144,207 @@ def forget(storage: Storage) -> None:
             storage.remove(name)
 
 
-def _lock(number: int) -> str:
+class _FileLock:
+    """A lock of the kernel on ``launch.lock``; ``launch-owner.json`` says who holds it.
+
+    The kernel lets go of it when the process ends, on NFS when its machine does. The file itself
+    stays: who unlinks a locked file makes room for a second lock of the same name. Threads of one
+    process exclude each other too, and a forked child does not keep the lock of its parent.
+    """
+
+    lost = False
+    """A process that is suspended keeps its lock, so nobody takes over."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._file = FileLock(Path(storage.address) / _LOCK, thread_local=False)
+
+    def take(self, *, wait: bool, note: Note) -> None:
+        with naming(self._storage.path(_LOCK), "written"):
+            Path(self._storage.address).mkdir(parents=True, exist_ok=True)
+        if not self._acquired(_MOMENT):
+            owner = self._written()
+            if not wait:
+                raise LockedError(_refusal(self._storage, owner))
+            note(f"waiting for the launch by {owner or 'an unknown process'} to end")
+            self._acquired(-1)
+        try:
+            self._sign(note)
+        except BaseException:
+            self._file.release()
+            raise
+
+    def _sign(self, note: Note) -> None:
+        """Write who holds the lock; say whose launch ended without letting go of it."""
+        names = self._storage.names("")
+        before = self._written()
+        self._storage.write(_OWNER, this_process().to_bytes())
+        if _OWNER in names:
+            who = before or "an unknown process"  # its file is damaged
+            note(f"the launch by {who} was cut off; this one goes on from there")
+        for name in filter(_NUMBERED.fullmatch, names):  # of an earlier version
+            self._storage.remove(name)
+
+    def release(self) -> None:
+        with suppress(StorageError):  # the next launch will say that this one was cut off
+            self._storage.remove(_OWNER)
+        self._file.release()
+
+    def owner(self) -> Owner | None:
+        written = self._written()
+        if written is None:
+            return None
+        try:
+            free = self._acquired(0)
+        except StorageError:  # a folder that can only be read: what is written there is believed
+            return written
+        if free:  # its owner was killed
+            self._file.release()
+        return None if free else written
+
+    def _written(self) -> Owner | None:
+        with suppress(FileNotFoundError):
+            return _read_owner(self._storage.read(_OWNER), self._storage.path(_OWNER))
+        return None
+
+    def _acquired(self, seconds: float) -> bool:
+        with naming(self._storage.path(_LOCK), "written"):
+            try:
+                self._file.acquire(timeout=seconds, poll_interval=_POLL)
+            except Timeout:
+                return False
+        return True
+
+
+class _Lease:
+    """A lease on an object store, which can create an object for one of several who try.
+
+    The object ``launch-N.lock`` with the highest N counts. To take over, one creates N + 1, and
+    looks whether a still higher one is there. A released lock has no content; the highest is never
+    removed, so that N only grows and a slow taker is told. The owner writes its object anew several
+    times in a lease. Whether it lives is seen from that, over one lease of the watcher's own
+    clock: the clocks of two machines are never compared.
+    """
+
+    def __init__(self, storage: Storage, lease: float) -> None:
+        self._storage, self._lease = storage, lease
+        self._mine, self._number, self._renewals = this_process(), 0, 0
+        self._lost, self._done = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="study lock", daemon=True)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the last renewal found that another took over."""
+        return self._lost.is_set()
+
+    def take(self, *, wait: bool, note: Note) -> None:
+        first = seen = self._look()
+        since, said = time.monotonic(), False
+        while True:
+            silent, (number, content) = time.monotonic() - since, seen
+            if not content or silent >= self._lease:
+                if self._created(number + 1):
+                    break
+            elif not wait and seen != first:  # its owner is seen to live
+                raise LockedError(_refusal(self._storage, self._read(content)))
+            elif not said:
+                said = True
+                note(self._waiting(content, wait=wait))
+            time.sleep(min(1.0, self._lease / _RENEWALS / 2))
+            found = self._look()
+            if found != seen:
+                seen, since = found, time.monotonic()
+        if content:
+            who = self._read(content) or "an unknown process, for the lock is damaged"
+            note(f"no sign of life for {silent:.0f} s from {who}; this launch takes over")
+        self._thread.start()
+
+    def release(self) -> None:
+        self._done.set()
+        self._thread.join()
+        with suppress(StorageError):  # the next launch sees that there are no renewals
+            if self._highest()[0] == self._number:
+                self._storage.write(_numbered(self._number), b"")
+
+    def owner(self) -> Owner | None:
+        return self._read(self._look()[1])
+
+    def _waiting(self, content: bytes, *, wait: bool) -> str:
+        who = self._read(content) or "an unknown process, for the lock is damaged"
+        lease = f"{self._lease:g} s without a sign of life"
+        if wait:
+            return f"waiting for the launch by {who} to end, or for {lease}"
+        return f"looking whether the launch by {who} still runs; {lease} are a no"
+
+    def _read(self, content: bytes) -> Owner | None:
+        return _read_owner(content, self._storage.path(_LOCK))
+
+    def _look(self) -> tuple[int, bytes]:
+        """Return number and content of the lock: 0 if there is none, no content if released."""
+        while True:
+            number, name = self._highest()
+            if name != _numbered(number):
+                return number, b""
+            with suppress(FileNotFoundError):  # taken over just now: look again
+                return number, self._storage.read(name)
+
+    def _created(self, number: int) -> bool:
+        if not self._storage.create(_numbered(number), self._mine.to_bytes()):
+            return False
+        if self._highest()[0] != number:  # a slow taker: others came and went meanwhile
+            self._storage.remove(_numbered(number))
+            return False
+        self._number = number
+        for other, name in self._files():
+            if other < number:
+                self._storage.remove(name)
+        return True
+
+    def _keep(self) -> None:
+        """Renew the lease until it is released or lost; if one renewal fails, the next may not."""
+        while not self._done.wait(self._lease / _RENEWALS) and not self._lost.is_set():
+            with suppress(StorageError):
+                if self._highest()[0] > self._number:
+                    self._lost.set()
+                    return
+                self._renewals += 1
+                self._storage.write(_numbered(self._number), self._mine.to_bytes(self._renewals))
+
+    def _highest(self) -> tuple[int, str]:
+        return max(self._files(), default=(0, ""))
+
+    def _files(self) -> list[tuple[int, str]]:
+        found = ((name, _NUMBERED.fullmatch(name)) for name in self._storage.names(""))
+        return [(int(match[1]), name) for name, match in found if match]
+
+
+def _lock_of(storage: Storage, lease: float) -> _FileLock | _Lease:
+    return _FileLock(storage) if storage.is_local else _Lease(storage, lease)
+
+
+def _refusal(storage: Storage, owner: Owner | None) -> str:
+    by = f"{owner} with `{owner.command}`" if owner else "an unknown process"
+    return (
+        f"{storage.address} is being launched by {by}; wait until it ends, stop it, or give --wait "
+        "to begin when it has ended"
+    )
+
+
+def _read_owner(data: bytes, place: str) -> Owner | None:
+    """Return what a lock says; None if it is damaged or released."""
+    try:
+        value = unseal_json(data, place)
+        return Owner(**{field.name: value[field.name] for field in fields(Owner)})
+    except (LedgerError, KeyError):
+        return None
+
+
+def _numbered(number: int) -> str:
     return f"launch-{number:06d}.lock"
 
 
-def _clock() -> float:
-    """Return seconds that go on while the machine sleeps, where the system counts them."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime(clock)
-
-
-def held_by(storage: Storage) -> Owner | None:
-    """Return who holds the lock of a study's folder, unless it is seen from here to have ended."""
-    owner = StudyLock(storage).seen()
-    return None if owner is None or owner.alive is False else owner
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"user {os.getuid()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import zlib
@@ -12,10 +11,13 @@ from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
+from modalities import sha256_of
 from study.errors import StudyError
 
 _MAGIC = b"olfaction-study trial 1 "
 _SUM = "sha256"
+_LINE = len(_MAGIC) + 64
+"""Length of the checksum line: the magic and the hex digits of a sha256."""
 
 
 class LedgerError(StudyError):
@@ -34,28 +36,22 @@ UNREADABLE = (
 
 def seal(payload: bytes) -> bytes:
     """Put a checksum line before a payload."""
-    return _MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+    return _MAGIC + sha256_of(payload).encode() + b"\n" + payload
 
 
 def unseal(data: bytes, place: str) -> bytes:
     """Return the payload of `seal`; LedgerError naming `place` if a byte differs."""
-    return bytes(unsealed(memoryview(data), place))
-
-
-def unsealed(data: memoryview, place: str) -> memoryview:
-    """Do what `unseal` does without copying."""
-    line = bytes(data[: len(_MAGIC) + hashlib.sha256().digest_size * 2])
-    payload = data[len(line) + 1 :]
-    if not line.startswith(_MAGIC) or bytes(data[len(line) : len(line) + 1]) != b"\n":
+    line, end, payload = data[:_LINE], data[_LINE : _LINE + 1], data[_LINE + 1 :]
+    if not line.startswith(_MAGIC) or end != b"\n":
         raise LedgerError(f"{place}: not a record of this program, or damaged")
-    if hashlib.sha256(payload).hexdigest().encode() != line.removeprefix(_MAGIC):
+    if sha256_of(payload).encode() != line.removeprefix(_MAGIC):
         raise LedgerError(f"{place}: the checksum does not fit; the record is damaged")
     return payload
 
 
 def seal_json(value: Mapping[str, Any]) -> bytes:
     """Write a mapping as JSON that people can read, with a checksum of its values."""
-    return json.dumps({_SUM: _sum(value), **value}, indent=2).encode()
+    return json.dumps({_SUM: json_digest(value), **value}, indent=2).encode()
 
 
 def unseal_json(data: bytes, place: str, keys: Collection[str] | None = None) -> dict[str, Any]:
@@ -78,11 +74,13 @@ def unseal_json(data: bytes, place: str, keys: Collection[str] | None = None) ->
     if not isinstance(value, dict):
         raise LedgerError(f"{place}: not a record of this program, or damaged")
     stated = value.pop(_SUM, None)
-    if (stated or _sum(value)) != _sum(value) or set(keys or value) != value.keys():
+    found = json_digest(value)
+    if (stated or found) != found or set(keys or value) != value.keys():
         raise LedgerError(f"{place}: the checksum does not fit; the record is damaged")
     return value
 
 
-def _sum(value: Mapping[str, Any]) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def json_digest(value: object, *, allow_nan: bool = True) -> str:
+    """Return the sha256 of a JSON value with sorted keys and no spaces, in hex."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=allow_nan)
+    return sha256_of(text)

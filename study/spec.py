@@ -5,8 +5,6 @@ Every section checks itself; `study.reading` collects all mistakes into one mess
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -19,6 +17,7 @@ from study.choices import ModalityChoice
 from study.data import Recipe
 from study.numbers import Training
 from study.questions import Analysis, Asked
+from study.seals import json_digest
 from study.search.space import Searched
 from study.section import FromFile, Section
 from study.splits import SCHEMES
@@ -162,5 +161,4 @@ class StudySpec(Section):
 
 def digest(value: object) -> str:
     """Sha256 of a JSON value with sorted keys; the identity of everything in a study."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_digest(value, allow_nan=False)

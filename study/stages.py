@@ -46,11 +46,11 @@ class Site:
             The storage takes no more; what had finished is kept.
         """
         stage = _Stage(self, told, tasks)
-        before = self.study.inputs.set_aside()
+        before = self.study.inputs.quarantined()
         if tasks:
             self.reporter.stage(name, sum(task.pieces for task in tasks))
             runner(tasks, stage)
-        for path in sorted(self.study.inputs.set_aside() - before):
+        for path in sorted(self.study.inputs.quarantined() - before):
             self.reporter.note(f"damaged file set aside and made again: {path}")
         self.stop.check()
         return stage.failed
@@ -144,9 +144,9 @@ def make_features(site: Site, trials: Collection[TrialSpec]) -> None:
     InputError
         A molecule of the table cannot be represented in a modality that is asked for.
     """
-    before = site.study.inputs.set_aside()
+    before = site.study.inputs.quarantined()
     tasks = [task for choice in _choices(trials) for task in _shards(site, choice)]
-    for path in sorted(site.study.inputs.set_aside() - before):
+    for path in sorted(site.study.inputs.quarantined() - before):
         site.reporter.note(f"damaged features set aside and made again: {path}")
     failed = site.run(site.executor.map, tasks, "features")
     if failed:

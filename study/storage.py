@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import glob
-import mmap
-import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
+from modalities._arrays import map_file
+from modalities._storage import quarantine_names, replace_file
 from study.drivers import as_os_errors, bytes_of, open_url
 from study.errors import InputError
-from study.files import FULL, create, naming, reason, replace, sweep
+from study.files import FULL, create, naming, reason, sweep
 
 _AT_ONCE = 32
 """Records that are fetched from an object store at the same time."""
@@ -126,10 +125,8 @@ class Storage:
         """
         if not self.is_local:
             return memoryview(self.read(name))
-        with self._naming(name, "read"), Path(self._key(name)).open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
-                return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        with self._naming(name, "read"):
+            return map_file(Path(self._key(name)))
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Yield records, in any order, several at a time from an object store; absent: left out."""
@@ -186,11 +183,10 @@ class Storage:
             else:
                 self._fs.mv(self._key(name), self._key(to))
 
-    def set_aside(self, name: str) -> str:
+    def quarantine(self, name: str) -> str:
         """Rename a damaged record to one that nobody reads (``*.corrupt``); return its path."""
         taken = set(self.names(".corrupt"))
-        wanted = (f"{name}{'' if i == 1 else f'.{i}'}.corrupt" for i in count(1))
-        free = next(other for other in wanted if other not in taken)
+        free = next(other for other in quarantine_names(name) if other not in taken)
         self.rename(name, free)
         return self.path(free)
 
@@ -204,7 +200,7 @@ class Storage:
 
     def _put(self, name: str, data: bytes) -> None:
         if self.is_local:
-            replace(Path(self._key(name)), data)
+            replace_file(Path(self._key(name)), data)
         else:  # one put, which object stores do whole or not at all
             self._fs.pipe_file(self._key(name), data)
 
@@ -223,4 +219,4 @@ def write_atomic(path: Path, data: bytes) -> None:
         The system refuses; the file is as it was.
     """
     with naming(str(path), "written"):
-        replace(path, data)
+        replace_file(path, data)

@@ -82,10 +82,10 @@ def embedding_maps(evidence: Evidence) -> tuple[EmbeddingMap, ...]:
     """
     found: dict[str, EmbeddingMap] = {}
     store = evidence.record.inputs.embedding_store
-    present = set(store.storage.names(".embeddings"))
+    present = store.ids()
     for feature, trial, job in _jobs(evidence):
         key = evidence.record.inputs.job_id(job)
-        if feature.key not in found and f"{key}.embeddings" in present:
+        if feature.key not in found and key in present:
             found[feature.key] = _map(evidence, feature, trial, job, store.get(key))
     return tuple(found.values())
 

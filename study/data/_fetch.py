@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from study.data._source import file_digest
+from modalities import sha256_of
 from study.errors import InputError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _is_published(path: Path, file: _File) -> bool:
     """Whether the file is there; a different file of that name is never overwritten."""
     if not path.is_file():
         return False
-    found = file_digest(path)
+    found = sha256_of(path)
     if found != file["sha256"]:
         raise FetchError(
             f"{path} is not the published file: sha256 {found}, expected {file['sha256']}; "

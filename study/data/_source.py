@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, get_type_hints
 
+from modalities import sha256_of
 from study.data._dataset import CurationStep
 from study.data._threshold import Threshold
 from study.errors import InputError
@@ -129,12 +129,6 @@ def source_options(word: str) -> dict[str, Any]:
     return {p.name: hints[p.name] for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def file_digest(path: Path) -> str:
-    """Sha256 of a file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def digests(files: Mapping[str, Path]) -> dict[str, str]:
     """Sha256 of every file, by name."""
-    return {name: file_digest(path) for name, path in files.items()}
+    return {name: sha256_of(path) for name, path in files.items()}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modalities import sha256_of
 from study.data._dataset import CurationStep, OdorDataset
 from study.data._recipe import Recipe
 from study.data._source import digests
@@ -65,7 +66,7 @@ def entry_key(recipe: Recipe) -> str:
     """Sha256 of everything that decides the table."""
     files = [digests(choice.build().files(recipe.folder())) for choice in recipe.sources]
     parts = [recipe.identity(), json.dumps(files, sort_keys=True), code_digest()]
-    return hashlib.sha256("\n".join([*parts, version("rdkit")]).encode()).hexdigest()
+    return sha256_of("\n".join([*parts, version("rdkit")]))
 
 
 @cache
@@ -84,7 +85,7 @@ def _read(storage: Storage, name: str, note: Note) -> OdorDataset | None:
     except FileNotFoundError:
         return None
     except LedgerError as error:
-        note(f"damaged table set aside and made again: {storage.set_aside(name)} ({error})")
+        note(f"damaged table set aside and made again: {storage.quarantine(name)} ({error})")
         return None
 
 
@@ -95,7 +96,7 @@ def _warn(text: str) -> None:
 def seal_table(dataset: OdorDataset) -> bytes:
     """Serialise a table with its checksum."""
     payload = pack(dataset)
-    return hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
+    return sha256_of(payload).encode() + b"\n" + payload
 
 
 def unseal_table(data: bytes, place: str) -> OdorDataset:
@@ -109,7 +110,7 @@ def unseal_table(data: bytes, place: str) -> OdorDataset:
     digest, _, payload = data.partition(b"\n")
     if data.startswith(b"PK"):
         payload = data
-    elif hashlib.sha256(payload).hexdigest().encode() != digest:
+    elif sha256_of(payload).encode() != digest:
         raise LedgerError(f"{place}: the checksum does not fit; the table is damaged")
     try:
         dataset = unpack(payload)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from modalities import FeatureStore
+from modalities import FeatureStore, sha256_of
 from modalities._cards import Card, keep
 from modalities.pretraining import Molecules
 from study.checkpoints import StoredCheckpoint
@@ -93,7 +92,7 @@ def _keep(folder: Path, begun: Mapping[str, Any], course: PretrainingCourse, bes
         **begun,
         measures=measures,
         epochs=int(best["epoch"]),
-        sha256=hashlib.sha256(weights).hexdigest(),
+        sha256=sha256_of(weights),
     )
     keep(folder, weights, card)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from modalities import sha256_of
 from modalities._cards import CARD, Card
 from study.pretraining.telling import read_diary
 from study.report.page import ROLE, STATE, Page
@@ -60,7 +60,7 @@ def weights_page(card: Card, folder: Path) -> WeightsPage:
         if name != "epoch"
     )
     files = (folder / CARD, diary)
-    state = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    state = sha256_of(b"".join(file.read_bytes() for file in files))
     tags = {"weights_sha256": card.sha256, "identity": card.identity}
     return WeightsPage(card.name, state, tags, _params(card), metrics, files)
 

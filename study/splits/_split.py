@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.errors import InputError
+from study.seals import json_digest
 from study.splits import _store
 from study.splits._check import check_fold, check_fractions, check_repeats
 
@@ -115,13 +116,13 @@ class Split:
     @cached_property
     def digest(self) -> str:
         """Sha256 of everything in the split."""
-        return _store.digest(self._state())
+        return json_digest(self._state())
 
     @cached_property
     def folds_digest(self) -> str:
         """Sha256 of table, groups and test folds: what makes trials of two studies comparable."""
         folds = [[fold.repeat, fold.index, fold.test.tolist()] for fold in self.folds]
-        return _store.digest(
+        return json_digest(
             {"dataset": self.dataset_digest, "groups": self.groups.tolist(), "folds": folds}
         )
 

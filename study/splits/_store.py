@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from study.errors import InputError, StorageError
+from study.seals import json_digest
 
 _FORMAT = "olfaction-study split 1"
-
-
-def digest(state: Mapping[str, Any]) -> str:
-    """Sha256 of the state as JSON with sorted keys."""
-    text = json.dumps(state, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def pack(state: Mapping[str, Any]) -> bytes:
@@ -33,7 +27,7 @@ def unpack(data: bytes, place: str) -> dict[str, Any]:
     if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
         raise InputError(f"{place}: not a split file of the format '{_FORMAT}'")
     stated = content.pop("digest", None)
-    if digest(content) != stated:
+    if json_digest(content) != stated:
         raise InputError(
             f"{place}: the content does not match its digest {str(stated)[:12]}: the file was "
             "changed or cut; make the split again from its seed"

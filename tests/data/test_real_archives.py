@@ -2,9 +2,10 @@
 
 import pytest
 
+from modalities import sha256_of
 from study.data import Recipe, _fetch, build_dataset
 from study.data._chemistry import structure
-from study.data._source import file_digest, source_class
+from study.data._source import source_class
 
 
 def build(real_archive, preset):
@@ -13,7 +14,7 @@ def build(real_archive, preset):
 
 def test_shipped_hashes_are_those_of_the_archive(real_archive):
     files = _fetch.registry()["files"]
-    wrong = [n for n, f in files.items() if file_digest(real_archive / n) != f["sha256"]]
+    wrong = [n for n, f in files.items() if sha256_of(real_archive / n) != f["sha256"]]
     assert wrong == []
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from fuzz_words import values
 from hypothesis import strategies as st
 
+from modalities._arrays import pack_arrays
 from study.data import OdorDataset
 from study.result import TrialResult
 from study.splits import Split, make_split
@@ -219,8 +220,35 @@ def states(draw: st.DrawFn, state: dict[str, Any]) -> bytes:
     return json.dumps({"format": "olfaction-study split 1", **plain, "digest": digest}).encode()
 
 
-EMBEDDED = _saved(np.arange(6, dtype=np.float32).reshape(2, 3))
-embeddings = st.one_of(arrays, damaged(EMBEDDED))
+_VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
+EMBEDDED = pack_arrays({"embeddings": _VALUES}, {"job": TRIAL_ID})
+_ODD: list[Any] = [None, 1, -1, "", "O", "F64", "BOOL", {}, {"sha256": 1}, {"sha256": None}]
+_ODD += [[], [0], [0, 24, 3], [-8, 16], [2**70, 24], [-1], [2, -3], [10**15], [10**40]]
+_ODD += [[99999999, 99999999], [True, 6], [2.0, 3], {"sha256": "0" * 64, "job": TRIAL_ID}]
+other_embeddings = st.builds(
+    lambda name, kind, shape, job: pack_arrays({name: _VALUES.astype(kind).reshape(shape)}, job),
+    st.sampled_from(["embeddings", "", "other"]),
+    st.sampled_from(["f4", "f8", "f2", "u1", "i8", "?", ">f4"]),
+    st.sampled_from([(2, 3), (6,), (1, 2, 3), (6, 1)]),
+    st.sampled_from([{"job": TRIAL_ID}, {"job": "x" * 30_000}, {"Job": TRIAL_ID}, {}]),
+)
+
+
+@st.composite
+def hostile_embeddings(draw: st.DrawFn) -> bytes:
+    """Draw a safetensors file whose header says what it likes."""
+    end = 8 + int.from_bytes(EMBEDDED[:8], "little")
+    header = json.loads(EMBEDDED[8:end])
+    kind, entry = draw(st.integers(0, 2)), header["embeddings"]
+    if kind == 0:
+        text = draw(json_texts(header))
+    elif kind == 1:
+        changed = {**entry, draw(st.sampled_from([*entry])): draw(st.sampled_from(_ODD))}
+        text = json.dumps({**header, "embeddings": changed})
+    else:
+        text = json.dumps({**header, "__metadata__": draw(st.sampled_from(_ODD))})
+    length = draw(st.sampled_from((len(text.encode()), len(text.encode()), 0, 2**63, 2**64 - 1)))
+    return length.to_bytes(8, "little") + text.encode() + EMBEDDED[end:]
 
 
 def checkpoint(identity: str) -> bytes:

@@ -14,9 +14,10 @@ from fuzz_records import (
     checkpoints,
     damaged,
     dataset,
-    embeddings,
     hostile_archives,
+    hostile_embeddings,
     json_texts,
+    other_embeddings,
     result,
     split,
     states,
@@ -108,11 +109,14 @@ def test_failures(text, data, folder, cases):
 
 
 @fuzzed(500)
-@given(array=embeddings, data=damaged(seal(TRIAL_ID.encode() + b"\n" + EMBEDDED)))
-def test_embeddings(array, data, folder, cases):
-    store, path = EmbeddingStore(Storage(str(folder))), folder / f"{TRIAL_ID}.embeddings"
-    named = seal(TRIAL_ID.encode() + b"\n" + array)
-    for place, content in (("hostile embeddings", named), ("damaged embeddings", data)):
+@given(other=other_embeddings, hostile=hostile_embeddings(), data=damaged(EMBEDDED))
+def test_embeddings(other, hostile, data, folder, cases):
+    store, path = EmbeddingStore(Storage(str(folder))), folder / f"{TRIAL_ID}.safetensors"
+    for place, content in (
+        ("other embeddings", other),
+        ("hostile embeddings", hostile),
+        ("damaged embeddings", data),
+    ):
         path.write_bytes(content)
         value = cases.outcome(place, lambda: store.get(TRIAL_ID))
         assert value is None or (value.ndim, value.dtype) == (2, np.float32)

@@ -8,9 +8,11 @@ from itertools import repeat
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from store_words import Letters, die_while_writing, fill_all
 
 from modalities import FeatureStore, FeatureStoreWarning, ModalityError
+from modalities._arrays import CorruptFileError, pack_arrays, unpack_arrays
 from modalities._cache import BUCKETS, bucket_of
 
 SMILES = tuple("C" * size + end for size in range(1, 41) for end in ("", "O", "N"))
@@ -34,7 +36,7 @@ def check(features, smiles=SMILES):
 
 
 def files_of(store, kind):
-    return sorted(store.root.glob(f"*/{kind}/*.features"))
+    return sorted(store.root.glob(f"*/{kind}/*.safetensors"))
 
 
 def spawn():
@@ -84,7 +86,7 @@ def test_processes_that_meet_share_the_work(store, letters):
     assert sum(made) == len(SMILES)
     assert sorted(letters.made()) == sorted(SMILES)
     check(store.load(letters, SMILES))
-    assert store.set_aside() == ()
+    assert store.quarantined() == ()
 
 
 def test_a_writer_killed_before_the_rename_leaves_nothing_that_counts(store, letters):
@@ -92,24 +94,24 @@ def test_a_writer_killed_before_the_rename_leaves_nothing_that_counts(store, let
     child.start()
     child.join()
     assert child.exitcode == -9
-    assert len(list(store.root.rglob("*.tmp"))) == 1
+    assert len(list(store.root.rglob(".writing-*"))) == 1
     assert files_of(store, "buckets") == []
     check(store.load(letters, SMILES))
-    assert list(store.root.rglob("*.tmp")) == []
+    assert list(store.root.rglob(".writing-*")) == []
 
 
 def damage(path, how):
     content = bytearray(path.read_bytes())
     if how == "flipped":
         content[len(content) // 2] ^= 1
-    elif how == "hash flipped":
+    elif how == "header flipped":
         content[20] ^= 1
     else:
         del content[how:]
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("how", [0, 5, 30, 44, 200, -1, "flipped", "hash flipped"])
+@pytest.mark.parametrize("how", [0, 5, 30, 44, 200, -1, "flipped", "header flipped"])
 @pytest.mark.parametrize("kind", ["buckets", "tables"])
 def test_a_damaged_file_is_set_aside_made_again_and_said(store, letters, kind, how):
     store.load(letters, SMILES)
@@ -119,10 +121,47 @@ def test_a_damaged_file_is_set_aside_made_again_and_said(store, letters, kind, h
         files_of(store, "tables")[0].unlink()
     with pytest.warns(FeatureStoreWarning, match=f"{victim.name}.* was set aside"):
         check(store.load(letters, SMILES))
-    assert store.set_aside() == (victim.with_name(f"{victim.name}.corrupt"),)
+    assert store.quarantined() == (victim.with_name(f"{victim.name}.corrupt"),)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check(store.load(letters, SMILES))
+
+
+def test_files_of_an_earlier_format_are_made_again_and_not_called_damaged(store, letters):
+    store.load(letters, SMILES)
+    for kind in ("buckets", "tables"):
+        for path in files_of(store, kind):
+            path.with_suffix(".features").write_bytes(b"ODORFEA1" + path.read_bytes())
+            path.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check(store.load(letters, SMILES))
+    assert sorted(letters.made()) == sorted(SMILES * 2)
+    assert store.quarantined() == ()
+
+
+def test_a_flip_of_any_bit_of_a_file_is_found(store, letters):
+    store.load(letters, ("C",))
+    (path,) = files_of(store, "tables")
+    content = path.read_bytes()
+    for place in range(len(content)):
+        for bit in range(8):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << bit
+            with pytest.raises(CorruptFileError, match="the place"):
+                unpack_arrays(memoryview(flipped), "the place")
+
+
+def test_a_file_is_what_the_safetensors_library_reads(store, letters):
+    features = store.load(letters, SMILES)
+    found = load_file(files_of(store, "tables")[0])
+    assert found["smiles"].tobytes().decode().split("\n") == list(SMILES)
+    np.testing.assert_array_equal(found["codes/values"], features.fields["codes"].values)
+
+
+def test_arrays_of_text_are_refused():
+    with pytest.raises(ModalityError, match="'words' has dtype <U3, which cannot be stored"):
+        pack_arrays({"words": np.array(["one"])}, {})
 
 
 def test_a_sound_file_of_another_version_is_not_believed(store, letters, tmp_path):
@@ -145,7 +184,7 @@ def test_unrepresentable_molecules_are_named_together_and_nothing_is_written(sto
     assert f"molecule '{shard.smiles[0]}' has a question mark" in message
     assert f"and {len(shard.smiles) - 5} more" in message
     assert files_of(store, "buckets") == []
-    assert list(store.root.rglob("*.tmp")) == []
+    assert list(store.root.rglob(".writing-*")) == []
 
 
 def test_a_bad_molecule_does_not_touch_its_bucket(store, letters):
@@ -188,7 +227,7 @@ def test_a_full_disk_is_an_error_that_leaves_the_bucket_as_it_was(store, letters
         store.load(letters, SMILES)
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in files_of(store, "buckets")} == before
-    assert list(store.root.rglob("*.tmp")) == []
+    assert list(store.root.rglob(".writing-*")) == []
     check(store.load(letters, SMILES))
 
 

@@ -1,6 +1,8 @@
 """A process that takes the lock of a folder and holds it, all at the word of who started it."""
 
+import os
 import sys
+import time
 
 from study.lock import LockedError, StudyLock
 from study.storage import Storage
@@ -16,8 +18,11 @@ def main(folder, lease, waits):
     sys.stdin.readline()
     try:
         lock = StudyLock(Storage(folder), lease=float(lease))
-        with lock.held(wait=waits == "wait", note=say):
+        with lock.held(wait=waits != "refuse", note=say):
             say("held")
+            if waits == "fork" and os.fork() == 0:
+                time.sleep(30)
+                os._exit(0)
             sys.stdin.readline()
             say(f"lost: {lock.lost}")
             sys.stdin.readline()

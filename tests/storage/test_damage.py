@@ -67,9 +67,9 @@ def kept_files(root, finished):
         root / "ledger" / f"{done}.trial",
         root / "ledger" / f"{done}.failed.json",
         root / "cache" / "checkpoints" / f"{ids['moving']}.checkpoint",
-        next((root / "cache" / "embeddings").glob("*.embeddings")),
-        next(features.glob("*/buckets/*.features")),
-        next(features.glob("*/tables/*.features")),
+        next((root / "cache" / "embeddings").glob("*.safetensors")),
+        next(features.glob("*/buckets/*.safetensors")),
+        next(features.glob("*/tables/*.safetensors")),
         next((root / "cache" / "datasets").glob("*.table")),
         *(root / "small" / name for name in CHECKED),
     ]

@@ -7,18 +7,19 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from pathlib import Path
 
 import lock_holder
 import pytest
 import yaml
 
 from study.errors import StorageError
-from study.lock import LockedError, StudyLock, held_by
-from study.owner import this_process
+from study.lock import LockedError, Owner, StudyLock, forget, held_by, is_lock
+from study.seals import seal_json
 from study.storage import Storage
 
 LEASE = 1.0
+ADA = Owner("ada", "lab7", 7, "2026-01-01 00:00 UTC", "study launch tiny.yaml")
 
 
 @pytest.fixture
@@ -26,6 +27,14 @@ def home(tmp_path):
     storage = Storage(str(tmp_path / "study"))
     storage.prepare()
     return storage
+
+
+@pytest.fixture
+def remote(request):
+    """A folder of an object store, where locks are leases."""
+    storage = Storage(f"memory://{request.node.name.partition('[')[0]}")
+    yield storage
+    storage.clear()
 
 
 @contextmanager
@@ -64,12 +73,10 @@ def refusal(home, **held):
     return str(caught.value)
 
 
-def written(home, owner, number=1):
-    home.write(f"launch-{number:06d}.lock", owner.to_bytes())
-
-
-def elsewhere(**changed):
-    return replace(this_process(LEASE), host="lab7", machine="another", user="ada", **changed)
+def earlier(owner, **changed):
+    """The lock file of an earlier version."""
+    rest = {"token": "x", "machine": "m", "begun": "1", "lease": 60.0, "beat": 3, **changed}
+    return seal_json({**vars(owner), **rest})
 
 
 def test_a_second_launch_is_refused_at_once_with_the_name_of_the_first(home):
@@ -103,78 +110,72 @@ def test_a_killed_launch_is_taken_over_at_once_and_said(home):
         first.kill()
         first.wait()
         notes, before = [], time.monotonic()
-        with StudyLock(home, 60).held(note=notes.append):
+        with StudyLock(home).held(note=notes.append):
             assert time.monotonic() - before < LEASE
         (note,) = notes
         assert f"(process {first.pid}, since" in note
         assert "was cut off; this one goes on from there" in note
 
 
-def test_a_process_that_was_given_the_same_number_is_another(home):
-    written(home, replace(this_process(LEASE), begun="1"))
-    with StudyLock(home, 60).held():
-        pass
+def test_a_launch_that_was_killed_is_not_shown_as_running(home):
+    with holder(home) as first:
+        assert said(first) == "held"
+        first.kill()
+        first.wait()
+        assert held_by(home) is None
 
 
-def test_a_suspended_launch_is_taken_over_and_notices(home):
+def test_a_child_of_a_killed_launch_does_not_keep_its_lock(home):
+    """Forked children inherit the descriptors of their parent."""
+    with holder(home, "fork") as first:
+        assert said(first) == "held"
+        children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
+        while not (child := children.read_text().split()):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        first.kill()
+        first.wait()
+        with StudyLock(home).held(note=print):
+            assert Path(f"/proc/{child[0]}").exists()
+        os.kill(int(child[0]), signal.SIGKILL)
+
+
+def test_a_suspended_launch_keeps_its_lock(home):
     with holder(home) as first:
         assert said(first) == "held"
         first.send_signal(signal.SIGSTOP)
-        notes = []
-        with StudyLock(home, LEASE).held(wait=True, note=notes.append) as lock:
-            assert "no sign of life" in notes[-1]
-            first.send_signal(signal.SIGCONT)
-            assert answer(first) == "lost: True"
-            time.sleep(LEASE)
-            assert not lock.lost
-            assert held_by(home).pid == os.getpid()
-        assert answer(first) == ""
-    assert held_by(home) is None
+        time.sleep(2 * LEASE)
+        assert f"process {first.pid}" in refusal(home)
+        first.send_signal(signal.SIGCONT)
+        assert answer(first) == "lost: False"
+        answer(first)
 
 
-def test_a_launch_elsewhere_is_refused_when_it_is_seen_to_live(home):
-    """The process of another machine cannot be looked up: its beats tell."""
-    owner = elsewhere()
-    written(home, owner)
-    notes = []
-
-    def beat(text):
-        notes.append(text)
-        written(home, replace(owner, beat=1))
-
-    with (
-        pytest.raises(LockedError, match="launched by ada on lab7"),
-        StudyLock(home, 60).held(note=beat),
-    ):
-        pytest.fail("two launches at once")
-    assert len(notes) == 1
-    assert "looking whether the launch by ada on lab7" in notes[0]
-
-
-@pytest.mark.parametrize("jump", [-1e8, 1e8])
-def test_a_launch_elsewhere_that_is_gone_is_taken_over_whatever_the_clocks_say(
-    home, jump, monkeypatch
-):
-    written(home, elsewhere(since="2099-01-01 00:00 UTC"))
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + jump)
-    notes, before = [], time.monotonic()
-    with StudyLock(home, LEASE).held(note=notes.append) as lock:
-        assert time.monotonic() - before >= LEASE
-        time.sleep(LEASE)
-        assert not lock.lost
-    assert notes[-1].startswith("no sign of life for 1 s from ada on lab7")
+def test_the_owner_is_named_also_where_the_folder_can_only_be_read(disk):
+    home = Storage(str(disk))
+    home.write("launch-owner.json", ADA.to_bytes())
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    assert held_by(home) == ADA
 
 
 @pytest.mark.parametrize("content", [b"", b"{", bytes(400), None], ids=str)
-def test_a_torn_lock_is_set_aside_after_a_lease_and_said(home, content):
-    sound = this_process(LEASE).to_bytes()
-    flipped = sound.replace(b'"pid": ', b'"pid": 1')
-    home.write("launch-000003.lock", flipped if content is None else content)
+def test_a_damaged_owner_is_unknown_and_keeps_nothing(home, content):
+    flipped = ADA.to_bytes().replace(b'"pid": ', b'"pid": 1')
+    home.write("launch-owner.json", flipped if content is None else content)
     notes = []
-    with StudyLock(home, LEASE).held(note=notes.append):
-        assert "launch-000003.lock.corrupt" in home.names("")
-    assert "the lock is damaged" in notes[-1]
+    with StudyLock(home).held(note=notes.append):
+        assert held_by(home).pid == os.getpid()
+    assert notes == ["the launch by an unknown process was cut off; this one goes on from there"]
+
+
+@pytest.mark.parametrize("name", ["launch-000007.lock", "launch-000007.free"])
+def test_the_lock_file_of_an_earlier_version_blocks_nothing(home, name):
+    home.write(name, earlier(ADA))
+    assert held_by(home) is None
+    with StudyLock(home).held(note=pytest.fail):
+        assert all(is_lock(other) and other != name for other in home.names(""))
+    forget(home)
+    assert home.names("") == []
 
 
 def test_of_many_that_take_over_at_once_one_wins(home):
@@ -214,32 +215,114 @@ def test_of_many_threads_that_begin_at_once_one_wins(home):
     assert (held, len(refused)) == (["held"], 7)
 
 
-def test_a_slow_taker_finds_that_others_came_and_went(home, monkeypatch):
-    """It saw number 1 dead, then slept while 2 was taken, freed, and 3 taken."""
-    written(home, replace(this_process(LEASE), begun="1"))
-    slow, create = StudyLock(home, LEASE), home.create
+def test_a_second_launch_on_an_object_store_is_refused_when_the_first_is_seen_to_live(remote):
+    notes = []
+    with StudyLock(remote, LEASE).held():
+        assert f"process {os.getpid()}, since" in refusal(remote, note=notes.append)
+        assert held_by(remote).pid == os.getpid()
+    assert "looking whether the launch by" in notes[0]
+    assert held_by(remote) is None
+    with StudyLock(remote, LEASE).held(note=pytest.fail):
+        pass
+
+
+@pytest.mark.parametrize("jump", [-1e8, 1e8])
+@pytest.mark.parametrize("content", [ADA.to_bytes(), earlier(ADA)], ids=["ours", "earlier"])
+def test_a_lease_that_is_not_renewed_is_taken_over_whatever_the_clocks_say(
+    remote, content, jump, monkeypatch
+):
+    remote.write("launch-000001.lock", content)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + jump)
+    notes, before = [], time.monotonic()
+    with StudyLock(remote, LEASE).held(note=notes.append) as lock:
+        assert time.monotonic() - before >= LEASE
+        time.sleep(LEASE)
+        assert not lock.lost
+    assert notes[-1].startswith("no sign of life for 1 s from ada on lab7")
+
+
+def test_who_waits_for_a_lease_begins_when_it_is_released(remote):
+    notes = []
+    with StudyLock(remote, 60).held():
+        waiting = threading.Thread(target=lambda: enter(StudyLock(remote, LEASE), notes))
+        waiting.start()
+        time.sleep(LEASE / 2)
+        assert waiting.is_alive()
+    waiting.join(30)
+    assert notes[0].startswith("waiting for the launch by")
+    assert notes[1:] == ["held"]
+
+
+def enter(lock, notes):
+    with lock.held(wait=True, note=notes.append):
+        notes.append("held")
+
+
+def test_an_owner_that_was_taken_over_notices_and_leaves_the_lock_to_the_other(remote):
+    with StudyLock(remote, LEASE).held() as lock:
+        remote.write("launch-000002.lock", ADA.to_bytes())
+        deadline = time.monotonic() + 30
+        while not lock.lost:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert held_by(remote) == ADA
+
+
+@pytest.mark.parametrize("content", [b"{", bytes(400)], ids=str)
+def test_a_damaged_lease_is_taken_over(remote, content):
+    remote.write("launch-000003.lock", content)
+    notes = []
+    with StudyLock(remote, LEASE).held(note=notes.append):
+        assert held_by(remote).pid == os.getpid()
+    assert "the lock is damaged" in notes[-1]
+
+
+def test_of_many_that_take_over_a_lease_at_once_one_wins(remote):
+    remote.write("launch-000001.lock", ADA.to_bytes())
+    gate, held, refused = threading.Barrier(8), [], []
+
+    def take():
+        lock = StudyLock(remote, LEASE)
+        gate.wait()
+        try:
+            with lock.held(note=lambda _: None):
+                held.append("held")
+                gate.wait()
+        except LockedError:
+            refused.append("refused")
+            gate.wait()
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (held, len(refused)) == (["held"], 7)
+
+
+def test_a_slow_taker_finds_that_others_came_and_went(remote, monkeypatch):
+    """It saw number 1 free, then slept while 2 was taken, released, and 3 taken."""
+    remote.write("launch-000001.lock", b"")
+    slow, create = StudyLock(remote, LEASE), remote.create
 
     def late(name, data):
-        monkeypatch.setattr(home, "create", create)
-        with StudyLock(home, LEASE).held():
+        monkeypatch.setattr(remote, "create", create)
+        with StudyLock(remote, LEASE).held():
             pass
-        lock = StudyLock(home, LEASE)
-        held.append(lock.held())
-        held[0].__enter__()
+        held.enter_context(StudyLock(remote, LEASE).held())
         return create(name, data)
 
-    held = []
-    monkeypatch.setattr(home, "create", late)
-    with pytest.raises(LockedError), slow.held():
+    monkeypatch.setattr(remote, "create", late)
+    with ExitStack() as held, pytest.raises(LockedError), slow.held():
         pytest.fail("two launches at once")
-    assert home.names("") == ["launch-000003.lock"]
-    held[0].__exit__(None, None, None)
+    assert remote.names("") == ["launch-000003.lock"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     lock = StudyLock(Storage(str(tmp_path / "file" / "study")), LEASE)
-    named = r"file/study/launch-000001\.lock cannot be written \(Not a directory\)"
+    named = r"file/study/launch\.lock cannot be written \(Not a directory\)"
     with pytest.raises(StorageError, match=named), lock.held():
         pytest.fail("there is no folder")
 
@@ -247,7 +330,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_passwords_of_urls_are_not_written(home, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["study", "launch", "x", "--tracking-uri", "http://u:pw@h/"])
     with StudyLock(home, LEASE).held():
-        text = home.read("launch-000001.lock").decode()
+        text = home.read("launch-owner.json").decode()
     assert "pw" not in text
     assert "http://h/" in text
 
@@ -262,7 +345,7 @@ def test_a_second_launch_of_a_study_changes_nothing_and_says_who_runs_it(tmp_pat
         code, text = command(*arguments)
         assert code == 3
         assert f"process {first.pid}, since" in text
-        assert home.names("") == ["launch-000001.lock"]
+        assert home.names("") == ["launch-owner.json", "launch.lock"]
         status = command("status", "tiny", "--storage", "store")
         assert "holds no study" in status[1]
     code, text = command(*arguments)

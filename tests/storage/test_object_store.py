@@ -12,7 +12,7 @@ from study import worker
 from study.comparing import Comparison, compare_studies
 from study.errors import InputError, StorageError
 from study.launching import Asked, run_study
-from study.lock import LockedError, StudyLock
+from study.lock import LockedError, StudyLock, held_by
 from study.mirror import Mirror, local_folder
 from study.record import read_folder
 from study.storage import Storage
@@ -50,7 +50,7 @@ def test_records_read_back_and_listings_are_fresh(store):
     assert not store.exists("a03.trial")
     with pytest.raises(FileNotFoundError):
         store.read("a03.trial")
-    assert store.set_aside("a04.trial") == f"{store.url}/a04.trial.corrupt"
+    assert store.quarantine("a04.trial") == f"{store.url}/a04.trial.corrupt"
     assert len(store.names(".trial")) == 38
     store.below("deep").write("one", b"1")
     assert store.holding("one") == ["deep"]
@@ -147,7 +147,7 @@ def test_two_launches_at_once_are_refused(store):
         pytest.fail("two launches at once")
     with StudyLock(store, 2).held():
         pass
-    assert store.names("") == ["launch-000002.free"]
+    assert held_by(store) is None
 
 
 def test_a_launch_says_no_key(store, tiny, spec_of, capfd):

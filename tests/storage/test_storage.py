@@ -65,7 +65,7 @@ def test_a_read_only_disk_refuses_every_change_and_can_be_read(disk):
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     changes = {
         "written": [lambda: storage.write("a", b"2"), lambda: storage.create("b", b"2")],
-        "renamed": [lambda: storage.rename("a", "b"), lambda: storage.set_aside("a")],
+        "renamed": [lambda: storage.rename("a", "b"), lambda: storage.quarantine("a")],
         "removed": [lambda: storage.remove("a")],
     }
     for verb, acts in changes.items():
@@ -117,7 +117,7 @@ def test_without_hard_links_one_creates_all_the_same(storage, monkeypatch):
 def test_damaged_records_of_one_name_are_all_kept(storage):
     for content in (b"1", b"2", b"3"):
         storage.write("a", content)
-        storage.set_aside("a")
+        storage.quarantine("a")
     assert storage.names("") == ["a.2.corrupt", "a.3.corrupt", "a.corrupt"]
     assert dict(storage.read_many(storage.names("")))["a.2.corrupt"] == b"2"
 

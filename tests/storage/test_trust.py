@@ -1,6 +1,7 @@
 """Nothing that is read from a storage runs: not even what has the right checksum."""
 
 import io
+import json
 import pickle
 from pathlib import Path
 
@@ -59,12 +60,15 @@ def test_hostile_records_and_embeddings_are_set_aside(hostile, tmp_path):
     array = np.array([hostile], dtype=object)
     fields = {"header": array, "test_rows": array, "test_labels": array, "scores": array}
     storage.write("a1.trial", seal(saved(np.savez, **fields)))
-    storage.write("a1.embeddings", seal(b"a1\n" + saved(np.save, array)))
+    entry = {"dtype": "O", "shape": [1], "data_offsets": [0, 8]}
+    header = json.dumps({"embeddings": entry, "__metadata__": {"job": "a1", "sha256": "0" * 64}})
+    content = len(header).to_bytes(8, "little") + header.encode() + pickle.dumps(hostile)[:8]
+    storage.write("a1.safetensors", content)
     with pytest.raises(LedgerError, match=r"a1\.trial; launch the study again"):
         Ledger(storage).get("a1")
     assert Ledger(storage).sound(["a1"])[0] == set()
     assert EmbeddingStore(storage).sound({"a1"})[0] == set()
-    assert storage.names("") == ["a1.embeddings.corrupt", "a1.trial.corrupt"]
+    assert storage.names("") == ["a1.safetensors.corrupt", "a1.trial.corrupt"]
 
 
 def test_a_hostile_table_is_set_aside(hostile, tmp_path, monkeypatch):

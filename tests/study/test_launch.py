@@ -158,7 +158,7 @@ def test_a_damaged_record_is_set_aside_said_and_redone(technique, again, launche
 
 def test_damaged_embeddings_are_made_again_when_a_trial_needs_them(again, launched):
     root, relaunch = again
-    (path,) = (root / "cache" / "embeddings").glob("*.embeddings")
+    (path,) = (root / "cache" / "embeddings").glob("*.safetensors")
     sound = path.read_bytes()
     path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
     record_file(root, launched, "mlp_head").unlink()

@@ -142,12 +142,22 @@ def test_embeddings_read_back_exactly_and_damage_is_set_aside(tmp_path):
     store.put("a1", values)
     store.put("b2", values)
     assert store.get("a1").tobytes() == values.tobytes()
-    record = tmp_path / "a1.embeddings"
+    record = tmp_path / "a1.safetensors"
     record.write_bytes(record.read_bytes()[:-1])
     found, (damaged,) = store.sound({"a1", "b2", "c3"})
     assert found == {"b2"}
-    assert "a1.embeddings.corrupt" in damaged
-    assert (tmp_path / "a1.embeddings.corrupt").exists()
+    assert "a1.safetensors.corrupt" in damaged
+    assert (tmp_path / "a1.safetensors.corrupt").exists()
+
+
+def test_embeddings_of_an_earlier_format_are_not_there_and_not_damaged(tmp_path):
+    store = EmbeddingStore(Storage(str(tmp_path)))
+    earlier = tmp_path / "a1.embeddings"
+    earlier.write_bytes(b"olfaction-study trial 1 ...")
+    assert (store.ids(), store.sound({"a1"})) == (set(), (set(), []))
+    store.put("a1", np.zeros((2, 1), np.float32))
+    assert store.sound({"a1"}) == ({"a1"}, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a1.embeddings", "a1.safetensors"]
 
 
 def test_embeddings_are_mapped_and_stay_as_they_were_when_they_are_made_again(tmp_path):
@@ -157,7 +167,7 @@ def test_embeddings_are_mapped_and_stay_as_they_were_when_they_are_made_again(tm
     mapped = base = store.get("a1")
     while isinstance(base, np.ndarray):
         base = base.base
-    assert isinstance(base.obj, mmap.mmap)
+    assert isinstance(base, mmap.mmap)
     store.put("a1", -values)
     np.testing.assert_array_equal(mapped, values)
     np.testing.assert_array_equal(store.get("a1"), -values)

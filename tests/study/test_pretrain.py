@@ -102,7 +102,7 @@ def test_a_second_launch_of_one_that_runs_is_refused_or_waits(tmp_path, pretrain
         with StudyLock(Storage(str(folder))).held():
             code, _, err = pretrain(file)
             assert (code, f"{folder} is being launched by" in err) == (3, True)
-            assert [is_lock(path.name) for path in folder.iterdir()] == [True]
+            assert all(is_lock(path.name) for path in folder.iterdir())
             waiting = pool.submit(
                 run_pretraining, pretraining.spec, ray=False, mlflow=False, wait=True
             )

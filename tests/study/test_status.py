@@ -42,7 +42,7 @@ def test_a_second_launch_is_refused_while_the_first_runs(command, tmp_path):
     first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
-        while not list((tmp_path / "store" / "tiny").glob("*.lock")):
+        while not (tmp_path / "store" / "tiny" / "launch-owner.json").exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
         os.kill(first.pid, signal.SIGSTOP)

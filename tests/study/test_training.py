@@ -221,8 +221,8 @@ def test_embeddings_of_another_job_are_refused(tmp_path):
     for job in ("one", "two"):
         store.put(job, values)
     assert (store.get("one") == values).all()
-    (tmp_path / "two.embeddings").replace(tmp_path / "one.embeddings")
-    with pytest.raises(LedgerError, match=r"one\.embeddings holds the embeddings of the job two"):
+    (tmp_path / "two.safetensors").replace(tmp_path / "one.safetensors")
+    with pytest.raises(LedgerError, match=r"one\.safetensors holds the embeddings of the job two"):
         store.get("one")
     found, damaged = store.sound({"one"})
     assert not found

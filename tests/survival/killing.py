@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,6 @@ class Fuse:
         """Set the fuse to every function that changes a file of the ledger or a page."""
         for name in FILES:
             setattr(os, name, self._on_file(name, getattr(os, name)))
-        tempfile.mkstemp = self._on_temporary(tempfile.mkstemp)  # type: ignore[assignment]
         for name in CALLS:
             setattr(MlflowClient, name, self._on_call(name, getattr(MlflowClient, name)))
 
@@ -75,14 +73,6 @@ class Fuse:
             if str(at).startswith(self._ledger):
                 self.touch(name)
             return real(target, *rest, **named)
-
-        return touched
-
-    def _on_temporary(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def touched(*rest: Any, **named: Any) -> Any:
-            if str(named.get("dir", "")).startswith(self._ledger):
-                self.touch("mkstemp")
-            return real(*rest, **named)
 
         return touched
 
