@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +20,9 @@ from study.yaml_text import check_size, join, parse_yaml, read_yaml, unusable
 
 SHOWN, LONGEST = 50, 1_000
 """Mistakes that a message says at most, and characters of each: a file is corrected in rounds."""
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
-_PRESETS = Path(__file__).parent / "presets"
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+"""A reference to an environment variable, ``${NAME}``."""
+PRESETS = Path(str(files("study"))) / "presets"
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -40,7 +42,7 @@ def read_study(source: str, overrides: Sequence[str] = ()) -> StudySpec:
     InputError
         Every mistake of the file, each with its place and what is allowed.
     """
-    path = find_file(source, _PRESETS, "a study file")
+    path = find_file(source, PRESETS, "a study file")
     return check_study(read_sections(path, overrides, "a study file"), str(path))
 
 
@@ -106,12 +108,12 @@ def _all_of(mistakes: Sequence[str], place: str) -> InputError:
     return InputError("\n  ".join([f"{place}: {count}; nothing was run", *said]))
 
 
-def preset_names(folder: Path = _PRESETS) -> list[str]:
+def preset_names(folder: Path = PRESETS) -> list[str]:
     """Return the names of the files that ship in a folder of presets."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def read_preset_note(name: str, folder: Path = _PRESETS) -> str:
+def read_preset_note(name: str, folder: Path = PRESETS) -> str:
     """Return the description of a shipped file."""
     raw = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
     return str(raw.get("description", ""))
@@ -176,7 +178,7 @@ def _expand(value: Any, place: str, mistakes: list[str]) -> Any:  # noqa: ANN401
         return [_expand(item, join(place, i), mistakes) for i, item in enumerate(value)]
     if not isinstance(value, str):
         return value
-    for name in _VARIABLE.findall(value):
+    for name in VARIABLE.findall(value):
         if name not in os.environ:
             mistakes.append(f"{place}: the environment variable {name} is not set (in '{value}')")
-    return _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), value)
+    return VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), value)

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cells import Cell, TrialSpec
+from study.cells import Cell, Repeat, repeat_of
 from study.contrasts import reference_arms
 from study.metrics import density_fifths, fifth_means, fixed_mean, n_defined
 from study.result import TrialResult
-
-Repeat = tuple[int, int, int]
-"""Seed, repeat and fold: what two arms are paired by."""
 
 Floats = NDArray[np.float64]
 
@@ -113,7 +110,7 @@ def summarise(
     by_cell: dict[str, dict[Repeat, TrialResult]] = {cell.id: {} for cell in cells}
     for result in results:
         spec = result.spec
-        by_cell.get(spec.cell.id, {})[_repeat(spec)] = result
+        by_cell.get(spec.cell.id, {})[repeat_of(spec)] = result
     references = reference_arms(cells)
     return [_summary(cell, by_cell, fifths, expected, references.get(cell.id)) for cell in cells]
 
@@ -121,10 +118,6 @@ def summarise(
 def macro(values: Floats) -> float:
     """Mean over the fixed label set: every label; an undefined one is an error, not a gap."""
     return fixed_mean(values, np.ones(len(values), dtype=bool))
-
-
-def _repeat(spec: TrialSpec) -> Repeat:
-    return spec.seed, spec.repeat, spec.fold
 
 
 def _summary(
