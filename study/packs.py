@@ -85,7 +85,7 @@ def shape_of(cell: Cell) -> Hashable:
 def _per_batch(word: str) -> bool:
     from study.words import Vocabulary
 
-    return bool(Vocabulary("fusion.partitions").load(word).per_batch)
+    return bool(Vocabulary("partition").load(word).per_batch)
 
 
 class _Sizes:

@@ -35,11 +35,11 @@ STUDY = {
             "features": [["counts"], ["characters"]],
             "training": {"learning_rate": [1e-3, 1e-2], "dropout": [0, 0.4]},
         },
-        {**PAIR, "technique": ["mlp_head"], "fusion": list(Vocabulary("fusion").words())},
+        {**PAIR, "technique": ["mlp_head"], "fusion": list(Vocabulary("operator").words())},
         {
             **PAIR,
             "technique": ["label_balancer", "independent_mean"],
-            "partition": list(Vocabulary("fusion.partitions").words()),
+            "partition": list(Vocabulary("partition").words()),
         },
         {"features": [["trained"]], "training": {"epochs": [1]}},
     ],
@@ -127,10 +127,10 @@ def test_trials_in_one_process_give_what_they_give_alone(study, heads):
 
 def test_stacked_trials_give_what_they_give_alone(study, heads, stacked):
     assert {trial.cell.fusion.word for trial in heads if trial.cell.fusion} == set(
-        Vocabulary("fusion").words()
+        Vocabulary("operator").words()
     )
     assert {trial.cell.partition.word for trial in heads if trial.cell.partition} == set(
-        Vocabulary("fusion.partitions").words()
+        Vocabulary("partition").words()
     )
     for key, ended in stacked.items():
         assert close(ended.result, study[1].results[key], study)

@@ -275,16 +275,16 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, pretrain):
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("word", Vocabulary("modalities.pretraining").words())
+@pytest.mark.parametrize("word", Vocabulary("objective").words())
 def test_every_objective_ends_in_weights_that_its_modality_loads(word, tmp_path, pretrain):
-    modality = Vocabulary("modalities.pretraining").load(word).modalities[0]
+    modality = Vocabulary("objective").load(word).modalities[0]
     write_table(tmp_path, molecules(12))
     file = write_file(tmp_path, objective=word, modality=modality)
     code, out, err = pretrain(file, "--set", "training.epochs=1")
     assert (code, err) == (0, "")
     choice = yaml.safe_load(out.partition("under 'modalities':\n")[2])["small"]
     del choice["modality"]
-    loaded = Vocabulary("modalities").load(modality)(**choice).encoder(seed=1).state_dict()
+    loaded = Vocabulary("modality").load(modality)(**choice).encoder(seed=1).state_dict()
     saved = torch.load(choice["weights"] + "/weights.pt", weights_only=True)
     assert loaded.keys() >= saved.keys()
     assert all(torch.equal(loaded[name], values) for name, values in saved.items())
