@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
-BENCHES ?= cli features encoders training storage inference report growth thousand orchestration stacked nodes tracking simulation whole_study
+BENCHES ?= cli features encoders training storage inference report growth thousand orchestration nodes tracking simulation whole_study
 
 .PHONY: study test lint bench clean
 .DEFAULT_GOAL := study

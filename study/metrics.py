@@ -1,13 +1,12 @@
-"""Per-label ranking metrics and their means over fixed label sets.
+"""Per-label ranking metrics and their mean over labels.
 
 Shapes: n molecules, l labels, k density groups. An undefined value is NaN, never zero and never
-dropped: a mean over labels is taken over a set that was fixed beforehand.
+dropped: `macro_mean` is NaN where a label is undefined, and says how many are defined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +18,7 @@ Values = NDArray[np.float64]
 
 
 class MetricError(StudyError, ValueError):
-    """Labels or scores that cannot be measured: not 0/1, not finite, or undefined."""
+    """Labels or scores that cannot be measured: of other shapes, not 0/1, or not finite."""
 
 
 def auroc(labels: ArrayLike, scores: ArrayLike) -> Values:
@@ -46,11 +45,13 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> Values:
         Shapes differ, labels are not 0/1, or a score is NaN or infinite.
     """
     truth, values = _checked(labels, scores)
-    ranks: Values = rankdata(values, axis=0)
+    keys = np.ascontiguousarray(_rising(values).T) << 1 | truth.T  # (l, n), ordered by score
+    keys.sort(axis=1)
+    sums = ((keys & 1) @ np.arange(1, len(truth) + 1)).astype(np.float64)
+    tied = ((keys[:, 1:] ^ keys[:, :-1]) <= 1).any(axis=1)
+    sums[tied] = _rank_sums(keys[tied])
     positives = truth.sum(axis=0, dtype=np.float64)
-    pairs = positives * (len(truth) - positives)
-    wins = (ranks * truth).sum(axis=0) - positives * (positives + 1) / 2
-    return _ratio(wins, pairs)
+    return _ratio(sums - positives * (positives + 1) / 2, positives * (len(truth) - positives))
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> Values:
@@ -75,47 +76,53 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> Values:
     return _ratio((precision * hits).sum(axis=0), positives)
 
 
-def n_defined(values: ArrayLike) -> int:
-    """Count the labels with a defined (not NaN) value."""
-    return int(np.count_nonzero(~np.isnan(np.asarray(values, dtype=np.float64))))
+class MacroMean(NamedTuple):
+    """Mean of a metric over a set of labels.
+
+    Attributes
+    ----------
+    value : float
+        NaN where the metric is undefined for a label of the set, and of an empty set.
+    labels : int
+        Labels of the set.
+    undefined : int
+        Labels of the set without a value.
+    """
+
+    value: float
+    labels: int
+    undefined: int
 
 
-def fixed_mean(
-    values: ArrayLike, mask: ArrayLike, label_names: Sequence[str] | None = None
-) -> float:
-    """Mean over a label set that was fixed before anything was measured.
+def macro_mean(values: ArrayLike, among: ArrayLike | None = None) -> MacroMean:
+    """Average a metric over labels, each label with the same weight.
+
+    An undefined label is never left out, which would change what the mean means from fold to
+    fold, and never taken for 0: it makes the mean undefined, and is counted.
 
     Parameters
     ----------
     values : array of float, (l,)
-        A metric of every label.
-    mask : array of bool, (l,)
-        The label set. What lies outside it may be undefined.
-    label_names : sequence of str, (l,), optional
-        For the message.
+        A metric of every label, or differences of one; NaN where it is undefined.
+    among : array of bool, (l,), optional
+        The set of labels, chosen without looking at `values`. Default: all.
 
     Raises
     ------
     MetricError
-        The set is empty, or the metric is undefined for a label of it: dropping that label would
-        change what the mean means from fold to fold.
+        `among` is no mask of the labels.
     """
-    metric, chosen = np.asarray(values, dtype=np.float64), np.asarray(mask)
+    metric = np.asarray(values, dtype=np.float64)
+    chosen = np.ones(metric.shape, dtype=np.bool_) if among is None else np.asarray(among)
     if chosen.dtype != np.bool_ or chosen.shape != metric.shape:
         raise MetricError(
             f"the label set must be a mask of bool with shape {metric.shape}, "
             f"not {chosen.dtype} {chosen.shape}"
         )
-    if not chosen.any():
-        raise MetricError("the label set is empty: there is nothing to average")
-    undefined = np.flatnonzero(chosen & ~np.isfinite(metric))
-    if len(undefined):
-        raise MetricError(
-            f"undefined for {len(undefined)} of {chosen.sum()} labels of the fixed set: "
-            f"{_named(undefined, label_names)}; these labels lack positives or negatives here: "
-            "use fewer folds, or leave them out of the set for the whole study"
-        )
-    return float(metric[chosen].mean())
+    labels = int(np.count_nonzero(chosen))
+    undefined = int(np.count_nonzero(chosen & np.isnan(metric)))
+    value = float(np.where(chosen, metric, 0).sum() / labels) if labels else float("nan")
+    return MacroMean(value, labels, undefined)
 
 
 def density_fifths(positives: ArrayLike, k: int = 5) -> NDArray[np.int64]:
@@ -140,45 +147,38 @@ def density_fifths(positives: ArrayLike, k: int = 5) -> NDArray[np.int64]:
     return groups
 
 
-def fifth_means(
-    values: ArrayLike,
-    fifths: ArrayLike,
-    *,
-    k: int = 5,
-    mask: ArrayLike | None = None,
-    label_names: Sequence[str] | None = None,
-) -> Values:
-    """Mean of a metric in every density group, -> (k,); NaN for a group without labels.
+def fifth_means(values: ArrayLike, fifths: ArrayLike, *, k: int = 5) -> Values:
+    """Average a metric over the labels of every density group, -> (k,).
+
+    As `macro_mean` does: NaN for a group with an undefined label, and for one without labels.
 
     Parameters
     ----------
-    values, mask, label_names
-        As for `fixed_mean`, which takes every mean; without a mask all labels are the set.
+    values : array of float, (l,)
     fifths : array of int, (l,)
         Group of every label, from `density_fifths` with the same k.
     """
-    groups = np.asarray(fifths)
-    chosen = np.ones(groups.shape, dtype=np.bool_) if mask is None else np.asarray(mask)
-    means = np.full(k, np.nan)
-    for group in range(k):
-        members = chosen & (groups == group)
-        if members.any():
-            means[group] = fixed_mean(values, members, label_names)
-    return means
+    metric, groups = np.asarray(values, dtype=np.float64), np.asarray(fifths)
+    return np.array([macro_mean(metric[groups == group]).value for group in range(k)])
 
 
-def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], Values]:
-    """Return truth and scores as bool and float64 (n, l), or say what is wrong with them."""
+def _checked(
+    labels: ArrayLike, scores: ArrayLike
+) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
+    """Return truth as bool and scores as float32 or float64 (n, l), or raise a `MetricError`."""
     truth: NDArray[Any] = np.asarray(labels)
-    values = np.asarray(scores, dtype=np.float64)
+    values: NDArray[Any] = np.asarray(scores)
+    if values.dtype != np.float32:
+        values = values.astype(np.float64)
     if truth.ndim != 2 or truth.shape != values.shape:
         raise MetricError(
             f"labels and scores must have one shape (n, l), not {truth.shape} and {values.shape}"
         )
-    if not np.isin(truth, (0, 1)).all():
+    if not ((truth == 0) | (truth == 1)).all():
         raise MetricError("labels must be 0 or 1: threshold ratings before measuring a ranking")
-    wrong = np.argwhere(~np.isfinite(values))
-    if len(wrong):
+    finite = np.isfinite(values)
+    if not finite.all():
+        wrong = np.argwhere(~finite)
         row, column = wrong[0]
         raise MetricError(
             f"{len(wrong)} of {values.size} scores are NaN or infinite, the first at row {row}, "
@@ -187,12 +187,38 @@ def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], V
     return truth.astype(np.bool_), values
 
 
+def _rising(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return integers of 32 bits and sign that order and tie as finite scores do, (n, l)."""
+    if scores.dtype != np.float32:
+        places: NDArray[np.int64] = np.unique(scores, return_inverse=True)[1].reshape(scores.shape)
+        return places
+    # The bits of a float rise with its value once those of negative numbers are turned over.
+    bits: NDArray[Any] = (scores + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0
+    bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
+    return bits.astype(np.int64)
+
+
+def _rank_sums(keys: NDArray[np.int64]) -> Values:
+    """Sum the mid-ranks of the positives of labels with ties, (l,).
+
+    Parameters
+    ----------
+    keys : ndarray of int64, (l, n)
+        Rising in every row: the score as an integer, and in the last bit the label.
+    """
+    n = keys.shape[1]
+    first = np.ones(keys.shape, dtype=np.bool_)  # of the molecules that tie
+    np.not_equal(keys[:, 1:] >> 1, keys[:, :-1] >> 1, out=first[:, 1:])
+    starts = np.flatnonzero(first)
+    ends = np.append(starts, keys.size)[1:]
+    positives = np.add.reduceat((keys & 1).ravel(), starts)
+    label = starts // n
+    middles = (starts + ends + 1) / 2 - label * n  # ranks count from 1
+    return np.bincount(label, positives * middles, len(keys)).astype(np.float64, copy=False)
+
+
 def _ratio(numerator: Values, denominator: Values) -> Values:
     """Quotient per label, NaN where the denominator is zero, (l,)."""
     quotient = np.full(len(denominator), np.nan)
     np.divide(numerator, denominator, out=quotient, where=denominator > 0)
     return quotient
-
-
-def _named(columns: NDArray[np.int64], names: Sequence[str] | None) -> str:
-    return ", ".join(f"column {c}" if names is None else f"'{names[c]}'" for c in columns)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,62 +18,40 @@ from study.packs import place_of
 from study.training import Gather, Part
 
 
-@dataclass(frozen=True)
-class Table(Branch):
-    """Embeddings of the whole table, ready, in memory once for all trials that read them.
-
-    Attributes
-    ----------
-    values : Tensor, (n, d)
-    """
-
-    values: torch.Tensor
-
-
-def table_of(branch: Branch, molecules: int) -> Table:
+def table_of(branch: Branch, molecules: int) -> Branch:
     """Return a branch whose embeddings are ready with all of them in one tensor."""
     values: torch.Tensor = branch.gather(np.arange(molecules))
 
     def gather(rows: Rows) -> torch.Tensor:
         return values.index_select(0, torch.tensor(rows))
 
-    return Table(None, gather, branch.dim, values)
+    return Branch(None, gather, branch.dim)
 
 
 class SharedInputs:
     """Reads each table, and measures each modality alone, once for the trials of a pack.
 
-    Tables are standardized or fitted on the training rows of a place (repeat, fold, fraction):
-    those of `places` places are kept, the ones used last.
-
-    Parameters
-    ----------
-    places : int
-        1 for trials that come place by place.
+    Tables are standardized or fitted on the training rows of a place (repeat, fold, fraction).
+    Only those of the current place are kept: trials come place by place.
     """
 
-    def __init__(self, places: int = 1) -> None:
-        self._places = places
-        self._kept: dict[Hashable, dict[Hashable, Branch]] = {}
+    def __init__(self) -> None:
+        self._place: Hashable = None
+        self._tables: dict[Hashable, Branch] = {}
         self._scores: dict[Hashable, NDArray[np.float64]] = {}
 
     def branch(self, feature: Feature, trial: TrialSpec, inputs: Inputs, training: Rows) -> Branch:
         """Do what `branch_of` does; an encoder that the trial trains is made anew."""
         if feature.choice.resolved == "joint":
             return branch_of(feature, trial, inputs, training)
-        job, tables = job_of(feature, trial), self._at(place_of(trial))
+        if self._place != place_of(trial):
+            self._place, self._tables = place_of(trial), {}
+        job = job_of(feature, trial)
         key = (feature.key, inputs.job_id(job) if job else None)
-        if key not in tables:
+        if key not in self._tables:
             branch = branch_of(feature, trial, inputs, training)
-            tables[key] = table_of(branch, len(inputs.dataset))
-        return tables[key]
-
-    def _at(self, place: Hashable) -> dict[Hashable, Branch]:
-        tables = self._kept.pop(place, {})
-        self._kept[place] = tables
-        while len(self._kept) > self._places:
-            self._kept.pop(next(iter(self._kept)))
-        return tables
+            self._tables[key] = table_of(branch, len(inputs.dataset))
+        return self._tables[key]
 
     def inner(
         self,

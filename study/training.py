@@ -21,8 +21,8 @@ from study.course import History, Pace, Rows
 from study.errors import TrialError
 from study.holding import held_parts
 from study.loop import train
+from study.metrics import auroc, macro_mean
 from study.numbers import Training
-from study.quick_auroc import QuickAuroc
 from study.ranks import Ranks
 
 Gather = Callable[[Rows], Any]
@@ -100,11 +100,6 @@ class Labelled:
     numbers: Training
 
     @cached_property
-    def _ranking(self) -> QuickAuroc | None:
-        """Judge of the scores of the validation part; None where the loss is monitored."""
-        return QuickAuroc(self.validation.labels) if self.numbers.monitor == "auroc" else None
-
-    @cached_property
     def _device(self) -> torch.device:
         """Where the module was when the first loss was asked for: it stays there."""
         return device_of(self.module)
@@ -143,7 +138,8 @@ class Labelled:
 
     def measure(self, module: nn.Module) -> float:
         """Return the monitored value of the validation part; larger is better."""
-        return _monitor(module, self.gather, self.validation, self._ranking)
+        scores = predict(module, self.gather, self.validation.rows)
+        return MONITORS[self.numbers.monitor](self.validation.labels, scores)
 
     def held(self, epoch: int) -> Collection[nn.Module]:
         """Hold what the freeze schedule says, of every encoder."""
@@ -183,25 +179,27 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu") if weights is None else weights.device
 
 
-def _monitor(
-    model: nn.Module, gather: Mapping[str, Gather], part: Part, ranking: QuickAuroc | None
-) -> float:
-    """Return the monitored value of the validation part; larger is better."""
-    return judged(predict(model, gather, part.rows), part, ranking)
+def _mean_auroc(labels: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:
+    """Return the macro AUROC of the labels that the molecules can rank.
+
+    A small validation part has no positives of a rare label. One half, which says nothing, where
+    that is so of every label.
+    """
+    ranked = labels.any(axis=0) & ~labels.all(axis=0)
+    return macro_mean(auroc(labels, scores), ranked).value if ranked.any() else 0.5
 
 
-def judged(scores: NDArray[np.float32], part: Part, ranking: QuickAuroc | None) -> float:
-    """Return the monitored value of scores (r, l); larger is better."""
-    if ranking is None:
-        clipped = np.clip(scores, 1e-7, 1 - 1e-7)
-        terms = np.where(part.labels == 1, np.log(clipped), np.log1p(-clipped))
-        return float(terms.mean())
-    return macro(ranking(scores))
+def _log_likelihood(labels: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:
+    """Return the mean log-likelihood a molecule and label."""
+    clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+    return float(np.where(labels == 1, np.log(clipped), np.log1p(-clipped)).mean())
 
 
-def macro(values: NDArray[np.float64]) -> float:
-    """Mean AUROC of the labels where it is defined; one half if it is nowhere."""
-    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.5
+MONITORS: Mapping[str, Callable[[NDArray[np.uint8], NDArray[np.float32]], float]] = {
+    "auroc": _mean_auroc,
+    "loss": _log_likelihood,
+}
+"""Functions of labels and scores (r, l) by the value of ``training.monitor``."""
 
 
 def predict(model: nn.Module, gather: Mapping[str, Gather], rows: Rows) -> NDArray[np.float32]:

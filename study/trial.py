@@ -83,11 +83,6 @@ class Ready:
         """Makes the batches of each modality."""
         return {name: branch.gather for name, branch in self.branches.items()}
 
-    @property
-    def dims(self) -> dict[str, int]:
-        """Width of the embedding of each modality."""
-        return {name: branch.dim for name, branch in self.branches.items()}
-
 
 def made_ready(trial: TrialSpec, inputs: Inputs, shared: SharedInputs) -> Ready:
     """Read what a trial is trained on and build its model."""

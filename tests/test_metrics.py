@@ -15,8 +15,7 @@ from study.metrics import (
     average_precision,
     density_fifths,
     fifth_means,
-    fixed_mean,
-    n_defined,
+    macro_mean,
 )
 
 SHAPES = st.tuples(st.integers(2, 30), st.integers(1, 5))
@@ -81,6 +80,31 @@ def test_a_large_skewed_table_equals_scikit_learn():
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("digits", [0, 1, 8])
+def test_ties_are_exact_in_every_precision(digits, dtype):
+    """No value of one precision is rounded to that of another, and 0.0 ties with -0.0."""
+    rng = np.random.default_rng(digits)
+    labels = (rng.random((90, 12)) < rng.random(12)).astype(np.uint8)
+    labels[0], labels[1] = 0, 1
+    scores = rng.normal(size=labels.shape).round(digits).astype(dtype)
+    scores[:6] = [[0.0] * 12, [-0.0] * 12, *[[1e-3] * 12] * 3, [-6e4] * 12]
+    expected = roc_auc_score(labels, scores.astype(np.float64), average=None)
+    assert auroc(labels, scores) == pytest.approx(expected, abs=1e-12)
+
+
+def test_scores_that_differ_in_the_last_bit_do_not_tie():
+    for dtype in (np.float32, np.float64):
+        low, high = dtype(0.1), np.nextafter(dtype(0.1), dtype(1))
+        scores = np.array([[low], [high], [-low], [-high]])
+        assert auroc([[0], [1], [1], [0]], scores).tolist() == [0.75]
+
+
+def test_whole_numbers_and_no_molecules_are_ranked_too():
+    assert auroc([[0], [1], [1]], [[2**53], [2**53 + 2], [1]]).tolist() == [0.5]
+    assert np.isnan(auroc(np.zeros((0, 3)), np.zeros((0, 3), np.float32))).all()
+
+
 @given(tables())
 def test_reversed_scores_reverse_auroc(table):
     labels, scores = table
@@ -103,7 +127,7 @@ def test_undefined_is_nan_and_counted_not_zero():
     scores = np.array([[0.1, 0.1, 0.9], [0.2, 0.2, 0.1]])
     np.testing.assert_array_equal(auroc(labels, scores), [np.nan, np.nan, 1.0])
     np.testing.assert_array_equal(average_precision(labels, scores), [np.nan, 1.0, 1.0])
-    assert n_defined(auroc(labels, scores)) == 1
+    assert macro_mean(auroc(labels, scores)).undefined == 2
 
 
 @pytest.mark.parametrize("metric", [auroc, average_precision])
@@ -125,20 +149,22 @@ def test_labels_that_do_not_fit_are_refused(labels, message):
         auroc(labels, scores)
 
 
-def test_fixed_mean_fails_with_the_names_of_undefined_labels():
-    values, everything = np.array([0.5, np.nan, 1.0]), np.ones(3, dtype=bool)
-    assert fixed_mean(values, np.array([True, False, True])) == 0.75
-    with pytest.raises(MetricError, match=r"undefined for 1 of 3 labels .* 'musk'"):
-        fixed_mean(values, everything, ["rose", "musk", "amber"])
-    with pytest.raises(MetricError, match="column 1"):
-        fixed_mean(values, everything)
+def test_macro_mean_is_undefined_where_a_label_is_and_says_how_many():
+    values = np.array([0.5, np.nan, 1.0])
+    mean = macro_mean(values)
+    assert np.isnan(mean.value)
+    assert (mean.labels, mean.undefined) == (3, 1)
+    assert macro_mean(values, np.array([True, False, True])) == (0.75, 2, 0)
+    assert macro_mean([0.25, 0.75]) == (0.5, 2, 0)
 
 
-def test_fixed_mean_refuses_an_empty_set_and_indices_for_a_mask():
-    with pytest.raises(MetricError, match="empty"):
-        fixed_mean([0.5], np.array([False]))
-    with pytest.raises(MetricError, match="mask of bool"):
-        fixed_mean([0.5, 0.7], np.array([0, 1]))
+def test_macro_mean_of_no_label_is_undefined_and_indices_are_no_mask():
+    empty = macro_mean([0.5], np.array([False]))
+    assert np.isnan(empty.value)
+    assert (empty.labels, empty.undefined) == (0, 0)
+    for among in ([0, 1], [True]):
+        with pytest.raises(MetricError, match="mask of bool"):
+            macro_mean([0.5, 0.7], np.array(among))
 
 
 def test_fifths_are_equal_counts_dense_first_with_ties_in_column_order():
@@ -158,9 +184,7 @@ def test_fifths_are_ordered_by_density_and_balanced(positives, k):
             assert positives[a] >= positives[b]
 
 
-def test_fifth_means_use_the_fixed_set_and_leave_empty_groups_nan():
-    values, fifths = np.array([0.6, 0.8, np.nan]), np.array([0, 0, 1])
-    known = np.array([True, True, False])
-    np.testing.assert_allclose(fifth_means(values, fifths, k=2, mask=known), [0.7, np.nan])
-    with pytest.raises(MetricError, match="column 2"):
-        fifth_means(values, fifths, k=2)
+def test_fifth_means_are_nan_where_a_label_is_undefined_and_without_labels():
+    values, fifths = np.array([0.6, 0.8, np.nan, 0.4]), np.array([0, 0, 1, 1])
+    np.testing.assert_allclose(fifth_means(values, fifths, k=3), [0.7, np.nan, np.nan])
+    np.testing.assert_allclose(fifth_means(values[:2], fifths[:2], k=1), [0.7])

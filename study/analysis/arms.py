@@ -16,6 +16,7 @@ from study.analysis.influence import Floats, pooled_auroc, pull
 from study.cells import Cell, Repeat, repeat_of
 from study.contrasts import models_of
 from study.errors import StudyError
+from study.metrics import macro_mean
 from study.result import TrialResult
 
 
@@ -55,7 +56,7 @@ class Arm:
     @cached_property
     def level(self) -> float:
         """Macro AUROC: mean over labels, then over trials; NaN if a label is undefined."""
-        return float(self.auroc.mean())
+        return float(np.mean([macro_mean(trial).value for trial in self.auroc]))
 
     def values(self, weights: Floats) -> Floats:
         """Weighted sum of the AUROC over labels, (r,); labels of weight 0 may be undefined."""

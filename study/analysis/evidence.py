@@ -25,7 +25,7 @@ from study.analysis.influence import Floats
 from study.analysis.verdicts import Verdict, holm, judge
 from study.cells import Cell, Repeat
 from study.contrasts import Contrast
-from study.metrics import density_fifths
+from study.metrics import density_fifths, macro_mean
 from study.record import StudyRecord
 
 
@@ -159,7 +159,7 @@ class Evidence:
 
     def _level(self, arm: Arm) -> Level:
         auroc, molecules = level(arm, self.groups, self.weights)
-        return Level(auroc, _corrected_ap(arm.average_precision.mean(axis=1), arm), molecules)
+        return Level(auroc, _corrected_ap(arm.average_precision, arm), molecules)
 
     def _judged(self, family: Sequence[Contrast]) -> list[Finding]:
         measured = [self._measured(contrast) for contrast in family]
@@ -174,7 +174,7 @@ class Evidence:
     def _measured(self, contrast: Contrast) -> tuple[Difference, Corrected, tuple[Difference, ...]]:
         arm, reference = self.pair(contrast)
         macro = paired(arm, reference, self.groups, self.weights, self.rope)
-        precision = (arm.average_precision - reference.average_precision).mean(axis=1)
+        precision = arm.average_precision - reference.average_precision
         used = range(1 + int(self.fifths.max()))
         fifths = (paired(arm, reference, self.groups, self.fifth_weights(k)) for k in used)
         return macro, _corrected_ap(precision, arm), tuple(fifths)
@@ -189,5 +189,6 @@ def _family(contrast: Contrast) -> str:
 
 
 def _corrected_ap(values: Floats, arm: Arm) -> Corrected:
-    """Corrected t of values of an arm's trials."""
-    return corrected_t(fold_means(values, arm.keys), folds_of(arm.keys))
+    """Corrected t of the macro means of values (r, l) of an arm's trials."""
+    means = np.array([macro_mean(trial).value for trial in values])
+    return corrected_t(fold_means(means, arm.keys), folds_of(arm.keys))

@@ -130,7 +130,7 @@ def level(arm: Arm, groups: NDArray[np.int64], weights: Floats) -> tuple[Correct
 
 
 def macro_weights(labels: int) -> Floats:
-    """Return the weights of the unweighted mean over labels, (l,)."""
+    """Return the weights that `study.metrics.macro_mean` gives the labels, (l,)."""
     return np.full(labels, 1 / labels)
 
 

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from study.metrics import auroc
+
 Floats = NDArray[np.float64]
 
 
@@ -101,10 +103,7 @@ def _few_factors(
 
 def pooled_auroc(labels: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:
     """AUROC over all pairs of molecule and label (micro); NaN where they are all alike."""
-    ranking = _rank(labels.reshape(-1, 1), scores.reshape(-1, 1))
-    pairs = float((ranking.positives * ranking.negatives).item())
-    wins = float(ranking.negatives_below[ranking.truth].sum())
-    return wins / pairs if pairs else float("nan")
+    return float(auroc(labels.reshape(-1, 1), scores.reshape(-1, 1))[0])
 
 
 class _Ranking(NamedTuple):

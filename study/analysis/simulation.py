@@ -16,7 +16,7 @@ from study.analysis.influence import Floats
 from study.cells import Cell, Feature, TrialSpec
 from study.choices import ModalityChoice
 from study.data import OdorDataset, Recipe, build_dataset
-from study.metrics import auroc
+from study.metrics import auroc, macro_mean
 from study.numbers import Training
 from study.result import TrialResult
 from study.splits import Fold, Split, group_rows, make_split
@@ -200,7 +200,7 @@ def _fit(
     scores = model.scores(people.counts[rows], people.dataset.labels[rows], fold.train(1.0), own)
     beyond = slice(len(table.rows), None)
     labels = people.dataset.labels[outside]
-    level = float(auroc(labels, scores[beyond]).mean()) if truth else float("nan")
+    level = macro_mean(auroc(labels, scores[beyond])).value if truth else float("nan")
     return _result(model, table, people, scores, place), level
 
 

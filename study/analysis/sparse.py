@@ -22,6 +22,7 @@ from study.analysis.influence import Floats
 from study.analysis.null import NullRibbon, null_ribbon, oracle_gains
 from study.analysis.verdicts import discoveries
 from study.contrasts import Contrast
+from study.metrics import macro_mean
 
 __all__ = ["FifthGain", "LabelGain", "NullRibbon", "Slope", "SparseGain", "sparse_gain"]
 
@@ -146,7 +147,7 @@ class _Sides:
             auroc_arm=levels[0],
             auroc_reference=levels[1],
             difference=found,
-            ap_gain=float(precision[:, members].mean()),
+            ap_gain=float(np.mean([macro_mean(trial, members).value for trial in precision])),
             headroom=_headroom(found.estimate, levels[1]),
         )
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from study.cells import Cell, Repeat, repeat_of
 from study.contrasts import reference_arms
-from study.metrics import density_fifths, fifth_means, fixed_mean, n_defined
+from study.metrics import density_fifths, fifth_means, macro_mean
 from study.result import TrialResult
 
 Floats = NDArray[np.float64]
@@ -56,7 +56,8 @@ class CellSummary:
     missing : int
         Trials of the plan without a result.
     auroc, average_precision : float
-        Macro means over labels, then over trials; NaN without trials.
+        Macro means over labels, then over trials; NaN without trials, and where a label is
+        undefined in one of them.
     auroc_sd : float
         Standard deviation of the macro AUROC over the trials.
     folds : tuple of float
@@ -115,11 +116,6 @@ def summarise(
     return [_summary(cell, by_cell, fifths, expected, references.get(cell.id)) for cell in cells]
 
 
-def macro(values: Floats) -> float:
-    """Mean over the fixed label set: every label; an undefined one is an error, not a gap."""
-    return fixed_mean(values, np.ones(len(values), dtype=bool))
-
-
 def _summary(
     cell: Cell,
     by_cell: Mapping[str, Mapping[Repeat, TrialResult]],
@@ -129,18 +125,19 @@ def _summary(
 ) -> CellSummary:
     own = by_cell[cell.id]
     trials = [own[key] for key in sorted(own)]
-    folds = [macro(trial.auroc) for trial in trials]
+    folds = [macro_mean(trial.auroc) for trial in trials]
+    levels = [fold.value for fold in folds]
     by_fifth = [fifth_means(trial.auroc, fifths) for trial in trials]
     return CellSummary(
         cell=cell,
         repeats=len(trials),
         missing=expected - len(trials),
-        auroc=_mean(folds),
-        auroc_sd=_sd(folds),
-        average_precision=_mean([macro(trial.average_precision) for trial in trials]),
-        folds=tuple(folds),
+        auroc=_mean(levels),
+        auroc_sd=_sd(levels),
+        average_precision=_mean([macro_mean(trial.average_precision).value for trial in trials]),
+        folds=tuple(levels),
         fifths=tuple(float(v) for v in np.mean(by_fifth, axis=0)) if trials else (),
-        undefined=sum(len(trial.auroc) - n_defined(trial.auroc) for trial in trials),
+        undefined=sum(fold.undefined for fold in folds),
         unconverged=sum(_unsettled(trial) for trial in trials),
         seconds=_mean([trial.seconds for trial in trials]),
         gain=_gain(own, by_cell[reference], fifths, reference) if reference else None,
@@ -164,7 +161,7 @@ def _gain(
     if not shared:
         return None
     differences = [own[key].auroc - other[key].auroc for key in shared]  # each (l,)
-    overall = [macro(d) for d in differences]
+    overall = [macro_mean(d).value for d in differences]
     sparse = [float(fifth_means(d, fifths)[-1]) for d in differences]
     return Gain(reference, _mean(overall), _sd(overall), _mean(sparse), _sd(sparse), len(shared))
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from study.analysis.comparison import Compared
-from study.analysis.summary import CellSummary, macro
+from study.analysis.summary import CellSummary
 from study.cells import Cell
 from study.ledger import seal
-from study.metrics import density_fifths
+from study.metrics import density_fifths, macro_mean
 from study.record import StudyRecord
 from study.report.page import CELL, PARENT, ROLE, STATE, Metrics, Page, Value
 from study.result import TrialResult
@@ -156,12 +156,12 @@ def cell_metrics(summary: CellSummary, results: Sequence[TrialResult]) -> dict[s
 
 
 def fold_metrics(results: Sequence[TrialResult]) -> list[Value]:
-    """Return name, value and step for the values of every trial of a cell."""
+    """Return name, value and step of every trial of a cell; undefined values are left out."""
     values = []
     for step, result in enumerate(results):
-        values.append(("auroc_macro_fold", macro(result.auroc), step))
-        values.append(("ap_macro_fold", macro(result.average_precision), step))
-    return values
+        values.append(("auroc_macro_fold", macro_mean(result.auroc).value, step))
+        values.append(("ap_macro_fold", macro_mean(result.average_precision).value, step))
+    return [value for value in values if not math.isnan(value[1])]
 
 
 def per_label_csv(results: Sequence[TrialResult], record: StudyRecord) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def headline(compared: Sequence[Compared]) -> Metrics:
     if not compared:
         return {}
     words = [str(each.rival.verdict.word) for each in compared if each.rival]
-    levels = [each.summary.auroc for each in compared if each.level]
+    means = [each.summary.auroc for each in compared if each.level]
+    levels = [mean for mean in means if not math.isnan(mean)]
     counts = {"gains": len(words), "gains_wins": words.count("wins")}
     counts["gains_suggestive"] = words.count("suggestive")
     best = {"auroc_macro_best": max(levels)} if levels else {}

@@ -9,6 +9,7 @@ from study.analysis.comparison import Compared, Rival
 from study.analysis.inference import Difference
 from study.analysis.summary import CellSummary
 from study.report.rendering import Column, Row
+from study.report.texts import counted
 
 COLUMNS = (
     Column("study", "study"),
@@ -103,7 +104,19 @@ def caveats(compared: Sequence[Compared]) -> list[str]:
         lines.append(UNEQUAL)
     if any(rival.macro.seed_from != "seeds" for rival in rivals):
         lines.append(NO_SEEDS)
-    return [*lines, *unsettled([each.summary for each in compared])]
+    summaries = [each.summary for each in compared]
+    return [*lines, *unranked(summaries), *unsettled(summaries)]
+
+
+def unranked(summaries: Sequence[CellSummary]) -> list[str]:
+    """Return a line for every arm whose means are undefined because a label is."""
+    return [
+        f"undefined: {summary.cell}: AUROC of {counted(summary.undefined, 'pair')} of label and "
+        "test fold, without positives or without negatives, and with it the means over labels; "
+        "use fewer folds, or leave these labels out of the table"
+        for summary in summaries
+        if summary.undefined
+    ]
 
 
 def unsettled(summaries: Sequence[CellSummary]) -> list[str]:

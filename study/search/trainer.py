@@ -1,4 +1,4 @@
-"""The seam between a search and whoever trains its configurations: alone, or stacked."""
+"""The contract between a search and what trains its configurations."""
 
 from __future__ import annotations
 

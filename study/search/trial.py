@@ -19,7 +19,6 @@ from study.checkpoints import Checkpoints
 from study.errors import InputError
 from study.guards import ENCODER_NUMBERS
 from study.inputs import Inputs
-from study.packs import stackable
 from study.ranks import Ranks
 from study.result import TrialResult
 from study.search.alone import Alone
@@ -27,7 +26,6 @@ from study.search.draws import Numbers, applied
 from study.search.journal import REFIT, Journal
 from study.search.log import SearchLog, best_of
 from study.search.methods import Task, felt_numbers, spend
-from study.search.together import Together
 from study.search.trainer import Trainer
 from study.stacked_inputs import SharedInputs
 from study.trial import run_trial
@@ -65,7 +63,7 @@ def run_searched(
     check_workers(trial.cell.training.workers if trial.cell.joint else 1, ranks)
     journal = Journal(checkpoints, ranks)
     shared = SharedInputs()
-    log = chosen(trial, trainer_of(trial, ranks)(trial, inputs, shared, ranks, journal))
+    log = chosen(trial, Alone(trial, inputs, shared, ranks, journal))
     fixed = with_numbers(trial, log.winner.numbers)
     kept = journal.under_way(REFIT) if trial.cell.joint else None  # a head takes seconds
     result = run_trial(fixed, inputs, ranks, kept, shared)
@@ -76,16 +74,6 @@ def run_searched(
         search=log.to_json(),
         seconds=log.seconds + result.seconds,
     )
-
-
-def trainer_of(trial: TrialSpec, ranks: Ranks) -> type[Alone | Together]:
-    """Return who trains the candidates: stacked where heads alone meet a GPU.
-
-    A precision that is searched may be float16, which cannot be stacked.
-    """
-    plain = replace(trial, cell=replace(trial.cell, search=None))
-    mixed = trial.cell.search is not None and "precision" in trial.cell.search.space
-    return Together if ranks.device.type != "cpu" and stackable(plain) and not mixed else Alone
 
 
 def chosen(trial: TrialSpec, trainer: Trainer) -> SearchLog:

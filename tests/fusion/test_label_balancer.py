@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.func import functional_call, stack_module_state
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from fusion import FusionError, HeadShape, LabelBalancer, seeded
@@ -132,17 +131,6 @@ def test_fixed_owners_travel_with_the_weights(dims, embeddings, fixed):
     other.load_state_dict(model.state_dict(), strict=True)
     assert torch.equal(other(embeddings), model(embeddings))
     assert torch.equal(other.train()(embeddings), model(embeddings))
-
-
-def test_members_of_a_stack_keep_their_partitions(dims, embeddings, fixed):
-    """The seam for training many heads as one batched model."""
-    turned = LabelPartition(tuple(dims), (fixed.owner + 1) % 3)
-    members = [balancer(dims, partition, seed) for seed, partition in enumerate((fixed, turned))]
-    together = torch.vmap(
-        lambda params, buffers: functional_call(members[0], (params, buffers), (embeddings,))
-    )(*stack_module_state(members))
-    alone = torch.stack([member(embeddings) for member in members])
-    assert torch.allclose(together, alone, rtol=1e-10, atol=1e-12)
 
 
 def test_refuses_what_does_not_fit(dims, fixed, make_context):

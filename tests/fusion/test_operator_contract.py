@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.func import functional_call, stack_module_state
 
 from fusion import FusionError, HeadShape, seeded
 
@@ -66,17 +65,6 @@ def test_two_modalities_will_do(operator, dims, embeddings):
     pair = {m: dims[m] for m in ("smiles", "graph")}
     logits = build(operator, pair)({m: embeddings[m] for m in pair})
     assert logits.shape == (6, LABELS)
-
-
-def test_members_of_a_stack_equal_models_alone(operator, dims, embeddings):
-    """The seam for training many heads as one batched model."""
-    members = [build(operator, dims, seed).eval() for seed in range(3)]
-    state = stack_module_state(members)
-    together = torch.vmap(
-        lambda params, buffers: functional_call(members[0], (params, buffers), (embeddings,))
-    )(*state)
-    alone = torch.stack([member(embeddings) for member in members])
-    assert torch.allclose(together, alone, rtol=1e-10, atol=1e-12)
 
 
 def test_names_the_modality_that_does_not_fit(operator, dims, embeddings):

@@ -4,7 +4,6 @@ import copy
 from dataclasses import replace
 
 import pytest
-import torch
 
 from study.checkpoints import StoredCheckpoint
 from study.data import OdorDataset
@@ -15,12 +14,10 @@ from study.ranks import Ranks
 from study.result import TrialResult
 from study.search import alone
 from study.search.alone import Alone
-from study.search.draws import applied
 from study.search.halving import rungs_of
 from study.search.journal import Journal
 from study.search.log import SearchLog
-from study.search.together import Together
-from study.search.trial import run_searched, trainer_of, with_numbers
+from study.search.trial import run_searched, with_numbers
 from study.stacked_inputs import SharedInputs
 from study.storage import Storage
 from study.trial import run_trial
@@ -274,31 +271,3 @@ def test_all_arms_of_a_fold_try_the_same_numbers(study):
     ]
     numbers = [[each.numbers for each in log.tried] for log in logs]
     assert numbers[0] == numbers[1]
-
-
-@pytest.mark.parametrize("technique", ["mlp_head", "label_balancer"])
-def test_stacked_candidates_come_to_the_same_as_those_trained_alone(technique, study):
-    made = study()
-    trial = trial_of(made, technique)
-    own = trial.cell.training.model_copy(update={"monitor": "loss"})
-    numbers = [{"learning_rate": 1e-3}, {"dropout": 0.0, "batch_size": 16}, {"hidden": [4]}]
-    candidates = [alone.Candidate(i, applied(each, own)) for i, each in enumerate(numbers)]
-    ranks, found = Ranks(), []
-    with settled(1):
-        for kind in (Alone, Together):
-            journal = Journal(None, ranks)
-            trainer = kind(trial, made.inputs, SharedInputs(), ranks, journal)
-            found.append((trainer(candidates, 2), trainer(candidates[1:], 6)))
-    for one, other in zip(*found, strict=True):
-        assert [each.finished for each in one] == [each.finished for each in other]
-        for lone, stacked in zip(one, other, strict=True):
-            assert stacked.monitored == pytest.approx(lone.monitored, rel=1e-4)
-
-
-def test_heads_are_stacked_on_a_gpu_only(study):
-    trial = trial_of(study())
-    gpu = Ranks(device=torch.device("cuda", 0))
-    assert (trainer_of(trial, Ranks()), trainer_of(trial, gpu)) == (Alone, Together)
-    mixed = {**trial.cell.search.space, "precision": ("float32", "float16")}
-    search = trial.cell.search.model_copy(update={"space": mixed})
-    assert trainer_of(replace(trial, cell=replace(trial.cell, search=search)), gpu) == Alone

@@ -60,7 +60,7 @@ def test_the_lower_packages_know_nothing_of_the_others(package, others):
 def test_torch_stays_in_fusion_encoders_and_training():
     names = "branches checkpoints course heads holding loop numerics ranks steps training trial"
     names += " worker embed pretraining.course pretraining.work search.alone"
-    names += " quick_adamw stacked stacked_auroc stacked_batched stacked_inputs stacked_members"
+    names += " quick_adamw stacked stacked_inputs"
     allowed = {f"study.{name}" for name in names.split()}
     users = {name for name, file in MODULES.items() if "torch" in roots(file)}
     assert {name for name in users if name.startswith("study")} <= allowed

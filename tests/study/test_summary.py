@@ -8,10 +8,9 @@ import pytest
 from study.analysis.summary import summarise
 from study.cells import TrialSpec
 from study.contrasts import reference_arms
-from study.metrics import MetricError
 from study.plan import make_plan
 from study.reading import check_study
-from study.report.table import unsettled
+from study.report.table import unranked, unsettled
 from study.result import TrialResult
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -101,11 +100,18 @@ def test_trials_that_were_best_at_an_end_of_their_training_are_counted_and_named
     assert line.startswith(f"not converged: {HEAD}: 3 of 5 trials were best in one of their first")
 
 
-def test_an_undefined_label_is_an_error_and_no_gap():
+def test_an_undefined_label_is_counted_and_told_and_no_gap():
     truth = TRUTH.copy()
     truth[:, 2] = 0
-    with pytest.raises(MetricError, match="undefined for 1 of 5 labels"):
-        summarise([HEAD], [trial(HEAD, 0, RIGHT, truth=truth)], POSITIVES, 1)
+    results = [trial(HEAD, 0, RIGHT, truth=truth), trial(HEAD, 1, RIGHT)]
+    (summary,) = summarise([HEAD], results, POSITIVES, 2)
+    assert summary.undefined == 1
+    assert np.isnan([summary.auroc, summary.average_precision, summary.folds[0]]).all()
+    assert summary.folds[1] == 1
+    assert np.isnan(summary.fifths).tolist() == [False, False, True, False, False]
+    (line,) = unranked([summary])
+    assert line.startswith(f"undefined: {HEAD}: AUROC of 1 pair of label and test fold, ")
+    assert unranked(summarise([HEAD], results[1:], POSITIVES, 2)) == []
 
 
 def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbers():

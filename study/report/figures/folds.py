@@ -51,7 +51,7 @@ def folds(arms: Sequence[str], scores: Sequence[Mapping[Place, float]], scope: s
                 values, range(len(rows)), marker=MARKERS[i % 6], markersize=4.5, linewidth=0.9,
                 linestyle=LINES[i % 6], color=COLORS[i % 6], label=_fold(place, places),
             )  # fmt: skip
-        means = [np.nanmean(list(each.values())) for each in scores]
+        means = [np.mean(list(each.values())) for each in scores]
         axes.plot(means, range(len(rows)), "|", color=INK, markersize=13, markeredgewidth=2)
         names_down(axes, rows)
         axes.set_xlabel("macro AUROC of a test fold")

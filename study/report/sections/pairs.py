@@ -10,6 +10,7 @@ from study.analysis.arms import Arm
 from study.analysis.inference import Difference, paired
 from study.analysis.verdicts import LEVEL, holm
 from study.contrasts import Contrast
+from study.metrics import macro_mean
 from study.report.document import Block, Prose, Section
 from study.report.figures.folds import Place, folds
 from study.report.figures.pairwise import pairwise
@@ -57,6 +58,6 @@ def _map(material: Material, names: list[str], scope: str) -> Block:
 def places_of(arm: Arm) -> dict[Place, float]:
     """Macro AUROC of each repeat and fold, mean over the seeds."""
     by_place: dict[Place, list[float]] = {}
-    for (_, repeat, fold), value in zip(arm.keys, arm.auroc.mean(axis=1), strict=True):
-        by_place.setdefault((repeat, fold), []).append(float(value))
+    for (_, repeat, fold), values in zip(arm.keys, arm.auroc, strict=True):
+        by_place.setdefault((repeat, fold), []).append(macro_mean(values).value)
     return {place: float(np.mean(values)) for place, values in sorted(by_place.items())}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from study.data import describe
-from study.metrics import n_defined
+from study.metrics import macro_mean
 from study.record import StudyRecord
 from study.report.document import Bullets, Prose, Section, Table
 from study.report.material import Material
@@ -45,7 +45,7 @@ RULES = (
 
 def _facts(record: StudyRecord) -> list[Row]:
     data, split, results = record.inputs.dataset, record.inputs.split, record.results.values()
-    undefined = sum(len(result.auroc) - n_defined(result.auroc) for result in results)
+    undefined = sum(macro_mean(result.auroc).undefined for result in results)
     expected = len(record.plan.cells) * record.plan.per_cell
     seconds = sum(result.seconds for result in results)
     facts = {

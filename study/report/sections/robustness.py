@@ -5,7 +5,7 @@ from __future__ import annotations
 from study.analysis.evidence import Evidence
 from study.analysis.null import seed_null
 from study.analysis.verdicts import holm, judge
-from study.metrics import n_defined
+from study.metrics import macro_mean
 from study.report.contrast_table import FINDING_COLUMNS, finding_rows
 from study.report.document import Block, Bullets, Prose, Section, Table
 from study.report.material import Material
@@ -121,7 +121,7 @@ def _equal(material: Material) -> list[Block]:
 
 def _flags(material: Material) -> tuple[str, ...]:
     record = material.evidence.record
-    undefined = sum(len(r.auroc) - n_defined(r.auroc) for r in record.results.values())
+    undefined = sum(macro_mean(r.auroc).undefined for r in record.results.values())
     uneven = [f for f in material.evidence.findings if not f.equal_size]
     bent = [curve.name for curve in material.curves if not curve.monotone]
     lines = [f"Undefined label and fold pairs: {undefined}."]
