@@ -27,7 +27,7 @@ def check_sets(sets: tuple[tuple[str, ...], ...], info: ValidationInfo) -> None:
 
 def check_known(used: Collection[str], named: Collection[str]) -> None:
     """Refuse features that are neither a modality nor a name of the section ``modalities``."""
-    vocabulary = Vocabulary("modalities")
+    vocabulary = Vocabulary("modality")
     unknown = sorted(set(used) - set(named))
     mistakes = [text for name in unknown for text in vocabulary.check(name, {})]
     if mistakes:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from study.progress import duration
 from study.section import Section
-from study.tally import duration
 
 Amount = Annotated[float, Field(gt=0)]
 

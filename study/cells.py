@@ -12,6 +12,9 @@ from study.numbers import Training
 from study.search.space import Search
 from study.spec import digest
 
+Repeat = tuple[int, int, int]
+"""Seed, repeat and fold of a trial: arms are paired by these."""
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -189,6 +192,11 @@ class TrialSpec:
 
 def _plain(word: Fusion | Partition | ModalityChoice | None) -> dict[str, Any] | None:
     return word.model_dump(mode="json") if word else None
+
+
+def repeat_of(spec: TrialSpec) -> Repeat:
+    """Return the seed, repeat and fold of a trial."""
+    return spec.seed, spec.repeat, spec.fold
 
 
 def trials_of(

@@ -17,14 +17,12 @@ Calibration = Literal["frozen", "finetune", "joint"]
 class Fusion(Word):
     """A fusion operator, for example ``{operator: parallel, stage: logit, combine: mean}``."""
 
-    vocabulary: ClassVar[str] = "fusion"
     key: ClassVar[str] = "operator"
 
 
 class Partition(Word):
     """A label partition, for example ``density`` or ``{partition: affinity, shrinkage: 5}``."""
 
-    vocabulary: ClassVar[str] = "fusion.partitions"
     key: ClassVar[str] = "partition"
 
 
@@ -57,12 +55,12 @@ class ModalityChoice(Representation):
     @cached_property
     def trainable(self) -> bool:
         """Whether the encoder has weights; kept, since every cell of a grid asks."""
-        return bool(Vocabulary("modalities").load(self.word).trainable)
+        return bool(Vocabulary("modality").load(self.word).trainable)
 
     @cached_property
     def fitted(self) -> bool:
         """Whether the encoder learns statistics from the training rows."""
-        return bool(Vocabulary("modalities").load(self.word).fitted)
+        return bool(Vocabulary("modality").load(self.word).fitted)
 
     @property
     def resolved(self) -> Calibration:

@@ -13,6 +13,9 @@ import typer
 from study.cli_calibrate import calibrate
 from study.cli_encoders import embed, pretrain
 from study.cli_options import (
+    EXIT_BAD_INPUT,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
     AddressOption,
     File,
     InlineOption,
@@ -34,8 +37,6 @@ from study.private_environment import adopt
 
 if TYPE_CHECKING:
     from study.spec import StudySpec
-
-EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 2, 3, 130
 
 app = typer.Typer(
     help="Paired, controlled ablation studies of multimodal odor models.",

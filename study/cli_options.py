@@ -10,6 +10,9 @@ import typer
 
 from study.errors import InputError
 
+EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 2, 3, 130
+"""Exit codes; 0 means that every trial finished."""
+
 File = Annotated[str, typer.Argument(metavar="FILE", help="A study file (YAML) or a preset.")]
 Set = Annotated[
     list[str] | None,

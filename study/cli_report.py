@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli_options import TrackingOption, UntrackedOption
-
-EXIT_INCOMPLETE = 3
+from study.cli_options import EXIT_INCOMPLETE, TrackingOption, UntrackedOption
 
 
 def report(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-EXIT_INCOMPLETE = 3
+from study.cli_options import EXIT_INCOMPLETE
 
 
 def status(

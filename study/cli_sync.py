@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli_options import TrackingOption, WaitOption
-
-EXIT_INCOMPLETE = 3
+from study.cli_options import EXIT_INCOMPLETE, TrackingOption, WaitOption
 
 
 def sync(

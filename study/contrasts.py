@@ -104,4 +104,4 @@ def models_of(cell: Cell) -> int:
 
 @cache
 def _drawn_per_batch(partition: str) -> bool:
-    return bool(Vocabulary("fusion.partitions").load(partition).per_batch)
+    return bool(Vocabulary("partition").load(partition).per_batch)

@@ -35,7 +35,7 @@ def embed_table(request: Request, out: Path) -> str:
     if not out.resolve().parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.resolve().parent} to write it to")
     options = options_of(request)
-    modality: Modality = Vocabulary("modalities").load(request.modality)(**options)
+    modality: Modality = Vocabulary("modality").load(request.modality)(**options)
     rows = _molecules(request)
     encoder = modality.encoder(seed=request.seed)
     told = reporter(Console(stderr=True))

@@ -57,7 +57,7 @@ def options_of(request: Request) -> dict[str, Any]:
         if card is not None:
             given = {**_agreed(card, request, given), "sha256": card.sha256}
         given["weights"] = request.weights
-    return Vocabulary("modalities").complete(request.modality, given)
+    return Vocabulary("modality").complete(request.modality, given)
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -88,16 +88,18 @@ class Outcome:
         return self.value is not None
 
 
-class Listener(Protocol):
-    """Hears of tasks in the driver, and says when no more should begin."""
+class Listener:
+    """Callback for tasks, in the driver; the base class does nothing and lets all of them run."""
 
     @property
     def stopping(self) -> bool:
         """True: begin nothing more, and return when what runs has ended."""
+        return False
 
     @property
     def hurried(self) -> bool:
         """True: return at once, leaving what runs."""
+        return False
 
     def began(self, task_id: str) -> None:
         """Note that a task runs now."""

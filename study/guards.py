@@ -144,7 +144,7 @@ def _owners(trial: TrialSpec, inputs: Inputs) -> NDArray[np.int64] | None:
     partition = trial.cell.partition
     if partition is None:
         return None
-    rule = Vocabulary(partition.vocabulary).load(partition.word)
+    rule = Vocabulary("partition").load(partition.word)
     if rule.per_batch or rule.needs_inner_scores:
         return None
     rows = inputs.fold(trial).fit[trial.cell.fraction]

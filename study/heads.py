@@ -32,12 +32,12 @@ def build_head(
     if cell.technique == "single":
         return SingleHead(dims, n_labels, shape)
     if cell.fusion is not None:
-        operator = Vocabulary("fusion").load(cell.fusion.word)
+        operator = Vocabulary("operator").load(cell.fusion.word)
         module: nn.Module = operator(dims, n_labels, shape, **cell.fusion.options)
         return module
     if cell.partition is None or context is None:
         raise TypeError(f"{cell}: the technique '{cell.technique}' has no head of its own")
-    rule = Vocabulary("fusion.partitions").load(cell.partition.word)(**cell.partition.options)
+    rule = Vocabulary("partition").load(cell.partition.word)(**cell.partition.options)
     return LabelBalancer(dims, n_labels, shape, rule.build(context))
 
 
@@ -68,7 +68,7 @@ def partition_context(
             "chosen with test rows: make the split anew"
         )
     partition = trial.cell.partition
-    rule = Vocabulary("fusion.partitions").load(partition.word) if partition else None
+    rule = Vocabulary("partition").load(partition.word) if partition else None
     scores = None
     if rule is not None and rule.needs_inner_scores:
         gather = {name: (branch.gather, branch.dim) for name, branch in branches.items()}

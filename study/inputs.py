@@ -186,7 +186,7 @@ def stored() -> Iterator[None]:
 
 def modality_of(choice: ModalityChoice) -> Modality:
     """Build the modality behind a choice; weights are not loaded yet."""
-    modality: Modality = Vocabulary("modalities").load(choice.word)(**choice.options)
+    modality: Modality = Vocabulary("modality").load(choice.word)(**choice.options)
     return modality
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from study.executor import Outcome
+from study.executor import Listener, Outcome
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class Outcomes(Listener):
     """A listener to outcomes alone, which lets everything run to its end.
 
     Attributes
@@ -32,12 +32,6 @@ class Outcomes:
     def hurried(self) -> bool:
         """Whether the work was lost."""
         return self.lost()
-
-    def began(self, task_id: str) -> None:
-        """Nothing to note."""
-
-    def died(self, task_id: str, cause: str) -> None:
-        """Nothing to note."""
 
     def ended(self, outcome: Outcome) -> None:
         """Pass the outcome on."""

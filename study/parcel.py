@@ -15,15 +15,13 @@ import yaml
 
 from study.errors import InputError
 from study.plan import make_plan
-from study.reading import check_study, find_file, read_sections
+from study.reading import PRESETS, VARIABLE, check_study, find_file, read_sections
 from study.spec import StudySpec
 
 MAX_BYTES = 50 * 2**20
 """Files of a study above this are not shipped: Ray keeps them in the memory of its head."""
 _FILE_KEYS = frozenset({"archive", "file", "names", "weights"})
-_PRESETS = Path(__file__).parent / "presets"
 _URL = re.compile(r"\w[\w+.-]*://")
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -95,12 +93,12 @@ def make_parcel(source: str, overrides: Sequence[str], names: Sequence[str]) -> 
         A mistake of the file; results would lie in a folder of Ray's; a local file is too large
         or lies outside; a variable is not set.
     """
-    path = find_file(source, _PRESETS, "a study file")
+    path = find_file(source, PRESETS, "a study file")
     sections = read_sections(path, overrides, "a study file")
     spec = check_study(sections, str(path))
     make_plan(spec)
     _check_storage(spec)
-    wanted = sorted({*names, *_VARIABLE.findall(yaml.safe_dump(sections))})
+    wanted = sorted({*names, *VARIABLE.findall(yaml.safe_dump(sections))})
     return Parcel(spec, sections, _local_files(sections), _values(wanted))
 
 

@@ -134,7 +134,7 @@ def _check_partitions(plan: Plan) -> None:
     """Build the rule of every partition: options out of range are found here, not in a trial."""
     for partition in {str(c.partition): c.partition for c in plan.cells if c.partition}.values():
         try:
-            Vocabulary(partition.vocabulary).load(partition.word)(**partition.options)
+            Vocabulary("partition").load(partition.word)(**partition.options)
         except FusionError as error:
             raise InputError(f"partition '{partition}': {error}") from error
 

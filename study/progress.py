@@ -1,150 +1,177 @@
-"""What a running study tells: stages with a count and the time left, and notes."""
+"""Progress of a launch: the callback, its bars and log lines, and the counts they show."""
 
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
-from study.tally import Tally
+if TYPE_CHECKING:  # rich is imported by the bars alone: every study file reads this module
+    from rich.console import Console
+    from rich.progress import TaskID
 
 
-class Reporter(Protocol):
-    """Hears of a study's progress."""
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage of a launch is.
+
+    Attributes
+    ----------
+    stage : str
+        ``features``, ``encoders`` or ``trials``; empty before the first.
+    total, done, running, failed : int
+        Pieces of the stage; `done` counts the failed ones too.
+    seconds : float
+        Since the stage began.
+    """
+
+    stage: str = ""
+    total: int = 0
+    done: int = 0
+    running: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left at the pace so far; None before the first piece is done."""
+        return self.seconds / self.done * (self.total - self.done) if self.done else None
+
+    def __str__(self) -> str:
+        """Return one line for a log."""
+        parts = [f"{self.stage}: {self.done}/{self.total} done"]
+        parts += [f"{self.running} running"] if self.running else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"about {duration(self.left)} left"] if self.left else []
+        return ", ".join(parts)
+
+
+class Reporter:
+    """Callback for the progress of a launch; every method of this base class does nothing."""
 
     def stage(self, name: str, total: int) -> None:
-        """Begin a stage of so many pieces."""
+        """Begin a stage with this many pieces."""
 
     def began(self, pieces: int = 1) -> None:
-        """Pieces of the stage run now: those of a task, which begin and end together."""
+        """Note that pieces run now: those of one task, which begin and end together."""
 
     def lost(self, pieces: int = 1) -> None:
-        """Pieces run no more and are not done: they will be tried again."""
+        """Note that pieces no longer run and are not done; they will be tried again."""
 
     def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
-        """Pieces are done, so many of them failed; a note is shown once."""
+        """Note that pieces are done, `failed` of them without success; show a note once."""
 
     def note(self, text: str) -> None:
-        """Say something that stays on the screen."""
+        """Show a message that stays on the screen."""
 
     def close(self) -> None:
-        """Nothing more will be said."""
+        """Release what was opened; no other call follows."""
 
 
-class Silent:
-    """Says nothing (tests, library use)."""
+class Tally(Reporter):
+    """A reporter that counts the pieces of the current stage, for subclasses that show them."""
 
-    def stage(self, name: str, total: int) -> None:
-        """Say nothing."""
+    def __init__(self) -> None:
+        self._began, self._last = time.monotonic(), Progress()
 
-    def began(self, pieces: int = 1) -> None:
-        """Say nothing."""
-
-    def lost(self, pieces: int = 1) -> None:
-        """Say nothing."""
-
-    def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
-
-    def close(self) -> None:
-        """Say nothing."""
-
-
-class Bars:
-    """Progress bars with elapsed time and time left on a terminal."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description:<12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[counts]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._progress.start()
-        self._task: TaskID | None = None
-        self._tally = Tally()
+    @property
+    def progress(self) -> Progress:
+        """Progress of the stage at this moment."""
+        return replace(self._last, seconds=time.monotonic() - self._began)
 
     def stage(self, name: str, total: int) -> None:
-        """Begin a bar."""
-        self._tally.stage(name, total)
-        self._task = self._progress.add_task(name, total=total, counts="")
+        """Begin to count a stage."""
+        self._began, self._last = time.monotonic(), Progress(name, total)
 
     def began(self, pieces: int = 1) -> None:
-        """Count what runs."""
-        self._tally.began(pieces)
-        self._show()
+        """Count pieces as running."""
+        self._add(running=pieces)
 
     def lost(self, pieces: int = 1) -> None:
-        """Count what runs no more."""
-        self._tally.lost(pieces)
-        self._show()
+        """Count pieces as no longer running."""
+        self._add(running=-pieces)
 
     def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
-        """Move the bar on."""
-        self._tally.ended(pieces, failed=failed)
-        self._show()
+        """Count pieces as done, then show the note."""
+        self._add(running=-pieces, done=pieces, failed=failed)
         if note:
             self.note(note)
 
-    def _show(self) -> None:
-        now = self._tally.progress
+    def changed(self) -> None:
+        """Show the counts, which have just changed; subclasses override it."""
+
+    def _add(self, *, running: int, done: int = 0, failed: int = 0) -> None:
+        last = self._last
+        # Work in this process is reported by `advance` alone: nothing of it was counted as running.
+        self._last = replace(
+            last,
+            running=max(0, last.running + running),
+            done=last.done + done,
+            failed=last.failed + failed,
+        )
+        self.changed()
+
+
+class Bars(Tally):
+    """Progress bars with elapsed time and time left, for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        import rich.progress
+
+        super().__init__()
+        self._console = console
+        self._bars = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description:<12}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("{task.fields[counts]}"),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TextColumn("left"),
+            rich.progress.TimeRemainingColumn(),
+            console=console,
+        )
+        self._bars.start()
+        self._task: TaskID | None = None
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a bar."""
+        super().stage(name, total)
+        self._task = self._bars.add_task(name, total=total, counts="")
+
+    def changed(self) -> None:
+        """Update the bar of the stage."""
+        now = self.progress
         parts = {"running": now.running, "failed": now.failed}
         counts = ", ".join(f"{count} {word}" for word, count in parts.items() if count)
         if self._task is not None:
-            self._progress.update(self._task, completed=now.done, counts=counts)
+            self._bars.update(self._task, completed=now.done, counts=counts)
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Leave the bars as they are."""
-        self._progress.stop()
+        """Stop updating and leave the bars as they are."""
+        self._bars.stop()
 
 
-class Lines:
-    """A line at the start of a stage and at most every `interval` seconds: for logs."""
+class Lines(Tally):
+    """A line at the start of a stage and at most every `interval` seconds, for a log."""
 
     def __init__(self, console: Console, interval: float = 30.0) -> None:
-        self._console, self._interval = console, interval
-        self._tally, self._told = Tally(), time.monotonic()
+        super().__init__()
+        self._console, self._interval, self._told = console, interval, time.monotonic()
 
     def stage(self, name: str, total: int) -> None:
-        """Begin a stage."""
-        self._tally.stage(name, total)
+        """Print what is to do."""
+        super().stage(name, total)
         self._told = time.monotonic()
         self.note(f"{name}: {total} to do")
 
-    def began(self, pieces: int = 1) -> None:
-        """Count what runs."""
-        self._tally.began(pieces)
-
-    def lost(self, pieces: int = 1) -> None:
-        """Count what runs no more."""
-        self._tally.lost(pieces)
-
     def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
-        """Count it, and say how far the stage is if the last line is old enough."""
-        self._tally.ended(pieces, failed=failed)
-        now, progress = time.monotonic(), self._tally.progress
+        """Count pieces as done, and print the progress if the last line is old enough."""
+        super().advance(pieces=pieces, failed=failed)
+        now, progress = time.monotonic(), self.progress
         if now - self._told >= self._interval and progress.done < progress.total:
             self._told = now
             self.note(str(progress))
@@ -155,38 +182,35 @@ class Lines:
         """Print a line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def close(self) -> None:
-        """Nothing to put away."""
 
-
-class Together:
-    """Several reporters as one."""
+class Together(Reporter):
+    """Several reporters as one: each call goes to all of them, in order."""
 
     def __init__(self, *reporters: Reporter) -> None:
         self._reporters = reporters
 
     def stage(self, name: str, total: int) -> None:
-        """Tell each."""
+        """Begin a stage in each."""
         for each in self._reporters:
             each.stage(name, total)
 
     def began(self, pieces: int = 1) -> None:
-        """Tell each."""
+        """Tell each what runs."""
         for each in self._reporters:
             each.began(pieces)
 
     def lost(self, pieces: int = 1) -> None:
-        """Tell each."""
+        """Tell each what no longer runs."""
         for each in self._reporters:
             each.lost(pieces)
 
     def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
-        """Tell each."""
+        """Tell each what is done."""
         for each in self._reporters:
             each.advance(note, pieces=pieces, failed=failed)
 
     def note(self, text: str) -> None:
-        """Tell each."""
+        """Show the message in each."""
         for each in self._reporters:
             each.note(text)
 
@@ -199,3 +223,16 @@ class Together:
 def reporter(console: Console) -> Reporter:
     """Return bars for a terminal and lines for anything else."""
     return Bars(console) if console.is_terminal else Lines(console)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: ``40 s``, ``12 min``, ``3 h 20 min``, ``2 d 5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

@@ -17,11 +17,11 @@ from typing import Protocol
 from study.analysis.comparison import Compared, compare
 from study.analysis.pool import pool_of
 from study.analysis.summary import CellSummary
+from study.progress import Progress
 from study.record import StudyRecord
 from study.report.page import CELL, PARENT, ROLE, STATE, Metrics, Page, Shown
 from study.report.pages import Contents, cell_page, contents_of, verdict_page
 from study.report.study_page import headline, opening_tags, study_tags, write_study
-from study.tally import Progress
 
 
 class Stage(StrEnum):

@@ -17,9 +17,9 @@ from typing import Protocol
 
 from study.background import in_background
 from study.errors import PagesError, StudyError
+from study.progress import Progress
 from study.projection import Stage
 from study.record import StudyRecord
-from study.tally import Progress
 
 _TRANSIENT = (StudyError, OSError)  # of the store, and of a ledger that is written meanwhile
 

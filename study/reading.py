@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +16,20 @@ from study.errors import InputError
 from study.mistakes import mistakes_of
 from study.section import FromFile
 from study.spec import StudySpec
-from study.yaml_text import check_size, join, parse_yaml, read_yaml, unusable
+from study.yaml_text import parse_yaml, read_yaml
 
 SHOWN, LONGEST = 50, 1_000
 """Mistakes that a message says at most, and characters of each: a file is corrected in rounds."""
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
-_PRESETS = Path(__file__).parent / "presets"
+MOST_VALUES, DEEPEST = 100_000, 40
+"""Values of a file, its anchors written out, and levels they are nested: a few lines of anchors
+can stand for billions of values, or for one that contains itself.
+"""
+LARGEST = 2**53
+"""Largest whole number that stays exact where a plan computes with floats."""
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+"""A reference to an environment variable, ``${NAME}``."""
+PRESETS = Path(str(files("study"))) / "presets"
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -40,7 +49,7 @@ def read_study(source: str, overrides: Sequence[str] = ()) -> StudySpec:
     InputError
         Every mistake of the file, each with its place and what is allowed.
     """
-    path = find_file(source, _PRESETS, "a study file")
+    path = find_file(source, PRESETS, "a study file")
     return check_study(read_sections(path, overrides, "a study file"), str(path))
 
 
@@ -62,7 +71,6 @@ def read_sections(path: Path, overrides: Sequence[str], kind: str) -> dict[str, 
         raise InputError(f"{path}: {kind} is a mapping of sections, not {type(raw).__name__}")
     for override in overrides:
         _override(raw, override)
-    check_size(raw, str(path))
     return raw
 
 
@@ -83,11 +91,8 @@ def check_file(
     InputError
         Every mistake with its place in the file and what is allowed.
     """
-    mistakes: list[str] = []
-    expanded = _expand(raw, "", mistakes)
-    broken = [*unusable(expanded)]
-    if broken:  # no section could look at such values
-        raise _all_of([*mistakes, *broken], place)
+    expansion = _Expansion(place)
+    expanded, mistakes = expansion.expand(raw), expansion.mistakes
     try:
         spec = model.model_validate(expanded, context=context)
     except ValidationError as error:
@@ -106,12 +111,12 @@ def _all_of(mistakes: Sequence[str], place: str) -> InputError:
     return InputError("\n  ".join([f"{place}: {count}; nothing was run", *said]))
 
 
-def preset_names(folder: Path = _PRESETS) -> list[str]:
+def preset_names(folder: Path = PRESETS) -> list[str]:
     """Return the names of the files that ship in a folder of presets."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def read_preset_note(name: str, folder: Path = _PRESETS) -> str:
+def read_preset_note(name: str, folder: Path = PRESETS) -> str:
     """Return the description of a shipped file."""
     raw = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
     return str(raw.get("description", ""))
@@ -168,15 +173,75 @@ def _position(section: dict[str, Any] | list[Any], key: str, override: str) -> A
     return int(key)
 
 
-def _expand(value: Any, place: str, mistakes: list[str]) -> Any:  # noqa: ANN401 (any YAML value)
-    """Replace ``${NAME}`` by the environment; an unset one is a mistake with its place."""
-    if isinstance(value, dict):
-        return {key: _expand(item, join(place, key), mistakes) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expand(item, join(place, i), mistakes) for i, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-    for name in _VARIABLE.findall(value):
-        if name not in os.environ:
-            mistakes.append(f"{place}: the environment variable {name} is not set (in '{value}')")
-    return _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), value)
+class _Expansion:
+    """The one pass over the values of a file before its schema is checked.
+
+    It replaces ``${NAME}`` by the environment, bounds what anchors stand for, and gathers in
+    `mistakes` what no schema could look at.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.mistakes: list[str] = []
+        self._file, self._values = file, 0
+
+    def expand(self, value: Any, place: str = "", level: int = 0) -> Any:  # noqa: ANN401 (any YAML value)
+        """Return a value with the environment in it, so that its schema can be checked.
+
+        Raises
+        ------
+        InputError
+            More than `MOST_VALUES` values or `DEEPEST` levels, or a set.
+        """
+        self._bound(value, level)
+        if isinstance(value, dict):
+            at, key_at = (f"{place}.", place) if place else ("", "the file")
+            return {
+                self._text(key, f"{key_at}: a key"): self.expand(item, f"{at}{key}", level + 1)
+                for key, item in value.items()
+            }
+        if isinstance(value, list):
+            return [self.expand(item, f"{place}.{i}", level + 1) for i, item in enumerate(value)]
+        if isinstance(value, int) and abs(value) > LARGEST:
+            self.mistakes.append(
+                f"{place}: the value is beyond {LARGEST:,}, the largest whole number that stays "
+                "exact"
+            )
+            return LARGEST  # the schema is still checked, for the other mistakes
+        return self._text(self._filled(value, place), f"{place}: the value")
+
+    def _bound(self, value: object, level: int) -> None:
+        self._values += 1
+        if self._values > MOST_VALUES:
+            raise InputError(
+                f"{self._file}: with its anchors written out it has more than {MOST_VALUES:,} "
+                "values; repeat less"
+            )
+        if level > DEEPEST:
+            raise InputError(f"{self._file}: it is nested more than {DEEPEST} levels deep")
+        if isinstance(value, set | tuple):  # a schema would take them for a list
+            raise InputError(
+                f"{self._file}: '!!set', '!!omap' and '!!pairs' are neither list nor mapping"
+            )
+
+    def _filled(self, value: Any, place: str) -> Any:  # noqa: ANN401 (any YAML value)
+        """Return a text with its variables replaced; an unset one is a mistake."""
+        if not isinstance(value, str):
+            return value
+        self.mistakes += [
+            f"{place}: the environment variable {name} is not set (in '{value}')"
+            for name in VARIABLE.findall(value)
+            if name not in os.environ
+        ]
+        return VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), value)
+
+    def _text(self, value: Any, what: str) -> Any:  # noqa: ANN401 (any YAML value)
+        """Return a text without what no path can hold; pydantic itself fails on surrogates."""
+        if not isinstance(value, str):
+            return value
+        odd = sorted(set(_NO_TEXT.findall(value)))
+        if odd:
+            self.mistakes.append(
+                f"{what} must be text, without control characters or halves of characters: "
+                f"{', '.join(map(ascii, odd))}"
+            )
+        return _NO_TEXT.sub("?", value)

@@ -52,7 +52,7 @@ class Share:
         TrialError
             The partition gives this modality no label.
         """
-        rule = Vocabulary("fusion.partitions").load(self.partition.word)(**self.partition.options)
+        rule = Vocabulary("partition").load(self.partition.word)(**self.partition.options)
         dealt: LabelPartition = rule.build(PartitionContext(self.modalities, labels, rows, seed))
         columns: NDArray[np.int64] = np.flatnonzero(
             dealt.owner == self.modalities.index(self.owner)
@@ -85,7 +85,7 @@ def share_of(owner: str, trial: TrialSpec) -> Share | None:
     partition = trial.cell.partition
     if partition is None:
         return None
-    rule = Vocabulary("fusion.partitions").load(partition.word)
+    rule = Vocabulary("partition").load(partition.word)
     if rule.per_batch or rule.needs_inner_scores:
         return None
     return Share(partition, tuple(f.slot for f in trial.cell.features), owner)

@@ -95,7 +95,7 @@ class Site:
         self.reporter.note(f"failed: {trial}: {cause}")
 
 
-class _Stage:
+class _Stage(Listener):
     """Hears of the tasks of a stage, and tells the reporter."""
 
     def __init__(self, site: Site, told: Told | None, tasks: Sequence[Task]) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from study.errors import StorageError
+from study.progress import Progress, Tally
 from study.storage import Storage
-from study.tally import Progress, Tally
 
 FILE = "progress.json"
 
 
-class Counting:
+class Counting(Tally):
     """A reporter that hands on how far the launch is.
 
     Parameters
@@ -26,49 +26,26 @@ class Counting:
     """
 
     def __init__(self, show: Callable[[Progress], None], interval: float = 2.0) -> None:
-        self._show, self._interval = show, interval
-        self._tally, self._shown = Tally(), -interval
+        super().__init__()
+        self._show, self._interval, self._shown = show, interval, -interval
 
     def stage(self, name: str, total: int) -> None:
-        """Begin a stage."""
-        self._tally.stage(name, total)
+        """Begin a stage, and hand it on at once."""
+        super().stage(name, total)
         self._hand_on()
 
-    def began(self, pieces: int = 1) -> None:
-        """Count what runs."""
-        self._tally.began(pieces)
-        self._hand_on_at_times()
-
-    def lost(self, pieces: int = 1) -> None:
-        """Count what runs no more."""
-        self._tally.lost(pieces)
-        self._hand_on_at_times()
-
-    def advance(
-        self,
-        note: str = "",  # noqa: ARG002 (contract)
-        *,
-        pieces: int = 1,
-        failed: int = 0,
-    ) -> None:
-        """Count what is done."""
-        self._tally.ended(pieces, failed=failed)
-        self._hand_on_at_times()
-
-    def note(self, text: str) -> None:
-        """Nothing to count."""
+    def changed(self) -> None:
+        """Hand on the progress if the last time is long enough ago."""
+        if time.monotonic() - self._shown >= self._interval:
+            self._hand_on()
 
     def close(self) -> None:
         """Hand on the last state."""
         self._hand_on()
 
-    def _hand_on_at_times(self) -> None:
-        if time.monotonic() - self._shown >= self._interval:
-            self._hand_on()
-
     def _hand_on(self) -> None:
         self._shown = time.monotonic()
-        self._show(self._tally.progress)
+        self._show(self.progress)
 
 
 def state_file(storage: Storage) -> Counting:

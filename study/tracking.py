@@ -22,12 +22,12 @@ from study.analysis.pool import Pool
 from study.answering import answers, knock
 from study.errors import InputError, PagesError
 from study.page_work import WEIGHTS, keep_report, read_pool, show_weights
+from study.progress import Progress
 from study.projection import Stage, project
 from study.record import StudyRecord
 from study.redaction import redacted, usable
 from study.report.page import ROLE, Metrics, Page, Shown, Value
 from study.report.weights_page import WeightsPage
-from study.tally import Progress
 from study.tracking_environment import set_environment
 
 __all__ = ["WEIGHTS", "Tracker"]

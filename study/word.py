@@ -24,15 +24,14 @@ class Word(Section):
 
     Attributes
     ----------
-    vocabulary, key : str
-        Package of the words, and the key that a mapping names the word with.
+    key : str
+        Family of the word (`study.words.FAMILIES`), and the key that a mapping names it with.
     word : str
-        A public file name of the vocabulary's folder.
+        A word of that family.
     options : mapping
         Every keyword-only parameter of the word's class, defaults filled in.
     """
 
-    vocabulary: ClassVar[str]
     key: ClassVar[str]
     word: str
     options: Mapping[str, Scalar] = {}
@@ -54,11 +53,11 @@ class Word(Section):
         own = {name: field for name, field in given.items() if name in further}
         options = {k: option for k, option in given.items() if k not in {*further, cls.key}}
         word = given[cls.key]
-        return {"word": word, "options": Vocabulary(cls.vocabulary).complete(word, options), **own}
+        return {"word": word, "options": Vocabulary(cls.key).complete(word, options), **own}
 
     def __str__(self) -> str:
         """Write the word with the options that differ from their defaults."""
-        known = Vocabulary(self.vocabulary).options(self.word)
+        known = Vocabulary(self.key).options(self.word)
         given = {key: self.options.get(key, option.default) for key, option in known.items()}
         shown = ", ".join(f"{key}={v}" for key, v in given.items() if v != known[key].default)
         return f"{self.word}({shown})" if shown else self.word
@@ -85,7 +84,6 @@ class Representation(Word):
     Weights are named with their hash; those made here bring it on their card.
     """
 
-    vocabulary: ClassVar[str] = "modalities"
     key: ClassVar[str] = "modality"
 
     @classmethod

@@ -1,6 +1,7 @@
-"""The vocabularies: the folder is the registry, and reading it imports nothing heavy.
+"""The registry of what a study file can name; reading it imports nothing heavy.
 
-A public file name in a folder (``fusion/concat.py``) is a word; the class of the same name in
+There are five families (`FAMILIES`). A public file name in the folder of a family's package
+(``concat.py``) is a word of the family; the class of the same name in
 CamelCase (``Concat``) is what it stands for; the keyword-only parameters of that class's
 ``__init__`` are the options of the word. Words and options are read from the source text, so
 that a study file can be checked at once although torch takes seconds to import.
@@ -13,29 +14,56 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from study.errors import InputError
 from study.options import Option, lacks_class, read_options
 
 
+class Family(NamedTuple):
+    """One kind of component that a study file names.
+
+    Attributes
+    ----------
+    package : str
+        Package whose folder holds a file for each word.
+    unknown : str
+        How a name that is no word of the family is reported; ``{}`` stands for the name.
+    """
+
+    package: str
+    unknown: str
+
+
+FAMILIES: dict[str, Family] = {
+    "modality": Family("modalities", "'{}' is no word of modalities"),
+    "operator": Family("fusion", "'{}' is no word of fusion"),
+    "partition": Family("fusion.partitions", "'{}' is no word of fusion.partitions"),
+    "source": Family("study.data", "unknown source '{}'"),
+    "objective": Family("modalities.pretraining", "'{}' is no word of modalities.pretraining"),
+}
+"""The families by the key that names a word in a file, for example ``{operator: concat}``."""
+
+
 class Vocabulary:
-    """The words of one package folder.
+    """The words of one family.
 
     Parameters
     ----------
-    package : str
-        ``modalities``, ``fusion``, ``fusion.partitions`` or ``study.data``.
+    family : str
+        Key of `FAMILIES`.
 
     Raises
     ------
     InputError
-        There is no such package.
+        There is no such family, or its package is missing.
     """
 
-    def __init__(self, package: str) -> None:
-        self.package = package
-        self._folder = _folder(package)
+    def __init__(self, family: str) -> None:
+        if family not in FAMILIES:
+            raise InputError(f"there is no family '{family}'{_hint(family, tuple(FAMILIES))}")
+        self._package, self._unknown = FAMILIES[family]
+        self._folder = _folder(self._package)
 
     def words(self) -> tuple[str, ...]:
         """Return the public file names of the folder, sorted."""
@@ -50,13 +78,13 @@ class Vocabulary:
             The word is unknown, or its file breaks the rules of the folder.
         """
         if word not in self.words():
-            raise InputError(self._unknown(word))
+            raise InputError(self._no_word(word))
         return read_options(self._folder / f"{word}.py", class_name(word))
 
     def check(self, word: str, options: Mapping[str, object]) -> list[str]:
         """Return every mistake in a word and its options as a sentence; none: an empty list."""
         if word not in self.words():
-            return [self._unknown(word)]
+            return [self._no_word(word)]
         known = self.options(word)
         mistakes = []
         for name, value in options.items():
@@ -93,15 +121,14 @@ class Vocabulary:
             The word is unknown, or its file lacks the class.
         """
         if word not in self.words():
-            raise InputError(self._unknown(word))
-        found = getattr(import_module(f"{self.package}.{word}"), class_name(word), None)
+            raise InputError(self._no_word(word))
+        found = getattr(import_module(f"{self._package}.{word}"), class_name(word), None)
         if not isinstance(found, type):
             raise InputError(lacks_class(self._folder / f"{word}.py", class_name(word)))
         return found
 
-    def _unknown(self, word: str) -> str:
-        allowed = self.words()
-        return f"'{word}' is no word of {self.package}{_hint(word, allowed)}"
+    def _no_word(self, word: str) -> str:
+        return f"{self._unknown.format(word)}{_hint(word, self.words())}"
 
 
 def class_name(word: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import settings
 from study.executor import Inline
 from study.launch import launch
 from study.prepare import Prepared, lay_out, prepare
-from study.progress import Silent
+from study.progress import Reporter
 from study.reading import check_study
 from study.record import StudyRecord
 from study.spec import StudySpec
@@ -61,7 +61,7 @@ TINY: dict[str, Any] = {
 """Four arms and the one that a control adds; the names sort otherwise than the modalities."""
 
 
-class Notes(Silent):
+class Notes(Reporter):
     """Remembers what a launch says and how much it did."""
 
     def __init__(self) -> None:

@@ -10,15 +10,14 @@ import pytest
 
 from study.errors import InputError
 from study.options import Option, read_options
-from study.words import Vocabulary, class_name
+from study.words import FAMILIES, Family, Vocabulary, class_name
 
-PACKAGES = ("fusion", "fusion.partitions", "modalities", "modalities.pretraining", "study.data")
-WORDS = [(package, word) for package in PACKAGES for word in Vocabulary(package).words()]
+WORDS = [(family, word) for family in FAMILIES for word in Vocabulary(family).words()]
 
 
 @pytest.fixture
 def vocabulary(tmp_path, monkeypatch):
-    """A package `odors` written by the test: name of the file -> its text."""
+    """A family `odor` written by the test: name of the file -> its text."""
 
     def write(**files):
         folder = tmp_path / "odors"
@@ -27,7 +26,8 @@ def vocabulary(tmp_path, monkeypatch):
             (folder / f"{name}.py").write_text(textwrap.dedent(text))
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "odors", raising=False)
-        return Vocabulary("odors")
+        monkeypatch.setitem(FAMILIES, "odor", Family("odors", "'{}' is no word of odors"))
+        return Vocabulary("odor")
 
     return write
 
@@ -47,21 +47,21 @@ def test_words_are_the_public_files(vocabulary):
     assert vocabulary(rose="", _soil="", musk_2019="").words() == ("musk_2019", "rose")
 
 
-@pytest.mark.parametrize(("package", "word"), WORDS)
-def test_options_from_source_are_those_of_the_class(package, word):
-    found = Vocabulary(package).load(word)
+@pytest.mark.parametrize(("family", "word"), WORDS)
+def test_options_from_source_are_those_of_the_class(family, word):
+    found = Vocabulary(family).load(word)
     assert found.__name__ == class_name(word)
     parameters = inspect.signature(found).parameters.values()
     expected = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    options = Vocabulary(package).options(word)
+    options = Vocabulary(family).options(word)
     assert {name: option.default for name, option in options.items()} == expected
     hints = get_type_hints(found.__init__)
     assert all(option.annotation == hints[name] for name, option in options.items())
 
 
-@pytest.mark.parametrize(("package", "word"), WORDS)
-def test_defaults_pass_their_own_check(package, word):
-    vocabulary = Vocabulary(package)
+@pytest.mark.parametrize(("family", "word"), WORDS)
+def test_defaults_pass_their_own_check(family, word):
+    vocabulary = Vocabulary(family)
     defaults = {name: option.default for name, option in vocabulary.options(word).items()}
     assert vocabulary.check(word, defaults) == []
 
@@ -174,9 +174,19 @@ def test_a_file_without_its_class_is_refused(vocabulary):
 
 
 @pytest.mark.parametrize("package", ["no_such_package", "fusion.no_such", "fusion.concat"])
-def test_a_missing_package_is_named(package):
+def test_a_missing_package_is_named(package, monkeypatch):
+    monkeypatch.setitem(FAMILIES, "odor", Family(package, "'{}' is no odor"))
     with pytest.raises(InputError, match=f"there is no package '{package}'"):
-        Vocabulary(package)
+        Vocabulary("odor")
+
+
+def test_an_unknown_family_is_answered_with_the_nearest():
+    with pytest.raises(InputError) as error:
+        Vocabulary("modalitie")
+    assert str(error.value) == (
+        "there is no family 'modalitie'; did you mean 'modality'? "
+        "allowed: modality, operator, partition, source, objective"
+    )
 
 
 def test_reading_a_file_again_gives_the_same_options(tmp_path):
@@ -187,13 +197,13 @@ def test_reading_a_file_again_gives_the_same_options(tmp_path):
 
 
 def test_listing_and_checking_import_nothing_heavy():
-    program = f"""
+    program = """
 import sys
-from study.words import Vocabulary
-for package in {PACKAGES}:
-    for word in Vocabulary(package).words():
-        Vocabulary(package).check(word, {{"no_such_option": 1}})
-heavy = {{"torch", "torch_geometric", "rdkit", "ray", "mlflow", "pandas", "sklearn"}}
+from study.words import FAMILIES, Vocabulary
+for family in FAMILIES:
+    for word in Vocabulary(family).words():
+        Vocabulary(family).check(word, {"no_such_option": 1})
+heavy = {"torch", "torch_geometric", "rdkit", "ray", "mlflow", "pandas", "sklearn"}
 print(sorted(heavy & set(sys.modules)))
 """
     command = [sys.executable, "-c", program]

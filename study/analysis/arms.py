@@ -13,14 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.analysis.influence import Floats, pooled_auroc, pull
-from study.cells import Cell, TrialSpec
+from study.cells import Cell, Repeat, repeat_of
 from study.contrasts import models_of
 from study.errors import StudyError
 from study.metrics import macro_mean
 from study.result import TrialResult
-
-Repeat = tuple[int, int, int]
-"""Seed, repeat and fold: what two arms are paired by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +69,6 @@ class Arm:
         used = weights != 0
         sums: Floats = self.influence[:, used].astype(np.float64) @ weights[used]
         return sums
-
-
-def repeat_of(spec: TrialSpec) -> Repeat:
-    """Return what a trial is paired by."""
-    return spec.seed, spec.repeat, spec.fold
 
 
 def arm_of(

@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.arms import Arm, Repeat, arm_of
+from study.analysis.arms import Arm, arm_of
 from study.analysis.inference import (
     Corrected,
     Difference,
@@ -23,7 +23,7 @@ from study.analysis.inference import (
 )
 from study.analysis.influence import Floats
 from study.analysis.verdicts import Verdict, holm, judge
-from study.cells import Cell
+from study.cells import Cell, Repeat
 from study.contrasts import Contrast
 from study.metrics import density_fifths, macro_mean
 from study.record import StudyRecord

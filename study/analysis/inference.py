@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from study.analysis.arms import Arm, Repeat
+from study.analysis.arms import Arm
 from study.analysis.corrected import CONFIDENCE, Corrected, corrected_t
 from study.analysis.influence import Floats
 from study.analysis.seeds import SeedTerm, fold_means, folds_of, seed_error, seed_term
+from study.cells import Repeat
 from study.errors import StudyError
 from study.questions import POWER, ROPE
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.analysis.arms import Repeat
 from study.analysis.grid import Grid, Levels
 from study.analysis.inference import corrected_t, fold_means, folds_of
 from study.analysis.influence import Floats
+from study.cells import Repeat
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ import numpy as np
 from scipy import stats
 
 from study.analysis.anova import RESIDUAL, Share
-from study.analysis.arms import Repeat
 from study.analysis.grid import Grid, Levels
 from study.analysis.inference import CONFIDENCE, folds_of
 from study.analysis.influence import Floats
 from study.analysis.margins import Marginal
+from study.cells import Repeat
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from study.analysis.arms import Arm, Repeat, arm_of, repeat_of
+from study.analysis.arms import Arm, arm_of
 from study.analysis.evidence import Evidence
 from study.analysis.inference import CONFIDENCE, Difference, paired
 from study.analysis.influence import Floats
 from study.analysis.seeds import seed_error
-from study.cells import Cell
+from study.cells import Cell, Repeat, repeat_of
 from study.result import TrialResult
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.arms import Arm, Repeat, arm_of, repeat_of
-from study.cells import Cell
+from study.analysis.arms import Arm, arm_of
+from study.cells import Cell, Repeat, repeat_of
 from study.errors import InputError
 from study.plan import Plan, make_plan
 from study.record import StudyRecord

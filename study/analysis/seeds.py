@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from study.analysis.arms import Repeat
 from study.analysis.influence import Floats
+from study.cells import Repeat
 
 
 class SeedTerm(NamedTuple):

@@ -99,7 +99,7 @@ def population(molecules: int, seed: int, permuted: float = 0.0) -> Population:
     source = {"source": "simulated", **options, **SOURCE}
     recipe = {"preset": "simulated", "key": "isomeric", "sources": [source]}
     dataset = build_dataset(Recipe.model_validate(recipe))
-    featurizer = Vocabulary("modalities").load("fingerprint")(**COUNTS)
+    featurizer = Vocabulary("modality").load("fingerprint")(**COUNTS)
     counts = np.array([featurizer.featurize(text)["counts"][0] for text in dataset.smiles])
     groups = group_rows(dataset.smiles, "constitution", FOLDS)
     return Population(dataset, np.log1p(counts), groups)

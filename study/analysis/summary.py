@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.cells import Cell, TrialSpec
+from study.cells import Cell, Repeat, repeat_of
 from study.contrasts import reference_arms
 from study.metrics import density_fifths, fifth_means, macro_mean
 from study.result import TrialResult
-
-Repeat = tuple[int, int, int]
-"""Seed, repeat and fold: what two arms are paired by."""
 
 Floats = NDArray[np.float64]
 
@@ -114,13 +111,9 @@ def summarise(
     by_cell: dict[str, dict[Repeat, TrialResult]] = {cell.id: {} for cell in cells}
     for result in results:
         spec = result.spec
-        by_cell.get(spec.cell.id, {})[_repeat(spec)] = result
+        by_cell.get(spec.cell.id, {})[repeat_of(spec)] = result
     references = reference_arms(cells)
     return [_summary(cell, by_cell, fifths, expected, references.get(cell.id)) for cell in cells]
-
-
-def _repeat(spec: TrialSpec) -> Repeat:
-    return spec.seed, spec.repeat, spec.fold
 
 
 def _summary(

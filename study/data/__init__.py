@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from study.data._describe import Description, describe
     from study.data._fetch import FetchError, FetchReport, archive_words, fetch_archives, terms
     from study.data._recipe import Recipe, presets
-    from study.data._source import source_class, source_options, source_words
     from study.data._store import CacheWarning, load_or_build, pack, unpack
     from study.data._threshold import Threshold
 
@@ -32,9 +31,6 @@ __all__ = [
     "load_or_build",
     "pack",
     "presets",
-    "source_class",
-    "source_options",
-    "source_words",
     "terms",
     "unpack",
 ]
@@ -56,9 +52,6 @@ _HOME = {
     "load_or_build": "_store",
     "pack": "_store",
     "presets": "_recipe",
-    "source_class": "_source",
-    "source_options": "_source",
-    "source_words": "_source",
     "terms": "_fetch",
     "unpack": "_store",
 }

@@ -14,16 +14,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    TypeAdapter,
-    ValidationError,
     model_serializer,
     model_validator,
 )
 
-from study.data._source import Source, source_class, source_options, source_words
+from study.data._source import Source
 from study.data._table import user_path
 from study.data._threshold import Threshold
-from study.errors import InputError
+from study.words import Vocabulary
 
 DEFAULT_PRESET = "gs-lf-ifra"
 ARCHIVE_VARIABLE = "OLFACTION_ARCHIVE"
@@ -51,11 +49,10 @@ class SourceChoice(BaseModel):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.source not in source_words():
-            raise ValueError(
-                f"unknown source '{self.source}'; allowed: {', '.join(source_words())}"
-            )
-        _check_options(self.source, self.options)
+        mistakes = Vocabulary("source").check(self.source, self.options)
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        self.build()  # a source checks itself whether its values make sense together
         return self
 
     @model_serializer
@@ -64,7 +61,8 @@ class SourceChoice(BaseModel):
 
     def build(self) -> Source:
         """Return the source with its options."""
-        return source_class(self.source)(**self.options)
+        source: Source = Vocabulary("source").load(self.source)(**self.options)
+        return source
 
 
 class Recipe(BaseModel):
@@ -128,8 +126,9 @@ class Recipe(BaseModel):
     def _sources_fit(self) -> Self:
         words = [choice.source for choice in self.sources]
         if not words:
-            raise ValueError(f"sources is empty; name one or more of {', '.join(source_words())}")
-        rated = [word for word in words if source_class(word).rated]
+            known = ", ".join(Vocabulary("source").words())
+            raise ValueError(f"sources is empty; name one or more of {known}")
+        rated = [word for word in words if Vocabulary("source").load(word).rated]
         if rated and len(words) > 1:
             raise ValueError(
                 f"source {rated[0]} holds ratings and cannot be merged with others: "
@@ -165,27 +164,3 @@ def presets() -> Mapping[str, Mapping[str, Any]]:
     text = Path(__file__).with_name("_presets.yaml").read_text(encoding="utf-8")
     found: dict[str, Mapping[str, Any]] = yaml.safe_load(text)
     return found
-
-
-def _check_options(word: str, options: Mapping[str, OptionValue]) -> None:
-    """Raise one ValueError that tells every wrong option of a source."""
-    wrong = [text for name, value in options.items() if (text := _fault(word, name, value))]
-    if not wrong:
-        try:
-            source_class(word)(**options)  # what one option means is the source's own to check
-        except InputError as error:
-            wrong = [str(error)]
-    if wrong:
-        raise ValueError("; ".join(wrong))
-
-
-def _fault(word: str, name: str, value: OptionValue) -> str:
-    allowed = source_options(word)
-    if name not in allowed:
-        return f"source {word} has no option '{name}'; its options: {', '.join(allowed) or 'none'}"
-    try:
-        TypeAdapter(allowed[name]).validate_python(value, strict=True)
-    except ValidationError as error:
-        message = error.errors()[0]["msg"]
-        return f"source {word}: option '{name}' is {value!r}; {message}"
-    return ""

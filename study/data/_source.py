@@ -1,18 +1,15 @@
-"""The contract of a source of odor labels, and the folder that lists them."""
+"""The contract of a source of odor labels."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, get_type_hints
+from typing import ClassVar, Protocol
 
 from modalities import sha256_of
 from study.data._dataset import CurationStep
 from study.data._threshold import Threshold
-from study.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -95,38 +92,6 @@ class Source(Protocol):
         InputError
             A file is missing or not of the expected form.
         """
-
-
-def source_words() -> tuple[str, ...]:
-    """Every source of this folder, by listing it: nothing is imported."""
-    files = Path(__file__).parent.glob("*.py")
-    return tuple(sorted(path.stem for path in files if not path.stem.startswith("_")))
-
-
-def source_class(word: str) -> type[Source]:
-    """Class of a source by its word.
-
-    Raises
-    ------
-    InputError
-        No file of this folder has that name.
-    """
-    if word not in source_words():
-        raise InputError(f"unknown source '{word}'; known: {', '.join(source_words())}")
-    module = importlib.import_module(f"study.data.{word}")
-    name = "".join(part.capitalize() for part in word.split("_"))
-    found: type[Source] = getattr(module, name)
-    return found
-
-
-def source_options(word: str) -> dict[str, Any]:
-    """Options of a source: name -> annotated type."""
-    init = vars(source_class(word)).get("__init__")
-    if init is None:
-        return {}
-    hints = get_type_hints(init)
-    parameters = inspect.signature(init).parameters.values()
-    return {p.name: hints[p.name] for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def digests(files: Mapping[str, Path]) -> dict[str, str]:

@@ -21,7 +21,6 @@ FILE = "a pretraining file"
 class Objective(Word):
     """A pretraining objective: ``translation`` or ``{objective: translation, ...}``."""
 
-    vocabulary: ClassVar[str] = "modalities.pretraining"
     key: ClassVar[str] = "objective"
 
 
@@ -93,7 +92,7 @@ class PretrainingSpec(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> PretrainingSpec:
-        objective = Vocabulary(Objective.vocabulary).load(self.objective.word)
+        objective = Vocabulary("objective").load(self.objective.word)
         if self.modality.word not in objective.modalities:
             raise ValueError(
                 f"the objective '{self.objective.word}' trains encoders of "

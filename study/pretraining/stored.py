@@ -12,7 +12,7 @@ from study.words import Vocabulary
 
 def build(word: Word) -> Any:  # noqa: ANN401 (a modality or an objective, as the vocabulary says)
     """Build what a word stands for, with its options."""
-    return Vocabulary(word.vocabulary).load(word.word)(**word.options)
+    return Vocabulary(word.key).load(word.word)(**word.options)
 
 
 class StoredModality:

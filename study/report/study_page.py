@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from study.analysis.comparison import Compared
+from study.progress import Progress, duration
 from study.record import StudyRecord
 from study.redaction import without_secrets
 from study.report.page import ROLE, STATE, Metrics
@@ -14,7 +15,6 @@ from study.report.pages import LAYOUT
 from study.report.rendering import Kind, render
 from study.report.table import COLUMNS, comparison_rows
 from study.spec import digest
-from study.tally import Progress, duration
 
 COMPARISONS: Mapping[Kind, str] = {"csv": "csv", "md": "md", "json": "json", "latex": "tex"}
 

@@ -35,8 +35,8 @@ Rows = NDArray[np.int64]
 
 def main() -> int:
     """Print a table for every modality and objective."""
-    tasks = [(_modality, word) for word in Vocabulary("modalities").words()]
-    tasks += [(_objective, word) for word in Vocabulary("modalities.pretraining").words()]
+    tasks = [(_modality, word) for word in Vocabulary("modality").words()]
+    tasks += [(_objective, word) for word in Vocabulary("objective").words()]
     tasks = [(task, word) for task, word in tasks if word in sys.argv[1:] or not sys.argv[1:]]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as alone:
@@ -65,12 +65,12 @@ def _modality(word: str) -> list[Row]:
 
 def _objective(word: str) -> list[Row]:
     """Cost of a pretraining with the first modality of the objective, views and masks included."""
-    objective = Vocabulary("modalities.pretraining").load(word)()
+    objective = Vocabulary("objective").load(word)()
     kind = objective.modalities[0]
     features, encoder = _ready(kind)
     if encoder is None or features is None:
         return []
-    modality = Vocabulary("modalities").load(kind)()
+    modality = Vocabulary("modality").load(kind)()
     names = tuple(f"{text.lower()}ane" for text in features.smiles)
     examples = objective.prepare(modality, Molecules(features.smiles, names))
     model, rng = objective.model(encoder, seed=0), np.random.default_rng(0)
@@ -86,7 +86,7 @@ def _objective(word: str) -> list[Row]:
 def _ready(word: str) -> tuple[ModalityFeatures | None, nn.Module | None]:
     """Return features of some odorants and a fitted encoder; None where a file is needed."""
     try:
-        modality = Vocabulary("modalities").load(word)()
+        modality = Vocabulary("modality").load(word)()
         smiles = build_dataset(Recipe.model_validate("starter")).smiles[:MOLECULES]
         records = [modality.featurize(text) for text in smiles]
     except ModalityError as error:

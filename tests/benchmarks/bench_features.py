@@ -32,7 +32,7 @@ COLD_BAR, WARM_BAR = 300.0, 1.0
 def main() -> int:
     """Print the table."""
     smiles = build_dataset(Recipe.model_validate("starter")).smiles[:MOLECULES]
-    words = Vocabulary("modalities")
+    words = Vocabulary("modality")
     rows = []
     for word in words.words():
         try:
@@ -74,7 +74,7 @@ def _whole_table() -> int:
         smiles = build_dataset(made).smiles
     with tempfile.TemporaryDirectory() as folder, family() as processes:
         executor = RayExecutor("local")
-        store, modality = FeatureStore(Path(folder)), Vocabulary("modalities").load("mordred")()
+        store, modality = FeatureStore(Path(folder)), Vocabulary("modality").load("mordred")()
         tasks = [
             Task(str(shard.bucket), "study.worker:featurize", _payload(folder, shard))
             for shard in store.missing(modality, smiles)

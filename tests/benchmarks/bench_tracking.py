@@ -24,7 +24,7 @@ import study.worker  # noqa: F401 (its time is no part of a wall)
 from study.executor import Inline
 from study.launch import launch
 from study.prepare import lay_out, prepare
-from study.progress import Silent
+from study.progress import Reporter
 from study.reading import check_study
 from study.report.page import ROLE, Page
 from study.tracking import Tracker
@@ -48,7 +48,7 @@ STUDY = {
 At = Mapping[int, Callable[[], object]]
 
 
-class Slowly(Silent):
+class Slowly(Reporter):
     """Lets every trial take its time; after some of them something happens."""
 
     def __init__(self, seconds: float, at: At) -> None:

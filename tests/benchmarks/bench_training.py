@@ -68,7 +68,7 @@ def _encoder_epoch(word: str, smiles: tuple[str, ...], rng: np.random.Generator)
 
 
 def _encoder(word: str, smiles: tuple[str, ...]) -> tuple[torch.nn.Module, Gather]:
-    modality = Vocabulary("modalities").load(word)()
+    modality = Vocabulary("modality").load(word)()
     records = [modality.featurize(text) for text in smiles]
     features = ModalityFeatures.stack(modality.version, smiles, records)
     encoder = modality.encoder(seed=0)

@@ -4,13 +4,13 @@ import math
 
 import pytest
 
-from study.data import source_class
 from study.data._table import read_rows
 from study.errors import InputError
+from study.words import Vocabulary
 
 
 def read(word, archive, **options):
-    return source_class(word)(**options).read(archive)
+    return Vocabulary("source").load(word)(**options).read(archive)
 
 
 def test_goodscents_joins_stimulus_to_structure_and_counts_what_it_leaves_out(archive):

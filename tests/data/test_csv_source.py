@@ -2,8 +2,9 @@
 
 import pytest
 
-from study.data import Recipe, build_dataset, source_class
+from study.data import Recipe, build_dataset
 from study.errors import InputError
+from study.words import Vocabulary
 
 
 @pytest.fixture
@@ -72,4 +73,4 @@ def test_missing_column_names_the_columns_there_are(write):
 
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"there is no file .*absent\.csv"):
-        source_class("csv")(file=str(tmp_path / "absent.csv")).read(None)
+        Vocabulary("source").load("csv")(file=str(tmp_path / "absent.csv")).read(None)

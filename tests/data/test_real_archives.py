@@ -5,7 +5,7 @@ import pytest
 from modalities import sha256_of
 from study.data import Recipe, _fetch, build_dataset
 from study.data._chemistry import structure
-from study.data._source import source_class
+from study.words import Vocabulary
 
 
 def build(real_archive, preset):
@@ -47,7 +47,7 @@ def test_seed_like_table_has_about_5690_molecules_and_is_flagged(real_archive):
 
 @pytest.mark.parametrize(("measure", "least"), [("applicability", 40), ("use", 55)])
 def test_dravnieks_is_138_molecules_by_146(real_archive, measure, least):
-    source = source_class("dravnieks_1985")(measure=measure)
+    source = Vocabulary("source").load("dravnieks_1985")(measure=measure)
     table = source.read(real_archive)
     assert (len(table.entries), len(table.vocabulary)) == (138, 146)
     sources = [{"source": "dravnieks_1985", "measure": measure}]
@@ -66,7 +66,7 @@ def test_dravnieks_wide_table_agrees_with_the_long_one(real_archive):
     smiles = structures(real_archive / "dravnieks_1985" / "molecules.csv")
     long = {(smiles[r["CID"][:-2]], r["Descriptor"].lower(), float(r["Applicability"]))
             for r in rows}  # fmt: skip
-    entries = source_class("dravnieks_1985")().read(real_archive).entries
+    entries = Vocabulary("source").load("dravnieks_1985")().read(real_archive).entries
     shared = {label for _, label, _ in long} & set(entries[0].ratings)
     wide = {(e.smiles, label, e.ratings[label]) for e in entries for label in shared}
     assert len(shared) > 100
@@ -74,7 +74,7 @@ def test_dravnieks_wide_table_agrees_with_the_long_one(real_archive):
 
 
 def test_keller_is_480_molecules_by_19(real_archive):
-    table = source_class("keller_2016")().read(real_archive)
+    table = Vocabulary("source").load("keller_2016")().read(real_archive)
     assert (len(table.entries), len(table.vocabulary)) == (480, 19)
     dataset = build(real_archive, "keller")
     assert dataset.labels.shape == (476, 19)
@@ -83,5 +83,5 @@ def test_keller_is_480_molecules_by_19(real_archive):
 
 def test_every_archive_structure_parses(real_archive):
     for word in ("goodscents", "leffingwell", "ifra_2019", "dravnieks_1985", "keller_2016"):
-        entries = source_class(word)().read(real_archive).entries
+        entries = Vocabulary("source").load(word)().read(real_archive).entries
         assert [e.place for e in entries if structure(e.smiles, "nonstereo") is None] == []

@@ -50,10 +50,13 @@ def test_archive_variable_is_used_when_the_field_is_not(monkeypatch):
         ("kdd", "unknown preset 'kdd'; allowed: gs-lf-ifra, seed-like"),
         ({"sources": ["pubchem"]}, "unknown source 'pubchem'; allowed: csv, dravnieks_1985"),
         ({"sources": []}, "sources is empty; name one or more of csv"),
-        ({"sources": [{"source": "starter", "n": 3}]}, "has no option 'n'; its options: none"),
-        ({"sources": [{"source": "simulated", "seed": "x"}]}, "option 'seed' is 'x'"),
+        ({"sources": [{"source": "starter", "n": 3}]}, "starter: has no option 'n'; allowed: none"),
+        (
+            {"sources": [{"source": "simulated", "seed": "x"}]},
+            "option 'seed' cannot be 'x'; allowed: int",
+        ),
         ({"sources": [{"source": "simulated", "labels": 999}]}, "'labels' is 999, allowed 3 to"),
-        ({"sources": [{"source": "ifra_2019", "descriptors": 4}]}, "1, 2 or 3"),
+        ({"sources": [{"source": "ifra_2019", "descriptors": 4}]}, "allowed: 1, 2, 3"),
         ({"sources": ["csv"]}, "source csv needs the option 'file'"),
         ({"sources": ["goodscents", "goodscents"]}, "goodscents is named more than once"),
         ({"sources": ["keller_2016", "starter"]}, "holds ratings and cannot be merged"),
@@ -80,6 +83,7 @@ def test_mistakes_are_told_together():
     }
     with pytest.raises(ValidationError) as caught:
         Recipe.model_validate(section)
-    for part in ("'nonstereo' or 'isomeric'", "pubchem", "'seed' is 'x'", "no option 'colour'"):
+    parts = ("'nonstereo' or 'isomeric'", "pubchem", "'seed' cannot be 'x'", "no option 'colour'")
+    for part in parts:
         assert part in str(caught.value)
     assert caught.value.error_count() == 4

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from study.data import Recipe, build_dataset
 from study.errors import InputError
+from study.words import Vocabulary
 
 
 def build(**options):
@@ -106,8 +107,6 @@ def test_largest_table_is_possible():
 
 @pytest.mark.parametrize("wrong", [{"molecules": 6001}, {"noise": 0.6}, {"skew": 0.5}])
 def test_option_out_of_range_is_named(wrong):
-    from study.data import source_class
-
     (name,) = wrong
     with pytest.raises(InputError, match=f"source simulated: option '{name}' is .*, allowed"):
-        source_class("simulated")(**wrong)
+        Vocabulary("source").load("simulated")(**wrong)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from study.data import source_class, source_options, source_words
 from study.errors import InputError
+from study.words import Vocabulary
 
-WORDS = source_words()
+SOURCES = Vocabulary("source")
+WORDS = SOURCES.words()
 ALLOWED = {"int", "float", "bool", "str", "None", "Literal"}
 
 
@@ -24,8 +25,8 @@ def table_file(tmp_path):
 
 @pytest.fixture
 def built(word, table_file):
-    needs_file = "file" in source_options(word)
-    return source_class(word)(**({"file": str(table_file)} if needs_file else {}))
+    needs_file = "file" in SOURCES.options(word)
+    return SOURCES.load(word)(**({"file": str(table_file)} if needs_file else {}))
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_words_are_the_public_files():
 
 @pytest.mark.parametrize("word", WORDS)
 def test_options_are_keyword_only_with_literal_types_and_defaults(word):
-    module = sys.modules[source_class(word).__module__]
+    module = sys.modules[SOURCES.load(word).__module__]
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     init = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
     for function in init:
@@ -64,7 +65,7 @@ def test_table_is_whole_and_its_places_are_unique(word, table):
 
 @pytest.mark.parametrize("word", WORDS)
 def test_rated_is_declared_exactly_by_sources_with_ratings_and_a_threshold(word, table):
-    rated = source_class(word).rated
+    rated = SOURCES.load(word).rated
     assert rated == (table.threshold is not None)
     assert all((entry.ratings is not None) == rated for entry in table.entries)
 
@@ -96,9 +97,10 @@ def test_missing_archive_is_named_with_its_remedy(word, built, archive, tmp_path
 def test_a_recipe_is_checked_without_heavy_imports():
     code = (
         "import sys\n"
-        "from study.data import Recipe, source_options, source_words\n"
+        "from study.data import Recipe\n"
+        "from study.words import Vocabulary\n"
         "Recipe.model_validate('gs-lf-ifra')\n"
-        "[source_options(word) for word in source_words()]\n"
+        "[Vocabulary('source').load(word) for word in Vocabulary('source').words()]\n"
         "print([m for m in ('rdkit', 'torch', 'pandas', 'pooch', 'ray') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -106,5 +108,5 @@ def test_a_recipe_is_checked_without_heavy_imports():
 
 
 def test_unknown_source_names_the_known_ones():
-    with pytest.raises(InputError, match="unknown source 'pubchem'; known: csv, dravnieks_1985"):
-        source_class("pubchem")
+    with pytest.raises(InputError, match="unknown source 'pubchem'; allowed: csv, dravnieks_1985"):
+        SOURCES.load("pubchem")

@@ -19,7 +19,7 @@ from study.executor import Inline
 from study.launch import launch
 from study.ledger import Failure
 from study.prepare import Prepared, lay_out, prepare
-from study.progress import Silent
+from study.progress import Reporter
 from study.reading import check_study
 from study.record import StudyRecord
 from study.spec import StudySpec
@@ -112,7 +112,7 @@ def record(tmp_path_factory: pytest.TempPathFactory, tiny_study: dict[str, objec
     store = str(tmp_path_factory.mktemp("store"))
     study = prepare(check_study({**tiny_study, "run": {"storage": store}}, "tiny"))
     lay_out(study)
-    return launch(study, Inline(), None, Silent())
+    return launch(study, Inline(), None, Reporter())
 
 
 @pytest.fixture

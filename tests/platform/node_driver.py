@@ -13,7 +13,7 @@ from study.cluster import RayExecutor
 from study.executor import Executor, Listener, Outcome, Task
 from study.launch import launch
 from study.prepare import lay_out, prepare
-from study.progress import Silent
+from study.progress import Reporter
 from study.reading import check_study
 
 
@@ -66,7 +66,7 @@ def main(address: str, file: str) -> None:
     ray = RayExecutor(address, cpus_per_task=study.spec.run.cpus_per_trial)
     executor: Executor = Watched(ray)
     try:
-        record = launch(study, executor, None, Silent())
+        record = launch(study, executor, None, Reporter())
         say("record", str(record.missing), str(len(record.results)), str(len(record.failures)))
     finally:
         executor.close()

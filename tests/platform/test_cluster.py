@@ -17,7 +17,7 @@ from study.launch import launch
 from study.ledger import Ledger
 from study.outcomes import Outcomes
 from study.prepare import Prepared
-from study.progress import Silent
+from study.progress import Reporter
 from study.storage import Storage
 
 CAUSES = {
@@ -169,7 +169,7 @@ def test_a_trial_larger_than_the_cluster_is_bad_input(cluster: RayExecutor) -> N
 
 def test_the_executors_agree_on_a_launch(study: Prepared, cluster: RayExecutor) -> None:
     executor: Executor = cluster
-    record = launch(study, executor, None, Silent())
+    record = launch(study, executor, None, Reporter())
     assert record.missing == 0
     assert not (study.folder / "scratch").exists()
     assert isinstance(record.inputs, Inputs)

@@ -24,7 +24,7 @@ from study.launch import launch
 from study.limits import too_long
 from study.outcomes import Outcomes
 from study.prepare import lay_out, prepare
-from study.progress import Silent
+from study.progress import Reporter
 from study.reading import check_study
 from study.room import check_room, places
 
@@ -182,7 +182,7 @@ def test_a_study_of_pairs_goes_on_after_a_lost_worker_and_stops_early(
     executor = _Dangerous(
         pair_cluster, {"checkpoints": str(checkpoints), "mark": str(tmp_path / "mark")}
     )
-    record = launch(study, executor, None, Silent())
+    record = launch(study, executor, None, Reporter())
     assert (record.missing, record.failures) == (0, ())
     assert (tmp_path / "mark").read_text().split("\n")[:2] == ["begins", "goes on"]
     value = {"size": 2, "backend": "gloo", "folder": str(Path.cwd())}

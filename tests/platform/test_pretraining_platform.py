@@ -10,7 +10,7 @@ from study.executor import Inline
 from study.pretraining.begin import begin
 from study.pretraining.running import train
 from study.pretraining.spec import read_pretraining
-from study.progress import Silent
+from study.progress import Reporter
 from study.report.weights_page import weights_page
 from study.tracking import WEIGHTS
 
@@ -39,7 +39,7 @@ def pretrained(tmp_path):
         store = tmp_path / name
         file.write_text(FILE.replace("TABLE", str(table)).replace("STORE", str(store)))
         pretraining = begin(read_pretraining(str(file)))
-        train(pretraining, executor, Silent())
+        train(pretraining, executor, Reporter())
         return pretraining.card, pretraining.places.home
 
     return run

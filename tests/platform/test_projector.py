@@ -17,12 +17,12 @@ from tracking_pages import Pages
 from study.errors import PagesError
 from study.ledger import Ledger
 from study.prepare import Prepared
+from study.progress import Progress
 from study.projection import Stage
 from study.projector import Pace, Projector
 from study.record import StudyRecord
 from study.rereading import Rereader
 from study.result import TrialResult
-from study.tally import Progress
 from study.tracking import Tracker
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated

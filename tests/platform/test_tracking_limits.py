@@ -18,7 +18,7 @@ from study.executor import Inline
 from study.launch import launch
 from study.ledger import Ledger
 from study.prepare import lay_out, prepare
-from study.progress import Silent
+from study.progress import Reporter
 from study.projector import Pace
 from study.reading import check_study
 from study.record import StudyRecord
@@ -134,5 +134,5 @@ def test_a_store_that_breaks_down_stops_no_study(
     study = prepare(check_study({**tiny_study, "run": {"storage": str(tmp_path / "s")}}, "tiny"))
     lay_out(study)
     with pytest.raises(PagesError, match=r"database is locked.*every result is in the ledger"):
-        launch(study, Inline(), tracker, Silent())
+        launch(study, Inline(), tracker, Reporter())
     assert len(Ledger(study.ledger.storage).ids()) == CELLS * FOLDS

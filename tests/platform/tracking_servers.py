@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from study.progress import Silent
+from study.progress import Reporter
 from study.projector import Projector
 
 
@@ -117,7 +117,7 @@ class SlowRoad:
             far.shutdown(socket.SHUT_WR)
 
 
-class Feeding(Silent):
+class Feeding(Reporter):
     """A reporter that feeds a projector, does things at trials, and measures what that costs."""
 
     def __init__(self, projector: Projector, at: dict[int, Callable[[], object]]) -> None:

@@ -7,7 +7,7 @@ from study.errors import InputError
 from study.executor import Inline
 from study.launch import launch
 from study.prepare import lay_out, prepare
-from study.progress import Silent
+from study.progress import Reporter
 from study.reading import check_study
 
 
@@ -66,6 +66,6 @@ def test_a_trial_that_takes_too_long_fails_with_its_cause(tiny, tmp_path, run_ti
     tiny["training"] |= {"epochs": 100_000, "patience": 100_000}
     study = prepare(spec_of({**tiny, "grid": [{"features": [["counts"]]}]}, tmp_path))
     lay_out(study)
-    record = launch(study, Inline(0.5), None, Silent())
+    record = launch(study, Inline(0.5), None, Reporter())
     assert len(record.failures) == 2
     assert "run.time_limit" in record.failures[0].cause

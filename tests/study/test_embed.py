@@ -46,7 +46,7 @@ def embed(study):
 
 def directly(smiles, word, **options):
     """Embed canonical SMILES with the encoder itself, one molecule a batch."""
-    modality = Vocabulary("modalities").load(word)(**options)
+    modality = Vocabulary("modality").load(word)(**options)
     encoder = modality.encoder(seed=0).eval()
     records = [modality.featurize(text) for text in smiles]
     features = ModalityFeatures.stack(modality.version, smiles, records)

@@ -29,11 +29,11 @@ STUDY = {
             "features": [["counts"], ["characters"]],
             "training": {"learning_rate": [1e-3, 1e-2], "dropout": [0, 0.4]},
         },
-        {**PAIR, "technique": ["mlp_head"], "fusion": list(Vocabulary("fusion").words())},
+        {**PAIR, "technique": ["mlp_head"], "fusion": list(Vocabulary("operator").words())},
         {
             **PAIR,
             "technique": ["label_balancer", "independent_mean"],
-            "partition": list(Vocabulary("fusion.partitions").words()),
+            "partition": list(Vocabulary("partition").words()),
         },
         {"features": [["trained"]], "training": {"epochs": [1]}},
     ],

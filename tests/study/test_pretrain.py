@@ -25,7 +25,7 @@ from study.pretraining.course import Diary, cosine
 from study.pretraining.molecules import Chosen
 from study.pretraining.running import run_pretraining, train
 from study.pretraining.spec import read_pretraining
-from study.progress import Silent
+from study.progress import Reporter
 from study.splits import group_rows
 from study.storage import Storage
 from study.words import Vocabulary
@@ -106,7 +106,7 @@ def test_a_second_launch_of_one_that_runs_is_refused_or_waits(tmp_path, pretrain
             waiting = pool.submit(
                 run_pretraining, pretraining.spec, ray=False, mlflow=False, wait=True
             )
-            train(pretraining, Inline(), Silent())
+            train(pretraining, Inline(), Reporter())
             made = (folder / "weights.pt").stat().st_mtime_ns
             assert not waiting.done()
         waiting.result(60)
@@ -117,7 +117,7 @@ def test_a_second_launch_of_one_that_runs_is_refused_or_waits(tmp_path, pretrain
 def test_one_whose_work_was_taken_over_says_so(tmp_path):
     pretraining = begin(read_pretraining(str(write_file(tmp_path))))
     with pytest.raises(LockedError, match="another launch of pretraining 'small' took over"):
-        train(pretraining, Inline(), Silent(), lambda: True)
+        train(pretraining, Inline(), Reporter(), lambda: True)
     assert pretraining.card is None
 
 
@@ -275,16 +275,16 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, pretrain):
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("word", Vocabulary("modalities.pretraining").words())
+@pytest.mark.parametrize("word", Vocabulary("objective").words())
 def test_every_objective_ends_in_weights_that_its_modality_loads(word, tmp_path, pretrain):
-    modality = Vocabulary("modalities.pretraining").load(word).modalities[0]
+    modality = Vocabulary("objective").load(word).modalities[0]
     write_table(tmp_path, molecules(12))
     file = write_file(tmp_path, objective=word, modality=modality)
     code, out, err = pretrain(file, "--set", "training.epochs=1")
     assert (code, err) == (0, "")
     choice = yaml.safe_load(out.partition("under 'modalities':\n")[2])["small"]
     del choice["modality"]
-    loaded = Vocabulary("modalities").load(modality)(**choice).encoder(seed=1).state_dict()
+    loaded = Vocabulary("modality").load(modality)(**choice).encoder(seed=1).state_dict()
     saved = torch.load(choice["weights"] + "/weights.pt", weights_only=True)
     assert loaded.keys() >= saved.keys()
     assert all(torch.equal(loaded[name], values) for name, values in saved.items())

@@ -6,10 +6,9 @@ import time
 import pytest
 from rich.console import Console
 
-from study.progress import Bars, Lines, Together
+from study.progress import Bars, Lines, Progress, Tally, Together, duration
 from study.state import read_state, state_file
 from study.storage import Storage
-from study.tally import Progress, Tally, duration
 
 
 def test_a_tally_counts_what_runs_what_is_done_and_what_failed():
@@ -18,8 +17,8 @@ def test_a_tally_counts_what_runs_what_is_done_and_what_failed():
     for _ in range(3):
         tally.began()
     tally.lost()
-    tally.ended(failed=False)
-    tally.ended(failed=True)
+    tally.advance()
+    tally.advance(failed=1)
     now = tally.progress
     assert (now.total, now.done, now.running, now.failed) == (4, 2, 0, 1)
 

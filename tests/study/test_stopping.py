@@ -10,11 +10,11 @@ from study.executor import Inline
 from study.launch import launch
 from study.ledger import Ledger
 from study.prepare import lay_out, prepare
-from study.progress import Silent
+from study.progress import Reporter
 from study.stopping import GRACE, Stop
 
 
-class PressedAfter(Silent):
+class PressedAfter(Reporter):
     """Presses Ctrl-C when so many trials have finished."""
 
     def __init__(self, count):

@@ -16,7 +16,7 @@ from study.spec import StudySpec
 from study.words import Vocabulary
 
 PAIR = ["graph", "mordred"]
-WORDS = ", ".join(Vocabulary("modalities").words())
+WORDS = ", ".join(Vocabulary("modality").words())
 
 
 def minimal(**sections):
@@ -163,7 +163,7 @@ def test_every_mistake_is_in_one_message():
         (minimal(data={"preset": [1]}), "data: unknown preset '[1]'; allowed: gs-lf-ifra, "),
         (
             minimal(data={"sources": ["starterr"]}),
-            "data.sources.0: unknown source 'starterr'; allowed: csv, ",
+            "data.sources.0: unknown source 'starterr'; did you mean 'starter'? allowed: csv, ",
         ),
         (
             minimal(description="${NO_SUCH_VARIABLE}"),
