@@ -26,14 +26,8 @@ from study.ray_environment import set_environment, shorten
 set_environment()  # Ray reads it while it is being imported
 
 import ray  # noqa: E402 (after the environment is set)
-from ray import tune  # noqa: E402
+from ray import train, tune  # noqa: E402
 from ray.autoscaler.sdk import request_resources  # noqa: E402
-from ray.train.v2.api import config as train  # noqa: E402 (`ray.train`, with its types)
-from ray.train.v2.api.exceptions import (  # noqa: E402
-    ControllerError,
-    TrainingFailedError,
-    WorkerGroupError,
-)
 from ray.tune.callback import Callback  # noqa: E402
 from ray.tune.experiment import Trial  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler  # noqa: E402
@@ -336,11 +330,11 @@ def _train(task: Mapping[str, Any]) -> Outcome | Loss:
     worker and three actors of Ray Train are new processes. Tasks without an encoder run without.
     """
     # imports torch, which head trials start without
-    from ray.train.v2.torch.torch_trainer import TorchTrainer
+    from ray.train.torch import TorchTrainer
 
     crew = Crew(**task["crew"])
     trainer = TorchTrainer(
-        work,
+        work,  # type: ignore[arg-type]  # a mapping will do: it is a dictionary
         train_loop_config=dict(task),
         scaling_config=_scaling(crew, task["cpus"]),
         run_config=_train_config(task),
@@ -351,13 +345,13 @@ def _train(task: Mapping[str, Any]) -> Outcome | Loss:
         else:  # in the main thread Ray Train would take over Ctrl-C of a process that is reused
             with ThreadPoolExecutor(1) as thread:
                 result = thread.submit(trainer.fit).result()
-    except WorkerGroupError as error:
+    except train.WorkerGroupError as error:
         return group_end(task["id"], error.worker_failures)
     except (TaskError, LeavingError) as error:
         return Outcome(task["id"], cause=str(error))
-    except ControllerError as error:
+    except train.ControllerError as error:
         return Outcome(task["id"], cause=shorten(str(error.controller_failure)))
-    except (TrainingFailedError, ray.exceptions.RayError) as error:
+    except (train.TrainingFailedError, ray.exceptions.RayError) as error:
         return Loss(task["id"], death(error))
     return Outcome(task["id"], result.return_value)  # type: ignore[attr-defined]  # Ray names its old result
 
@@ -381,7 +375,10 @@ def _train_config(task: Mapping[str, Any]) -> train.RunConfig:
     return train.RunConfig(
         name=f"{name}-{uuid.uuid4().hex[:8]}",
         storage_path=task["folder"],
-        failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=MAX_WAITS),
+        failure_config=train.FailureConfig(
+            max_failures=0,
+            controller_failure_limit=MAX_WAITS,  # type: ignore[call-arg]  # Ray types its old class
+        ),
     )
 
 
