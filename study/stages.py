@@ -12,7 +12,7 @@ from study.choices import ModalityChoice
 from study.embeddings import EncoderJob, job_of
 from study.errors import InputError, StorageError
 from study.executor import Crew, Executor, Listener, Outcome, Task
-from study.files import is_refusal
+from study.failures import FailureKind
 from study.inputs import modality_of
 from study.ledger import Failure
 from study.prepare import Prepared
@@ -122,7 +122,9 @@ class _Stage:
         self._site.reporter.note(f"{self._tasks[task_id].name}: {cause}; it is tried again")
 
     def ended(self, outcome: Outcome) -> None:
-        if is_refusal(outcome.cause):  # no trial's own fault, and the next would meet it too
+        if (
+            outcome.kind is FailureKind.STORAGE_REFUSED
+        ):  # no trial's own fault, and the next would meet it too
             self._site.stop.give_up(StorageError(outcome.cause))
             return
         if outcome.value is None:

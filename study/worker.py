@@ -42,7 +42,7 @@ def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
     job = EncoderJob.from_json(payload["job"])
     job_id, started = inputs.job_id(job), time.perf_counter()
     checkpoint = StoredCheckpoint(inputs.checkpoints, job_id)
-    with settled(payload["threads"]):
+    with settled(payload["threads"]), ranks.named_errors():
         embeddings = run_job(job, inputs, ranks, checkpoint)
     if ranks.is_first:
         inputs.embedding_store.put(job_id, embeddings)
@@ -91,7 +91,7 @@ def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
     spec = TrialSpec.from_json(payload["trials"][0])
     checkpoint = StoredCheckpoint(inputs.checkpoints, inputs.trial_id(spec))
     run = run_searched if spec.cell.search else run_trial
-    with settled(payload["threads"]):
+    with settled(payload["threads"]), ranks.named_errors():
         result = run(spec, inputs, ranks, checkpoint)
     if ranks.is_first:
         Ledger(Storage(payload["ledger"])).put(result)
