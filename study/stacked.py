@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import torch
 
-from fusion import FusionError
 from fusion._stacked import kind_of
 from study.cells import TrialSpec
-from study.errors import StudyError
+from study.failures import cause_of, traceback_of
 from study.inputs import Inputs
 from study.packs import place_of
 from study.ranks import Ranks
@@ -26,17 +25,6 @@ from study.stacked_batched import train_together
 from study.stacked_inputs import SharedInputs
 from study.stacked_members import Member
 from study.trial import concluded, made_ready, run_trial
-
-FAILURES = (
-    StudyError,
-    FusionError,
-    ArithmeticError,
-    LookupError,
-    RuntimeError,
-    ValueError,
-    OSError,
-)
-"""What a member fails of without the others."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +36,14 @@ class Ended:
     trial : TrialSpec
     result : TrialResult or None
         None if it failed.
-    cause : str
+    cause, traceback : str
         Why it failed.
     """
 
     trial: TrialSpec
     result: TrialResult | None
     cause: str = ""
+    traceback: str = ""
 
 
 def run_pack(
@@ -93,8 +82,9 @@ def _in_turn(trials: Sequence[TrialSpec], inputs: Inputs, device: torch.device) 
     shared, ranks = SharedInputs(), Ranks(device=device)
     for trial in trials:
         try:
-            ended = Ended(trial, run_trial(trial, inputs, ranks, shared=shared))
-        except FAILURES as error:
+            with ranks.named_errors():
+                ended = Ended(trial, run_trial(trial, inputs, ranks, shared=shared))
+        except Exception as error:  # noqa: BLE001 (whatever it is, it fails this trial alone)
             ended = _failed(trial, error)
         yield ended
 
@@ -105,7 +95,7 @@ def _stacked(trials: Sequence[TrialSpec], inputs: Inputs, device: torch.device) 
     for trial in trials:
         try:
             member = Member(made_ready(trial, inputs, shared))
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001 (as in `_in_turn`)
             yield _failed(trial, error)
         else:
             kind = kind_of(member.ready.model), trial.cell.training.precision
@@ -135,11 +125,10 @@ def _trained(members: Sequence[Member], inputs: Inputs, device: torch.device) ->
 def _concluded(member: Member, inputs: Inputs) -> Ended:
     try:
         result = concluded(member.ready, inputs, member.history, member.seconds)
-    except FAILURES as error:
+    except Exception as error:  # noqa: BLE001 (as in `_in_turn`)
         return _failed(member.ready.trial, error)
     return Ended(member.ready.trial, result)
 
 
 def _failed(trial: TrialSpec, error: Exception) -> Ended:
-    named = isinstance(error, StudyError)
-    return Ended(trial, None, str(error) if named else f"{type(error).__name__}: {error}")
+    return Ended(trial, None, cause_of(error), traceback_of(error))
