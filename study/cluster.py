@@ -50,6 +50,8 @@ from study.room import Machine, places, wait_for_room  # noqa: E402
 from study.storage import Storage  # noqa: E402
 from study.tries import Transient, Tries  # noqa: E402
 
+_log = logging.getLogger(__name__)
+
 LOOK = 0.25
 """Seconds between two looks at whether the stage has to end, while nothing else happens."""
 HOME_LOOK = 2.0
@@ -101,6 +103,7 @@ class RayExecutor:
         self.cpus_per_task, self.wait, self.check = cpus_per_task, wait, check
         self.retries, self.time_limit = retries, time_limit
         _connect(address or os.environ.get("RAY_ADDRESS") or "local")
+        _log.info("joined Ray: %d machines, %g CPUs", len(_machines()), _cpus())
         try:
             self.require([Crew()])
         except (StudyError, KeyboardInterrupt):  # while it waits
@@ -159,6 +162,7 @@ class RayExecutor:
         try:
             for crew, same in by_crew.items():
                 tries = self._tries(same, listener)
+                _log.info("%d tasks for %s", len(same), crew or "one process each")
                 while not tries.over and not tries.hurried:
                     self._fit(crew, tries, place)
                 tries.close()
@@ -376,7 +380,8 @@ def _train(task: Mapping[str, Any]) -> Outcome:
     # imports torch, which head trials start without
     from ray.train.torch import TorchTrainer
 
-    crew, nodes = Crew(**task["crew"]), _living_nodes()
+    crew = Crew(**task["crew"])
+    nodes = _living_nodes() if crew.workers > 1 else set()
     trainer = TorchTrainer(
         work,  # type: ignore[arg-type]  # a mapping will do: it is a dictionary
         train_loop_config=dict(task),
@@ -511,7 +516,8 @@ class _Report(Transient, Callback):
             error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
             self._tries.take(_end(task_id, error, gone=gone))
         else:  # Tune keeps no error that it does not know
-            self._tries.take(_end(task_id, _last_words(actor), gone=gone))
+            error = _last_words({task_id: actor})[task_id]
+            self._tries.take(_end(task_id, error, gone=gone))
 
     def _forget(self, task_id: str) -> Any:  # noqa: ANN401 (Ray's actor)
         self._where.pop(task_id, None)
@@ -537,21 +543,31 @@ class _Report(Transient, Callback):
             known = known.__cause__
         if known is None:
             return False
-        for task_id in list(self._tries.out):
-            actor = self._forget(task_id)
-            if actor is None:
+        actors = {task_id: self._forget(task_id) for task_id in list(self._tries.out)}
+        for task_id, last in _last_words(actors).items():
+            if actors[task_id] is None:
                 self._tries.withdraw(task_id)
-            elif isinstance(last := _last_words(actor), ray.exceptions.OutOfMemoryError):
+            elif isinstance(last, ray.exceptions.OutOfMemoryError):
                 self._tries.take(_end(task_id, last))
             else:
                 self._tries.take(Outcome.lost(task_id, FailureKind.BROKEN_OFF))
         return True
 
 
-def _last_words(actor: Any) -> Exception:  # noqa: ANN401 (Ray's actor)
-    """Return the error with which Ray answers for an actor that has died."""
-    try:
-        ray.get(actor.node.remote(), timeout=ANSWER)
-    except ray.exceptions.RayError as error:
-        return error
-    return ray.exceptions.RayActorError()  # it lives, and what it did is lost
+def _last_words(actors: Mapping[str, Any]) -> dict[str, Exception]:
+    """Return the errors with which Ray answers for actors that have died, by task.
+
+    One that lives, or that never was, has a `RayActorError` that tells nothing.
+    """
+    asked = {task_id: actor.node.remote() for task_id, actor in actors.items() if actor}
+    said = (
+        ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER)[0] if asked else []
+    )
+    errors: dict[str, Exception] = {task_id: ray.exceptions.RayActorError() for task_id in actors}
+    for task_id, answer in asked.items():
+        if answer in said:
+            try:
+                ray.get(answer)
+            except ray.exceptions.RayError as error:
+                errors[task_id] = error
+    return errors
