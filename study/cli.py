@@ -14,6 +14,7 @@ from study.cli_calibrate import calibrate
 from study.cli_encoders import embed, pretrain
 from study.cli_options import (
     AddressOption,
+    Commands,
     File,
     InlineOption,
     Set,
@@ -37,13 +38,13 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 2, 3, 130
 
-app = typer.Typer(
+app = Commands(
     help="Paired, controlled ablation studies of multimodal odor models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Odor tables: fetch the archives, audit a table and its split.")
+data = Commands(help="Odor tables: fetch the archives, audit a table and its split.")
 app.add_typer(data, name="data", no_args_is_help=True)
 
 

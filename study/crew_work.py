@@ -10,6 +10,7 @@ from typing import Any
 from study.executor import Outcome, Task, attempt
 from study.failures import FailureKind
 from study.limits import TimeLimitError, process_ends_after, within
+from study.logs import level, log_to_stderr
 
 
 class TaskError(Exception):
@@ -30,12 +31,14 @@ class TaskError(Exception):
 
 
 def plain(task: Task) -> dict[str, str]:
-    """Return a task as text: ``id``, ``work`` and ``payload`` in JSON."""
-    return {"id": task.id, "work": task.work, "payload": json.dumps(task.payload)}
+    """Return a task as text: ``id``, ``work``, ``payload`` in JSON, and ``level`` of the logs."""
+    payload = json.dumps(task.payload)
+    return {"id": task.id, "work": task.work, "payload": payload, "level": level()}
 
 
 def attempt_plain(task: Mapping[str, Any]) -> Outcome:
-    """Call a task that is given as text."""
+    """Call a task that is given as text; the process logs as the driver does."""
+    log_to_stderr(task.get("level", ""))
     return attempt(Task(task["id"], task["work"], json.loads(task["payload"])))
 
 

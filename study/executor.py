@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -12,6 +14,8 @@ from study.errors import InputError, StudyError
 from study.failures import FailureKind, cause_of, kind_of, loss_message, traceback_of
 from study.limits import raises_after
 from study.private_environment import adopt
+
+_log = logging.getLogger(__name__)
 
 Payload = Mapping[str, Any]
 """JSON scalars, lists and mappings: all that crosses a process border."""
@@ -250,11 +254,17 @@ class Deferred:
 def attempt(task: Task, limit: float | None = None) -> Outcome:
     """Call a task, for so many seconds at most; its exception becomes the cause of the outcome."""
     adopt()
+    _log.debug("task %s begins: %s", task.name, task.work)
+    began = time.perf_counter()
     try:
         with raises_after(limit):
-            return Outcome(task.id, task.call())
+            outcome = Outcome(task.id, task.call())
     except Exception as error:  # noqa: BLE001 (the border where any failure of one task must not hide the others)
-        return Outcome.failed(task.id, error)
+        outcome = Outcome.failed(task.id, error)
+        _log.info("task %s failed (%s)", task.name, outcome.kind)
+    else:
+        _log.debug("task %s finished in %.1f s", task.name, time.perf_counter() - began)
+    return outcome
 
 
 def _check_gpu() -> None:

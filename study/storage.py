@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import mmap
 import os
 import uuid
@@ -16,6 +17,7 @@ from study.drivers import as_os_errors, bytes_of, open_url
 from study.errors import InputError
 from study.files import FULL, create, naming, reason, replace, sweep
 
+_log = logging.getLogger(__name__)
 _AT_ONCE = 32
 """Records that are fetched from an object store at the same time."""
 
@@ -101,6 +103,7 @@ class Storage:
         """
         with self._naming(name, "written"):
             self._put(name, data)
+        _log.debug("written: %s, %d bytes", self.path(name), len(data))
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a record unless there is one; of several who try at once, one is told True."""
@@ -192,6 +195,7 @@ class Storage:
         wanted = (f"{name}{'' if i == 1 else f'.{i}'}.corrupt" for i in count(1))
         free = next(other for other in wanted if other not in taken)
         self.rename(name, free)
+        _log.info("set aside: %s", self.path(free))
         return self.path(free)
 
     def remove(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
@@ -10,6 +11,8 @@ from dataclasses import replace
 from study.executor import Listener, Outcome, Task
 from study.failures import FailureKind
 from study.limits import too_long
+
+_log = logging.getLogger(__name__)
 
 MOST_LEFT = 20
 """Times a task may give way to a machine's notice: a notice that stays must not hold a study up."""
@@ -123,6 +126,7 @@ class Tries:
             tries = f", in the last of {counts[task_id]} tries" if most else ""
             self.ended(replace(outcome, cause=cause + tries))
             return
+        _log.info("%s is tried again (%s)", task_id, kind)
         self._waiting.appendleft(self._forget(task_id))
         self._tell(lambda: self._listener.died(task_id, cause))
 

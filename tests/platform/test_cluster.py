@@ -16,6 +16,7 @@ from study.failures import FailureKind
 from study.inputs import Inputs
 from study.launch import launch
 from study.ledger import Ledger
+from study.logs import VARIABLE
 from study.outcomes import Outcomes
 from study.prepare import Prepared
 from study.progress import Silent
@@ -78,6 +79,20 @@ def test_a_failure_has_a_kind_and_unexpected_ones_a_traceback(outcomes: list[Out
         assert bool(ends[name].traceback) is (name not in lost), name
     assert 'raise ValueError(f"cannot do' in ends["refuse"].traceback
     assert (ends["echo"].kind, ends["echo"].traceback) == (None, "")
+
+
+@pytest.mark.parametrize("way", ["map", "grid"])
+def test_worker_processes_log_as_the_driver_does(
+    way: str, cluster: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "DEBUG")
+    found: list[Outcome] = []
+    tasks = [Task("logs", "cluster_tasks:log_level", {})]
+    if way == "map":
+        cluster.map(tasks, Outcomes(found.append))
+    else:
+        cluster.grid(tasks, Outcomes(found.append), folder=str(tmp_path / "scratch"))
+    assert [outcome.value for outcome in found] == [{"level": "DEBUG", "handlers": 1}]
 
 
 def _results(

@@ -289,8 +289,8 @@ def test_an_executor_is_not_started_to_check_nothing() -> None:
 
 def _work(**payload: object) -> dict[str, object]:
     crew = {"workers": 2, "gpus": 0}
-    task = {"id": "t", "work": "crew_faults:fail", "payload": json.dumps(payload), "crew": crew}
-    task["limit"] = None
+    text = json.dumps(payload)
+    task = {"id": "t", "work": "crew_faults:fail", "payload": text, "crew": crew, "limit": None}
     return work(task)
 
 
