@@ -17,6 +17,7 @@ from study.cli_options import (
     EXIT_INCOMPLETE,
     EXIT_INTERRUPTED,
     AddressOption,
+    Commands,
     File,
     InlineOption,
     Set,
@@ -38,13 +39,13 @@ from study.private_environment import adopt
 if TYPE_CHECKING:
     from study.spec import StudySpec
 
-app = typer.Typer(
+app = Commands(
     help="Paired, controlled ablation studies of multimodal odor models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Odor tables: fetch the archives, audit a table and its split.")
+data = Commands(help="Odor tables: fetch the archives, audit a table and its split.")
 app.add_typer(data, name="data", no_args_is_help=True)
 
 

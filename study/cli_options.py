@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
-from typing import Annotated
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
 from study.errors import InputError
+from study.logs import level, log_to_stderr
 
 EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 2, 3, 130
 """Exit codes; 0 means that every trial finished."""
@@ -33,6 +37,44 @@ AddressOption = Annotated[
 InlineOption = Annotated[bool, typer.Option("--no-ray", help="Run in this process, without Ray.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another launch runs.")]
 UntrackedOption = Annotated[bool, typer.Option("--no-mlflow", help="Write no tracking pages.")]
+
+VerboseOption = Annotated[
+    int,
+    typer.Option(
+        "-v",
+        "--verbose",
+        count=True,
+        show_default=False,
+        help="Log to standard error what is done; -vv: details.",
+    ),
+]
+_LEVELS = ("", "INFO", "DEBUG")
+
+
+class Commands(typer.Typer):
+    """Commands that all take ``-v``."""
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:  # noqa: ANN401 (as typer's)
+        """Return the decorator that makes a function a command."""
+        add = super().command(*args, **kwargs)
+        return lambda function: add(_verbose(function))
+
+
+def _verbose(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option ``-v``, which the function itself does not see."""
+
+    @wraps(command)
+    def run(*args: object, verbose: int = 0, **kwargs: object) -> None:
+        log_to_stderr(_LEVELS[min(verbose, 2)] or level())
+        command(*args, **kwargs)
+
+    plain, kind = inspect.signature(command, eval_str=True), inspect.Parameter.KEYWORD_ONLY
+    option = inspect.Parameter("verbose", kind, default=0, annotation=VerboseOption)
+    run.__signature__ = plain.replace(  # type: ignore[attr-defined]  # typer reads it there
+        parameters=[*plain.parameters.values(), option]
+    )
+    run.__annotations__ = {**command.__annotations__, "verbose": VerboseOption}
+    return run
 
 
 def placed(

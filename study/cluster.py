@@ -8,7 +8,6 @@ local mode of one worker.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -26,23 +25,15 @@ from study.ray_environment import set_environment, shorten
 set_environment()  # Ray reads it while it is being imported
 
 import ray  # noqa: E402 (after the environment is set)
-from ray import tune  # noqa: E402
+from ray import train, tune  # noqa: E402
 from ray.autoscaler.sdk import request_resources  # noqa: E402
-from ray.train.v2.api import config as train  # noqa: E402 (`ray.train`, with its types)
-from ray.train.v2.api.exceptions import (  # noqa: E402
-    ControllerError,
-    TrainingFailedError,
-    WorkerGroupError,
-)
 from ray.tune.callback import Callback  # noqa: E402
 from ray.tune.experiment import Trial  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from study.answering import knock  # noqa: E402
-from study.causes import BYSTANDER, death  # noqa: E402
 from study.crew_work import (  # noqa: E402
-    Loss,
     TaskError,
     attempt_plain,
     group_end,
@@ -52,16 +43,21 @@ from study.crew_work import (  # noqa: E402
 )
 from study.errors import ClusterError, InputError, StorageError, StudyError  # noqa: E402
 from study.executor import Crew, Listener, Outcome, Task  # noqa: E402
+from study.failures import FailureKind, loss_message  # noqa: E402
 from study.limits import process_ends_after  # noqa: E402
 from study.notice import LEAVING, LeavingError, given  # noqa: E402
 from study.room import Machine, places, wait_for_room  # noqa: E402
 from study.storage import Storage  # noqa: E402
 from study.tries import Transient, Tries  # noqa: E402
 
+_log = logging.getLogger(__name__)
+
 LOOK = 0.25
 """Seconds between two looks at whether the stage has to end, while nothing else happens."""
 HOME_LOOK = 2.0
 """Seconds between two looks at whether the raylet beside the driver lives."""
+ANSWER = 5.0
+"""Seconds for an answer about an actor that is dead or about to be."""
 MAX_WAITS = 30
 """Minutes that a group of workers waits for its machines (Ray Train asks anew each minute)."""
 
@@ -107,6 +103,7 @@ class RayExecutor:
         self.cpus_per_task, self.wait, self.check = cpus_per_task, wait, check
         self.retries, self.time_limit = retries, time_limit
         _connect(address or os.environ.get("RAY_ADDRESS") or "local")
+        _log.info("joined Ray: %d machines, %g CPUs", len(_machines()), _cpus())
         try:
             self.require([Crew()])
         except (StudyError, KeyboardInterrupt):  # while it waits
@@ -165,6 +162,7 @@ class RayExecutor:
         try:
             for crew, same in by_crew.items():
                 tries = self._tries(same, listener)
+                _log.info("%d tasks for %s", len(same), crew or "one process each")
                 while not tries.over and not tries.hurried:
                     self._fit(crew, tries, place)
                 tries.close()
@@ -255,9 +253,18 @@ def _cpus() -> float:
     return float(resources.get("CPU", 0))
 
 
-def _machines() -> list[Machine]:
+def _nodes() -> list[dict[str, Any]]:
+    """Return the machines that live, as Ray describes them."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
-    return [node["Resources"] for node in nodes if node["Alive"]]
+    return [node for node in nodes if node["Alive"]]
+
+
+def _machines() -> list[Machine]:
+    return [node["Resources"] for node in _nodes()]
+
+
+def _living_nodes() -> set[str]:
+    return {str(node["NodeID"]) for node in _nodes()}
 
 
 class _Home:
@@ -271,8 +278,7 @@ class _Home:
         if time.monotonic() - self._looked < HOME_LOOK:
             return
         self._looked = time.monotonic()
-        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # Ray's own
-        if not any(node["Alive"] for node in nodes if node["NodeID"] == self._id):
+        if self._id not in _living_nodes():
             raise ClusterError(
                 "the Ray node of this launch has died (its raylet was killed or is out of memory); "
                 "what has finished is kept: launch again to go on"
@@ -287,16 +293,48 @@ def _hear(tries: Tries, task_id: str, words: Any) -> bool:  # noqa: ANN401 (Ray'
     """Take the next word of a task; return whether it was the last."""
     try:
         outcome: Outcome | None = ray.get(next(words))
-    except ray.exceptions.RayTaskError as error:
-        tries.ended(Outcome(task_id, cause=shorten(str(error))))
     except ray.exceptions.RayError as error:
-        tries.lost(task_id, death(error))
+        tries.take(_end(task_id, error))
     else:
         if outcome is None:
             tries.began(task_id)
             return False
-        tries.ended(outcome)
+        tries.take(outcome)
     return True
+
+
+def _end(task_id: str, error: Exception, *, gone: bool = False) -> Outcome:
+    """Return how a task ended, given the error of Ray that stands in place of its outcome.
+
+    Parameters
+    ----------
+    task_id : str
+    error : Exception
+    gone : bool
+        Whether the machine of the task has left the cluster: of an actor Ray does not say it.
+    """
+    error = getattr(error, "health_check_failure", error)  # in which Ray Train wraps a lost worker
+    match error:
+        case TaskError():
+            return error.outcome
+        case ray.exceptions.RayTaskError(cause=LeavingError()):
+            return Outcome.lost(task_id, FailureKind.PREEMPTED)
+        case ray.exceptions.OutOfMemoryError():
+            return Outcome.lost(task_id, FailureKind.NODE_OUT_OF_MEMORY)
+        case ray.exceptions.NodeDiedError() | ray.exceptions.LocalRayletDiedError():
+            return Outcome.lost(task_id, FailureKind.NODE_LOST)
+        case ray.exceptions.RayActorError(preempted=True):
+            node = loss_message(FailureKind.NODE_LOST)
+            return Outcome.lost(task_id, FailureKind.PREEMPTED, node)
+        case ray.exceptions.RayTaskError() | ray.exceptions.RayActorError(actor_init_failed=True):
+            return _failed(task_id, error)
+    return Outcome.lost(task_id, FailureKind.NODE_LOST if gone else FailureKind.PROCESS_LOST)
+
+
+def _failed(task_id: str, error: Exception) -> Outcome:
+    """Return the outcome of a task that failed of an error of Ray's, whose text can fill pages."""
+    text = str(error)
+    return Outcome(task_id, None, shorten(text), FailureKind.TASK_ERROR, text)
 
 
 class _TaskTrainable(tune.Trainable):
@@ -317,9 +355,13 @@ class _TaskTrainable(tune.Trainable):
         group = task["crew"] and task["crew"]["workers"] > 1
         with process_ends_after(None if group else task["limit"]):  # a group's members see to it
             end = _train(task) if task["crew"] else attempt_plain(task)
-        if not group and end.cause == LEAVING:
+        if not group and end.kind is FailureKind.PREEMPTED:
             raise LeavingError(LEAVING)
-        return {"done": True, "end": json.dumps(asdict(end))}
+        return {"done": True, "end": end.to_json()}
+
+    def node(self) -> str:
+        """Return the machine of this process, as Ray numbers it."""
+        return str(ray.get_runtime_context().get_node_id())
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to save: results lie in the ledger."""
@@ -328,7 +370,7 @@ class _TaskTrainable(tune.Trainable):
         """Nothing to load."""
 
 
-def _train(task: Mapping[str, Any]) -> Outcome | Loss:
+def _train(task: Mapping[str, Any]) -> Outcome:
     """Run a task through Ray Train: here if it has one worker, else in a group of processes.
 
     Measured on two cores: the local mode costs 0.01 CPU-seconds a task (and an actor 1 CPU-second
@@ -336,11 +378,12 @@ def _train(task: Mapping[str, Any]) -> Outcome | Loss:
     worker and three actors of Ray Train are new processes. Tasks without an encoder run without.
     """
     # imports torch, which head trials start without
-    from ray.train.v2.torch.torch_trainer import TorchTrainer
+    from ray.train.torch import TorchTrainer
 
     crew = Crew(**task["crew"])
+    nodes = _living_nodes() if crew.workers > 1 else set()
     trainer = TorchTrainer(
-        work,
+        work,  # type: ignore[arg-type]  # a mapping will do: it is a dictionary
         train_loop_config=dict(task),
         scaling_config=_scaling(crew, task["cpus"]),
         run_config=_train_config(task),
@@ -351,14 +394,16 @@ def _train(task: Mapping[str, Any]) -> Outcome | Loss:
         else:  # in the main thread Ray Train would take over Ctrl-C of a process that is reused
             with ThreadPoolExecutor(1) as thread:
                 result = thread.submit(trainer.fit).result()
-    except WorkerGroupError as error:
-        return group_end(task["id"], error.worker_failures)
-    except (TaskError, LeavingError) as error:
-        return Outcome(task["id"], cause=str(error))
-    except ControllerError as error:
-        return Outcome(task["id"], cause=shorten(str(error.controller_failure)))
-    except (TrainingFailedError, ray.exceptions.RayError) as error:
-        return Loss(task["id"], death(error))
+    except train.WorkerGroupError as error:
+        gone = bool(nodes - _living_nodes())
+        failures = error.worker_failures.items()
+        return group_end({rank: _end(task["id"], fault, gone=gone) for rank, fault in failures})
+    except TaskError as error:
+        return error.outcome
+    except train.ControllerError as error:
+        return _failed(task["id"], error.controller_failure)
+    except (train.TrainingFailedError, ray.exceptions.RayError) as error:
+        return _end(task["id"], error, gone=bool(nodes - _living_nodes()))
     return Outcome(task["id"], result.return_value)  # type: ignore[attr-defined]  # Ray names its old result
 
 
@@ -381,7 +426,10 @@ def _train_config(task: Mapping[str, Any]) -> train.RunConfig:
     return train.RunConfig(
         name=f"{name}-{uuid.uuid4().hex[:8]}",
         storage_path=task["folder"],
-        failure_config=train.FailureConfig(max_failures=0, controller_failure_limit=MAX_WAITS),
+        failure_config=train.FailureConfig(
+            max_failures=0,
+            controller_failure_limit=MAX_WAITS,  # type: ignore[call-arg]  # Ray types its old class
+        ),
     )
 
 
@@ -435,6 +483,7 @@ class _Report(Transient, Callback):
     def __init__(self, tries: Tries) -> None:
         self._tries, self._home = tries, _Home()
         self._actors: dict[str, Any] = {}
+        self._where: dict[str, Any] = {}
 
     def on_step_begin(self, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         """Break off if there is no time left: Tune looks in here ten times a second."""
@@ -446,28 +495,43 @@ class _Report(Transient, Callback):
 
     def on_trial_start(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         task_id = trial.config["task"]["id"]
-        self._actors[task_id] = trial.temporary_state.ray_actor
+        actor: Any = trial.temporary_state.ray_actor
+        self._actors[task_id], self._where[task_id] = actor, actor.node.remote()
         self._tries.began(task_id)
 
     def on_trial_complete(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         task_id = trial.config["task"]["id"]
-        self._actors.pop(task_id, None)
-        self._tries.take(task_id, trial.last_result.get("end"))
+        self._forget(task_id)
+        end = trial.last_result.get("end")
+        if end is None:  # it never ran
+            self._tries.withdraw(task_id)
+        else:
+            self._tries.take(Outcome.from_json(end))
 
     def on_trial_error(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         task_id = trial.config["task"]["id"]
-        self._actors.pop(task_id, None)
-        if trial.pickled_error_file is None:  # Tune keeps only the text of what it does not know
-            text = Path(trial.error_file or "").read_text(encoding="utf-8")
-            self._tries.lost(task_id, death(text))
-            return
-        error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-        if isinstance(getattr(error, "cause", None), LeavingError):
-            self._tries.lost(task_id, LEAVING, left=True)
-        elif isinstance(error, ray.exceptions.RayActorError) and not error.actor_init_failed:
-            self._tries.lost(task_id, death(error), left=error.preempted)
-        else:
-            self._tries.ended(Outcome(task_id, cause=shorten(str(error))))
+        gone = self._is_gone(task_id)
+        actor = self._forget(task_id)
+        if trial.pickled_error_file is not None:
+            error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+            self._tries.take(_end(task_id, error, gone=gone))
+        else:  # Tune keeps no error that it does not know
+            error = _last_words({task_id: actor})[task_id]
+            self._tries.take(_end(task_id, error, gone=gone))
+
+    def _forget(self, task_id: str) -> Any:  # noqa: ANN401 (Ray's actor)
+        self._where.pop(task_id, None)
+        return self._actors.pop(task_id, None)
+
+    def _is_gone(self, task_id: str) -> bool:
+        """Return whether the machine of a task has left the cluster."""
+        where = self._where.get(task_id)
+        if where is None or not ray.wait([where], timeout=0)[0]:
+            return False
+        try:
+            return ray.get(where) not in _living_nodes()
+        except ray.exceptions.RayError:  # its process died before it could say where it is
+            return False
 
     def survives(self, error: BaseException) -> bool:
         """Return whether the grid can begin anew where Tune broke it off.
@@ -479,12 +543,31 @@ class _Report(Transient, Callback):
             known = known.__cause__
         if known is None:
             return False
-        for task_id in list(self._tries.out):
-            actor = self._actors.get(task_id)
-            if actor is None:
+        actors = {task_id: self._forget(task_id) for task_id in list(self._tries.out)}
+        for task_id, last in _last_words(actors).items():
+            if actors[task_id] is None:
                 self._tries.withdraw(task_id)
-            elif f"Selected to kill: (Actor({actor._actor_id.hex()})" in str(known):
-                self._tries.lost(task_id, death(known))
+            elif isinstance(last, ray.exceptions.OutOfMemoryError):
+                self._tries.take(_end(task_id, last))
             else:
-                self._tries.lost(task_id, BYSTANDER, left=True)
+                self._tries.take(Outcome.lost(task_id, FailureKind.BROKEN_OFF))
         return True
+
+
+def _last_words(actors: Mapping[str, Any]) -> dict[str, Exception]:
+    """Return the errors with which Ray answers for actors that have died, by task.
+
+    One that lives, or that never was, has a `RayActorError` that tells nothing.
+    """
+    asked = {task_id: actor.node.remote() for task_id, actor in actors.items() if actor}
+    said = (
+        ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER)[0] if asked else []
+    )
+    errors: dict[str, Exception] = {task_id: ray.exceptions.RayActorError() for task_id in actors}
+    for task_id, answer in asked.items():
+        if answer in said:
+            try:
+                ray.get(answer)
+            except ray.exceptions.RayError as error:
+                errors[task_id] = error
+    return errors

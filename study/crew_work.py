@@ -3,46 +3,42 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from study.causes import death
 from study.executor import Outcome, Task, attempt
+from study.failures import FailureKind
 from study.limits import TimeLimitError, process_ends_after, within
-from study.notice import LEAVING, LeavingError
-
-_LOST_PEER = re.compile(r"gloo/|NCCL|ncclRemoteError")
+from study.logs import level, log_to_stderr
 
 
 class TaskError(Exception):
-    """A task failed by itself: another try would fail too."""
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A task that has no outcome: one of its processes was lost.
+    """One process of a crew could not do its task.
 
     Attributes
     ----------
-    task_id, cause : str
-    left : bool
-        It gave way to the notice that its machine is about to be taken away.
+    outcome : Outcome
+        How the task ended in this process.
     """
 
-    task_id: str
-    cause: str
-    left: bool = False
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)  # the arguments are what pickle hands on
+        self.outcome = outcome
+
+    def __str__(self) -> str:
+        return self.outcome.cause
 
 
 def plain(task: Task) -> dict[str, str]:
-    """Return a task as text: ``id``, ``work`` and ``payload`` in JSON."""
-    return {"id": task.id, "work": task.work, "payload": json.dumps(task.payload)}
+    """Return a task as text: ``id``, ``work``, ``payload`` in JSON, and ``level`` of the logs."""
+    payload = json.dumps(task.payload)
+    return {"id": task.id, "work": task.work, "payload": payload, "level": level()}
 
 
 def attempt_plain(task: Mapping[str, Any]) -> Outcome:
-    """Call a task that is given as text."""
+    """Call a task that is given as text; the process logs as the driver does."""
+    log_to_stderr(task.get("level", ""))
     return attempt(Task(task["id"], task["work"], json.loads(task["payload"])))
 
 
@@ -66,51 +62,44 @@ def work(task: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     TaskError
-        The task failed by itself, with its cause; or it took too long.
-    LeavingError
-        Its machine is about to be taken away.
-    ConnectionError
-        It failed because the transport to another process broke: that one has died.
+        The task has no value: it failed by itself, took too long, leaves a machine that is about
+        to be taken away, or lost another process of the crew.
     """
     limit = task["limit"] if task["crew"]["workers"] > 1 else None
     try:
         outcome = within(limit, lambda: attempt_plain(task))
     except TimeLimitError as error:
-        raise TaskError(str(error)) from None
-    if outcome.value is not None:
-        return dict(outcome.value)
-    if outcome.cause == LEAVING:
-        raise LeavingError(LEAVING)
-    if _LOST_PEER.search(outcome.cause):
-        raise ConnectionError(outcome.cause)
-    raise TaskError(outcome.cause)
+        raise TaskError(Outcome.failed(task["id"], error)) from None
+    if outcome.value is None:
+        raise TaskError(outcome)
+    return dict(outcome.value)
 
 
-def group_end(task_id: str, errors: Mapping[int, Exception]) -> Outcome | Loss:
-    """Return how a task ended, given the error of each of its processes that has one, by rank."""
-    own = own_fault(errors)
-    if own is not None:
-        return Outcome(task_id, cause=str(own))
-    if any(isinstance(error, LeavingError) for error in errors.values()):
-        return Loss(task_id, LEAVING, left=True)
-    rank, first = first_to_fail(errors)
-    if isinstance(first, ConnectionError):
-        text = str(first).splitlines()[-1][:300]
-        return Loss(task_id, f"worker {rank} lost another one: {text}")
-    return Loss(task_id, f"worker {rank}: {death(first)}", left=_preempted(first))
+def group_end(ends: Mapping[int, Outcome]) -> Outcome:
+    """Return how a task ended, given the outcome of each of its processes that failed, by rank.
+
+    It failed by itself only if none of them was lost; one that failed beside a loss may have
+    failed of it.
+    """
+    own = [end for end in ends.values() if not _is_loss(end)]
+    if len(own) == len(ends):
+        return own[0]
+    for end in ends.values():
+        if end.kind is FailureKind.PREEMPTED:
+            return end
+    rank, first = min(ends.items(), key=lambda item: _order(item[1]))
+    if first.kind is FailureKind.PEER_LOST:
+        return replace(first, cause=f"worker {rank} lost another one: {first.cause}")
+    kind = first.kind if _is_loss(first) else FailureKind.PEER_LOST
+    return replace(first, cause=f"worker {rank}: {first.cause}", kind=kind)
 
 
-def _preempted(error: Exception) -> bool:
-    """Return whether Ray says that the machine was taken away after a notice."""
-    return bool(getattr(getattr(error, "health_check_failure", error), "preempted", False))
+def _order(end: Outcome) -> int:
+    """Sort losses before failures that may come of them, and these before echoes."""
+    if end.kind is FailureKind.PEER_LOST:
+        return 2
+    return 0 if _is_loss(end) else 1
 
 
-def own_fault(errors: Mapping[int, Exception]) -> TaskError | None:
-    """Return why a task failed by itself; None if a process died, alone or with its peers."""
-    own = [error for error in errors.values() if isinstance(error, TaskError)]
-    return own[0] if len(own) == len(errors) else None
-
-
-def first_to_fail(errors: Mapping[int, Exception]) -> tuple[int, Exception]:
-    """Return rank and error of the process that failed first, not of one that lost it."""
-    return min(errors.items(), key=lambda item: isinstance(item[1], ConnectionError))
+def _is_loss(end: Outcome) -> bool:
+    return end.kind is not None and end.kind.is_loss

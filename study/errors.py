@@ -28,3 +28,11 @@ class StorageError(StudyError, RuntimeError):
 
 class PagesError(StudyError, RuntimeError):
     """The tracking pages could not be written; the ledger has every result all the same."""
+
+
+class PeerLostError(StudyError, RuntimeError):
+    """The exchange with another process of a training broke off: that process has died."""
+
+
+class OutOfMemoryError(StudyError, MemoryError):
+    """A GPU has no memory left for a training."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from study.causes import own_cause
 from study.errors import InputError, StudyError
+from study.failures import FailureKind, cause_of, kind_of, loss_message, traceback_of
 from study.limits import raises_after
 from study.private_environment import adopt
+
+_log = logging.getLogger(__name__)
 
 Payload = Mapping[str, Any]
 """JSON scalars, lists and mappings: all that crosses a process border."""
@@ -76,16 +80,51 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended: `value` of a finished one, `cause` of a failed one."""
+    """How a task ended.
+
+    Attributes
+    ----------
+    id : str
+    value : mapping or None
+        What a finished task returned; None if it failed.
+    cause : str
+        Message for users of a failed task.
+    kind : FailureKind or None
+        Why it failed; None if it finished.
+    traceback : str
+        Of a failure that nobody foresaw; two outcomes that differ only here are equal.
+    """
 
     id: str
     value: Mapping[str, Any] | None = None
     cause: str = ""
+    kind: FailureKind | None = None
+    traceback: str = field(default="", compare=False)
 
     @property
     def finished(self) -> bool:
         """Whether the task returned."""
         return self.value is not None
+
+    @classmethod
+    def failed(cls, task_id: str, error: Exception) -> Outcome:
+        """Return the outcome of a task that raised an exception."""
+        return cls(task_id, None, cause_of(error), kind_of(error), traceback_of(error))
+
+    @classmethod
+    def lost(cls, task_id: str, kind: FailureKind, cause: str = "") -> Outcome:
+        """Return the outcome of a task whose process was lost; the kind has a cause of its own."""
+        return cls(task_id, None, cause or loss_message(kind), kind)
+
+    def to_json(self) -> str:
+        """Return the outcome as text, to cross a process border."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Outcome:
+        """Return the outcome that `to_json` wrote."""
+        said = json.loads(text)
+        return cls(**{**said, "kind": FailureKind(said["kind"]) if said["kind"] else None})
 
 
 class Listener:
@@ -217,11 +256,17 @@ class Deferred:
 def attempt(task: Task, limit: float | None = None) -> Outcome:
     """Call a task, for so many seconds at most; its exception becomes the cause of the outcome."""
     adopt()
+    _log.debug("task %s begins: %s", task.name, task.work)
+    began = time.perf_counter()
     try:
         with raises_after(limit):
-            return Outcome(task.id, task.call())
+            outcome = Outcome(task.id, task.call())
     except Exception as error:  # noqa: BLE001 (the border where any failure of one task must not hide the others)
-        return Outcome(task.id, cause=own_cause(error))
+        outcome = Outcome.failed(task.id, error)
+        _log.info("task %s failed (%s)", task.name, outcome.kind)
+    else:
+        _log.debug("task %s finished in %.1f s", task.name, time.perf_counter() - began)
+    return outcome
 
 
 def _check_gpu() -> None:

@@ -86,11 +86,6 @@ def naming(path: str, verb: str) -> Iterator[None]:
         ) from error
 
 
-def is_refusal(cause: str) -> bool:
-    """Whether a task failed since the storage refused a file: its cause is text by then."""
-    return cause.endswith(_KEPT)
-
-
 def reason(error: OSError) -> str:
     """Return the system's words without the path."""
     return error.strerror or str(error)

@@ -30,7 +30,7 @@ def crew_of(site: Site, trial: TrialSpec) -> Crew | None:
 def fit(
     site: Site,
     fits: Mapping[str, TrialSpec],
-    broken: Mapping[str, str],
+    broken: Mapping[str, Outcome],
     due: Callable[[], None],
 ) -> None:
     """Run the trials that are missing; those whose encoder failed fail with its cause.
@@ -39,24 +39,27 @@ def fit(
     ----------
     site : Site
     fits : mapping of id to TrialSpec
-    broken : mapping of str to str
-        Why encoder jobs failed, by their identity.
+    broken : mapping of str to Outcome
+        Encoder jobs that failed, by their identity.
     due : function
         Hears when every trial of an arm has ended.
     """
     causes = {trial_id: _broken(site.study, trial, broken) for trial_id, trial in fits.items()}
-    for trial_id, cause in causes.items():
-        if cause:
-            site.fail(trial_id, fits[trial_id], cause)
-    able = {trial_id: trial for trial_id, trial in fits.items() if not causes[trial_id]}
+    for trial_id, job in causes.items():
+        if job is not None:
+            site.fail(trial_id, fits[trial_id], job.cause, job.traceback)
+    able = {trial_id: trial for trial_id, trial in fits.items() if causes[trial_id] is None}
     most = site.study.spec.run.budget.trials or len(able)
     chosen = dict(list(able.items())[:most])
     left = Counter(trial.cell.id for trial in chosen.values())
     packs = {_name(ids): ids for ids in _packs(site, chosen)}
 
     def told(outcome: Outcome) -> None:
-        for trial_id, cause in _failures(site, packs[outcome.id], outcome).items():
-            site.fail(trial_id, chosen[trial_id], cause)
+        for trial_id, why in _failures(site, packs[outcome.id], outcome).items():
+            trial, trace = chosen[trial_id], why["traceback"]
+            site.fail(trial_id, trial, why["cause"], trace)
+            if outcome.finished:  # a failure of this member; those of whole packs are kept already
+                site.keep_log(trial_id, str(trial), trace)
         cells = Counter(chosen[trial_id].cell.id for trial_id in packs[outcome.id])
         left.subtract(cells)
         if any(left[cell] == 0 for cell in cells):
@@ -99,19 +102,23 @@ def _task(site: Site, ids: Sequence[str], trials: Mapping[str, TrialSpec]) -> Ta
     )
 
 
-def _failures(site: Site, ids: Sequence[str], outcome: Outcome) -> Mapping[str, str]:
-    """Return why members of a pack have no result; of a lost pack all that are not kept."""
+def _failures(site: Site, ids: Sequence[str], outcome: Outcome) -> Mapping[str, Mapping[str, str]]:
+    """Return cause and traceback of the members of a pack that failed.
+
+    Of a pack that was lost these are all that the ledger lacks.
+    """
     if outcome.value is not None:
-        failed: Mapping[str, str] = outcome.value["failed"]
+        failed: Mapping[str, Mapping[str, str]] = outcome.value["failed"]
         return failed
     kept = site.study.ledger.ids()
-    return {trial_id: outcome.cause for trial_id in ids if trial_id not in kept}
+    why = {"cause": outcome.cause, "traceback": outcome.traceback}
+    return {trial_id: why for trial_id in ids if trial_id not in kept}
 
 
-def _broken(study: Prepared, trial: TrialSpec, broken: Mapping[str, str]) -> str:
+def _broken(study: Prepared, trial: TrialSpec, broken: Mapping[str, Outcome]) -> Outcome | None:
     """Return why a trial cannot run: the first of its encoder jobs that failed."""
     if not broken:
-        return ""
+        return None
     jobs = (job_of(feature, trial) for feature in trial.cell.features)
     ids = [study.inputs.job_id(job) for job in jobs if job is not None]
-    return next((broken[job_id] for job_id in ids if job_id in broken), "")
+    return next((broken[job_id] for job_id in ids if job_id in broken), None)

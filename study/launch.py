@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from study.rereading import Rereader
 from study.stages import Site, encoder_tasks, make_features, run_encoders
 from study.state import Counting
 from study.stopping import Stop
+
+_log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
 """Seconds that the pages of an interrupted launch are waited for."""
@@ -96,6 +99,7 @@ def _run(site: Site, due: Callable[[], None]) -> None:
     due()
     if fits:
         encoders = encoder_tasks(site, fits.values())
+        _log.info("to run: %d encoder jobs, %d trials", len(encoders), len(fits))
         crews = {task.crew for task in encoders} | {crew_of(site, t) for t in fits.values()}
         site.executor.require({crew for crew in crews if crew})
         make_features(site, fits.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -11,6 +12,7 @@ from study.storage import Storage
 
 __all__ = ["Failure", "Ledger", "LedgerError", "seal", "unseal"]
 
+_log = logging.getLogger(__name__)
 _SUFFIX = ".trial"
 _FAILED = ".failed.json"
 _ANEW = "launch the study again: the file is set aside and its trial runs anew"
@@ -18,11 +20,21 @@ _ANEW = "launch the study again: the file is set aside and its trial runs anew"
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial could not be finished."""
+    """Why a trial could not be finished.
+
+    Attributes
+    ----------
+    id, trial : str
+        Identity and name of the trial.
+    cause : str
+    traceback : str
+        Of an exception that nobody foresaw, otherwise ''.
+    """
 
     id: str
     trial: str
     cause: str
+    traceback: str = ""
 
 
 class Ledger:
@@ -39,6 +51,7 @@ class Ledger:
         """Write a result; an earlier failure of the same trial is forgotten."""
         self.storage.write(result.id + _SUFFIX, seal(result.to_bytes()))
         self.storage.remove(result.id + _FAILED)
+        _log.debug("result of trial %s is kept", result.id)
 
     def get(self, trial_id: str) -> TrialResult:
         """Read a result.
@@ -100,7 +113,11 @@ class Ledger:
 
     def put_failure(self, failure: Failure) -> None:
         """Remember why a trial failed; a relaunch tries it again."""
-        self.storage.write(failure.id + _FAILED, seal_json(asdict(failure)))
+        texts = asdict(failure)
+        if not failure.traceback:
+            del texts["traceback"]
+        self.storage.write(failure.id + _FAILED, seal_json(texts))
+        _log.debug("failure of trial %s is kept", failure.id)
 
     def failures(self, trial_ids: Iterable[str]) -> list[Failure]:
         """Return the recorded failures among these trials.
@@ -122,7 +139,8 @@ class Ledger:
     def _failure(self, name: str, data: bytes) -> Failure:
         place = self.storage.path(name)
         try:
-            failure = Failure(**unseal_json(data, place, ("id", "trial", "cause")))
+            texts = unseal_json(data, place, ("id", "trial", "cause"), ("traceback",))
+            failure = Failure(**texts)
         except LedgerError as error:
             raise LedgerError(f"{error}; {_ANEW}") from error
         if not all(isinstance(text, str) for text in asdict(failure).values()):

@@ -7,6 +7,7 @@ the next projection, since each one starts from the ledger. Only the last one is
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -21,6 +22,7 @@ from study.progress import Progress
 from study.projection import Stage
 from study.record import StudyRecord
 
+_log = logging.getLogger(__name__)
 _TRANSIENT = (StudyError, OSError)  # of the store, and of a ledger that is written meanwhile
 
 
@@ -232,12 +234,14 @@ class Projector:
                 self._written += 1
                 if self._closed or (self._last and stage == Stage.RUNNING):
                     break
+        _log.debug("%d pages written", count)
         return count
 
     def _failed(self, error: Exception, what_now: str) -> float:
         """Say it the first time; return how long to rest."""
         if not self._trouble:
             self._note(f"{error}; {what_now}")
+        _log.info("pages: attempt %d failed, %s", self._failures + 1, what_now)
         self._trouble = str(error)
         self._failures += 1
         return min(self._pace.first * 2.0 ** (self._failures - 1), self._pace.longest)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import torch
@@ -12,7 +14,11 @@ from numpy.typing import NDArray
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from study.errors import StudyError
+from study.errors import OutOfMemoryError, PeerLostError, StudyError
+from study.limits import TimeLimitError, within
+
+PATIENCE = 10.0
+"""Seconds in which every process that lives has to meet the others after an error."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,49 @@ class Ranks:
         """Wait until every process is here."""
         if self.size > 1:
             self.agree(0.0)
+
+    @contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """Raise what torch says with a general exception as one that an executor understands.
+
+        Raises
+        ------
+        OutOfMemoryError
+            The GPU has no memory left.
+        PeerLostError
+            The exchange with another process broke off, since that process has died.
+        """
+        try:
+            yield
+        except StudyError:
+            raise
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(str(error)) from error
+        except RuntimeError as error:
+            if self.size > 1 and _has_lost_a_peer(error):
+                raise PeerLostError(str(error).splitlines()[-1][:300]) from error
+            raise
+
+
+def _has_lost_a_peer(error: RuntimeError) -> bool:
+    """Return whether an error in a process group comes of the death of another process.
+
+    gloo raises a plain RuntimeError then, as any operation may. So all processes meet at a
+    barrier: a broken connection breaks it at once. It is passed where the same error was raised
+    in each of them, and waits in vain where the others live and compute.
+    """
+    if isinstance(error, distributed.DistError):
+        return True
+    if distributed.get_backend() != "gloo":
+        return False
+    wait = timedelta(seconds=2 * PATIENCE)  # of the first process; the others would wait on
+    try:
+        within(PATIENCE, lambda: distributed.monitored_barrier(timeout=wait))
+    except TimeLimitError:
+        return False
+    except RuntimeError:
+        return True
+    return False
 
 
 def here(*, gpu: bool = False) -> Ranks:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from pathlib import Path
 
@@ -27,7 +26,6 @@ _DEFAULTS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver saves and exits 130 itself
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-_EXIT_DETAIL = re.compile(r"Worker exit detail: (.*?)(?: Some common causes| There are some|$)")
 _LONGEST = 500
 
 
@@ -55,9 +53,6 @@ def stay_local() -> None:
 
 
 def shorten(text: str) -> str:
-    """Return the one line that tells why out of an error text of Ray, which can fill pages."""
-    detail = _EXIT_DETAIL.search(text)
-    if detail is not None:
-        return f"its process died: {detail[1][:_LONGEST]}"
+    """Return the last line of an error text of Ray, which can fill pages: it tells why."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:_LONGEST] if lines else "no reason given"

@@ -54,13 +54,17 @@ def seal_json(value: Mapping[str, Any]) -> bytes:
     return json.dumps({_SUM: json_digest(value), **value}, indent=2).encode()
 
 
-def unseal_json(data: bytes, place: str, keys: Collection[str] | None = None) -> dict[str, Any]:
+def unseal_json(
+    data: bytes, place: str, keys: Collection[str] | None = None, optional: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the mapping of `seal_json`, or one written before there was a checksum.
 
     Parameters
     ----------
     keys : collection of str, optional
         What the mapping must have, no more and no less.
+    optional : collection of str
+        What it may have besides.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def unseal_json(data: bytes, place: str, keys: Collection[str] | None = None) ->
         raise LedgerError(f"{place}: not a record of this program, or damaged")
     stated = value.pop(_SUM, None)
     found = json_digest(value)
-    if (stated or found) != found or set(keys or value) != value.keys():
+    if (stated or found) != found or set(keys or value) != value.keys() - set(optional):
         raise LedgerError(f"{place}: the checksum does not fit; the record is damaged")
     return value
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from study.cells import TrialSpec
-from study.errors import StudyError
+from study.failures import cause_of, traceback_of
 from study.inputs import Inputs
 from study.packs import place_of
 from study.ranks import Ranks
@@ -31,13 +31,14 @@ class Ended:
     trial : TrialSpec
     result : TrialResult or None
         None if it failed.
-    cause : str
+    cause, traceback : str
         Why it failed.
     """
 
     trial: TrialSpec
     result: TrialResult | None
     cause: str = ""
+    traceback: str = ""
 
 
 def run_pack(
@@ -59,9 +60,8 @@ def run_pack(
     shared, ranks = SharedInputs(), Ranks(device=device or torch.device("cpu"))
     for trial in sorted(trials, key=place_of):
         try:
-            ended = Ended(trial, run_trial(trial, inputs, ranks, shared=shared))
+            with ranks.named_errors():
+                ended = Ended(trial, run_trial(trial, inputs, ranks, shared=shared))
         except Exception as error:  # noqa: BLE001 (whatever it is, it fails this trial alone)
-            named = isinstance(error, StudyError)
-            cause = str(error) if named else f"{type(error).__name__}: {error}"
-            ended = Ended(trial, None, cause)
+            ended = Ended(trial, None, cause_of(error), traceback_of(error))
         yield ended

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from study.budget import Meter
@@ -12,11 +12,13 @@ from study.choices import ModalityChoice
 from study.embeddings import EncoderJob, job_of
 from study.errors import InputError, StorageError
 from study.executor import Crew, Executor, Listener, Outcome, Task
-from study.files import is_refusal
+from study.failing import write_log
+from study.failures import FailureKind
 from study.inputs import modality_of
 from study.ledger import Failure
 from study.prepare import Prepared
 from study.progress import Reporter
+from study.redaction import redacted
 from study.stopping import Stop
 
 Runner = Callable[[Sequence[Task], Listener], None]
@@ -89,10 +91,15 @@ class Site:
         cpus = crew.workers * self.study.spec.run.cpus_per_trial
         self.meter.spend(seconds, cpus=cpus, gpus=crew.workers * crew.gpus)
 
-    def fail(self, trial_id: str, trial: TrialSpec, cause: str) -> None:
+    def fail(self, trial_id: str, trial: TrialSpec, cause: str, traceback: str = "") -> None:
         """Record why a trial has no result, and say it."""
-        self.study.ledger.put_failure(Failure(trial_id, str(trial), cause))
+        failure = Failure(trial_id, str(trial), cause, redacted(traceback))
+        self.study.ledger.put_failure(failure)
         self.reporter.note(f"failed: {trial}: {cause}")
+
+    def keep_log(self, task_id: str, name: str, traceback: str) -> None:
+        """Write the traceback of a task that failed to the logs of the study's folder."""
+        write_log(self.study.home, task_id, name, traceback)
 
 
 class _Stage(Listener):
@@ -122,10 +129,14 @@ class _Stage(Listener):
         self._site.reporter.note(f"{self._tasks[task_id].name}: {cause}; it is tried again")
 
     def ended(self, outcome: Outcome) -> None:
-        if is_refusal(outcome.cause):  # no trial's own fault, and the next would meet it too
+        if (
+            outcome.kind is FailureKind.STORAGE_REFUSED
+        ):  # no trial's own fault, and the next would meet it too
             self._site.stop.give_up(StorageError(outcome.cause))
             return
         if outcome.value is None:
+            name = self._tasks[outcome.id].name
+            self._site.keep_log(outcome.id, name, outcome.traceback)
             self.failed.append(outcome)
         else:
             self._site.spend(self._tasks[outcome.id], outcome.value.get("seconds", 0.0))
@@ -200,8 +211,11 @@ def _crew(site: Site, job: EncoderJob) -> Crew:
     return Crew(workers, site.study.spec.run.gpus_per_worker)
 
 
-def run_encoders(site: Site, tasks: Collection[Task]) -> dict[str, str]:
-    """Run encoder jobs; return the cause of each one that failed."""
+def run_encoders(site: Site, tasks: Collection[Task]) -> dict[str, Outcome]:
+    """Run encoder jobs; return the outcome of each one that failed, its name in the cause."""
     failed = site.run(site.grid, list(tasks), "encoders")
     names = {task.id: task.name for task in tasks}
-    return {outcome.id: f"{names[outcome.id]}: {outcome.cause}" for outcome in failed}
+    return {
+        outcome.id: replace(outcome, cause=f"{names[outcome.id]}: {outcome.cause}")
+        for outcome in failed
+    }

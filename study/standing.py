@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from study.failing import failure_lines
+from study.failing import failure_lines, traceback_lines
 from study.lock import held_by
 from study.reading import study_name
 from study.record import open_folder
@@ -10,7 +10,7 @@ from study.state import read_state
 from study.storage import Storage
 
 
-def status_text(source: str, storage: str) -> tuple[str, bool]:
+def status_text(source: str, storage: str, *, tracebacks: bool = False) -> tuple[str, bool]:
     """Return how far a study is, and whether every trial has finished.
 
     Parameters
@@ -19,6 +19,8 @@ def status_text(source: str, storage: str) -> tuple[str, bool]:
         Name of a launched study, or its file.
     storage : str
         Folder of results.
+    tracebacks : bool
+        Add the tracebacks of trials that failed unexpectedly.
 
     Raises
     ------
@@ -42,6 +44,8 @@ def status_text(source: str, storage: str) -> tuple[str, bool]:
     ]
     if missing and not running:
         lines.append(f"{missing} trials are missing; launch the study again to run them")
+    if tracebacks:
+        lines += traceback_lines(failures)
     return "\n".join(lines) + "\n", missing == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from study.drivers import as_os_errors, bytes_of, open_url
 from study.errors import InputError
 from study.files import FULL, create, naming, reason, sweep
 
+_log = logging.getLogger(__name__)
 _AT_ONCE = 32
 """Records that are fetched from an object store at the same time."""
 
@@ -100,6 +102,7 @@ class Storage:
         """
         with self._naming(name, "written"):
             self._put(name, data)
+        _log.debug("written: %s, %d bytes", self.path(name), len(data))
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a record unless there is one; of several who try at once, one is told True."""
@@ -188,6 +191,7 @@ class Storage:
         taken = set(self.names(".corrupt"))
         free = next(other for other in quarantine_names(name) if other not in taken)
         self.rename(name, free)
+        _log.info("set aside: %s", self.path(free))
         return self.path(free)
 
     def remove(self, name: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 
 from study.executor import Listener, Outcome, Task
+from study.failures import FailureKind
 from study.limits import too_long
+
+_log = logging.getLogger(__name__)
 
 MOST_LEFT = 20
 """Times a task may give way to a machine's notice: a notice that stays must not hold a study up."""
@@ -96,38 +100,33 @@ class Tries:
         self._forget(outcome.id)
         self._tell(lambda: self._listener.ended(outcome))
 
-    def take(self, task_id: str, end: str | None) -> None:
-        """Take how a try ended, as JSON of an `Outcome` or a `Loss`; None: it never ran."""
-        if end is None:
-            self.withdraw(task_id)
-        elif "left" in (said := json.loads(end)):
-            self.lost(**said)
+    def take(self, outcome: Outcome) -> None:
+        """Take how a try ended: the task has ended, or its process was lost."""
+        if outcome.kind is not None and outcome.kind.is_loss:
+            self.lost(outcome)
         else:
-            self.ended(Outcome(**said))
+            self.ended(outcome)
 
     def withdraw(self, task_id: str) -> None:
         """Take a task back that has not run, or whose run was broken off with others."""
         self._waiting.appendleft(self._forget(task_id))
 
-    def lost(self, task_id: str, cause: str, *, left: bool = False) -> None:
-        """Take the loss of a task's process.
-
-        Parameters
-        ----------
-        task_id, cause : str
-        left : bool
-            The machine was about to be taken away, which does not count as a death.
-        """
+    def lost(self, outcome: Outcome) -> None:
+        """Take the loss of a task's process; the task is tried again while it has tries left."""
+        task_id, cause, kind = outcome.id, outcome.cause, outcome.kind
+        costs = kind is None or kind.costs_a_try
         self.began(task_id)
-        if self._limit is not None and not left and self._seconds(task_id) >= self._limit - LATE:
-            self.ended(Outcome(task_id, cause=too_long(self._limit)))
+        if self._limit is not None and costs and self._seconds(task_id) >= self._limit - LATE:
+            late = Outcome(task_id, cause=too_long(self._limit), kind=FailureKind.TIMED_OUT)
+            self.ended(late)
             return
-        counts, most = (self._left, MOST_LEFT) if left else (self._deaths, self._retries)
+        counts, most = (self._deaths, self._retries) if costs else (self._left, MOST_LEFT)
         counts[task_id] += 1
         if counts[task_id] > most:
             tries = f", in the last of {counts[task_id]} tries" if most else ""
-            self.ended(Outcome(task_id, cause=cause + tries))
+            self.ended(replace(outcome, cause=cause + tries))
             return
+        _log.info("%s is tried again (%s)", task_id, kind)
         self._waiting.appendleft(self._forget(task_id))
         self._tell(lambda: self._listener.died(task_id, cause))
 

@@ -42,7 +42,7 @@ def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
     job = EncoderJob.from_json(payload["job"])
     job_id, started = inputs.job_id(job), time.perf_counter()
     checkpoint = StoredCheckpoint(inputs.checkpoints, job_id)
-    with settled(payload["threads"]):
+    with settled(payload["threads"]), ranks.named_errors():
         embeddings = run_job(job, inputs, ranks, checkpoint)
     if ranks.is_first:
         inputs.embedding_store.put(job_id, embeddings)
@@ -53,7 +53,8 @@ def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
 def pack(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Train the heads of a pack and write each to the ledger as it ends.
 
-    ``{study, ledger, trials, threads, gpu}`` -> seconds, and why members failed by identity.
+    ``{study, ledger, trials, threads, gpu}`` -> seconds, and by identity the ``cause`` and the
+    ``traceback`` of each member that failed.
     Members that the ledger has already (a pack that is tried again) are not trained.
     """
     from study.ledger import Ledger
@@ -63,11 +64,12 @@ def pack(payload: Mapping[str, Any]) -> dict[str, Any]:
 
     inputs, ledger = _inputs(payload), Ledger(Storage(payload["ledger"]))
     device, started = here(gpu=payload.get("gpu", False)).device, time.perf_counter()
-    failed: dict[str, str] = {}
+    failed: dict[str, dict[str, str]] = {}
     with settled(payload["threads"]):
         for ended in run_pack(_missing(payload, inputs, ledger), inputs, device=device):
             if ended.result is None:
-                failed[inputs.trial_id(ended.trial)] = ended.cause
+                why = {"cause": ended.cause, "traceback": ended.traceback}
+                failed[inputs.trial_id(ended.trial)] = why
             else:
                 ledger.put(ended.result)
     return {"seconds": time.perf_counter() - started, "failed": failed}
@@ -91,7 +93,7 @@ def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
     spec = TrialSpec.from_json(payload["trials"][0])
     checkpoint = StoredCheckpoint(inputs.checkpoints, inputs.trial_id(spec))
     run = run_searched if spec.cell.search else run_trial
-    with settled(payload["threads"]):
+    with settled(payload["threads"]), ranks.named_errors():
         result = run(spec, inputs, ranks, checkpoint)
     if ranks.is_first:
         Ledger(Storage(payload["ledger"])).put(result)

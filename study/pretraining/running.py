@@ -13,6 +13,7 @@ from modalities import FeatureStore
 from study.errors import InputError, TrialError
 from study.executor import Crew, Executor, Outcome, Task
 from study.executors import executor_of
+from study.failing import write_log
 from study.lock import LockedError, StudyLock, forget
 from study.outcomes import Outcomes
 from study.pretraining.begin import Pretraining, begin
@@ -115,6 +116,8 @@ def train(
         )
     failed = outcomes[0].cause
     if failed:
+        home = Storage(pretraining.places.folder)
+        write_log(home, pretraining.identity, pretraining.spec.name, outcomes[0].traceback)
         raise TrialError(
             f"pretraining '{pretraining.spec.name}' failed: {failed}; the same command goes on "
             "after its last epoch"

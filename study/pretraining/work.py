@@ -42,7 +42,7 @@ def pretrain(payload: Mapping[str, Any]) -> dict[str, Any]:
     kept = StoredCheckpoint(Storage(str(places.checkpoints)), payload["card"]["identity"])
     diary = Diary(kept, places.diary, course)
     seed, pace = spec.training.seed, pace_of(spec.training)
-    with settled(payload["threads"]):
+    with settled(payload["threads"]), ranks.named_errors():
         history = train(course, pace, seed=seed, ranks=ranks, checkpoints=diary)
     if ranks.is_first:
         _keep(places.home, payload["card"], course, diary.epochs[history.best_epoch - 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import random
 import signal
@@ -40,6 +41,13 @@ def leave(payload: Payload) -> dict[str, Any]:
 def killed(payload: Payload) -> dict[str, Any]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
+
+
+def log_level(payload: Payload) -> dict[str, Any]:
+    """Tell from which level on the packages log here."""
+    logger = logging.getLogger("study")
+    level = logging.getLevelName(logger.getEffectiveLevel())
+    return {"level": level, "handlers": len(logger.handlers)}
 
 
 def exit_politely(payload: Payload) -> dict[str, Any]:

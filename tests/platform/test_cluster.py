@@ -12,9 +12,11 @@ import torch
 from study.cluster import RayExecutor
 from study.errors import InputError
 from study.executor import Crew, Executor, Inline, Listener, Outcome, Task
+from study.failures import FailureKind
 from study.inputs import Inputs
 from study.launch import launch
 from study.ledger import Ledger
+from study.logs import VARIABLE
 from study.outcomes import Outcomes
 from study.prepare import Prepared
 from study.progress import Reporter
@@ -66,6 +68,31 @@ def test_a_failure_names_its_cause_in_one_line(outcomes: list[Outcome], name: st
     assert cause.startswith(CAUSES[name])
     assert len(cause.splitlines()) == 1
     assert len(cause) < 600
+
+
+def test_a_failure_has_a_kind_and_unexpected_ones_a_traceback(outcomes: list[Outcome]) -> None:
+    ends = {outcome.id.split()[0]: outcome for outcome in outcomes}
+    lost = {"leave", "killed", "exit_politely"}
+    for name in CAUSES:
+        kind = FailureKind.PROCESS_LOST if name in lost else FailureKind.TASK_ERROR
+        assert ends[name].kind is kind, name
+        assert bool(ends[name].traceback) is (name not in lost), name
+    assert 'raise ValueError(f"cannot do' in ends["refuse"].traceback
+    assert (ends["echo"].kind, ends["echo"].traceback) == (None, "")
+
+
+@pytest.mark.parametrize("way", ["map", "grid"])
+def test_worker_processes_log_as_the_driver_does(
+    way: str, cluster: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "DEBUG")
+    found: list[Outcome] = []
+    tasks = [Task("logs", "cluster_tasks:log_level", {})]
+    if way == "map":
+        cluster.map(tasks, Outcomes(found.append))
+    else:
+        cluster.grid(tasks, Outcomes(found.append), folder=str(tmp_path / "scratch"))
+    assert [outcome.value for outcome in found] == [{"level": "DEBUG", "handlers": 1}]
 
 
 def _results(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -17,9 +19,10 @@ import torch
 from ray.util import placement_group_table
 
 from study.cluster import RayExecutor
-from study.crew_work import TaskError, first_to_fail, own_fault, work
-from study.errors import InputError
+from study.crew_work import TaskError, group_end, work
+from study.errors import InputError, PeerLostError
 from study.executor import Crew, Deferred, Inline, Listener, Outcome, Task
+from study.failures import FailureKind
 from study.launch import launch
 from study.limits import too_long
 from study.outcomes import Outcomes
@@ -96,7 +99,9 @@ def test_a_training_that_fails_by_itself_is_not_tried_again(
     found: list[Outcome] = []
     task = _task("refuses", PAIR, mark=str(tmp_path / "mark"))
     pair_cluster.grid([task], Outcomes(found.append), folder=str(tmp_path / "scratch"))
-    assert found == [Outcome("refuses", cause="ValueError: worker 1 cannot do it")]
+    cause = "ValueError: worker 1 cannot do it"
+    assert found == [Outcome("refuses", cause=cause, kind=FailureKind.TASK_ERROR)]
+    assert 'raise ValueError("worker 1 cannot do it")' in found[0].traceback
     assert (tmp_path / "mark").read_text() == "x\n"
     assert not (tmp_path / "scratch").exists()
     assert _nothing_is_left()
@@ -109,7 +114,7 @@ def test_one_worker_runs_in_its_trial(cluster: RayExecutor, tmp_path: Path) -> N
     cluster.grid(tasks, Outcomes(found.append), folder=str(tmp_path / "scratch"))
     alone = {"sum": 1.0, "rank": 0, "size": 1, "folder": str(Path.cwd())}
     assert sorted(found, key=lambda outcome: outcome.id) == [
-        Outcome("bad", cause="ValueError: cannot do 7"),
+        Outcome("bad", cause="ValueError: cannot do 7", kind=FailureKind.TASK_ERROR),
         Outcome("good", alone),
         Outcome("no crew", alone),
     ]
@@ -201,7 +206,7 @@ def test_a_pair_that_hangs_is_ended_and_not_tried_again(
     payload = {"seconds": 1000, "mark": str(tmp_path / "mark")}
     task = Task("hangs", "cluster_tasks:rest", payload, PAIR)
     limited.grid([task], Outcomes(found.append), folder=str(tmp_path / "scratch"))
-    assert found == [Outcome("hangs", cause=too_long(2.0))]
+    assert found == [Outcome("hangs", cause=too_long(2.0), kind=FailureKind.TIMED_OUT)]
     assert (tmp_path / "mark").read_text() == "x\n" * 2  # one a worker
     assert _nothing_is_left()
 
@@ -284,8 +289,8 @@ def test_an_executor_is_not_started_to_check_nothing() -> None:
 
 def _work(**payload: object) -> dict[str, object]:
     crew = {"workers": 2, "gpus": 0}
-    task = {"id": "t", "work": "crew_faults:fail", "payload": json.dumps(payload), "crew": crew}
-    task["limit"] = None
+    text = json.dumps(payload)
+    task = {"id": "t", "work": "crew_faults:fail", "payload": text, "crew": crew, "limit": None}
     return work(task)
 
 
@@ -297,7 +302,7 @@ def crew_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("crew_faults")
 
     def fail(payload: dict[str, str]) -> dict[str, str]:
-        raise RuntimeError(payload["text"])
+        raise (PeerLostError if payload.get("peer") else RuntimeError)(payload["text"])
 
     module.fail = fail  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "crew_faults", module)
@@ -305,15 +310,44 @@ def crew_faults(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("crew_faults")
 def test_a_lost_peer_is_told_from_an_own_fault() -> None:
-    with pytest.raises(TaskError, match=r"RuntimeError: out of range"):
+    with pytest.raises(TaskError, match=r"RuntimeError: out of range") as own:
         _work(text="out of range")
-    with pytest.raises(ConnectionError):
-        _work(text="[third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+    assert own.value.outcome.kind is FailureKind.TASK_ERROR
+    with pytest.raises(TaskError, match="closed") as peer:
+        _work(text="closed", peer=True)
+    assert peer.value.outcome.kind is FailureKind.PEER_LOST
+    again = pickle.loads(pickle.dumps(peer.value))  # noqa: S301 (our own bytes)
+    assert again.outcome == peer.value.outcome
+
+
+def _exchange(file: str, rank: str, what: str) -> subprocess.Popen[str]:
+    """Start one worker of a group of two."""
+    script = Path(__file__).with_name("peer.py")
+    command = [sys.executable, str(script), file, rank, what]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("dies", "PeerLostError"), ("dies in a step", "PeerLostError"), ("fails", "RuntimeError")],
+)
+def test_an_error_of_the_exchange_is_named(fault: str, told: str, tmp_path: Path) -> None:
+    """gloo and a matrix product raise the same type; only the death of a process is a lost peer."""
+    pair = [_exchange(str(tmp_path / "group"), rank, fault) for rank in "01"]
+    said = [process.communicate(timeout=240)[0] for process in pair]
+    assert said == [told, "" if "dies" in fault else told]
 
 
 def test_the_first_to_fail_is_not_the_one_that_lost_it() -> None:
-    echo, own, dead = ConnectionError("peer"), TaskError("mine"), RuntimeError("killed")
-    assert first_to_fail({0: echo, 1: dead}) == (1, dead)
-    assert own_fault({0: own}) is own
-    assert own_fault({0: own, 1: echo}) is None
-    assert own_fault({0: echo, 1: dead}) is None
+    own = Outcome("t", cause="mine", kind=FailureKind.TASK_ERROR)
+    echo = Outcome.lost("t", FailureKind.PEER_LOST, "closed")
+    dead = Outcome.lost("t", FailureKind.PROCESS_LOST, "killed")
+    leaving = Outcome.lost("t", FailureKind.PREEMPTED)
+    assert group_end({0: own}) is own
+    assert group_end({0: echo, 1: dead}) == replace(dead, cause="worker 1: killed")
+    assert group_end({0: echo}) == replace(echo, cause="worker 0 lost another one: closed")
+    assert group_end({0: dead, 1: leaving}) is leaving
+    mixed = group_end({0: own, 1: echo})
+    assert mixed.cause == "worker 0: mine"
+    assert mixed.kind is not None
+    assert mixed.kind.is_loss

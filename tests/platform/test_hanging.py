@@ -12,11 +12,13 @@ import pytest
 import torch
 from listeners import Asked
 
-from study.causes import own_cause
 from study.cluster import RayExecutor
+from study.errors import OutOfMemoryError
 from study.executor import Listener, Outcome, Task
+from study.failures import FailureKind, cause_of, kind_of
 from study.limits import TimeLimitError, process_ends_after, raises_after, too_long, within
 from study.outcomes import Outcomes
+from study.ranks import Ranks
 from study.tries import LATE, MOST_LEFT, Tries
 
 Run = Callable[[Sequence[Task], Listener], None]
@@ -44,7 +46,9 @@ def test_a_task_that_hangs_is_ended_and_not_tried_again(run: Run, tmp_path: Path
         Task("good", "cluster_tasks:rest", {"seconds": 0}),
     ]
     run(tasks, Outcomes(found.append))
-    cause = next(outcome.cause for outcome in found if outcome.id == "stuck")
+    stuck = next(outcome for outcome in found if outcome.id == "stuck")
+    cause = stuck.cause
+    assert stuck.kind is FailureKind.TIMED_OUT
     assert cause == too_long(2.0)
     assert cause.startswith("ran longer than the limit of 0.0333333 minutes ('run.time_limit')")
     assert [outcome.id for outcome in found if outcome.finished] == ["good"]
@@ -109,17 +113,20 @@ def _tries(listener: Asked, *names: str, retries: int = 1) -> Tries:
     return Tries(tasks, listener, retries=retries, limit=None)
 
 
+def _killed(name: str) -> Outcome:
+    return Outcome.lost(name, FailureKind.PROCESS_LOST)
+
+
 def test_a_machine_that_goes_costs_no_try() -> None:
     listener = Asked()
     tries = _tries(listener, "a")
     for _ in range(MOST_LEFT):
         assert tries.next() is not None
-        tries.lost("a", "gone", left=True)
+        tries.lost(Outcome.lost("a", FailureKind.PREEMPTED))
     assert tries.next() is not None
-    tries.lost("a", "killed")
-    assert not tries.over
-    assert tries.next() is not None
-    tries.lost("a", "killed")
+    tries.lost(_killed("a"))
+    assert tries.next() is not None  # so it is not over
+    tries.lost(_killed("a"))
     assert tries.over
     assert listener.told[-1] == ("failed", "a")
     assert [word for word, _ in listener.told].count("died") == MOST_LEFT + 1
@@ -132,9 +139,9 @@ def test_an_end_at_the_limit_whose_beginning_was_heard_late_is_too_slow() -> Non
     for name in ("soon", "late"):
         assert tries.next() is not None
         tries.began(name)
-    tries.lost("soon", "killed")
+    tries.lost(_killed("soon"))
     time.sleep(limit - 0.8 * LATE)
-    tries.lost("late", "killed")
+    tries.lost(_killed("late"))
     assert listener.told[2:] == [("died", "soon"), ("failed", "late")]
     again = tries.next()
     assert again is not None
@@ -146,7 +153,7 @@ def test_what_was_lost_comes_next_and_what_never_ran_is_not_told() -> None:
     tries = _tries(listener, "a", "b")
     assert [tries.next(), tries.next(), tries.next()][2] is None
     tries.withdraw("b")
-    tries.lost("a", "killed")
+    tries.lost(_killed("a"))
     again = [tries.next(), tries.next()]
     assert [task.id for task in again if task] == ["a", "b"]
     assert listener.told == [("began", "a"), ("died", "a")]
@@ -156,12 +163,29 @@ def test_what_was_lost_comes_next_and_what_never_ran_is_not_told() -> None:
 
 
 def test_a_lack_of_memory_is_told_from_other_errors() -> None:
-    def cause(fail: Callable[[], object]) -> str:
-        with pytest.raises((MemoryError, RuntimeError, ValueError)) as found:
+    def raised(fail: Callable[[], object]) -> Exception:
+        with pytest.raises((MemoryError, ValueError)) as found:
             fail()
-        return own_cause(found.value)
+        return found.value
 
     short = r"out of memory \(.*\); lower 'batch_size' in the training, or give the trial a larger"
-    assert re.match(short, cause(lambda: bytearray(1 << 60)))
-    assert re.match(short, cause(lambda: torch.empty(1 << 55)))
-    assert cause(lambda: int("x")).startswith("ValueError: invalid literal")
+    for error in (raised(lambda: bytearray(1 << 60)), OutOfMemoryError("CUDA out of memory")):
+        assert re.match(short, cause_of(error))
+        assert kind_of(error) is FailureKind.OUT_OF_MEMORY
+    other = raised(lambda: int("x"))
+    assert cause_of(other).startswith("ValueError: invalid literal")
+    assert kind_of(other) is FailureKind.TASK_ERROR
+
+
+def test_a_gpu_without_memory_is_named() -> None:
+    with pytest.raises(OutOfMemoryError, match="CUDA out of memory"), Ranks().named_errors():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_a_failure_crosses_a_process_border_as_text(kind: FailureKind) -> None:
+    outcome = Outcome("t", None, "why", kind, "Traceback: here")
+    again = Outcome.from_json(outcome.to_json())
+    assert again == outcome
+    assert again.kind is kind
+    assert again.traceback == outcome.traceback

@@ -1,8 +1,11 @@
 """The command line: exit codes, named errors without a traceback, nothing half-written."""
 
+import inspect
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +14,7 @@ from typer.testing import CliRunner
 from study import trial as trial_module
 from study.cli import app, main
 from study.errors import TrialError
+from study.logs import VARIABLE
 
 CLEAN = ["--no-ray", "--no-mlflow"]
 
@@ -52,6 +56,38 @@ def table(tmp_path):
         return {"sources": [source], "vocabulary": "union", "unlabelled": "keep"}
 
     return make
+
+
+def test_every_command_takes_the_option_for_logs():
+    groups = [app, *(group.typer_instance for group in app.registered_groups)]
+    commands = [command for group in groups for command in group.registered_commands]
+    assert len(commands) > 12
+    for command in commands:
+        assert "verbose" in inspect.signature(command.callback).parameters
+
+
+@pytest.mark.parametrize(("option", "levels"), [("-v", {"INFO"}), ("-vv", {"INFO", "DEBUG"})])
+def test_logs_go_to_standard_error_and_leave_the_output_alone(option, levels, write, monkeypatch):
+    """In a process of its own: loggers and their level are a process's."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    start = [sys.executable, "-m", "study"]
+    file = str(write())
+    outputs = {}
+    for name, options in (("quiet", []), ("loud", [option])):
+        command = [*start, "launch", file, *CLEAN, *options]
+        if name == "loud":
+            command += ["--storage", str(Path(file).parent / "other")]
+        outputs[name] = subprocess.run(command, capture_output=True, text=True, check=True)
+    quiet, loud = outputs["quiet"], outputs["loud"]
+    assert quiet.stderr == ""
+    logged = re.findall(r"^[-\d]+ [\d:,]+ (INFO|DEBUG) study\.\w+: ", loud.stderr, re.MULTILINE)
+    assert set(logged) == levels
+    assert "to run: " in loud.stderr
+    assert _table(loud.stdout) == _table(quiet.stdout)
+
+
+def _table(output):
+    return [line for line in output.splitlines() if " AUROC" in line or line.startswith("tiny:")]
 
 
 def rows(labels, n=12):

@@ -1,5 +1,6 @@
 """Records: exact, whole or absent, and damage is never read as data."""
 
+import json
 import mmap
 import os
 import signal
@@ -134,6 +135,20 @@ def test_a_failure_is_kept_until_its_trial_succeeds(ledger):
     assert ledger.ids() == set()
     ledger.put(result("a1"))
     assert ledger.failures(["a1"]) == []
+
+
+def test_a_traceback_is_kept_and_records_without_one_are_read(tmp_path, ledger):
+    old = Failure("a1", "graph / fold 0", "the loss became nan in epoch 3")
+    new = Failure("b2", "graph / fold 1", "KeyError: 'x'", "Traceback: line 3")
+    ledger.put_failure(old)
+    ledger.put_failure(new)
+    assert sorted(ledger.failures(["a1", "b2"]), key=lambda each: each.id) == [old, new]
+    texts = json.loads((tmp_path / "ledger" / "a1.failed.json").read_text())
+    assert texts.keys() == {"sha256", "id", "trial", "cause"}
+    file = tmp_path / "ledger" / "b2.failed.json"
+    file.write_text(file.read_text().replace("line 3", "line 4"))
+    with pytest.raises(LedgerError, match="checksum"):
+        ledger.failures(["b2"])
 
 
 def test_embeddings_read_back_exactly_and_damage_is_set_aside(tmp_path):
