@@ -1,6 +1,7 @@
 """Arms side by side: who is compared with whom, and what the tables say of it."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -12,6 +13,7 @@ from study.analysis.comparison import compare
 from study.analysis.inference import macro_weights, paired
 from study.analysis.pool import pool_of, pool_of_pages
 from study.errors import InputError
+from study.metrics import density_fifths
 from study.report.rendering import render
 from study.report.table import COLUMNS, UNEQUAL, caveats, comparison_rows
 
@@ -44,6 +46,33 @@ def test_a_gain_is_the_paired_difference_to_the_head(compared, pool):
     folds = np.subtract(balancer.summary.folds, head.summary.folds)
     assert balancer.rival.macro.estimate == pytest.approx(folds.mean())
     assert balancer.level.mean == pytest.approx(balancer.summary.auroc)
+
+
+def test_a_gain_is_over_the_trials_that_both_arms_have(launched):
+    _, record, _ = launched
+    gone, head = "label_balancer", "mlp_head"
+    kept = {
+        key: result
+        for key, result in record.results.items()
+        if (result.spec.cell.technique, result.spec.fold) != (gone, 0)
+    }
+    compared = compare([pool_of(dataclasses.replace(record, results=kept))])
+    rival, (one,) = of(compared, gone).rival, of(compared, gone).summary.folds
+    assert rival.macro.estimate == pytest.approx(one - of(compared, head).summary.folds[1])
+    assert len(rival.macro.folds) == 1
+    kept = {key: r for key, r in kept.items() if r.spec.cell.technique != gone}
+    compared = compare([pool_of(dataclasses.replace(record, results=kept))])
+    assert of(compared, gone).rival is None
+
+
+def test_a_sparse_gain_is_that_of_the_labels_with_the_fewest_positives(compared, pool):
+    balancer, head = (of(compared, name) for name in ("label_balancer", "mlp_head"))
+    rarest = density_fifths(pool.positives) == 4
+    sides = [
+        np.mean([r.auroc[rarest].mean() for r in pool.results[each.summary.cell.id]])
+        for each in (balancer, head)
+    ]
+    assert balancer.rival.sparse.estimate == pytest.approx(sides[0] - sides[1])
 
 
 def test_a_baseline_is_every_other_arm_s_reference(pool):
