@@ -20,7 +20,7 @@ from study.lock import LockedError, StudyLock
 from study.record import StudyRecord, read_folder
 from study.report.pages import cell_params
 from study.report.study_page import headline
-from study.report.table import comparison_rows
+from study.report.table import comparison_frame
 from study.result import TrialResult
 from study.storage import Storage
 from study.syncing import sync_study
@@ -277,8 +277,8 @@ def test_mlflow_alone_gives_the_comparison_of_the_ledger(
 ) -> None:
     tracker.sync(record)
     folder = Path(record.spec.run.storage) / "tiny"
-    from_ledger = comparison_rows(compare([pool_of(read_folder(folder))]))
-    assert comparison_rows(compare([tracker.pool("tiny")])) == from_ledger
+    from_ledger = comparison_frame(compare([pool_of(read_folder(folder))]))
+    assert comparison_frame(compare([tracker.pool("tiny")])).equals(from_ledger)
 
 
 def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(
