@@ -13,9 +13,9 @@ from study.errors import InputError
 from study.mirror import local_folder
 from study.reading import study_name
 from study.record import read_folder
-from study.report.contrast_table import FINDING_COLUMNS, finding_rows
+from study.report.contrast_table import FINDING_COLUMNS, finding_frame
 from study.report.rendering import Kind, render
-from study.report.table import COLUMNS, comparison_rows
+from study.report.table import COLUMNS, comparison_frame
 from study.storage import Storage
 from study.tracked import open_tracker
 
@@ -62,15 +62,13 @@ def compare_studies(asked: Comparison, kind: Kind) -> tuple[str, bool]:
             )
     complete = all(len(pool.keys(c)) == pool.plan.per_cell for pool in pools for c in pool.cells)
     if asked.families:
+        from pandas import concat
+
         named = {source: study_name(source) if len(pools) > 1 else None for source in asked.sources}
-        rows = [
-            row
-            for source, name in named.items()
-            for row in finding_rows(_findings(source, asked), name)
-        ]
-        return render(rows, FINDING_COLUMNS, kind), complete
-    rows = comparison_rows(compare(pools, asked.baseline), studies=len(pools) > 1)
-    return render(rows, COLUMNS, kind), complete
+        found = [finding_frame(_findings(source, asked), name) for source, name in named.items()]
+        return render(concat(found), FINDING_COLUMNS, kind), complete
+    frame = comparison_frame(compare(pools, asked.baseline), studies=len(pools) > 1)
+    return render(frame, COLUMNS, kind), complete
 
 
 def _pool(source: str, asked: Comparison) -> Pool:

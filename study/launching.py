@@ -27,7 +27,7 @@ from study.progress import Reporter, Together, reporter
 from study.projector import Pages
 from study.record import StudyRecord
 from study.report.rendering import render
-from study.report.table import COLUMNS, caveats, comparison_rows
+from study.report.table import COLUMNS, caveats, comparison_frame
 from study.spec import StudySpec
 from study.state import state_file
 from study.stopping import Stop
@@ -119,7 +119,7 @@ def print_record(record: StudyRecord, console: Console) -> None:
     )
     pool = pool_of(record)
     compared = compare([pool])
-    lines = [head, render(comparison_rows(compared), COLUMNS, "table").rstrip("\n")]
+    lines = [head, render(comparison_frame(compared), COLUMNS, "table").rstrip("\n")]
     lines += [*caveats(compared), *_weight_lines(pool), *failure_lines(record.failures)]
     if record.missing:
         lines.append(f"{record.missing} trials are missing; launch again to run them")

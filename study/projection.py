@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Protocol
 
 from study.analysis.comparison import Compared, compare
-from study.analysis.pool import pool_of
 from study.analysis.summary import CellSummary
 from study.progress import Progress
 from study.record import StudyRecord
@@ -81,7 +80,7 @@ def project(
     Unless the study has ended, only complete cells are written.
     """
     contents = contents_of(record)
-    compared = compare([pool_of(record)]) if stage == Stage.ENDED else []
+    compared = compare([contents.pool]) if stage == Stage.ENDED else []
     shelf = store.shelf(record.spec.name)
     shown = store.shown(shelf)
     study = _StudyPage(store, record, compared, _parent(store, shelf, shown, record))
@@ -159,7 +158,8 @@ class _CellPages:
         for summary in sorted(chosen, key=lambda summary: summary.cell.id in references):
             cell_id = summary.cell.id
             if not self._kept(summary, [s for s in shown if s.tags.get(CELL) == cell_id]):
-                page = cell_page(summary, self.contents, self.parent, self._said(said.get(cell_id)))
+                gain = self._said(said[cell_id]) if said else ({}, self.contents.gain(summary.cell))
+                page = cell_page(summary, self.contents, self.parent, gain)
                 self.pages[cell_id] = self.store.write(self.shelf, page)
                 yield page.name
 
@@ -174,9 +174,8 @@ class _CellPages:
                 self.store.remove(page)
         return summary.cell.id in self.pages
 
-    def _said(self, each: Compared | None) -> tuple[dict[str, str], Metrics]:
-        runs = {cell_id: page.id for cell_id, page in self.pages.items()}
-        return verdict_page(each, runs) if each else ({}, {})
+    def _said(self, each: Compared) -> tuple[dict[str, str], Metrics]:
+        return verdict_page(each, {cell_id: page.id for cell_id, page in self.pages.items()})
 
     def tidy(self, shown: Sequence[Shown]) -> None:
         """Remove the pages of cells that the study has no more; say what each gain is worth."""

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from study.analysis.influence import Floats
 
 HIGHER, RESIDUAL = "higher", "residual"
@@ -66,8 +68,9 @@ def decompose(values: Floats, factors: Sequence[str], fraction: float | None) ->
     """
     if not factors:
         return []
-    parts = list(_effects(values, factors))
-    total = float(((values - values.mean(axis=_axes(values)[1:], keepdims=True)) ** 2).sum())
+    trials = values - values.mean(axis=tuple(range(1, values.ndim)), keepdims=True)
+    parts = list(_effects(trials, factors))
+    total = float((trials**2).sum())
     left = max(0.0, total - sum(squares for _, squares, _ in parts))
     blocks, arms = len(values), values[0].size
     freedom = (blocks - 1) * (arms - 1)
@@ -86,30 +89,27 @@ def decompose(values: Floats, factors: Sequence[str], fraction: float | None) ->
     return [*shares, rest]
 
 
-def _effects(values: Floats, factors: Sequence[str]) -> Iterator[tuple[str, float, int]]:
-    """Yield name, sum of squares and degrees of freedom."""
-    for order in (1, 2):
-        for chosen in itertools.combinations(range(len(factors)), order):
-            name = " x ".join(factors[i] for i in chosen)
-            yield name, *_effect(values, [i + 1 for i in chosen])
-    axes = range(1, len(factors) + 1)
-    sizes = range(3, len(factors) + 1)
-    higher = [_effect(values, c) for size in sizes for c in itertools.combinations(axes, size)]
-    if higher:
-        yield HIGHER, sum(squares for squares, _ in higher), sum(df for _, df in higher)
+def _effects(trials: Floats, factors: Sequence[str]) -> Iterator[tuple[str, float, int]]:
+    """Yield name, sum of squares and degrees of freedom of every effect.
 
+    They are those of the means of the arms: a model of the pairs of factors, whose residual is
+    all higher interactions together.
+    """
+    import pandas as pd
+    from statsmodels.formula.api import ols  # a second to import
+    from statsmodels.stats.anova import anova_lm
 
-def _effect(values: Floats, axes: Sequence[int]) -> tuple[float, int]:
-    """Sum of squares of one effect: the means over all other axes, centered along its own."""
-    part = values.mean(axis=tuple(set(_axes(values)) - set(axes)), keepdims=True)
-    for axis in axes:
-        part = part - part.mean(axis=axis, keepdims=True)
-    freedom = math.prod(values.shape[axis] - 1 for axis in axes)
-    return float((part**2).sum()) * values.size / part.size, freedom
-
-
-def _axes(values: Floats) -> tuple[int, ...]:
-    return tuple(range(values.ndim))
+    means = trials.mean(axis=0)
+    columns = [f"factor{i}" for i in range(means.ndim)]
+    table = pd.DataFrame(np.indices(means.shape).reshape(means.ndim, -1).T, columns=columns)
+    terms = " + ".join(f"C({column})" for column in columns)
+    with np.errstate(divide="ignore", invalid="ignore"):  # no residual: the F is undefined
+        found = anova_lm(ols(f"auroc ~ ({terms}) ** 2", table.assign(auroc=means.ravel())).fit())
+    names = [" x ".join(chosen) for k in (1, 2) for chosen in itertools.combinations(factors, k)]
+    if len(factors) > 2:
+        names.append(HIGHER)
+    for name, squares, freedom in zip(names, found["sum_sq"], found["df"], strict=False):
+        yield name, len(trials) * float(squares), round(freedom)
 
 
 def _over(part: float, whole: float) -> float:

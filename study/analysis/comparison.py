@@ -87,7 +87,7 @@ def compare(pools: Sequence[Pool], baseline: Baseline | None = None) -> list[Com
     else:
         pairs = [_baseline(cell, pool, pools, baseline) for pool, cell in rows]
     measured = [
-        _measured(pool, cell, *pair) if pair else None
+        differences(pool, cell, *pair) if pair else None
         for (pool, cell), pair in zip(rows, pairs, strict=True)
     ]
     adjusted = iter(holm([each[0].p for each in measured if each]))
@@ -98,6 +98,37 @@ def compare(pools: Sequence[Pool], baseline: Baseline | None = None) -> list[Com
         rival = _rival(cell, pair, both, next(adjusted), rope) if pair and both else None
         found.append(Compared(pool.name, summaries[pool.name][cell.id], _level(pool, cell), rival))
     return found
+
+
+def differences(
+    pool: Pool, cell: Cell, home: Pool, reference: Cell
+) -> tuple[Difference, Difference] | None:
+    """Return the gain of an arm over a reference, over all labels and over the sparsest fifth.
+
+    Parameters
+    ----------
+    pool : Pool
+    cell : Cell
+        An arm of `pool`.
+    home : Pool
+    reference : Cell
+        An arm of `home`.
+
+    Returns
+    -------
+    tuple of Difference, or None
+        None if no trial of the arm has the seed, repeat and fold of one of the reference.
+    """
+    shared = pool.keys(cell) & home.keys(reference)
+    if not shared:
+        return None
+    sides = pool.arm(cell, shared), home.arm(reference, shared)
+    fifths = density_fifths(pool.positives)
+    last = fifths == fifths.max()
+    weights = macro_weights(len(pool.positives)), np.where(last, 1 / last.sum(), 0.0)
+    rope = pool.spec.analysis.rope
+    macro, sparse = (paired(*sides, pool.groups, each, rope) for each in weights)
+    return macro, sparse
 
 
 def _rival(
@@ -152,22 +183,6 @@ def _has(pool: Pool, cell: Cell, words: Baseline) -> bool:
 
 def _written(words: Baseline) -> str:
     return ",".join(f"{column}={word}" for column, word in words.items())
-
-
-def _measured(
-    pool: Pool, cell: Cell, home: Pool, reference: Cell
-) -> tuple[Difference, Difference] | None:
-    """Return the differences over all labels and over the sparsest fifth."""
-    shared = pool.keys(cell) & home.keys(reference)
-    if not shared:
-        return None
-    sides = pool.arm(cell, shared), home.arm(reference, shared)
-    fifths = density_fifths(pool.positives)
-    last = fifths == fifths.max()
-    weights = macro_weights(len(pool.positives)), np.where(last, 1 / last.sum(), 0.0)
-    rope = pool.spec.analysis.rope
-    macro, sparse = (paired(*sides, pool.groups, each, rope) for each in weights)
-    return macro, sparse
 
 
 def _level(pool: Pool, cell: Cell) -> Corrected | None:

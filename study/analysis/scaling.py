@@ -198,6 +198,8 @@ def _drops(evidence: Evidence, arms: Sequence[Arm]) -> bool:
         paired(larger, smaller, evidence.groups, evidence.weights)
         for smaller, larger in itertools.combinations(arms, 2)
     ]
+    if not any(each.estimate < 0 and each.p < LEVEL for each in found):
+        return False  # Holm only raises p
     adjusted = holm([difference.p for difference in found])
     return any(d.estimate < 0 and p < LEVEL for d, p in zip(found, adjusted, strict=True))
 

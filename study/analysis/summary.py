@@ -1,15 +1,14 @@
-"""One row a cell: means over the repeats, and gains paired with the cell's reference arm."""
+"""One row a cell: means over its trials."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from study.cells import Cell, Repeat, repeat_of
-from study.contrasts import reference_arms
 from study.metrics import density_fifths, fifth_means, macro_mean
 from study.result import TrialResult
 
@@ -17,31 +16,6 @@ Floats = NDArray[np.float64]
 
 STARTED = 2
 """A trial that was best in one of its first epochs never left the plateau it began on."""
-
-
-@dataclass(frozen=True)
-class Gain:
-    """Difference to the reference arm on the same folds.
-
-    Attributes
-    ----------
-    reference : str
-        Cell id of the reference arm.
-    macro, sparse : float
-        Mean paired difference in AUROC over all labels, and over the sparsest fifth.
-    macro_sd, sparse_sd : float
-        Standard deviation of the difference over the folds; NaN with fewer than two. Folds
-        share training molecules: this is no standard error.
-    pairs : int
-        Folds both arms have.
-    """
-
-    reference: str
-    macro: float
-    macro_sd: float
-    sparse: float
-    sparse_sd: float
-    pairs: int
 
 
 @dataclass(frozen=True)
@@ -71,8 +45,6 @@ class CellSummary:
         the plateau they began on): more epochs or patience could change them.
     seconds : float
         Mean wall time of a fit.
-    gain : Gain or None
-        None for an arm that is nobody's rival: it is the reference, or has none.
     """
 
     cell: Cell
@@ -86,7 +58,6 @@ class CellSummary:
     undefined: int
     unconverged: int
     seconds: float
-    gain: Gain | None
 
 
 def summarise(
@@ -112,19 +83,18 @@ def summarise(
     for result in results:
         spec = result.spec
         by_cell.get(spec.cell.id, {})[repeat_of(spec)] = result
-    references = reference_arms(cells)
-    return [_summary(cell, by_cell, fifths, expected, references.get(cell.id)) for cell in cells]
+    return [
+        _summary(cell, [trial for _, trial in sorted(by_cell[cell.id].items())], fifths, expected)
+        for cell in cells
+    ]
 
 
 def _summary(
     cell: Cell,
-    by_cell: Mapping[str, Mapping[Repeat, TrialResult]],
+    trials: Sequence[TrialResult],
     fifths: NDArray[np.int64],
     expected: int,
-    reference: str | None,
 ) -> CellSummary:
-    own = by_cell[cell.id]
-    trials = [own[key] for key in sorted(own)]
     folds = [macro_mean(trial.auroc) for trial in trials]
     levels = [fold.value for fold in folds]
     by_fifth = [fifth_means(trial.auroc, fifths) for trial in trials]
@@ -140,7 +110,6 @@ def _summary(
         undefined=sum(fold.undefined for fold in folds),
         unconverged=sum(_unsettled(trial) for trial in trials),
         seconds=_mean([trial.seconds for trial in trials]),
-        gain=_gain(own, by_cell[reference], fifths, reference) if reference else None,
     )
 
 
@@ -149,21 +118,6 @@ def _unsettled(trial: TrialResult) -> bool:
         return False
     best = trial.counts["best_epoch"]
     return best <= STARTED or best >= trial.spec.cell.training.epochs
-
-
-def _gain(
-    own: Mapping[Repeat, TrialResult],
-    other: Mapping[Repeat, TrialResult],
-    fifths: NDArray[np.int64],
-    reference: str,
-) -> Gain | None:
-    shared = sorted(own.keys() & other.keys())
-    if not shared:
-        return None
-    differences = [own[key].auroc - other[key].auroc for key in shared]  # each (l,)
-    overall = [macro_mean(d).value for d in differences]
-    sparse = [float(fifth_means(d, fifths)[-1]) for d in differences]
-    return Gain(reference, _mean(overall), _sd(overall), _mean(sparse), _sd(sparse), len(shared))
 
 
 def _mean(values: Sequence[float]) -> float:

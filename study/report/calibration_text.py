@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 from study.analysis.calibration import Calibration, Coverage, NullCount
-from study.analysis.verdicts import Word
+from study.report.rendering import Row, frame_of, markdown
 
 
 def calibration_text(found: Calibration) -> str:
     """Return the calibration as two Markdown tables with a sentence on each."""
-    tables = found.coverages[0].tables
-    lines = [
-        f"{tables} tables of {found.molecules} molecules x {found.labels} labels, drawn from "
-        f"{found.population} simulated molecules; 5 folds; ridge on random features.",
-        "",
-        "One model against itself under other seeds (a claim is wrong by construction):",
-        "",
-        "| features | seeds a side | pairs | claims | " + " | ".join(Word) + " | SD | SE claimed |",
-        "|" + "--:|" * (6 + len(Word)),
-        *(_null_line(each) for each in found.nulls),
-        "",
-        _truth_line(found.coverages[0]),
-        "",
-        "| seeds a side | tables | 95 % interval holds it | holds that of its own models | "
-        "corrected t holds it | mean width |",
-        "|" + "--:|" * 6,
-        *(_coverage_line(each) for each in found.coverages),
-    ]
-    return "\n".join(lines) + "\n"
+    nulls = frame_of(map(_null_row, found.nulls))
+    coverages = frame_of(map(_coverage_row, found.coverages))
+    return (
+        f"{found.coverages[0].tables} tables of {found.molecules} molecules x {found.labels} "
+        f"labels, drawn from {found.population} simulated molecules; 5 folds; ridge on random "
+        "features.\n\n"
+        "One model against itself under other seeds (a claim is wrong by construction):\n\n"
+        f"{markdown(nulls, [True] * len(nulls.columns))}\n"
+        f"{_truth_line(found.coverages[0])}\n\n"
+        f"{markdown(coverages, [True] * len(coverages.columns))}"
+    )
 
 
-def _null_line(found: NullCount) -> str:
-    counts = [str(found.words[word]) for word in Word]
-    cells = [found.model.width, found.seeds, found.pairs, found.claims, *counts]
-    spread = [f"{found.spread:.4f}", f"{found.claimed:.4f}"]
-    return "| " + " | ".join(map(str, [*cells, *spread])) + " |"
+def _null_row(found: NullCount) -> Row:
+    return {
+        "features": str(found.model.width),
+        "seeds a side": str(found.seeds),
+        "pairs": str(found.pairs),
+        "claims": str(found.claims),
+        **{str(word): str(count) for word, count in found.words.items()},
+        "SD": f"{found.spread:.4f}",
+        "SE claimed": f"{found.claimed:.4f}",
+    }
 
 
 def _truth_line(found: Coverage) -> str:
@@ -44,8 +41,15 @@ def _truth_line(found: Coverage) -> str:
     )
 
 
-def _coverage_line(found: Coverage) -> str:
-    held = (found.held, found.held_trained, found.held_corrected)
-    shares = [f"{count} ({count / found.tables:.0%})" for count in held]
-    cells = [str(found.seeds), str(found.tables), *shares, f"{found.width:.4f}"]
-    return "| " + " | ".join(cells) + " |"
+def _coverage_row(found: Coverage) -> Row:
+    held = {
+        "95 % interval holds it": found.held,
+        "holds that of its own models": found.held_trained,
+        "corrected t holds it": found.held_corrected,
+    }
+    return {
+        "seeds a side": str(found.seeds),
+        "tables": str(found.tables),
+        **{name: f"{count} ({count / found.tables:.0%})" for name, count in held.items()},
+        "mean width": f"{found.width:.4f}",
+    }

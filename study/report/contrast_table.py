@@ -1,12 +1,16 @@
-"""The table of declared contrasts, from findings to rows."""
+"""The table of declared contrasts, from findings to a frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from study.analysis.evidence import Finding
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 from study.report.table import difference_row, number
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FINDING_COLUMNS = (
     Column("study", "study"),
@@ -21,13 +25,13 @@ FINDING_COLUMNS = (
     Column("smallest_detectable", "smallest detectable", ".4f"),
     Column("verdict", "verdict"),
 )
-"""Columns that readers see; CSV and JSON have every key of a row."""
+"""Columns that readers see; CSV and JSON have every column of the frame."""
 
 
-def finding_rows(findings: Sequence[Finding], study: str | None = None) -> list[Row]:
+def finding_frame(findings: Sequence[Finding], study: str | None = None) -> DataFrame:
     """Return one row a declared contrast, with the study's name if it is given."""
     first = {} if study is None else {"study": study}
-    return [first | _row(finding) for finding in findings]
+    return frame_of(first | _row(finding) for finding in findings)
 
 
 def _row(finding: Finding) -> Row:

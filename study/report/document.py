@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, records
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -41,25 +44,30 @@ class Table:
         Stem of its file.
     caption : str
     columns : sequence of Column
-        Those that readers see; the file has every key of the rows.
-    rows : sequence of Row
+        Those that readers see; the file has every column of the frame.
+    frame : DataFrame
     """
 
     kind: ClassVar[str] = "table"
     name: str
     caption: str
     columns: Sequence[Column]
-    rows: Sequence[Row]
+    frame: DataFrame
 
     @property
     def long(self) -> bool:
         """Whether it would fill a page: it is scrolled in place, and printed whole."""
-        return len(self.rows) > 25
+        return len(self.frame) > 25
 
     @property
     def used(self) -> list[Column]:
-        """Columns that some row has."""
-        return [column for column in self.columns if any(column.key in row for row in self.rows)]
+        """Columns that the frame has."""
+        return [column for column in self.columns if column.key in self.frame.columns]
+
+    @property
+    def rows(self) -> list[Row]:
+        """Rows of the frame, with None where a value is missing."""
+        return records(self.frame)
 
 
 @dataclass(frozen=True)

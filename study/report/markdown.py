@@ -23,4 +23,4 @@ def _block(block: Block) -> str:
     if isinstance(block, Figure):
         words = block.description.replace("[", "(").replace("]", ")")  # brackets end the text
         return f"![{words}](figures/{block.name}.svg)\n\n**{block.title}.** {block.caption}"
-    return f"{block.caption}\n\n{render(block.rows, block.columns, 'md').rstrip()}"
+    return f"{block.caption}\n\n{render(block.frame, block.columns, 'md').rstrip()}"

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from study.analysis.comparison import Compared
+from study.analysis.comparison import Compared, differences
+from study.analysis.inference import Difference
+from study.analysis.pool import Pool, pool_of
 from study.analysis.summary import CellSummary
 from study.cells import Cell
 from study.ledger import seal
@@ -57,6 +59,20 @@ class Contents:
             if {summary.cell.id, record.references.get(summary.cell.id, summary.cell.id)} <= whole
         ]
 
+    @cached_property
+    def pool(self) -> Pool:
+        """The trials as the inference takes them."""
+        return pool_of(self.record)
+
+    def gain(self, cell: Cell) -> Metrics:
+        """Return the gain of an arm over its reference; empty without one."""
+        wanted = self.record.references.get(cell.id)
+        for reference in self.record.plan.cells:
+            if reference.id == wanted:
+                found = differences(self.pool, cell, self.pool, reference)
+                return gain_metrics(*found) if found else {}
+        return {}
+
     def state(self, summary: CellSummary) -> str:
         """Digest of all that a cell's page shows: its trials, its reference's, its failures."""
         cell_id = summary.cell.id
@@ -80,7 +96,7 @@ def contents_of(record: StudyRecord) -> Contents:
 def cell_page(
     summary: CellSummary, contents: Contents, parent: str, said: tuple[dict[str, str], Metrics]
 ) -> Page:
-    """Return the page of a cell under its study's, with what `verdict_page` says of it."""
+    """Return the page of a cell under its study's, with the tags and metrics of its gain."""
     record, cell = contents.record, summary.cell
     results = contents.results[cell.id]
     tags = {PARENT: parent, ROLE: "cell", CELL: cell.id, STATE: contents.state(summary)}
@@ -110,7 +126,8 @@ def cell_tags(
 ) -> dict[str, str]:
     """Return what the tracking pages can group and filter by, and why its first trial failed."""
     cell, split = summary.cell, record.spec.split
-    role = "arm" if summary.gain else ("single" if cell.technique == "single" else "reference")
+    single = "single" if cell.technique == "single" else "reference"
+    role = "arm" if cell.id in record.references else single
     tags = {
         "arm_id": cell.arm_id,
         "contrast_role": role,
@@ -148,10 +165,28 @@ def cell_metrics(summary: CellSummary, results: Sequence[TrialResult]) -> dict[s
     for key in ("fit", "test", "parameters"):
         counts = [result.counts[key] for result in results if key in result.counts]
         values[f"n_{key}"] = float(np.mean(counts)) if counts else math.nan
-    if summary.gain:
-        gain = summary.gain
-        values |= {"macro_gain": gain.macro, "macro_gain_sd": gain.macro_sd}
-        values |= {"sparse_gain": gain.sparse, "sparse_gain_sd": gain.sparse_sd}
+    return _defined(values)
+
+
+def gain_metrics(macro: Difference, sparse: Difference) -> Metrics:
+    """Return a gain over all labels and over the sparsest fifth; undefined numbers are left out.
+
+    The standard deviation is that of the folds, which share training molecules: it is no standard
+    error.
+    """
+    values: Metrics = {}
+    for name, difference in {"macro_gain": macro, "sparse_gain": sparse}.items():
+        spread = np.std(difference.folds, ddof=1) if len(difference.folds) > 1 else math.nan
+        values |= {
+            name: difference.estimate,
+            f"{name}_sd": float(spread),
+            f"{name}_low": difference.low,
+            f"{name}_high": difference.high,
+        }
+    return _defined(values)
+
+
+def _defined(values: Metrics) -> Metrics:
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
@@ -205,12 +240,10 @@ def verdict_page(each: Compared, runs: Mapping[str, str]) -> tuple[dict[str, str
             "reference_run": runs.get(rival.reference.id, ""),
             "equal_size": "yes" if rival.equal_size else "no",
         }
-        for name, difference in {"macro_gain": rival.macro, "sparse_gain": rival.sparse}.items():
-            values |= {f"{name}_low": difference.low, f"{name}_high": difference.high}
-        values |= {
+        values |= gain_metrics(rival.macro, rival.sparse) | {
             "macro_gain_p_holm": rival.verdict.p_holm,
             "macro_gain_p_corrected_t": rival.macro.corrected.p,
             "macro_gain_smallest_detectable": rival.macro.smallest,
         }
     named = {f"olfaction.{key}": value for key, value in tags.items()}
-    return named, {name: value for name, value in values.items() if not math.isnan(value)}
+    return named, _defined(values)

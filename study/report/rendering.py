@@ -1,25 +1,17 @@
-"""Rows as text: terminal, Markdown, LaTeX, CSV, JSON."""
+"""Tables as text: terminal, Markdown, LaTeX, CSV, JSON."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:  # half a second to import
+    from pandas import DataFrame
 
 Kind = Literal["table", "md", "csv", "json", "latex"]
 Row = dict[str, Any]
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
-    "&": r"\&",
-    "%": r"\%",
-    "_": r"\_",
-    "#": r"\#",
-    "$": r"\$",
-    "{": r"\{",
-    "}": r"\}",
-}
 
 
 @dataclass(frozen=True)
@@ -29,12 +21,12 @@ class Column:
     Attributes
     ----------
     key : str
-        Key of a row.
+        Column of the frame.
     heading : str
     form : str
         Format of its numbers; empty for text, which is aligned to the left.
     interval : tuple of two str
-        Keys of the ends of an interval, shown in brackets behind the number.
+        Columns of the ends of an interval, shown in brackets behind the number.
     """
 
     key: str
@@ -54,57 +46,61 @@ class Column:
         return f"{text} [{', '.join(format(end, self.form) for end in ends)}]"
 
 
-def render(rows: Sequence[Row], columns: Sequence[Column], kind: Kind) -> str:
-    """Return a table as text of one kind, ending in a newline.
+def frame_of(rows: Iterable[Row]) -> DataFrame:
+    """Return rows as a frame of the very values: no number becomes another type."""
+    from pandas import DataFrame
 
-    CSV and JSON have every key of the rows, the others the columns that any row has.
+    return DataFrame(list(rows), dtype=object)
+
+
+def records(frame: DataFrame) -> list[Row]:
+    """Return the rows of a frame, with None where a value is missing."""
+    rows = frame.where(frame.notna(), None).to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in rows]
+
+
+def render(frame: DataFrame, columns: Sequence[Column], kind: Kind) -> str:
+    """Return a frame as text of one kind, ending in a newline.
+
+    CSV and JSON have every column of the frame, the others those of `columns` that it has.
     """
-    if kind == "json":
-        return json.dumps(list(rows), indent=2) + "\n"
+    if kind == "json":  # `to_json` cuts floats to 15 digits
+        return json.dumps(records(frame), indent=2) + "\n"
     if kind == "csv":
-        return _csv(rows)
-    used = [column for column in columns if any(column.key in row for row in rows)]
-    cells = [[column.heading for column in used]]
-    cells += [[column.shown(row) for column in used] for row in rows]
-    writer = {"md": _markdown, "latex": _latex, "table": _plain}[kind]
-    return writer(used, cells)
+        return frame.to_csv(index=False, lineterminator="\n")
+    from pandas import DataFrame
+
+    used = [column for column in columns if column.key in frame.columns]
+    texts = [[column.shown(row) for column in used] for row in records(frame)]
+    shown = DataFrame(texts, columns=[column.heading for column in used], dtype=object)
+    numeric = [bool(column.form) for column in used]
+    if kind == "md":
+        return markdown(shown, numeric)
+    if kind == "latex":
+        aligned = "".join("r" if number else "l" for number in numeric)
+        return shown.to_latex(index=False, escape=True, column_format=aligned)
+    return _plain(shown, numeric)
 
 
-def _csv(rows: Sequence[Row]) -> str:
-    buffer = io.StringIO()
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(buffer, keys, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
-def _markdown(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> str:
-    escaped = [[text.replace("|", "\\|") for text in line] for line in cells]
-    lines = ["| " + " | ".join(line) + " |" for line in escaped]
-    aligned = ["---:" if column.form else "---" for column in columns]
-    return "\n".join([lines[0], "| " + " | ".join(aligned) + " |", *lines[1:]]) + "\n"
-
-
-def _latex(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> str:
-    """Write a `tabular` with the rules of the package booktabs."""
-    lines = [" & ".join(_escaped(text) for text in line) + r" \\" for line in cells]
-    aligned = "".join("r" if column.form else "l" for column in columns)
-    head = [rf"\begin{{tabular}}{{{aligned}}}", r"\toprule", lines[0], r"\midrule"]
-    return "\n".join([*head, *lines[1:], r"\bottomrule", r"\end{tabular}"]) + "\n"
+def markdown(shown: DataFrame, numeric: Sequence[bool]) -> str:
+    """Return a frame of text as a Markdown table; numeric columns are aligned to the right."""
+    escaped = shown.map(_escaped).rename(columns=_escaped)
+    aligned = ["right" if number else "left" for number in numeric]
+    return escaped.to_markdown(index=False, disable_numparse=True, colalign=aligned) + "\n"
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return text.replace("|", "\\|")
 
 
-def _plain(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+def _plain(shown: DataFrame, numeric: Sequence[bool]) -> str:
+    cells = [list(shown.columns), *shown.to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for line in cells:
         padded = (
-            text.rjust(width) if column.form else text.ljust(width)
-            for column, text, width in zip(columns, line, widths, strict=True)
+            text.rjust(width) if number else text.ljust(width)
+            for number, text, width in zip(numeric, line, widths, strict=True)
         )
         lines.append("  ".join(padded).rstrip())
     rule = "  ".join("-" * width for width in widths)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from study.analysis.evidence import Evidence
 from study.analysis.scaling import (
@@ -18,8 +19,11 @@ from study.analysis.scaling import (
     efficiencies,
 )
 from study.errors import InputError
-from study.report.rendering import Column, Kind, Row, render
+from study.report.rendering import Column, Kind, Row, frame_of, records, render
 from study.report.table import difference_row, number
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,14 @@ class Part:
     name, heading, legend : str
         Key in CSV and JSON; what readers see above and below the table.
     columns : tuple of Column
-    rows : list of Row
+    frame : DataFrame
     """
 
     name: str
     heading: str
     legend: str
     columns: tuple[Column, ...]
-    rows: list[Row]
+    frame: DataFrame
 
 
 CURVE_COLUMNS = (
@@ -104,10 +108,10 @@ def scaling_parts(evidence: Evidence) -> tuple[Part, ...]:
             f"study '{evidence.record.spec.name}' has no arm with finished trials at two training "
             "fractions; give its file several, e.g. fractions: [0.1, 0.25, 0.5, 1.0], and launch it"
         )
-    laws = [row for curve in found for row in law_rows(curve)]
-    reached = [efficiency_row(each) for each in efficiencies(evidence)]
-    made = [claim_row(each) for each in claims(evidence)]
-    points = [row for curve in found for row in curve_rows(curve)]
+    laws = frame_of(row for curve in found for row in law_rows(curve))
+    reached = frame_of(map(efficiency_row, efficiencies(evidence)))
+    made = frame_of(map(claim_row, claims(evidence)))
+    points = frame_of(row for curve in found for row in curve_rows(curve))
     said = CLAIM_LEGEND.format(len(made))
     return (
         Part("curves", "Learning curves", CURVE_LEGEND, CURVE_COLUMNS, points),
@@ -123,10 +127,13 @@ def scaling_text(parts: Sequence[Part], kind: Kind) -> str:
     JSON is an object of the tables; CSV one table, whose column ``part`` tells them apart.
     """
     if kind == "json":
-        return json.dumps({part.name: part.rows for part in parts}, indent=2) + "\n"
+        return json.dumps({part.name: records(part.frame) for part in parts}, indent=2) + "\n"
     if kind == "csv":
-        return render([{"part": part.name, **row} for part in parts for row in part.rows], (), kind)
-    return "\n".join(_part_text(part, kind) for part in parts if part.rows)
+        from pandas import concat
+
+        frames = {part.name: part.frame for part in parts}
+        return render(concat(frames, names=["part"]).reset_index("part"), (), kind)
+    return "\n".join(_part_text(part, kind) for part in parts if len(part.frame))
 
 
 def curve_rows(curve: Curve) -> Iterator[Row]:
@@ -204,4 +211,4 @@ def _end(value: float) -> str:
 
 def _part_text(part: Part, kind: Kind) -> str:
     heading = f"## {part.heading}\n" if kind == "md" else part.heading
-    return f"{heading}\n{render(part.rows, part.columns, kind)}\n{part.legend}\n"
+    return f"{heading}\n{render(part.frame, part.columns, kind)}\n{part.legend}\n"

@@ -13,7 +13,7 @@ from study.redaction import without_secrets
 from study.report.page import ROLE, STATE, Metrics
 from study.report.pages import LAYOUT
 from study.report.rendering import Kind, render
-from study.report.table import COLUMNS, comparison_rows
+from study.report.table import COLUMNS, comparison_frame
 from study.spec import digest
 
 COMPARISONS: Mapping[Kind, str] = {"csv": "csv", "md": "md", "json": "json", "latex": "tex"}
@@ -43,7 +43,7 @@ def study_tags(
 
 def study_state(record: StudyRecord, compared: Sequence[Compared]) -> str:
     """Digest of the files of a study's page."""
-    table = render(comparison_rows(compared), COLUMNS, "json") if compared else ""
+    table = render(comparison_frame(compared), COLUMNS, "json") if compared else ""
     spec = without_secrets(record.spec).model_dump(mode="json")
     return digest([LAYOUT, spec, record.inputs.split.digest, table])[:32]
 
@@ -66,9 +66,9 @@ def headline(compared: Sequence[Compared]) -> Metrics:
 
 def write_study(folder: Path, record: StudyRecord, compared: Sequence[Compared]) -> None:
     """Write the files of a study: its file, its split, and the comparison once it has ended."""
-    rows = comparison_rows(compared)
+    frame = comparison_frame(compared)
     for kind, suffix in COMPARISONS.items() if compared else ():
-        text = render(rows, COLUMNS, kind)
+        text = render(frame, COLUMNS, kind)
         (folder / f"comparison.{suffix}").write_text(text, encoding="utf-8")
     shown = without_secrets(record.spec).model_dump_json(indent=2)
     (folder / "study.json").write_text(shown, encoding="utf-8")

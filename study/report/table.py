@@ -1,15 +1,19 @@
-"""The comparison table of arms, from numbers to rows."""
+"""The comparison table of arms, from numbers to a frame."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from study.analysis.comparison import Compared, Rival
 from study.analysis.inference import Difference
 from study.analysis.summary import CellSummary
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 from study.report.texts import counted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 COLUMNS = (
     Column("study", "study"),
@@ -27,7 +31,7 @@ COLUMNS = (
     Column("sparse_gain", "sparse gain [95 % CI]", "+.4f", ("sparse_gain_low", "sparse_gain_high")),
     Column("trials", "trials"),
 )
-"""Columns that readers see; CSV and JSON have every key of a row."""
+"""Columns that readers see; CSV and JSON have every column of the frame."""
 
 LEGEND = (
     "gain: AUROC minus the reference's on the same folds and seeds (without a baseline: the first "
@@ -41,13 +45,10 @@ NO_SEEDS = (
 )
 
 
-def comparison_rows(compared: Sequence[Compared], *, studies: bool = False) -> list[Row]:
+def comparison_frame(compared: Sequence[Compared], *, studies: bool = False) -> DataFrame:
     """Return one row an arm, with the study's name if asked; undefined numbers are None."""
-    return [_row(each) if studies else _without_study(_row(each)) for each in compared]
-
-
-def _without_study(row: Row) -> Row:
-    return {key: value for key, value in row.items() if key not in ("study", "reference_study")}
+    frame = frame_of(_row(each) for each in compared)
+    return frame if studies else frame.drop(columns=["study", "reference_study"], errors="ignore")
 
 
 def _row(each: Compared) -> Row:

@@ -22,7 +22,7 @@ def files_of(document: Document) -> Mapping[str, bytes]:
         "report.md": to_markdown(document).encode(),
     }
     for table in document.tables:
-        files[f"tables/{table.name}.csv"] = render(table.rows, table.columns, "csv").encode()
+        files[f"tables/{table.name}.csv"] = render(table.frame, table.columns, "csv").encode()
     for figure in document.figures:
         files[f"figures/{figure.name}.svg"] = figure.svg.encode()
         files[f"figures/{figure.name}.png"] = figure.png

@@ -1,6 +1,7 @@
 """Arms side by side: who is compared with whom, and what the tables say of it."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -12,8 +13,9 @@ from study.analysis.comparison import compare
 from study.analysis.inference import macro_weights, paired
 from study.analysis.pool import pool_of, pool_of_pages
 from study.errors import InputError
-from study.report.rendering import render
-from study.report.table import COLUMNS, UNEQUAL, caveats, comparison_rows
+from study.metrics import density_fifths
+from study.report.rendering import Column, frame_of, render
+from study.report.table import COLUMNS, UNEQUAL, caveats, comparison_frame
 
 SINGLE = {"features": "counts", "technique": "single"}
 
@@ -44,6 +46,33 @@ def test_a_gain_is_the_paired_difference_to_the_head(compared, pool):
     folds = np.subtract(balancer.summary.folds, head.summary.folds)
     assert balancer.rival.macro.estimate == pytest.approx(folds.mean())
     assert balancer.level.mean == pytest.approx(balancer.summary.auroc)
+
+
+def test_a_gain_is_over_the_trials_that_both_arms_have(launched):
+    _, record, _ = launched
+    gone, head = "label_balancer", "mlp_head"
+    kept = {
+        key: result
+        for key, result in record.results.items()
+        if (result.spec.cell.technique, result.spec.fold) != (gone, 0)
+    }
+    compared = compare([pool_of(dataclasses.replace(record, results=kept))])
+    rival, (one,) = of(compared, gone).rival, of(compared, gone).summary.folds
+    assert rival.macro.estimate == pytest.approx(one - of(compared, head).summary.folds[1])
+    assert len(rival.macro.folds) == 1
+    kept = {key: r for key, r in kept.items() if r.spec.cell.technique != gone}
+    compared = compare([pool_of(dataclasses.replace(record, results=kept))])
+    assert of(compared, gone).rival is None
+
+
+def test_a_sparse_gain_is_that_of_the_labels_with_the_fewest_positives(compared, pool):
+    balancer, head = (of(compared, name) for name in ("label_balancer", "mlp_head"))
+    rarest = density_fifths(pool.positives) == 4
+    sides = [
+        np.mean([r.auroc[rarest].mean() for r in pool.results[each.summary.cell.id]])
+        for each in (balancer, head)
+    ]
+    assert balancer.rival.sparse.estimate == pytest.approx(sides[0] - sides[1])
 
 
 def test_a_baseline_is_every_other_arm_s_reference(pool):
@@ -82,7 +111,7 @@ def test_arms_of_another_study_are_paired_if_its_folds_are_the_same(
 def test_results_without_their_table_give_the_same_rows(launched, compared):
     _, record, _ = launched
     pages = pool_of_pages(record.spec, list(record.results.values()), record.inputs.split)
-    assert comparison_rows(compare([pages])) == comparison_rows(compared)
+    assert comparison_frame(compare([pages])).equals(comparison_frame(compared))
 
 
 def test_pages_that_lack_a_fold_are_refused(launched):
@@ -93,31 +122,84 @@ def test_pages_that_lack_a_fold_are_refused(launched):
 
 
 def test_json_and_csv_carry_the_numbers(compared):
-    rows = comparison_rows(compared, studies=True)
-    read = json.loads(render(rows, COLUMNS, "json"))
+    frame = comparison_frame(compared, studies=True)
+    read = json.loads(render(frame, COLUMNS, "json"))
     balancer = next(row for row in read if row["technique"] == "label_balancer")
     assert balancer["gain_low"] < balancer["gain"] < balancer["gain_high"]
     assert " / mlp_head / concat" in balancer["reference"]
-    lines = list(csv.DictReader(io.StringIO(render(rows, COLUMNS, "csv"))))
-    assert [line["auroc"] for line in lines] == [str(row["auroc"]) for row in rows]
+    lines = list(csv.DictReader(io.StringIO(render(frame, COLUMNS, "csv"))))
+    assert [line["auroc"] for line in lines] == [str(each.summary.auroc) for each in compared]
+    assert [row["auroc"] for row in read] == [each.summary.auroc for each in compared]
+    assert (read[0]["gain"], read[0]["verdict"]) == (None, None)
     assert (lines[0]["gain"], lines[0]["study"]) == ("", "tiny")
 
 
 def test_tables_for_readers(compared):
-    rows = comparison_rows(compared)
-    table = render(rows, COLUMNS, "table").splitlines()
+    frame = comparison_frame(compared)
+    table = render(frame, COLUMNS, "table").splitlines()
     assert table[0].split() == [w for c in COLUMNS[1:] for w in c.heading.split()]
-    markdown = render(rows, COLUMNS, "md").splitlines()
-    assert len(markdown) == len(rows) + 2
+    markdown = render(frame, COLUMNS, "md").splitlines()
+    assert len(markdown) == len(frame) + 2
     assert len({line.count("|") for line in markdown}) == 1
-    latex = render(rows, COLUMNS, "latex").splitlines()
+    latex = render(frame, COLUMNS, "latex").splitlines()
     assert latex[0] == r"\begin{tabular}{llllrrrrrrlrl}"
     assert any(r"mlp\_head" in line for line in latex)
     assert len({line.count("&") for line in latex[2:3] + latex[4:-2]}) == 1
 
 
+VALUES = [{"a|b": "x|y_%", "n": 0.1 + 0.2, "k": 3}, {"a|b": None, "n": None, "more": 1e-20}]
+HEADED = (Column("a|b", "a|b"), Column("n", "n", ".2f"), Column("absent", "absent"))
+TEXTS = {
+    "table": """\
+a|b       n
+-----  ----
+x|y_%  0.30
+-         -
+""",
+    "csv": """\
+a|b,n,k,more
+x|y_%,0.30000000000000004,3,
+,,,1e-20
+""",
+    "md": r"""
+| a\|b   |    n |
+|:-------|-----:|
+| x\|y_% | 0.30 |
+| -      |    - |
+""".lstrip(),
+    "latex": r"""
+\begin{tabular}{lr}
+\toprule
+a|b & n \\
+\midrule
+x|y\_\% & 0.30 \\
+- & - \\
+\bottomrule
+\end{tabular}
+""".lstrip(),
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_text_of_a_table_by_hand(kind):
+    assert render(frame_of(VALUES), HEADED, kind) == TEXTS[kind]
+
+
+def test_json_keeps_every_number_as_it_is():
+    first, second = json.loads(render(frame_of(VALUES), HEADED, "json"))
+    assert first == {"a|b": "x|y_%", "n": 0.1 + 0.2, "k": 3, "more": None}
+    assert isinstance(first["k"], int)
+    assert second == {"a|b": None, "n": None, "k": None, "more": 1e-20}
+
+
+def test_a_table_without_rows_is_no_error():
+    assert json.loads(render(frame_of([]), HEADED, "json")) == []
+    for kind in ("table", "md", "csv"):
+        assert render(frame_of([]), HEADED, kind).strip() == ""
+
+
 def test_an_ensemble_beside_a_single_model_is_marked(compared):
     mean = of(compared, "independent_mean")
     assert not mean.rival.equal_size
-    assert comparison_rows([mean])[0]["verdict"].endswith(" *")
+    assert comparison_frame([mean])["verdict"][0].endswith(" *")
     assert UNEQUAL in caveats(compared)

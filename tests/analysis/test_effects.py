@@ -1,13 +1,10 @@
-"""Factor effects against grids of known shares, statsmodels and means by hand."""
+"""Factor effects against grids of known shares and means by hand."""
 
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from made_studies import file_of, macro, made
-from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
 
 from study.analysis.anova import decompose
 from study.analysis.effects import factor_effects
@@ -57,21 +54,32 @@ def test_known_shares_come_back():
     assert {s.fraction for s in found} == {0.5}
 
 
-def test_three_factors_agree_with_statsmodels():
-    values = np.random.default_rng(2).normal(size=(4, 3, 2, 3))
-    places = np.indices(values.shape).reshape(4, -1)
-    table = pd.DataFrame(places.T, columns=["block", "f", "g", "h"]).assign(y=values.ravel())
-    other = anova_lm(ols("y ~ C(block) + C(f) * C(g) * C(h)", table).fit())["sum_sq"]
-    other.index = [
-        name.replace("C(", "").replace(")", "").replace(":", " x ") for name in other.index
-    ]
-    found = {share.factor: share.share for share in decompose(values, ["f", "g", "h"], None)}
-    total = other.sum() - other["block"]
-    expected = {name: other[name] / total for name in found if name in other}
-    assert len(expected) == 6
-    expected |= {"higher": other["f x g x h"] / total, "residual": other["Residual"] / total}
-    assert found == pytest.approx(expected)
-    assert sum(found.values()) == pytest.approx(1)
+def squares_of(values, axes):
+    """Sum of squares of an effect: means over all other axes, centered along its own."""
+    others = tuple(set(range(values.ndim)) - set(axes))
+    part = values.mean(axis=others, keepdims=True)
+    for axis in axes:
+        part = part - part.mean(axis=axis, keepdims=True)
+    return (part**2).sum() * values.size / part.size
+
+
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_three_factors_agree_with_means_by_hand(blocks):
+    values = np.random.default_rng(2).normal(size=(blocks, 3, 2, 3))
+    within = values - values.mean(axis=(1, 2, 3), keepdims=True)
+    total = (within**2).sum()
+    effects = {"f": [1], "g": [2], "h": [3], "f x g": [1, 2], "f x h": [1, 3], "g x h": [2, 3]}
+    expected = {name: squares_of(values, axes) / total for name, axes in effects.items()}
+    expected["higher"] = squares_of(values, [1, 2, 3]) / total
+    left = within - within.mean(axis=0)
+    expected["residual"] = (left**2).sum() / total
+    shares = decompose(values, ["f", "g", "h"], None)
+    assert {share.factor: share.share for share in shares} == pytest.approx(expected)
+    assert sum(share.share for share in shares) == pytest.approx(1)
+    if blocks > 1:
+        error = (left**2).sum() / (3 * 17)
+        omega = (expected["higher"] * total - 4 * error) / (total + error)
+        assert shares[6].omega == pytest.approx(omega)
 
 
 def test_arms_that_score_the_same_explain_nothing():

@@ -20,7 +20,7 @@ from study.lock import LockedError, StudyLock
 from study.record import StudyRecord, read_folder
 from study.report.pages import cell_params
 from study.report.study_page import headline
-from study.report.table import comparison_rows
+from study.report.table import comparison_frame
 from study.result import TrialResult
 from study.storage import Storage
 from study.syncing import sync_study
@@ -165,6 +165,7 @@ def test_a_child_shows_its_cell(record: StudyRecord, tracker: Tracker, pages: Pa
     tracker.sync(record)
     (parent,) = pages.runs("tiny", "study")
     runs = {run.data.tags["olfaction.cell_id"]: run for run in pages.runs("tiny", "cell")}
+    rivals = {each.summary.cell.id: each.rival for each in compare([pool_of(record)])}
     for summary in record.summaries:
         run = runs[summary.cell.id]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -172,13 +173,31 @@ def test_a_child_shows_its_cell(record: StudyRecord, tracker: Tracker, pages: Pa
         assert run.data.metrics["auroc_macro"] == pytest.approx(summary.auroc)
         fifths = [run.data.metrics[f"auroc_q{i}"] for i in range(1, 6)]
         assert fifths == pytest.approx(summary.fifths)
-        assert ("sparse_gain" in run.data.metrics) == (summary.gain is not None)
-        if summary.gain:
-            assert run.data.metrics["sparse_gain"] == pytest.approx(summary.gain.sparse)
+        rival = rivals[summary.cell.id]
+        assert ("sparse_gain" in run.data.metrics) == (rival is not None)
+        if rival:
+            assert run.data.metrics["sparse_gain"] == pytest.approx(rival.sparse.estimate)
+            spread = np.std(rival.sparse.folds, ddof=1)
+            assert run.data.metrics["sparse_gain_sd"] == pytest.approx(spread)
         steps = pages.client.get_metric_history(run.info.run_id, "auroc_macro_fold")
         assert [m.step for m in steps] == list(range(FOLDS))
         assert [m.value for m in steps] == pytest.approx(summary.folds)
         assert pages.files(run) == {"per_label.csv", "trials"}
+
+
+def test_a_gain_is_shown_before_the_study_has_ended(
+    record: StudyRecord, tracker: Tracker, pages: Pages
+) -> None:
+    tracker.sync(record, final=False)
+    shown = {run.data.tags["olfaction.cell_id"]: run.data for run in pages.runs("tiny", "cell")}
+    assert len(shown) == CELLS
+    for each in compare([pool_of(record)]):
+        data = shown[each.summary.cell.id]
+        gain = {name: data.metrics.get(f"macro_gain{name}") for name in ("", "_low", "_high")}
+        macro = each.rival and each.rival.macro
+        numbers = (macro.estimate, macro.low, macro.high) if macro else (None, None, None)
+        assert tuple(gain.values()) == numbers
+        assert "olfaction.verdict" not in data.tags  # it waits for the whole family
 
 
 def test_the_table_of_labels_holds_every_fold(
@@ -258,8 +277,8 @@ def test_mlflow_alone_gives_the_comparison_of_the_ledger(
 ) -> None:
     tracker.sync(record)
     folder = Path(record.spec.run.storage) / "tiny"
-    from_ledger = comparison_rows(compare([pool_of(read_folder(folder))]))
-    assert comparison_rows(compare([tracker.pool("tiny")])) == from_ledger
+    from_ledger = comparison_frame(compare([pool_of(read_folder(folder))]))
+    assert comparison_frame(compare([tracker.pool("tiny")])).equals(from_ledger)
 
 
 def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(

@@ -22,7 +22,7 @@ from study.report.html import to_html
 from study.report.markdown import to_markdown
 from study.report.material import Material
 from study.report.names import Names
-from study.report.rendering import Column
+from study.report.rendering import Column, frame_of
 from study.report.running import report_study
 from study.report.sections import cost
 from study.report.write import files_of, write_report
@@ -68,7 +68,7 @@ def test_a_study_of_two_seeds_and_fractions_shows_every_section(document):
     drawn = {figure.name.rstrip("0123456789") for figure in document.figures}
     assert {"forest_technique", "pairwise", "folds", "curves_", "sparse_", "shares", "worth",
             "owners_", "embedding_characters", "cost"} <= drawn  # fmt: skip
-    assert all(table.rows for table in document.tables)
+    assert all(len(table.frame) for table in document.tables)
 
 
 def test_the_page_needs_nothing_from_elsewhere(document):
@@ -112,7 +112,7 @@ def test_markdown_and_csv_have_what_the_page_has(document, tmp_path):
             assert all(text in markdown and text in words for text in texts)
     for table in document.tables:
         with (tmp_path / "tables" / f"{table.name}.csv").open(encoding="utf-8") as file:
-            assert len(list(csv.DictReader(file))) == len(table.rows)
+            assert len(list(csv.DictReader(file))) == len(table.frame)
         assert table.caption in markdown
         assert f'id="table-{table.name}"' in to_html(document)
     for name in re.findall(r"\]\((figures/[^)]+)\)", markdown):
@@ -179,7 +179,7 @@ def test_importing_the_report_imports_nothing_heavy():
 
 
 def test_text_is_escaped():
-    table = Table("t", "<b>", (Column("a", "<i>"),), [{"a": "<script>"}])
+    table = Table("t", "<b>", (Column("a", "<i>"),), frame_of([{"a": "<script>"}]))
     page = to_html(Document("<u>", "&", (Section("s", "s", (table,)),)))
     for raw in ("<b>", "<i>", "<script>alert", "<u>"):
         assert raw not in page
@@ -187,7 +187,7 @@ def test_text_is_escaped():
 
 
 def test_a_report_removes_its_own_old_files_only(tmp_path):
-    old = Document("t", "", (Section("s", "s", (Table("old", "c", (), [{"a": 1}]),)),))
+    old = Document("t", "", (Section("s", "s", (Table("old", "c", (), frame_of([{"a": 1}])),)),))
     write_report(old, tmp_path)
     (tmp_path / "tables" / "mine.csv").write_text("x")
     write_report(Document("t", "", ()), tmp_path)

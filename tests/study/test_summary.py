@@ -48,12 +48,12 @@ def worse_last(column):
     return scores
 
 
-def test_means_spread_and_gain_by_hand():
+def test_means_and_spread_by_hand():
     results = [
         trial(HEAD, 0, EVEN, seconds=1),  # AUROC 0.5 everywhere
         trial(HEAD, 1, worse_last(4), seconds=3),  # 0.8, sparse label 0
-        trial(BALANCER, 0, RIGHT),  # 1: gain 0.5, sparse 0.5
-        trial(BALANCER, 1, worse_last(0)),  # 0.8: gain 0, sparse 1
+        trial(BALANCER, 0, RIGHT),
+        trial(BALANCER, 1, worse_last(0)),
     ]
     head, balancer = summarise([HEAD, BALANCER], results, POSITIVES, 2)
     assert head.folds == (0.5, 0.8)
@@ -61,12 +61,7 @@ def test_means_spread_and_gain_by_hand():
     assert head.auroc_sd == pytest.approx(0.3 / math.sqrt(2))
     assert head.fifths == pytest.approx((0.75, 0.75, 0.75, 0.75, 0.25))
     assert head.seconds == 2
-    assert head.gain is None
-    gain = balancer.gain
-    assert gain.reference == HEAD.id
-    assert (gain.macro, gain.sparse, gain.pairs) == pytest.approx((0.25, 0.75, 2))
-    assert gain.macro_sd == pytest.approx(0.5 / math.sqrt(2))
-    assert gain.sparse_sd == pytest.approx(0.5 / math.sqrt(2))
+    assert balancer.folds == (1, 0.8)
     assert [(s.repeats, s.missing) for s in (head, balancer)] == [(2, 0), (2, 0)]
 
 
@@ -75,20 +70,11 @@ def test_average_precision_by_hand():
     assert summary.average_precision == pytest.approx(0.5)  # all tied: the share of positives
 
 
-def test_gains_are_paired_by_fold_and_leave_unpaired_folds_out():
-    results = [trial(HEAD, 0, EVEN), trial(BALANCER, 0, RIGHT), trial(BALANCER, 1, WRONG)]
-    _, balancer = summarise([HEAD, BALANCER], results, POSITIVES, 2)
-    assert (balancer.gain.macro, balancer.gain.pairs) == (0.5, 1)
-    assert math.isnan(balancer.gain.macro_sd)
-    assert balancer.auroc == 0.5
-
-
 def test_an_arm_without_results_is_nan_and_missing():
     head, balancer = summarise([HEAD, BALANCER], [trial(HEAD, 0, RIGHT)], POSITIVES, 2)
     assert (head.missing, balancer.missing) == (1, 2)
     assert math.isnan(balancer.auroc)
     assert math.isnan(head.auroc_sd)
-    assert balancer.gain is None
     assert balancer.fifths == ()
 
 

@@ -9,7 +9,7 @@ from study.cells import Cell
 from study.report.document import Bullets, Prose, Section, Table
 from study.report.material import MEAN, Material
 from study.report.names import features_name, head_name
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 from study.report.table import UNEQUAL, difference_row, number, unsettled
 
 COLUMNS = (
@@ -41,7 +41,7 @@ def section(material: Material) -> Section:
     notes = [*found[:MOST_NOTES], *more]
     if any("*" in (row["verdict"] or "") for row in rows):
         notes.insert(0, UNEQUAL)
-    blocks = (Prose(NOTE), Table("arms", "Every arm.", COLUMNS, rows))
+    blocks = (Prose(NOTE), Table("arms", "Every arm.", COLUMNS, frame_of(rows)))
     return Section("arms", "Main table", (*blocks, *([Bullets(tuple(notes))] if notes else [])))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from study.analysis.evidence import Finding
-from study.report.contrast_table import FINDING_COLUMNS, finding_rows
+from study.report.contrast_table import FINDING_COLUMNS, finding_frame
 from study.report.document import Figure, Prose, Section, Table
 from study.report.figures.forest import Bar, forest
 from study.report.material import Material
@@ -27,7 +27,7 @@ def section(material: Material) -> Section | None:
         "the interval lies in the region of practical equivalence. Not resolvable: the study is "
         "too small to tell. No evidence: none of these."
     )
-    table = Table("contrasts", "Every declared contrast.", FINDING_COLUMNS, finding_rows(findings))
+    table = Table("contrasts", "Every declared contrast.", FINDING_COLUMNS, finding_frame(findings))
     return Section("contrasts", "Declared contrasts", (Prose(note), *_figures(material), table))
 
 

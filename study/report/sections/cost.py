@@ -6,7 +6,7 @@ from study.report.document import Prose, Section, Table
 from study.report.figures.cost import Cost, cost
 from study.report.material import Material
 from study.report.names import TECHNIQUES
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 from study.report.sections.arms import seconds_of
 from study.report.table import number
 
@@ -40,7 +40,7 @@ def section(material: Material) -> Section | None:
         for arm, cell in zip(arms, material.full, strict=True)
     ]
     figure = cost(arms, f"Arms at fraction {material.fullest:g}")
-    table = Table("cost", "What a fit costs.", COLUMNS, rows)
+    table = Table("cost", "What a fit costs.", COLUMNS, frame_of(rows))
     return Section("cost", "Cost", (figure, table))
 
 

@@ -10,7 +10,7 @@ from study.report.document import Block, Prose, Section, Table
 from study.report.figures.shares import shares
 from study.report.figures.worth import worth
 from study.report.material import Material
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 from study.report.table import difference_row, number
 
 MOST_ROWS = 10
@@ -50,8 +50,8 @@ def section(material: Material) -> Section:
     gains = modality_gains(material.evidence)
     blocks = [*_factors(found), *_worth(material, values)]
     if gains:
-        rows = [_gain(gain) for gain in gains]
-        blocks.append(Table("modality_gains", "Gains of modalities, one at a time.", GAINS, rows))
+        frame = frame_of(map(_gain, gains))
+        blocks.append(Table("modality_gains", "Gains of modalities, one at a time.", GAINS, frame))
     return Section("effects", "Factors and modalities", tuple(blocks))
 
 
@@ -63,7 +63,7 @@ def _factors(found: Effects) -> list[Block]:
     explained = [share for share in found.shares if share.share == share.share]
     if explained:
         blocks.append(shares(explained))
-    blocks.append(Table("shares", "Shares of the variance.", SHARES, _shares(found)))
+    blocks.append(Table("shares", "Shares of the variance.", SHARES, frame_of(_shares(found))))
     if found.marginals:
         rows: list[Row] = [
             {
@@ -75,7 +75,8 @@ def _factors(found: Effects) -> list[Block]:
             }
             for m in found.marginals
         ]
-        blocks.append(Table("marginals", "Marginal means of the levels.", MARGINALS, rows))
+        frame = frame_of(rows)
+        blocks.append(Table("marginals", "Marginal means of the levels.", MARGINALS, frame))
     return blocks
 
 
@@ -115,7 +116,7 @@ def _worth(material: Material, values: tuple[Worth, ...]) -> list[Block]:
     ]
     shown = _readable(full)
     figures: list[Block] = [worth(shown)] if shown else []
-    return [*figures, Table("worth", "Shapley values of the modalities.", WORTH, rows)]
+    return [*figures, Table("worth", "Shapley values of the modalities.", WORTH, frame_of(rows))]
 
 
 def _readable(values: list[Worth]) -> list[Worth]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from study.analysis.sparse import SparseGain
 from study.report.document import Prose, Section, Table
 from study.report.material import Material
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 from study.report.table import number
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 COLUMNS = (
     Column("label", "label"),
@@ -33,7 +38,7 @@ def section(material: Material) -> Section | None:
         f"Benjamini-Hochberg over the {len(gain.labels)} labels; {told} have q < 0.05."
     )
     everything = Table("labels_arms", "AUROC of every label and arm.", *_matrix(material))
-    table = Table("labels", "Gain by label.", COLUMNS, rows)
+    table = Table("labels", "Gain by label.", COLUMNS, frame_of(rows))
     return Section("labels", "Every label", (Prose(note), table, everything))
 
 
@@ -61,7 +66,7 @@ MOST = 8
 """Arms whose columns fit a page."""
 
 
-def _matrix(material: Material) -> tuple[tuple[Column, ...], list[Row]]:
+def _matrix(material: Material) -> tuple[tuple[Column, ...], DataFrame]:
     """AUROC of every label by arm: the first ones on the page, all in the file."""
     data = material.evidence.record.inputs.dataset
     named = {cell.id: material.names.of(cell) for cell in (*material.full, *material.cells)}
@@ -72,4 +77,5 @@ def _matrix(material: Material) -> tuple[tuple[Column, ...], list[Row]]:
         for i, name in enumerate(data.label_names)
     ]
     shown = [Column(named[cell.id], named[cell.id], ".3f") for cell in material.full[:MOST]]
-    return (COLUMNS[0], COLUMNS[1], *shown), sorted(rows, key=lambda row: -row["positives"])
+    rows.sort(key=lambda row: -row["positives"])
+    return (COLUMNS[0], COLUMNS[1], *shown), frame_of(rows)

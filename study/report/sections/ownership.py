@@ -11,7 +11,7 @@ from study.analysis.ownership import Ownership, ownerships
 from study.report.document import Block, Prose, Section, Table
 from study.report.figures.owners import owners
 from study.report.material import Material
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 
 MOST = 4
 """Arms with a map."""
@@ -50,7 +50,7 @@ def _shown(material: Material, found: Ownership, number: int) -> list[Block]:
         for i, label in enumerate(labels)
     ]
     caption = f"Share of the trials in which a modality owns a label: {name}."
-    return [figure, Table(f"owners_{number}", caption, columns, rows)]
+    return [figure, Table(f"owners_{number}", caption, columns, frame_of(rows))]
 
 
 def _stability(found: Ownership) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from study.data import describe
 from study.metrics import macro_mean
 from study.record import StudyRecord
 from study.report.document import Bullets, Prose, Section, Table
 from study.report.material import Material
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 from study.report.texts import counted, listed
 from study.splits import leak_audit
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FACTS = (Column("what", "what"), Column("value", "value"))
 STEPS = (
@@ -28,11 +32,11 @@ def section(material: Material) -> Section:
     """Describe data, split, leaks, seeds, trials and versions."""
     record = material.evidence.record
     blocks = [
-        Table("provenance", "What was run.", FACTS, _facts(record)),
+        Table("provenance", "What was run.", FACTS, frame_of(_facts(record))),
         Table("leaks", "What crosses the lines of the split.", *_leaks(record)),
-        Table("curation", "How the table was curated.", STEPS, _steps(record)),
+        Table("curation", "How the table was curated.", STEPS, frame_of(_steps(record))),
     ]
-    shown = [table for table in blocks if table.rows]
+    shown = [table for table in blocks if len(table.frame)]
     return Section("provenance", "Provenance", (*shown, *_failures(record), Prose(RULES)))
 
 
@@ -80,11 +84,10 @@ def _versions(record: StudyRecord) -> dict[str, str]:
     return {f"version of {package}": listed(sorted(found[package])) for package in sorted(found)}
 
 
-def _leaks(record: StudyRecord) -> tuple[tuple[Column, ...], list[Row]]:
+def _leaks(record: StudyRecord) -> tuple[tuple[Column, ...], DataFrame]:
     data = record.inputs.dataset
-    rows: list[Row] = list(leak_audit(record.inputs.split, data.smiles, data.labels).rows())
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    return tuple(Column(key, key) for key in keys), rows
+    frame = frame_of(leak_audit(record.inputs.split, data.smiles, data.labels).rows())
+    return tuple(Column(key, key) for key in frame.columns), frame
 
 
 def _steps(record: StudyRecord) -> list[Row]:

@@ -6,10 +6,10 @@ from study.analysis.evidence import Evidence
 from study.analysis.null import seed_null
 from study.analysis.verdicts import holm, judge
 from study.metrics import macro_mean
-from study.report.contrast_table import FINDING_COLUMNS, finding_rows
+from study.report.contrast_table import FINDING_COLUMNS, finding_frame
 from study.report.document import Block, Bullets, Prose, Section, Table
 from study.report.material import Material
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 from study.report.table import difference_row, number
 from study.report.texts import counted, listed
 
@@ -50,7 +50,7 @@ def _beside(material: Material) -> list[Block]:
             f"{counted(len(found), 'arm')} in both."
         )
         rows += found
-    table = Table("beside", "The same arms elsewhere.", BESIDE, rows)
+    table = Table("beside", "The same arms elsewhere.", BESIDE, frame_of(rows))
     return [Bullets(tuple(lines)), *([table] if rows else [])]
 
 
@@ -99,7 +99,7 @@ def _null(material: Material) -> list[Block]:
     ]
     wrong = sum(verdict.word in ("wins", "suggestive") for verdict in verdicts)
     text = f"Seeds against seeds: {wrong} of {len(rows)} pairs of one model are said to differ."
-    table = Table("seed_null", "The same arm under two seeds.", NULL, rows)
+    table = Table("seed_null", "The same arm under two seeds.", NULL, frame_of(rows))
     return [Prose(text), table]
 
 
@@ -116,7 +116,7 @@ def _equal(material: Material) -> list[Block]:
     if not chosen:
         return []
     caption = "The label balancer against the mean of independent models, and equal ensembles."
-    return [Table("equal_ensembles", caption, FINDING_COLUMNS, finding_rows(chosen))]
+    return [Table("equal_ensembles", caption, FINDING_COLUMNS, finding_frame(chosen))]
 
 
 def _flags(material: Material) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from study.analysis.scaling import Curve, claims, efficiencies
 from study.report import scaling_text as text
@@ -10,7 +10,7 @@ from study.report.document import Block, Bullets, Figure, Prose, Section, Table
 from study.report.figures.learning import TOGETHER, learning
 from study.report.material import Material
 from study.report.names import features_name, head_name
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 
 MOST_FIGURES = 8
 
@@ -20,7 +20,7 @@ def section(material: Material) -> Section:
     if not material.curves:
         why = "No arm has finished trials at two training fractions, so there is no curve to show."
         return Section("scaling", "Learning curves", (Prose(why),))
-    tables = [table for table in _tables(material) if table.rows]
+    tables = [table for table in _tables(material) if len(table.frame)]
     blocks: list[Block] = [*_figures(material), *_flags(material)]
     return Section("scaling", "Learning curves", (*blocks, *tables))
 
@@ -40,9 +40,9 @@ def _tables(material: Material) -> Iterator[Table]:
 
 
 def _table(
-    name: str, heading: str, legend: str, columns: Sequence[Column], rows: Sequence[Row]
+    name: str, heading: str, legend: str, columns: Sequence[Column], rows: Iterable[Row]
 ) -> Table:
-    return Table(name, f"{heading}; {legend}", columns, rows)
+    return Table(name, f"{heading}; {legend}", columns, frame_of(rows))
 
 
 def _figures(material: Material) -> Iterator[Figure]:

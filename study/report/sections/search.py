@@ -11,7 +11,7 @@ from study.report.document import Block, Bullets, Figure, Prose, Section, Table
 from study.report.figures.search import TOGETHER, doublings
 from study.report.figures.search import search as drawn
 from study.report.material import MEAN, Material
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 from study.report.table import number
 from study.report.texts import counted, listed
 from study.search.draws import plain
@@ -153,17 +153,17 @@ def _figures(material: Material, arms: Sequence[ArmSearch]) -> Iterator[Figure]:
 
 
 def _tables(material: Material, arms: Sequence[ArmSearch]) -> Iterator[Table]:
-    rows = [_budget_row(material, arm) for arm in arms]
-    yield Table("search", "What every arm had to spend, and what it gained.", BUDGETS, rows)
+    frame = frame_of(_budget_row(material, arm) for arm in arms)
+    yield Table("search", "What every arm had to spend, and what it gained.", BUDGETS, frame)
     points = doublings(max(len(arm.curve) for arm in arms))
     columns = (Column("arm", "arm"), *(Column(f"best_{n}", f"{n}", ".4f") for n in points))
     rows = [_curve_row(material, arm, points) for arm in arms]
     caption = "Expected best validation value by the number of configurations."
-    yield Table("search_budget", caption, columns, rows)
+    yield Table("search_budget", caption, columns, frame_of(rows))
     rows = [_chosen_row(material, arm, name) for arm in arms for name in arm.numbers]
     if rows:
         caption = "Chosen numbers; of numbers the median over the trials, else the most frequent."
-        yield Table("search_chosen", caption, CHOSEN, rows)
+        yield Table("search_chosen", caption, CHOSEN, frame_of(rows))
 
 
 def _budget_row(material: Material, arm: ArmSearch) -> Row:

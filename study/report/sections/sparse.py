@@ -6,7 +6,7 @@ from study.analysis.sparse import SparseGain
 from study.report.document import Block, Prose, Section, Table
 from study.report.figures.sparse import sparse
 from study.report.material import Material
-from study.report.rendering import Column, Row
+from study.report.rendering import Column, Row, frame_of
 from study.report.table import difference_row, number
 
 MOST_FIGURES = 4
@@ -49,8 +49,8 @@ def section(material: Material) -> Section | None:
     note = NOTE if material.balancers else f"There is no label balancer with a rival here. {NOTE}"
     fifths = [row for gain in material.sparse for row in _fifths(material, gain)]
     tables: tuple[Block, ...] = (
-        Table("sparse_fifths", "Gain by density fifth, densest first.", COLUMNS, fifths),
-        Table("sparse_slopes", "Trend of the gain.", SLOPES, _slopes(material)),
+        Table("sparse_fifths", "Gain by density fifth, densest first.", COLUMNS, frame_of(fifths)),
+        Table("sparse_slopes", "Trend of the gain.", SLOPES, frame_of(_slopes(material))),
     )
     return Section("sparse", "Sparse-class gain", (Prose(note), *figures, *tables))
 
