@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,10 @@ from datetime import timedelta
 
 import numpy as np
 import torch
+
+# Its functions keep the process group that exists when it is imported, as a default argument, for
+# ever. DistributedDataParallel imports it: without this line that would happen inside a group.
+import torch.distributed.nn
 from numpy.typing import NDArray
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -51,13 +56,21 @@ class Ranks:
 
         On GPUs batch norm is synchronized (converted in place). On CPUs torch has no such norm:
         every worker normalizes its own share, and the running statistics are the first one's.
+
+        Once the caller has dropped the returned module, nothing keeps the process group alive but
+        its owner. A group that outlives ``destroy_process_group`` keeps its threads; one that lets
+        go of a tensor while the interpreter ends aborts the process (SIGABRT).
         """
         if self.size == 1:
             return module
         if self.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         # An encoder may own weights that its output does not use (a pooler that is left aside).
-        return DistributedDataParallel(module, find_unused_parameters=True)
+        replica = DistributedDataParallel(module, find_unused_parameters=True)
+        # The first one imports torch's compiler, where caught exceptions refer to themselves and so
+        # to the frames of this call, in which the replica and its process group are.
+        gc.collect()
+        return replica
 
     def agree(self, value: float) -> float:
         """Return the first process's value on every process."""

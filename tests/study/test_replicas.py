@@ -36,6 +36,11 @@ def test_processes_share_sums_and_the_first_ones_value(group):
     assert all(process["sum"] == [1.0, 2.0] and process["first"] == 10.0 for process in group)
 
 
+def test_a_group_that_is_destroyed_is_gone(group):
+    """A thread of a group that lives on may abort the process while the interpreter ends."""
+    assert all(process["group is gone"] for process in group)
+
+
 def test_a_gpu_that_is_not_there_is_no_cpu():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")

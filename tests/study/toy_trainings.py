@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +72,10 @@ def in_group(rank, size, folder):
     outcome["falling"] = train(falling, Pace(9, patience=2), seed=0, ranks=ranks).monitored
     outcome["asked"] = falling.asked
     outcome["sum"], outcome["first"] = ranks.total([rank, 1.0]), ranks.agree(10.0 + rank)
-    torch.save(outcome, folder / str(rank))
+    group = weakref.ref(distributed.group.WORLD)
     distributed.destroy_process_group()
+    outcome["group is gone"] = group() is None
+    torch.save(outcome, folder / str(rank))
 
 
 def regression(ranks, epochs):
