@@ -11,12 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fusion._average import average_scores
-    from fusion._balancer import LabelBalancer
-    from fusion._base import FusionError, FusionOperator, HeadShape
-    from fusion._blocks import Branches, Readout, SingleHead
-    from fusion._model import MultimodalModel
-    from fusion._seed import seeded
+    from fusion.base import FusionError, FusionOperator, HeadShape
+    from fusion.ensemble import average_scores
+    from fusion.label_balancer import LabelBalancer
+    from fusion.layers import Branches, Readout, SingleHead, seeded
+    from fusion.model import MultimodalModel
 
 __all__ = [
     "Branches",

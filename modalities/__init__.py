@@ -5,11 +5,10 @@ fusion or of the study, and importing it loads neither RDKit nor torch.
 """
 
 from modalities._base import Encoder, Modality, ModalityError, ModalityFeatures, StagedEncoder
-from modalities._cache import FeatureStore, Shard
-from modalities._cards import card_beside
-from modalities._shared_files import FeatureStoreWarning
-from modalities._storage import StoreError, sha256_of
-from modalities._weight_files import find_weights
+from modalities.store.feature_store import FeatureStore, FeatureStoreWarning, Shard
+from modalities.store.files import StoreError, sha256_of
+from modalities.weights.locate import find_weights
+from modalities.weights.model_card import card_beside
 
 __all__ = [
     "Encoder",

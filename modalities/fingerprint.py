@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from modalities._base import Record
-from modalities._molecule import identity, parse, require
+from modalities.featurizers.molecule import identity, parse, require
 
 if TYPE_CHECKING:
-    from modalities._counts import LogCounts
+    from modalities.nn.scalers import LogCounts
 
 
 class Fingerprint:
@@ -55,7 +55,7 @@ class Fingerprint:
 
     def encoder(self, *, seed: int) -> LogCounts:  # noqa: ARG002 (nothing is random)
         """Return the transform: drop constant columns, log(1 + n)."""
-        from modalities._counts import LogCounts
+        from modalities.nn.scalers import LogCounts
 
         return LogCounts()
 

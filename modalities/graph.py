@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from modalities._base import ModalityError, Record
-from modalities._molecule import identity, parse, require
+from modalities.featurizers.molecule import identity, parse, require
 
 if TYPE_CHECKING:
     from rdkit.Chem import Atom, Bond
 
-    from modalities._molclr import MolclrEncoder
+    from modalities.nn.graph import MolclrEncoder
 
 ELEMENTS = 118
 """Atomic numbers 1 to 118 have index 0 to 117; 118 is the mask of contrastive pretraining."""
@@ -99,9 +99,9 @@ class Graph:
 
     def encoder(self, *, seed: int) -> MolclrEncoder:
         """Return the network with the weights of the checkpoint, or random ones from `seed`."""
-        from modalities._molclr import MolclrEncoder
-        from modalities._seeding import seeded
-        from modalities._weights import find_weights, load_weights
+        from modalities.nn.graph import MolclrEncoder
+        from modalities.nn.random import seeded
+        from modalities.weights.checkpoint import find_weights, load_weights
 
         with seeded(seed):
             network = MolclrEncoder(self.network, pooling=self.pooling, dropout=self.dropout)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from modalities._base import Record
-from modalities._molecule import identity
-from modalities._names import NameTable, find_names, read_names
-from modalities._text import START, TextNetwork, character_ids
+from modalities.featurizers.characters import START, TextNetwork, character_ids
+from modalities.featurizers.molecule import identity
+from modalities.featurizers.names import NameTable, find_names, read_names
 
 if TYPE_CHECKING:
-    from modalities._name_encoder import NameEncoder
+    from modalities.nn.transformer import NameEncoder
 
 WORD = "iupac"
 
@@ -119,7 +119,7 @@ class Iupac:
 
     def encoder(self, *, seed: int) -> NameEncoder:
         """Return the network with the weights of the checkpoint, or random ones from `seed`."""
-        from modalities._name_encoder import NameEncoder
+        from modalities.nn.transformer import NameEncoder
 
         return self.network.build(NameEncoder, seed=seed)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from modalities._base import ModalityError, Record
-from modalities._checkpoint import Checkpoint
-from modalities._hub import find_checkpoint
-from modalities._molecule import identity, parse, require
+from modalities.featurizers.molecule import identity, parse, require
+from modalities.weights.huggingface import Checkpoint, find_checkpoint
 
 if TYPE_CHECKING:
-    from modalities._language_encoder import LanguageEncoder
-    from modalities._tokens import Tokens
+    from modalities.featurizers.tokenizer import Tokens
+    from modalities.nn.language_model import LanguageEncoder
 
 WORD = "language_model"
 
@@ -118,9 +117,13 @@ class LanguageModel:
             The checkpoint has another digest, is damaged, or its weights are not exactly those
             of the network.
         """
-        from modalities._language_encoder import LanguageEncoder, positions_of
-        from modalities._seeding import seeded
-        from modalities._transformers import load_network, random_network
+        from modalities.nn.language_model import (
+            LanguageEncoder,
+            load_network,
+            positions_of,
+            random_network,
+        )
+        from modalities.nn.random import seeded
 
         checkpoint, tokens = self._find(), self._tokens
         self._check_digest(checkpoint)
@@ -138,7 +141,7 @@ class LanguageModel:
 
     @property
     def _tokens(self) -> Tokens:
-        from modalities._tokens import read_tokens
+        from modalities.featurizers.tokenizer import read_tokens
 
         return read_tokens(self._find())
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from modalities._base import ModalityError, Record
-from modalities._molecule import identity, parse, require
+from modalities.featurizers.molecule import identity, parse, require
 
 if TYPE_CHECKING:
-    from modalities._descriptors import DescriptorScaler
+    from modalities.nn.scalers import DescriptorScaler
 
 DESCRIPTORS = 1613
 
@@ -74,7 +74,7 @@ class Mordred:
 
     def encoder(self, *, seed: int) -> DescriptorScaler:  # noqa: ARG002 (nothing is random)
         """Return the fitted transform: filter, impute, signed log, scale, clip."""
-        from modalities._descriptors import DescriptorScaler
+        from modalities.nn.scalers import DescriptorScaler
 
         return DescriptorScaler(
             max_missing=self.max_missing, max_value=self.max_value, clip=self.clip

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from modalities._base import Record
-from modalities._molecule import require
+from modalities.featurizers.molecule import require
 from modalities.mordred import DESCRIPTORS, Mordred
 
 if TYPE_CHECKING:
-    from modalities._tabular import TabularEncoder
+    from modalities.nn.tabular import TabularEncoder
 
 WORD = "mordred_network"
 
@@ -77,9 +77,9 @@ class MordredNetwork:
 
     def encoder(self, *, seed: int) -> TabularEncoder:
         """Return the network with the weights of the checkpoint, or random ones from `seed`."""
-        from modalities._seeding import seeded
-        from modalities._tabular import ScaledColumns, TabularEncoder
-        from modalities._weights import find_weights, load_weights
+        from modalities.nn.random import seeded
+        from modalities.nn.tabular import ScaledColumns, TabularEncoder
+        from modalities.weights.checkpoint import find_weights, load_weights
 
         rules = self._descriptors
         limits = {name: getattr(rules, name) for name in ("max_missing", "max_value", "clip")}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from modalities._base import Record
-from modalities._molecule import identity, parse
-from modalities._text import TextNetwork, character_ids
+from modalities.featurizers.characters import TextNetwork, character_ids
+from modalities.featurizers.molecule import identity, parse
 
 if TYPE_CHECKING:
-    from modalities._text_encoder import TextEncoder
+    from modalities.nn.transformer import TextEncoder
 
 
 class Smiles:

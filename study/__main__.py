@@ -1,6 +1,6 @@
 """``python -m study`` is the ``study`` command."""
 
-from study.cli import main
+from study.cli.app import main
 
 if __name__ == "__main__":
     main()

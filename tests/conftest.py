@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from study.executor import Inline
-from study.launch import launch
-from study.prepare import Prepared, lay_out, prepare
+from study.config.loading import check_study
+from study.config.study import StudySpec
+from study.executors.base import Inline
 from study.progress import Reporter
-from study.reading import check_study
-from study.record import StudyRecord
-from study.spec import StudySpec
+from study.results.study_results import StudyRecord
+from study.runner.launcher import launch
+from study.runner.prepare import Prepared, lay_out, prepare
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")  # a slow moment of the machine is no failure

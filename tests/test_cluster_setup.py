@@ -317,7 +317,9 @@ def test_a_study_is_launched_on_the_cluster(nodes):
 
 def test_a_worker_watches_for_the_end_of_its_machine(nodes):
     _, worker = nodes
-    assert worker.processes("-m study.spot ") == 1, worker.run("cat ~/spot.log").stdout
+    assert worker.processes("-m study.executors.preemption ") == 1, worker.run(
+        "cat ~/spot.log"
+    ).stdout
 
 
 def test_starting_again_leaves_one_of_everything(nodes, cluster):
@@ -325,7 +327,7 @@ def test_starting_again_leaves_one_of_everything(nodes, cluster):
     head, worker = nodes
     _all_succeed(worker, cluster["worker_start_ray_commands"], RAY_HEAD_IP=HEAD)
     assert worker.processes("raylet/raylet ") == 1
-    assert worker.processes("-m study.spot ") == 1
+    assert worker.processes("-m study.executors.preemption ") == 1
     told = head.run(f"python -c {shlex.quote(ALIVE)}")
     assert json.loads(told.stdout.splitlines()[-1]) == [HEAD, WORKER]
 

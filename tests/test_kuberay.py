@@ -9,8 +9,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from study.errors import InputError
-from study.kuberay import SHARED, TOKEN, VARIABLES, literal, manifest, quoted
-from study.parcel import make_parcel
+from study.submission.bundle import make_parcel
+from study.submission.kuberay import SHARED, TOKEN, VARIABLES, literal, manifest, quoted
 
 STUDY = {
     "name": "a_study",

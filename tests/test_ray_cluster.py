@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start
 
-from study.cli import app
+from study.cli.app import app
 
 ROOT = Path(__file__).parent.parent
 START = ("head_start_ray_commands", "worker_start_ray_commands")
@@ -184,12 +184,16 @@ def test_mlflow_knows_the_options_it_is_started_with(cluster):
 def test_every_worker_watches_for_the_end_of_its_spot_machine(cluster):
     """After Ray has started, in the background, and once."""
     commands = cluster["worker_start_ray_commands"]
-    watch = next(i for i, command in enumerate(commands) if "-m study.spot" in command)
+    watch = next(
+        i for i, command in enumerate(commands) if "-m study.executors.preemption" in command
+    )
     assert "ray start" in commands[watch - 1]
     assert re.search(r"\(nohup .* &\)$", commands[watch])
     ended = next(command for command in commands[:watch] if "pkill" in command)
     pattern = shlex.split(ended)[2]
-    assert re.search(pattern, "/home/ubuntu/env/bin/python -m study.spot --provider aws")
+    assert re.search(
+        pattern, "/home/ubuntu/env/bin/python -m study.executors.preemption --provider aws"
+    )
     assert not re.search(pattern, ended)  # not the shell that looks for it
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.kuberay import manifest
-from study.parcel import make_parcel
+from study.submission.bundle import make_parcel
+from study.submission.kuberay import manifest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [f for name in ("study", "modalities", "fusion") for f in (ROOT / name).rglob("*.py")]
@@ -89,7 +89,7 @@ def test_no_file_is_read_that_can_run_code():
 
 
 def test_the_yaml_loader_of_study_files_makes_plain_values_only():
-    from study.yaml_text import parse_yaml
+    from study.config.loading import parse_yaml
 
     with pytest.raises(yaml.YAMLError):
         parse_yaml("!!python/object/apply:os.getcwd []")
@@ -153,9 +153,9 @@ def test_mlflow_listens_on_loopback_unless_told_otherwise():
 
 LISTENING = """
 import psutil
-from study.executor import Crew
-from study.executors import executor_of
-from study.spec import Run
+from study.executors.base import Crew
+from study.executors.factory import executor_of
+from study.config.study import Run
 executor = executor_of(Run(), ray=True)
 executor.require([Crew()])
 here = psutil.Process()
@@ -182,14 +182,14 @@ def test_a_ray_of_its_own_listens_on_loopback_only(tmp_path):
 
 
 def test_ray_is_imported_after_token_mode_is_set():
-    body = ast.parse((ROOT / "study" / "cluster.py").read_text(encoding="utf-8")).body
+    body = ast.parse((ROOT / "study" / "executors" / "ray.py").read_text(encoding="utf-8")).body
     lines = [ast.unparse(node) for node in body]
     assert lines.index("set_environment()") < lines.index("import ray")
 
 
 @pytest.mark.parametrize("given", [None, "disabled"])
 def test_token_mode_is_set_unless_the_user_has_chosen(monkeypatch, tmp_path, given):
-    from study.ray_environment import set_environment
+    from study.executors.environment import set_environment
 
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "")  # restored afterwards

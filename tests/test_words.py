@@ -9,8 +9,8 @@ from typing import Literal, get_type_hints
 import pytest
 
 from study.errors import InputError
-from study.options import Option, read_options
-from study.words import FAMILIES, Family, Vocabulary, class_name
+from study.plugins.parameters import Option, read_options
+from study.plugins.registry import FAMILIES, Family, Vocabulary, class_name
 
 WORDS = [(family, word) for family in FAMILIES for word in Vocabulary(family).words()]
 
@@ -173,7 +173,9 @@ def test_a_file_without_its_class_is_refused(vocabulary):
             ask("rose_bud")
 
 
-@pytest.mark.parametrize("package", ["no_such_package", "fusion.no_such", "fusion.concat"])
+@pytest.mark.parametrize(
+    "package", ["no_such_package", "fusion.no_such", "fusion.operators.concat"]
+)
 def test_a_missing_package_is_named(package, monkeypatch):
     monkeypatch.setitem(FAMILIES, "odor", Family(package, "'{}' is no odor"))
     with pytest.raises(InputError, match=f"there is no package '{package}'"):
@@ -199,7 +201,7 @@ def test_reading_a_file_again_gives_the_same_options(tmp_path):
 def test_listing_and_checking_import_nothing_heavy():
     program = """
 import sys
-from study.words import FAMILIES, Vocabulary
+from study.plugins.registry import FAMILIES, Vocabulary
 for family in FAMILIES:
     for word in Vocabulary(family).words():
         Vocabulary(family).check(word, {"no_such_option": 1})

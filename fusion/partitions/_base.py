@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion._base import FusionError, quoted
+from fusion.base import FusionError, quoted
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion._base import FusionError
+from fusion.base import FusionError
 from fusion.partitions._base import LabelPartition, PartitionContext
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from fusion._base import FusionError
+from fusion.base import FusionError
 from fusion.partitions._base import LabelPartition, PartitionContext
 
 

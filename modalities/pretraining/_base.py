@@ -1,4 +1,4 @@
-"""The contract of this folder: what a pretraining objective is."""
+"""The contract of a pretraining objective and the rules for masking its inputs."""
 
 from __future__ import annotations
 
@@ -92,3 +92,9 @@ class PretrainingModel(Protocol):
         ``loss`` (a mean) is trained and must be there; the others (``token_accuracy``, ...) are
         measured on held-out molecules.
         """
+
+
+def require(word: str, option: str, value: object, rule: str, holds: bool) -> None:
+    """Refuse an option of an objective that breaks its rule."""
+    if not holds:
+        raise ModalityError(f"objective '{word}': {option} must be {rule}, not {value!r}")

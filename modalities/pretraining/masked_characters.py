@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from modalities._molecule import identity
-from modalities._text import END, PAD, START
-from modalities.pretraining._rules import require
-from modalities.pretraining._texts import Texts, texts_of
+from modalities.featurizers.characters import END, PAD, START
+from modalities.featurizers.molecule import identity
+from modalities.pretraining._base import require
+from modalities.pretraining._text import Texts, texts_of
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from modalities._base import Modality
     from modalities.pretraining._base import Molecules
-    from modalities.pretraining._text_models import MaskedModel
+    from modalities.pretraining._text import MaskedModel
 
 WORD = "masked_characters"
 MASK = END
@@ -69,8 +69,8 @@ class MaskedCharacters:
 
     def model(self, encoder: nn.Module, *, seed: int) -> MaskedModel:
         """Return the encoder with an output layer over characters, which starts from `seed`."""
-        from modalities._seeding import seeded
-        from modalities.pretraining._text_models import MaskedModel
+        from modalities.nn.random import seeded
+        from modalities.pretraining._text import MaskedModel
 
         with seeded(seed):
             return MaskedModel(encoder)

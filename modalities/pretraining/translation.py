@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities._base import ModalityError, Ragged
-from modalities._molecule import identity
-from modalities._text import END, character_ids, padded
-from modalities.pretraining._rules import require
-from modalities.pretraining._texts import Texts, name_ids, network_of, texts_of
+from modalities.featurizers.characters import END, character_ids, padded
+from modalities.featurizers.molecule import identity
+from modalities.pretraining._base import require
+from modalities.pretraining._text import Texts, name_ids, network_of, texts_of
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from modalities._base import Modality
     from modalities.pretraining._base import Molecules
-    from modalities.pretraining._text_models import TranslationModel
+    from modalities.pretraining._text import TranslationModel
 
 
 WORD = "translation"
@@ -99,8 +99,8 @@ class Translation:
 
     def model(self, encoder: nn.Module, *, seed: int) -> TranslationModel:
         """Return the translator around `encoder`; the decoder starts from `seed`."""
-        from modalities._seeding import seeded
-        from modalities.pretraining._text_models import TranslationModel
+        from modalities.nn.random import seeded
+        from modalities.pretraining._text import TranslationModel
 
         with seeded(seed):
             return TranslationModel(

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.arms import Arm, arm_of
-from study.analysis.evidence import Evidence
+from study.analysis.arm_scores import Arm, arm_of
 from study.analysis.influence import Floats
-from study.cells import Cell, Repeat
+from study.analysis.study_analysis import Evidence
+from study.planning.trials import Cell, Repeat
 
 
 def finished(evidence: Evidence) -> list[Cell]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.analysis.inference import Corrected, Difference, level, macro_weights, paired
-from study.analysis.pool import Pool
-from study.analysis.summary import CellSummary, summarise
+from study.analysis.arm_scores import Pool
+from study.analysis.paired import Corrected, Difference, level, macro_weights, paired
 from study.analysis.verdicts import Verdict, holm, judge
-from study.cells import Cell
-from study.contrasts import models_of, reference_arms
 from study.errors import InputError
 from study.metrics import density_fifths
+from study.planning.contrasts import models_of, reference_arms
+from study.planning.trials import Cell
+from study.results.summary import CellSummary, summarise
 
 Baseline = Mapping[str, str]
 """Words of an arm by the column they stand in, for example ``{"features": "mordred"}``."""

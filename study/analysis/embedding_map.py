@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.evidence import Evidence
 from study.analysis.influence import Floats
-from study.cells import Feature, TrialSpec
-from study.embeddings import EncoderJob, job_of
+from study.analysis.study_analysis import Evidence
+from study.artifacts.embeddings import EncoderJob, job_of
+from study.planning.trials import Feature, TrialSpec
 
 LABELS = 5
 """Labels with a region: those with the most positives."""

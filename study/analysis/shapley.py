@@ -10,13 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from study.analysis.arms import Arm
+from study.analysis.arm_scores import Arm
 from study.analysis.bootstrap import common_arms, finished
-from study.analysis.evidence import Evidence
-from study.analysis.grid import feature_set, head_name, training_axes
-from study.analysis.inference import Difference, paired
-from study.cells import Cell
-from study.numbers import Training
+from study.analysis.factor_grid import feature_set, head_name, training_axes
+from study.analysis.paired import Difference, paired
+from study.analysis.study_analysis import Evidence
+from study.config.training import Training
+from study.planning.trials import Cell
 
 Kind = Literal["add one", "leave one"]
 NOTHING = 0.5

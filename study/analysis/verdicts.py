@@ -9,8 +9,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.inference import ROPE, Difference
 from study.analysis.influence import Floats
+from study.analysis.paired import ROPE, Difference
 
 LEVEL = 0.05
 SURE = 0.95

@@ -6,13 +6,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from study.data._curate import build_dataset, curate
-    from study.data._dataset import CurationStep, OdorDataset
-    from study.data._describe import Description, describe
-    from study.data._fetch import FetchError, FetchReport, archive_words, fetch_archives, terms
-    from study.data._recipe import Recipe, presets
-    from study.data._store import CacheWarning, load_or_build, pack, unpack
-    from study.data._threshold import Threshold
+    from study.data.cache import CacheWarning, load_or_build, pack, unpack
+    from study.data.curation import build_dataset, curate
+    from study.data.dataset import CurationStep, Description, OdorDataset, describe
+    from study.data.download import FetchError, FetchReport, archive_words, fetch_archives, terms
+    from study.data.recipe import Recipe, presets
+    from study.data.source import Threshold
 
 __all__ = [
     "CacheWarning",
@@ -36,24 +35,24 @@ __all__ = [
 ]
 
 _HOME = {
-    "CacheWarning": "_store",
-    "CurationStep": "_dataset",
-    "Description": "_describe",
-    "FetchError": "_fetch",
-    "FetchReport": "_fetch",
-    "OdorDataset": "_dataset",
-    "Recipe": "_recipe",
-    "Threshold": "_threshold",
-    "archive_words": "_fetch",
-    "build_dataset": "_curate",
-    "curate": "_curate",
-    "describe": "_describe",
-    "fetch_archives": "_fetch",
-    "load_or_build": "_store",
-    "pack": "_store",
-    "presets": "_recipe",
-    "terms": "_fetch",
-    "unpack": "_store",
+    "CacheWarning": "cache",
+    "CurationStep": "dataset",
+    "Description": "dataset",
+    "FetchError": "download",
+    "FetchReport": "download",
+    "OdorDataset": "dataset",
+    "Recipe": "recipe",
+    "Threshold": "source",
+    "archive_words": "download",
+    "build_dataset": "curation",
+    "curate": "curation",
+    "describe": "dataset",
+    "fetch_archives": "download",
+    "load_or_build": "cache",
+    "pack": "cache",
+    "presets": "recipe",
+    "terms": "download",
+    "unpack": "cache",
 }
 
 

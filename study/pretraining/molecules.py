@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from study.config.loading import read_study
+from study.config.study import digest
 from study.data import load_or_build
-from study.data._chemistry import structure
-from study.data._recipe import ARCHIVE_VARIABLE
-from study.data._table import Row, read_rows
+from study.data.chemistry import structure
+from study.data.recipe import ARCHIVE_VARIABLE
+from study.data.tables import Row, read_rows
 from study.errors import InputError
-from study.pretraining.spec import PretrainingSpec, Table
-from study.reading import read_study
-from study.spec import digest
+from study.pretraining.config import PretrainingSpec, Table
 
 SHOWN = 2
 """Molecules that a line about those left out names; the folder's `left_out.json` has all."""

@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from study.analysis.evidence import Evidence
-from study.cells import Cell, Feature
-from study.choices import ModalityChoice
-from study.contrasts import Contrast
+from study.analysis.study_analysis import Evidence
+from study.artifacts.study_data import Inputs
+from study.config.components import ModalityChoice
+from study.config.loading import read_study
+from study.config.training import Training
 from study.data import OdorDataset
-from study.inputs import Inputs
-from study.numbers import Training
-from study.plan import Plan
-from study.reading import read_study
-from study.record import StudyRecord
-from study.result import TrialResult
+from study.planning.contrasts import Contrast
+from study.planning.plan import Plan
+from study.planning.trials import Cell, Feature
+from study.results.study_results import StudyRecord
+from study.results.trial_result import TrialResult
 from study.splits import Fold, Split, stratify
 
 FOLDS = 4

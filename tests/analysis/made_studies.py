@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from study.analysis.evidence import Evidence
-from study.contrasts import default_contrasts
-from study.plan import make_plan
-from study.reading import check_study
-from study.record import StudyRecord
-from study.result import TrialResult
+from study.analysis.study_analysis import Evidence
+from study.config.loading import check_study
+from study.planning.contrasts import default_contrasts
+from study.planning.plan import make_plan
+from study.results.study_results import StudyRecord
+from study.results.trial_result import TrialResult
 
 SIZES = {"a": 64, "b": 128, "c": 256}
 MODALITIES = {name: {"modality": "fingerprint", "size": size} for name, size in SIZES.items()}

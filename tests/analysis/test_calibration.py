@@ -7,9 +7,9 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from study.analysis.calibration import MODELS, coverage, null_count, tables
-from study.analysis.simulation import population, run_model
-from study.cli_calibrate import calibrate
+from study.calibration.calibration import MODELS, coverage, null_count, tables
+from study.calibration.simulation import population, run_model
+from study.cli.analysis import calibrate
 from study.metrics import auroc
 
 TABLES = 24

@@ -8,14 +8,13 @@ import json
 import numpy as np
 import pytest
 
-from study.analysis.arms import arm_of
+from study.analysis.arm_scores import arm_of, pool_of, pool_of_pages
 from study.analysis.comparison import compare
-from study.analysis.inference import macro_weights, paired
-from study.analysis.pool import pool_of, pool_of_pages
+from study.analysis.paired import macro_weights, paired
 from study.errors import InputError
 from study.metrics import density_fifths
-from study.report.rendering import Column, frame_of, render
-from study.report.table import COLUMNS, UNEQUAL, caveats, comparison_frame
+from study.reporting.formatting import Column, frame_of, render
+from study.reporting.tables import COLUMNS, UNEQUAL, caveats, comparison_frame
 
 SINGLE = {"features": "counts", "technique": "single"}
 

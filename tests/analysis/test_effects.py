@@ -7,11 +7,10 @@ import pytest
 from made_studies import file_of, macro, made
 
 from study.analysis.anova import decompose
-from study.analysis.effects import factor_effects
-from study.analysis.grid import grid_of
-from study.analysis.inference import corrected_t
-from study.analysis.margins import marginals
-from study.analysis.mixed import Trials, fit_main_effects
+from study.analysis.factor_effects import factor_effects
+from study.analysis.factor_grid import grid_of
+from study.analysis.mixed_model import Trials, fit_main_effects, marginals
+from study.analysis.paired import corrected_t
 
 SETS = [["a", "b"], ["a", "c"], ["b", "c"]]
 STRENGTH = {"ab": 0.5, "ac": 0.9, "bc": 1.3}

@@ -7,8 +7,7 @@ import pytest
 from evidence_by_hand import evidence_of
 from scipy import stats
 
-from study.analysis.inference import corrected_t, macro_weights, paired
-from study.analysis.seeds import seed_error, seed_term
+from study.analysis.paired import corrected_t, macro_weights, paired, seed_error, seed_term
 from study.errors import StudyError
 
 

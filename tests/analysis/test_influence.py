@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from study.analysis.inference import standard_error
 from study.analysis.influence import pooled_auroc, pull
+from study.analysis.paired import standard_error
 from study.metrics import auroc, average_precision
 
 

@@ -7,15 +7,15 @@ import pytest
 
 from fusion import FusionError
 from fusion.partitions import PartitionContext
-from study.analysis.arms import arm_of
-from study.analysis.calibration import MODELS, Word, null_count, tables
-from study.analysis.inference import level, macro_weights, paired
-from study.analysis.simulation import Model, population, run_model
+from study.analysis.arm_scores import arm_of
+from study.analysis.paired import level, macro_weights, paired
 from study.analysis.verdicts import judge
+from study.calibration.calibration import MODELS, Word, null_count, tables
+from study.calibration.simulation import Model, population, run_model
 from study.errors import InputError
-from study.heads import partition_context
 from study.metrics import macro_mean
-from study.training import Part
+from study.training.model import partition_context
+from study.training.supervised import Part
 
 PAIRS = 100
 

@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from study.analysis.evidence import Evidence
-from study.analysis.ownership import agreement, jaccard, ownerships
+from study.analysis.sparse_gain import agreement, jaccard, ownerships
+from study.analysis.study_analysis import Evidence
 from study.errors import InputError
-from study.result import TrialResult
+from study.results.trial_result import TrialResult
 
 
 @pytest.fixture

@@ -12,18 +12,18 @@ from made_studies import file_of, macro, made
 from sklearn.isotonic import IsotonicRegression
 from typer.testing import CliRunner
 
-from study.analysis.arms import arm_of
+from study.analysis.arm_scores import arm_of
 from study.analysis.bootstrap import molecule_covariance, score_draws, seed_covariance
-from study.analysis.efficiency import reach, reach_interval
-from study.analysis.evidence import Evidence
-from study.analysis.inference import level, paired
-from study.analysis.scaling import claims, curves, efficiencies
+from study.analysis.learning_curves import claims, curves, efficiencies
+from study.analysis.paired import level, paired
+from study.analysis.power_law import reach, reach_interval
+from study.analysis.study_analysis import Evidence
 from study.analysis.verdicts import holm
-from study.cli_scaling import scaling
-from study.contrasts import default_contrasts
+from study.cli.analysis import scaling
 from study.errors import InputError
 from study.metrics import auroc
-from study.report.scaling_text import scaling_parts, scaling_text
+from study.planning.contrasts import default_contrasts
+from study.reporting.tables import scaling_parts, scaling_text
 
 FRACTIONS = np.array([0.1, 0.2, 0.4, 0.8])
 SCORES = np.array([0.6, 0.7, 0.8, 0.9])

@@ -8,7 +8,7 @@ import pytest
 from made_studies import file_of, macro, made
 from scipy import stats
 
-from study.analysis.inference import standard_error
+from study.analysis.paired import standard_error
 from study.analysis.shapley import modality_gains, shapley_values
 
 SETS = [list(s) for size in (1, 2, 3) for s in itertools.combinations("abc", size)]

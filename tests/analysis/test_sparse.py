@@ -8,8 +8,8 @@ from evidence_by_hand import evidence_of
 from scipy import stats
 from statsmodels.api import WLS, add_constant
 
-from study.analysis.null import seed_null
-from study.analysis.sparse import slope_weights, sparse_gain
+from study.analysis.negative_controls import seed_null
+from study.analysis.sparse_gain import slope_weights, sparse_gain
 
 LABELS, MOLECULES = 20, 1000
 

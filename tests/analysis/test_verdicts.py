@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from study.analysis.inference import Corrected, Difference
+from study.analysis.paired import Corrected, Difference
 from study.analysis.verdicts import Word, discoveries, holm, judge
 
 CORRECTED = Corrected(0.02, 0.005, 4, 0.006, 0.034, 0.5, 0.1, 0.1, 0.1)

@@ -24,7 +24,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from modalities import ModalityError, ModalityFeatures
 from modalities.pretraining import Molecules
 from study.data import Recipe, build_dataset
-from study.words import Vocabulary
+from study.plugins.registry import Vocabulary
 
 MOLECULES, COPIES, BATCH, LABELS = 128, 4, 128, 91
 FINE_TUNING, BAR = 4000 * 20, 240.0

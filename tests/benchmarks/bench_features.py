@@ -17,12 +17,11 @@ from _bench import Cost, Row, measure, show
 from _processes import family, memory_line
 
 from modalities import FeatureStore, Modality, ModalityError, Shard
-from study.cluster import RayExecutor
 from study.data import Recipe, build_dataset
 from study.errors import InputError
-from study.executor import Outcome, Task
-from study.outcomes import Outcomes
-from study.words import Vocabulary
+from study.executors.base import Outcome, Outcomes, Task
+from study.executors.ray import RayExecutor
+from study.plugins.registry import Vocabulary
 
 MOLECULES = 200
 TABLE = 5_000
@@ -76,7 +75,7 @@ def _whole_table() -> int:
         executor = RayExecutor("local")
         store, modality = FeatureStore(Path(folder)), Vocabulary("modality").load("mordred")()
         tasks = [
-            Task(str(shard.bucket), "study.worker:featurize", _payload(folder, shard))
+            Task(str(shard.bucket), "study.training.tasks:featurize", _payload(folder, shard))
             for shard in store.missing(modality, smiles)
         ]
         before, began = processes.cpu_seconds(), time.perf_counter()

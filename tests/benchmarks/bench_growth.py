@@ -75,7 +75,7 @@ def one(what: str, size: int) -> dict[str, float]:
 
 
 def _spec(size: int, folder: str) -> Any:
-    from study.reading import check_study
+    from study.config.loading import check_study
 
     widths = [[8 + number] for number in range(size)]
     source = {"source": "simulated", "molecules": 200, "labels": 10, "skew": 2.0}
@@ -93,19 +93,19 @@ def _spec(size: int, folder: str) -> Any:
 
 
 def _plan(size: int, folder: str) -> Any:
-    from study.estimate import plan_text
+    from study.preview.text import plan_text
 
     spec = _spec(size, folder)
     return lambda: plan_text(spec)
 
 
 def _study(size: int, folder: str) -> Any:
+    from study.artifacts.study_data import Inputs
     from study.data import load_or_build
-    from study.inputs import Inputs
-    from study.ledger import Ledger
-    from study.plan import make_plan
-    from study.prepare import Prepared, split_of
-    from study.storage import Storage
+    from study.planning.plan import make_plan
+    from study.results.ledger import Ledger
+    from study.runner.prepare import Prepared, split_of
+    from study.storage.storage import Storage
 
     spec, storage = _spec(size, folder), Storage(folder)
     dataset = load_or_build(spec.data, storage.below("cache", "datasets"))
@@ -117,7 +117,7 @@ def _study(size: int, folder: str) -> Any:
 def _results(study: Any) -> Any:
     import numpy as np
 
-    from study.result import TrialResult
+    from study.results.trial_result import TrialResult
 
     rng = np.random.default_rng(1)
     for trial in study.plan.trials():
@@ -135,7 +135,7 @@ def _results(study: Any) -> Any:
 
 
 def _record(size: int, folder: str) -> Any:
-    from study.record import StudyRecord
+    from study.results.study_results import StudyRecord
 
     study = _study(size, folder)
     results = {result.id: result for result in _results(study)}
@@ -143,15 +143,15 @@ def _record(size: int, folder: str) -> Any:
 
 
 def _comparison(size: int, folder: str) -> Any:
+    from study.analysis.arm_scores import pool_of
     from study.analysis.comparison import compare
-    from study.analysis.pool import pool_of
 
     record = _record(size, folder)
     return lambda: compare([pool_of(record)])
 
 
 def _pages(size: int, folder: str) -> Any:
-    from study.tracking import Tracker
+    from study.tracking.mlflow_store import Tracker
 
     record = _record(size, folder)
     tracker = Tracker(f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts")
@@ -159,7 +159,7 @@ def _pages(size: int, folder: str) -> Any:
 
 
 def _ledger(size: int, folder: str) -> Any:
-    from study.record import read_record
+    from study.results.study_results import read_record
 
     study = _study(size, folder)
     results = list(_results(study))

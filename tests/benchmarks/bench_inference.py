@@ -16,21 +16,21 @@ from pathlib import Path
 import numpy as np
 from _bench import Cost, Row, measure, say, show
 
-from study.analysis.evidence import Evidence
-from study.analysis.sparse import sparse_gain
-from study.cells import Cell, Feature
-from study.choices import Fusion, ModalityChoice
-from study.contrasts import Contrast
+from study.analysis.sparse_gain import sparse_gain
+from study.analysis.study_analysis import Evidence
+from study.artifacts.study_data import Inputs
+from study.config.components import Fusion, ModalityChoice
+from study.config.loading import read_study
+from study.config.training import Training
 from study.data import OdorDataset
-from study.inputs import Inputs
-from study.ledger import Ledger
-from study.numbers import Training
-from study.plan import Plan
-from study.reading import read_study
-from study.record import StudyRecord, read_record
-from study.result import TrialResult
+from study.planning.contrasts import Contrast
+from study.planning.plan import Plan
+from study.planning.trials import Cell, Feature
+from study.results.ledger import Ledger
+from study.results.study_results import StudyRecord, read_record
+from study.results.trial_result import TrialResult
 from study.splits import Fold, Split, stratify
-from study.storage import Storage
+from study.storage.storage import Storage
 
 ARMS, FOLDS, MOLECULES, LABELS = 100, 5, 5_000, 91
 SECONDS, BYTES = 60.0, 4e9

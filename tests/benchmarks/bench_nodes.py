@@ -18,9 +18,9 @@ from typing import Any
 from _bench import machine, say
 from _launches import Launched, launched
 
-from study.ray_environment import set_environment
-from study.state import read_state
-from study.storage import Storage
+from study.executors.environment import set_environment
+from study.runner.status import read_state
+from study.storage.storage import Storage
 
 HEADS, FOLDS = 40, 4
 NODES = (1, 2)

@@ -21,9 +21,8 @@ from pathlib import Path
 from _bench import machine, say
 from _processes import Family, family, memory_line
 
-from study.cluster import RayExecutor, ray, tune  # Ray after its environment is set
-from study.executor import Outcome, Task
-from study.outcomes import Outcomes
+from study.executors.base import Outcome, Outcomes, Task
+from study.executors.ray import RayExecutor, ray, tune  # Ray after its environment is set
 
 HERE = Path(__file__).parent
 CPU_BAR, OVERHEAD_BAR = 0.2, 0.15

@@ -14,18 +14,17 @@ from pathlib import Path
 import numpy as np
 from _bench import Cost, Row, measure, show
 
-from study.analysis.evidence import Evidence
-from study.declared import contrasts_of
-from study.inputs import Inputs
-from study.plan import Plan, make_plan
-from study.prepare import prepare
-from study.reading import check_study
-from study.record import StudyRecord
-from study.report.compose import compose
-from study.report.document import Document
-from study.report.write import write_report
-from study.result import TrialResult
-from study.spec import StudySpec
+from study.analysis.study_analysis import Evidence
+from study.artifacts.study_data import Inputs
+from study.config.loading import check_study
+from study.config.study import StudySpec
+from study.planning.contrasts import contrasts_of
+from study.planning.plan import Plan, make_plan
+from study.reporting.build import compose, write_report
+from study.reporting.document import Document
+from study.results.study_results import StudyRecord
+from study.results.trial_result import TrialResult
+from study.runner.prepare import prepare
 
 MOLECULES, LABELS, SECONDS = 5_000, 91, 60.0
 ALONE = ["bits", "rings", "pairs", "paths"]

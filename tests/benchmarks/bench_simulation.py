@@ -25,11 +25,10 @@ from pathlib import Path
 from _bench import machine, say
 from bench_storage import page_seconds
 
-from study.cluster import RayExecutor
-from study.executor import Outcome, Task
-from study.ledger import seal
-from study.outcomes import Outcomes
-from study.storage import Storage
+from study.executors.base import Outcome, Outcomes, Task
+from study.executors.ray import RayExecutor
+from study.results.ledger import seal
+from study.storage.storage import Storage
 
 HERE = Path(__file__).parent
 TRIALS, CELL = 100_000, 5

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from _bench import Row, measure, show
 
-from study.cells import TrialSpec
-from study.lock import StudyLock
-from study.prepare import Prepared, lay_out, prepare
-from study.reading import check_study
-from study.record import StudyRecord, read_record
-from study.result import TrialResult
-from study.tracking import Tracker
+from study.config.loading import check_study
+from study.planning.trials import TrialSpec
+from study.results.study_results import StudyRecord, read_record
+from study.results.trial_result import TrialResult
+from study.runner.prepare import Prepared, lay_out, prepare
+from study.storage.lock import StudyLock
+from study.tracking.mlflow_store import Tracker
 
 STUDY = {
     "name": "storage",

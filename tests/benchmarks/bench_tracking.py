@@ -20,14 +20,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "platform"))
 from tracking_pages import Pages
 from tracking_servers import MlflowServer, SlowRoad
 
-import study.worker  # noqa: F401 (its time is no part of a wall)
-from study.executor import Inline
-from study.launch import launch
-from study.prepare import lay_out, prepare
+import study.training.tasks  # noqa: F401 (its time is no part of a wall)
+from study.config.loading import check_study
+from study.executors.base import Inline
 from study.progress import Reporter
-from study.reading import check_study
-from study.report.page import ROLE, Page
-from study.tracking import Tracker
+from study.runner.launcher import launch
+from study.runner.prepare import lay_out, prepare
+from study.tracking.mlflow_store import Tracker
+from study.tracking.pages import ROLE, Page
 
 BAR, PAGE_BAR, CALL = 1.10, 0.6, 30.0
 FITS = 24

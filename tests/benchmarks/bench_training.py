@@ -16,11 +16,11 @@ from sklearn.metrics import roc_auc_score
 
 from fusion import HeadShape, MultimodalModel, SingleHead
 from modalities import ModalityFeatures
+from study.config.study import Training
 from study.data import Recipe, build_dataset
 from study.metrics import auroc
-from study.spec import Training
-from study.training import Gather, Part, fit
-from study.words import Vocabulary
+from study.plugins.registry import Vocabulary
+from study.training.supervised import Gather, Part, fit
 
 LABELS, EPOCHS = 91, 3
 SHAPE = HeadShape((512,), 0.6)

@@ -29,13 +29,13 @@ from _launches import launched
 from _processes import memory_line
 
 import study
-from study.cells import TrialSpec
 from study.data import Recipe, build_dataset
 from study.errors import InputError
-from study.ledger import Ledger
-from study.packs import stackable
-from study.record import Launched, open_folder
-from study.storage import Storage
+from study.planning.trials import TrialSpec
+from study.results.ledger import Ledger
+from study.results.study_results import Launched, open_folder
+from study.storage.storage import Storage
+from study.training.packing import stackable
 
 BAR = 20 * 60.0
 CORES = 2
@@ -44,7 +44,7 @@ SIMULATED = {
     "preset": "simulated",
     "sources": [{"source": "simulated", "molecules": 5000, "labels": 91, "skew": 2.0}],
 }
-ONE = "import json, sys; from study.worker import trial; trial(json.loads(sys.argv[1]))"
+ONE = "import json, sys; from study.training.tasks import trial; trial(json.loads(sys.argv[1]))"
 
 
 def main() -> int:

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from study.data._table import read_rows
+from study.data.tables import read_rows
 from study.errors import InputError
-from study.words import Vocabulary
+from study.plugins.registry import Vocabulary
 
 
 def read(word, archive, **options):

@@ -4,7 +4,7 @@ import pytest
 
 from study.data import Recipe, build_dataset
 from study.errors import InputError
-from study.words import Vocabulary
+from study.plugins.registry import Vocabulary
 
 
 @pytest.fixture

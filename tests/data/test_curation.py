@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.data import Recipe, Threshold, build_dataset, curate, describe
-from study.data._chemistry import structure
-from study.data._source import RawEntry, RawTable
-from study.data._spelling import base, spelling, synonym_table
+from study.data.chemistry import structure
+from study.data.curation import base, spelling, synonym_table
+from study.data.source import RawEntry, RawTable
 from study.errors import InputError
 
 GS_LF_IFRA = ["goodscents", "leffingwell", "ifra_2019"]

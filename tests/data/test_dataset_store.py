@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from study.data import CacheWarning, Recipe, _store, load_or_build
+from study.data import CacheWarning, Recipe, cache, load_or_build
 from study.errors import StorageError
 
 
@@ -29,7 +29,7 @@ def never(recipe):
 def test_second_call_reads_the_same_table(csv_recipe, tmp_path, monkeypatch):
     recipe, _ = csv_recipe
     built = load_or_build(recipe, tmp_path / "cache")
-    monkeypatch.setattr("study.data._curate.build_dataset", never)
+    monkeypatch.setattr("study.data.curation.build_dataset", never)
     assert same(load_or_build(recipe, tmp_path / "cache"), built)
 
 
@@ -50,10 +50,10 @@ def test_changed_source_makes_another_table(csv_recipe, tmp_path):
 
 def test_changed_recipe_and_changed_code_make_another_key(csv_recipe, monkeypatch):
     recipe, _ = csv_recipe
-    key = _store.entry_key(recipe)
-    assert _store.entry_key(recipe.model_copy(update={"key": "isomeric"})) != key
-    monkeypatch.setattr(_store, "code_digest", lambda: "another")
-    assert _store.entry_key(recipe) != key
+    key = cache.entry_key(recipe)
+    assert cache.entry_key(recipe.model_copy(update={"key": "isomeric"})) != key
+    monkeypatch.setattr(cache, "code_digest", lambda: "another")
+    assert cache.entry_key(recipe) != key
 
 
 @pytest.mark.parametrize("kept", [slice(None, -20), slice(0), slice(1, None)])

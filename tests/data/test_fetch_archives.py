@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from study.data import FetchError, _fetch, archive_words, fetch_archives, terms
+from study.data import FetchError, archive_words, download, fetch_archives, terms
 
 CONTENT = {"alpha/behavior.csv": b"a,b\n1,2\n", "beta/deep.csv": b"c\n3\n"}
 
@@ -44,7 +44,7 @@ def _small_registry(monkeypatch):
         for name, content in CONTENT.items()
     }
     monkeypatch.setattr(
-        _fetch, "registry", lambda: {"repository": "x/y", "commit": "c" * 40, "files": files}
+        download, "registry", lambda: {"repository": "x/y", "commit": "c" * 40, "files": files}
     )
 
 
@@ -115,9 +115,9 @@ def test_terms_say_what_is_not_licensed():
 
 def test_shipped_registry_covers_every_archive_source(monkeypatch, tmp_path):
     monkeypatch.undo()
-    files = _fetch.registry()["files"]
+    files = download.registry()["files"]
     assert {"goodscents", "leffingwell", "ifra_2019", "dravnieks_1985"} <= set(archive_words())
     for name in ("goodscents/behavior.csv", "prediction_targets/keller_2016.csv"):
         assert len(files[name]["sha256"]) == 64
-    address = _fetch._address(_fetch.RAW_URL)
+    address = download._address(download.RAW_URL)
     assert address.endswith("pyrfume/pyrfume-data/8054ea98ed675005ec10e67359902f500e4911b0/")

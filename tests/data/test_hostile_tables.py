@@ -5,7 +5,7 @@ import math
 import pytest
 
 from study.data import Recipe, build_dataset
-from study.data._chemistry import MOST_CHARACTERS, structure
+from study.data.chemistry import MOST_CHARACTERS, structure
 from study.errors import InputError
 
 SOURCE = {"vocabulary": "union"}

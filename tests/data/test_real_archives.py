@@ -3,9 +3,9 @@
 import pytest
 
 from modalities import sha256_of
-from study.data import Recipe, _fetch, build_dataset
-from study.data._chemistry import structure
-from study.words import Vocabulary
+from study.data import Recipe, build_dataset, download
+from study.data.chemistry import structure
+from study.plugins.registry import Vocabulary
 
 
 def build(real_archive, preset):
@@ -13,7 +13,7 @@ def build(real_archive, preset):
 
 
 def test_shipped_hashes_are_those_of_the_archive(real_archive):
-    files = _fetch.registry()["files"]
+    files = download.registry()["files"]
     wrong = [n for n, f in files.items() if sha256_of(real_archive / n) != f["sha256"]]
     assert wrong == []
 
@@ -60,7 +60,7 @@ def test_dravnieks_is_138_molecules_by_146(real_archive, measure, least):
 
 def test_dravnieks_wide_table_agrees_with_the_long_one(real_archive):
     """The archive holds the same ratings twice; the long table is an independent reading."""
-    from study.data._table import read_rows, structures
+    from study.data.tables import read_rows, structures
 
     rows = read_rows(real_archive / "prediction_targets" / "dravnieks_1985.csv")
     smiles = structures(real_archive / "dravnieks_1985" / "molecules.csv")

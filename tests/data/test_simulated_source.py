@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from study.data import Recipe, build_dataset
 from study.errors import InputError
-from study.words import Vocabulary
+from study.plugins.registry import Vocabulary
 
 
 def build(**options):
@@ -99,7 +99,7 @@ def test_what_sees_no_marks_learns_structure_and_nothing_else(clean):
 
 
 def test_largest_table_is_possible():
-    from study.data._molecules import mirror_pairs
+    from study.data.sources.simulated import mirror_pairs
 
     left, right = mirror_pairs(3000, np.random.default_rng(0))
     assert len(set(left) | set(right)) == 6000

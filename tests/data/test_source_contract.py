@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from study.errors import InputError
-from study.words import Vocabulary
+from study.plugins.registry import Vocabulary
 
 SOURCES = Vocabulary("source")
 WORDS = SOURCES.words()
@@ -98,7 +98,7 @@ def test_a_recipe_is_checked_without_heavy_imports():
     code = (
         "import sys\n"
         "from study.data import Recipe\n"
-        "from study.words import Vocabulary\n"
+        "from study.plugins.registry import Vocabulary\n"
         "Recipe.model_validate('gs-lf-ifra')\n"
         "[Vocabulary('source').load(word) for word in Vocabulary('source').words()]\n"
         "print([m for m in ('rdkit', 'torch', 'pandas', 'pooch', 'ray') if m in sys.modules])"

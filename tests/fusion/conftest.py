@@ -44,7 +44,7 @@ def cases(folder: Path, package: str) -> list:
 
 def pytest_generate_tests(metafunc):
     if "operator" in metafunc.fixturenames:
-        metafunc.parametrize("operator", cases(FOLDER, "fusion"))
+        metafunc.parametrize("operator", cases(FOLDER / "operators", "fusion.operators"))
     if "rule" in metafunc.fixturenames:
         metafunc.parametrize("rule", cases(FOLDER / "partitions", "fusion.partitions"))
     if "fixed_rule" in metafunc.fixturenames:
@@ -53,7 +53,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("fixed_rule", fixed)
     if "word_class" in metafunc.fixturenames:
         words = [
-            *word_classes(FOLDER, "fusion"),
+            *word_classes(FOLDER / "operators", "fusion.operators"),
             *word_classes(FOLDER / "partitions", "fusion.partitions"),
         ]
         metafunc.parametrize("word_class", [pytest.param(cls, id=word) for word, cls in words])

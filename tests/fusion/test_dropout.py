@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fusion import seeded
-from fusion._dropout import Dropout
+from fusion.layers import Dropout
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.3, 0.5, 0.9])

@@ -12,7 +12,7 @@ from torch import nn
 
 import fusion
 from fusion import FusionError, HeadShape, MultimodalModel, average_scores, seeded
-from fusion.concat import Concat
+from fusion.operators.concat import Concat
 
 HEAD = HeadShape(hidden=(6,), dropout=0.0)
 

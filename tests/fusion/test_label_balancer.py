@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from fusion import FusionError, HeadShape, LabelBalancer, seeded
-from fusion._balancer import mean_logit
+from fusion.label_balancer import mean_logit
 from fusion.partitions._base import LabelPartition
 from fusion.partitions.random_per_batch import RandomPerBatch
 

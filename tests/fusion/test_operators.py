@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from fusion import FusionError, HeadShape, SingleHead, seeded
-from fusion.concat import Concat
-from fusion.parallel import Parallel
-from fusion.product import Product
+from fusion.operators.concat import Concat
+from fusion.operators.parallel import Parallel
+from fusion.operators.product import Product
 
 L, HEAD = 7, HeadShape(hidden=(6, 5), dropout=0.5)
 COMBINE = {

@@ -12,8 +12,8 @@ import yaml
 from fuzz_words import NUMBERS, TEXTS, USUAL, keys, scalars, values, words
 from hypothesis import strategies as st
 
+from study.config.loading import preset_names
 from study.pretraining import spec as pretraining
-from study.reading import preset_names
 
 STUDIES = Path(pretraining.__file__).parents[1] / "presets"
 PRETRAININGS = pretraining.PRESETS

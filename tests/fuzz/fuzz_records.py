@@ -14,9 +14,9 @@ import numpy as np
 from fuzz_words import values
 from hypothesis import strategies as st
 
-from modalities._arrays import pack_arrays
+from modalities.store.arrays import pack_arrays
 from study.data import OdorDataset
-from study.result import TrialResult
+from study.results.trial_result import TrialResult
 from study.splits import Split, make_split
 
 TRIAL_ID = "0123456789abcdef" * 2

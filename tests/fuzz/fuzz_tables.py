@@ -10,9 +10,8 @@ from typing import Any
 from fuzz_words import scalars
 from hypothesis import strategies as st
 
-from study.data._source import RawEntry, RawTable
-from study.data._table import LARGEST
-from study.data._threshold import Threshold
+from study.data.source import RawEntry, RawTable, Threshold
+from study.data.tables import LARGEST
 
 SMILES = [
     "CCCCO",

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from fusion import FusionError
 from modalities import ModalityError
 from study.errors import StudyError
-from study.words import FAMILIES, Vocabulary
+from study.plugins.registry import FAMILIES, Vocabulary
 
 SEED, TIMES = os.environ.get("FUZZ_SEED"), float(os.environ.get("FUZZ_TIMES", "1"))
 """Another seed than the fixed one of the suite (a number), and how many times as many cases."""

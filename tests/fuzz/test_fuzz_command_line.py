@@ -8,7 +8,7 @@ from fuzz_words import TEXTS, fuzzed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.cli import main
+from study.cli.app import main
 
 
 @pytest.fixture(scope="module")

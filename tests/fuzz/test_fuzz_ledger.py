@@ -25,14 +25,14 @@ from fuzz_records import (
 from fuzz_words import fuzzed, no_code_ran
 from hypothesis import given
 
-from study.checkpoints import StoredCheckpoint
+from study.artifacts.embeddings import EmbeddingStore
 from study.data import pack
-from study.data._store import seal_table, unseal_table
-from study.embeddings import EmbeddingStore
-from study.ledger import Ledger, seal
-from study.seals import seal_json
+from study.data.cache import seal_table, unseal_table
+from study.results.ledger import Ledger, seal
 from study.splits import Split
-from study.storage import Storage
+from study.storage.checksums import seal_json
+from study.storage.storage import Storage
+from study.training.checkpoints import StoredCheckpoint
 
 WHOLE, TABLE, SPLIT = result().to_bytes(), dataset(), split()
 FAILURE = {"id": TRIAL_ID, "trial": "graph / fold 0", "cause": "the loss became nan"}

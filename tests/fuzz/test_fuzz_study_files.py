@@ -18,13 +18,13 @@ from fuzz_words import fuzzed, no_code_ran
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.cells import TrialSpec
-from study.estimate import plan_text
-from study.plan import make_plan
-from study.pretraining.spec import PretrainingSpec, read_pretraining
-from study.reading import check_file, check_study, read_study
-from study.section import FromFile
-from study.spec import StudySpec
+from study.config.base import FromFile
+from study.config.loading import check_file, check_study, read_study
+from study.config.study import StudySpec
+from study.planning.plan import make_plan
+from study.planning.trials import TrialSpec
+from study.pretraining.config import PretrainingSpec, read_pretraining
+from study.preview.text import plan_text
 
 WHOLE, WHOLE_PRETRAININGS = studies(), pretrainings()
 

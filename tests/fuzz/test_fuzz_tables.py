@@ -19,8 +19,8 @@ from fuzz_words import fuzzed
 from hypothesis import given
 from hypothesis import strategies as st
 
+from study.config.loading import check_study
 from study.data import Recipe, build_dataset, curate, describe, pack, unpack
-from study.reading import check_study
 from study.splits import Split, make_split
 
 

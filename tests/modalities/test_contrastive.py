@@ -10,13 +10,11 @@ import torch
 from modality_words import MOLECULES, features_of
 
 from modalities import ModalityError
-from modalities._graphs import MASKED_ATOM, Graphs
 from modalities.graph import Graph
 from modalities.mordred_network import MordredNetwork
+from modalities.nn.graph import MASKED_ATOM, Graphs
 from modalities.pretraining import Molecules
-from modalities.pretraining._contrast import nt_xent_logits
-from modalities.pretraining._views import Views
-from modalities.pretraining.contrastive import Contrastive
+from modalities.pretraining.contrastive import Contrastive, Views, nt_xent_logits
 
 TABLE = (*MOLECULES, "CC(=O)O.CCN", "[He]", "CC12CCC(CC1=O)C2(C)C", "CC(C)(C)c1cc(C)cc(C)c1O")
 ROWS = np.arange(len(TABLE))

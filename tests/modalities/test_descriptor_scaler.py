@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from modalities import ModalityError, ModalityFeatures
 from modalities._base import Ragged
-from modalities._descriptors import DescriptorScaler
+from modalities.nn.scalers import DescriptorScaler
 
 NAN = float("nan")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from modalities._dropout import Dropout
+from modalities.nn.random import Dropout
 
 
 def drop(p, shape=(400, 500), seed=0, **options):

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 from store_words import Letters, die_while_writing, fill_all
 
 from modalities import FeatureStore, FeatureStoreWarning, ModalityError
-from modalities._arrays import CorruptFileError, pack_arrays, unpack_arrays
-from modalities._cache import BUCKETS, bucket_of
+from modalities.store.arrays import CorruptFileError, pack_arrays, unpack_arrays
+from modalities.store.feature_store import BUCKETS, bucket_of
 
 SMILES = tuple("C" * size + end for size in range(1, 41) for end in ("", "O", "N"))
 
@@ -233,7 +233,7 @@ def test_a_full_disk_is_an_error_that_leaves_the_bucket_as_it_was(store, letters
 
 def test_features_of_every_type_come_back_equal(tmp_path):
     from modalities._base import ModalityFeatures, Ragged
-    from modalities._storage import read_features, write_features
+    from modalities.store.files import read_features, write_features
 
     arrays = [
         np.zeros((0, 4), dtype=np.int16),

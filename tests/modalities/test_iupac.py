@@ -9,7 +9,8 @@ import pytest
 import torch
 from modality_words import features_of
 
-from modalities import ModalityError, _names
+from modalities import ModalityError
+from modalities.featurizers import names as name_table
 from modalities.iupac import Iupac
 from modalities.smiles import Smiles
 
@@ -209,7 +210,7 @@ def test_version_is_that_of_the_table_read_once_until_it_changes(table, monkeypa
 @pytest.mark.skipif(ARCHIVE is None, reason="needs the archives in OLFACTION_ARCHIVE")
 def test_the_table_of_the_archives_names_its_molecules():
     modality = Iupac()
-    names = _names.read_names(_names.find_names(modality.names), *modality.columns)
+    names = name_table.read_names(name_table.find_names(modality.names), *modality.columns)
     assert len(names.rows) > 10_000
     found = [(names.name_of(smiles), name) for _, smiles, name in names.rows[::50]]
     assert sum(ours == name for ours, name in found) >= 0.95 * len(

@@ -21,10 +21,11 @@ from tokenizers import Tokenizer, models, normalizers
 from transformers import AutoModel, AutoTokenizer, T5Config, T5EncoderModel
 from transformers.utils import logging
 
-from modalities import ModalityError, _tokens
-from modalities import _checkpoint as files
-from modalities._language_encoder import stages_of
+from modalities import ModalityError
+from modalities.featurizers import tokenizer
 from modalities.language_model import LanguageModel
+from modalities.nn.language_model import stages_of
+from modalities.weights import huggingface as files
 
 ARCHITECTURES = ("bert", "roberta", "t5")
 
@@ -118,12 +119,12 @@ def test_max_length_holds_where_it_is_the_smaller_limit(saved):
 
 
 def test_a_limit_that_the_configuration_does_not_tell_is_found_in_the_network(saved, monkeypatch):
-    monkeypatch.setattr(_tokens, "_positions", lambda _: None)
-    _tokens._read.cache_clear()
+    monkeypatch.setattr(tokenizer, "_positions", lambda _: None)
+    tokenizer._read.cache_clear()
     with pytest.raises(ModalityError, match=f"max_length must be at most {POSITIONS} for .*, not"):
         LanguageModel(weights=str(saved["roberta"])).encoder(seed=0)
     assert LanguageModel(weights=str(saved["roberta"]), max_length=POSITIONS).encoder(seed=0)
-    _tokens._read.cache_clear()
+    tokenizer._read.cache_clear()
 
 
 def with_tokenizer(folder, tokenizer):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from modalities import ModalityError, ModalityFeatures
-from modalities._tabular import ScaledColumns, TabularEncoder
 from modalities.graph import Graph
+from modalities.nn.tabular import ScaledColumns, TabularEncoder
 from modalities.pretraining import Molecules
 from modalities.pretraining.masked_descriptors import MaskedDescriptors
 

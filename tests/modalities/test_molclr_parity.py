@@ -164,7 +164,7 @@ def test_published_weights(hydrogens, gcn_weights):
 
 
 def test_published_weights_load_whole_but_for_the_projection_head(gcn_weights):
-    from modalities._weights import load_weights
+    from modalities.weights.checkpoint import load_weights
 
     network = Graph().encoder(seed=0)
     report = load_weights(network, gcn_weights, ignorable=network.ignorable)

@@ -7,10 +7,10 @@ from modality_words import MOLECULES, features_of
 
 from modalities import ModalityError, ModalityFeatures
 from modalities._base import Ragged
-from modalities._descriptors import DescriptorScaler
-from modalities._tabular import ScaledColumns
 from modalities.mordred import DESCRIPTORS, Mordred
 from modalities.mordred_network import MordredNetwork
+from modalities.nn.scalers import DescriptorScaler
+from modalities.nn.tabular import ScaledColumns
 
 LIMITS = {"max_missing": 0.2, "max_value": 1e6, "clip": 5.0}
 ALL, TRAIN, OTHER = np.arange(14), np.arange(9), np.arange(4, 14)

@@ -13,7 +13,7 @@ from modality_words import WORDS, features_of
 from pretraining_words import CASES, LEARNED, OBJECTIVES, objective_class, objective_of, trainable
 
 from modalities import ModalityError
-from modalities._seeding import seeded
+from modalities.nn.random import seeded
 from modalities.pretraining import Molecules
 
 ALL = np.arange(len(LEARNED))

@@ -4,7 +4,7 @@ import torch
 from modality_words import MOLECULES, features_of
 
 from modalities import ModalityError
-from modalities._text import PAD
+from modalities.featurizers.characters import PAD
 from modalities.smiles import Smiles
 
 

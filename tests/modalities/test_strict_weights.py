@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from modalities import ModalityError
-from modalities._weights import find_weights, load_weights
 from modalities.graph import Graph
+from modalities.weights.checkpoint import find_weights, load_weights
 
 
 def network():

@@ -4,12 +4,10 @@ import torch
 from translator_by_hand import decode, encode, position_rows, published_shapes
 
 from modalities._base import Ragged
-from modalities._seeding import seeded
-from modalities._text import END, PAD, START, character_ids, padded
-from modalities._text_encoder import TextEncoder
-from modalities._text_layers import Norm, position_table
-from modalities._text_places import BLOCK
-from modalities._translator import Translator
+from modalities.featurizers.characters import END, PAD, START, character_ids, padded
+from modalities.nn.random import seeded
+from modalities.nn.transformer import BLOCK, Norm, TextEncoder, position_table
+from modalities.nn.translator import Translator
 from modalities.smiles import Smiles
 
 SHAPE = {"layers": 2, "width": 12, "heads": 3, "feedforward": 20, "dropout": 0.1}

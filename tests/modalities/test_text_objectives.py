@@ -7,10 +7,10 @@ from modality_words import modality_of
 from rdkit import Chem
 
 from modalities import ModalityError
-from modalities._seeding import seeded
-from modalities._text import END, PAD, START
+from modalities.featurizers.characters import END, PAD, START
+from modalities.nn.random import seeded
 from modalities.pretraining import Molecules
-from modalities.pretraining._texts import randomized
+from modalities.pretraining._text import randomized
 from modalities.pretraining.masked_characters import MASK, MaskedCharacters, corrupted, hidden
 from modalities.pretraining.translation import Translation
 from modalities.smiles import Smiles

@@ -6,10 +6,10 @@ import torch
 from translator_by_hand import LAYERS, encode, position_rows, published_shapes
 
 from modalities import ModalityError
-from modalities._text_encoder import TextEncoder
-from modalities._translator import Translator
-from modalities._weights import load_weights
+from modalities.nn.transformer import TextEncoder
+from modalities.nn.translator import Translator
 from modalities.smiles import Smiles
+from modalities.weights.checkpoint import load_weights
 
 SHAPE = {"layers": LAYERS, "width": 16, "heads": 8, "feedforward": 24}
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from modalities import ModalityError
-from modalities._cards import Card, card_beside, card_hint, has_card, keep, read_card
+from modalities.weights.model_card import Card, card_beside, card_hint, has_card, keep, read_card
 
 WEIGHTS = b"weights"
 CARD = Card(

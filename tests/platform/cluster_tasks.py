@@ -104,7 +104,7 @@ def soil(payload: Payload) -> dict[str, Any]:
 
 def add_ranks(payload: Payload) -> dict[str, Any]:
     """Every worker adds its number to what the others know; the last of two may refuse to."""
-    from study.ranks import here
+    from study.training.distributed import here
 
     ranks = here()
     if ranks.rank == 1 and "mark" in payload:
@@ -119,7 +119,7 @@ def encode_killed_once(payload: Payload) -> dict[str, Any]:
     from torch import distributed
 
     from study import worker
-    from study.ranks import here
+    from study.training.distributed import here
 
     if here().rank == 1:
         checkpoints = Path(payload["checkpoints"])

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 from tracking_pages import Pages
 
-from study.cluster import RayExecutor
-from study.executor import Inline
-from study.launch import launch
-from study.ledger import Failure
-from study.prepare import Prepared, lay_out, prepare
+from study.config.loading import check_study
+from study.config.study import StudySpec
+from study.executors.base import Inline
+from study.executors.ray import RayExecutor
 from study.progress import Reporter
-from study.reading import check_study
-from study.record import StudyRecord
-from study.spec import StudySpec
-from study.tracking import Tracker
+from study.results.ledger import Failure
+from study.results.study_results import StudyRecord
+from study.runner.launcher import launch
+from study.runner.prepare import Prepared, lay_out, prepare
+from study.tracking.mlflow_store import Tracker
 
 HERE = Path(__file__).parent
 

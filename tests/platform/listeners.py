@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from study.executor import Outcome
+from study.executors.base import Outcome
 
 
 class Asked:

@@ -9,12 +9,12 @@ import json
 import sys
 from pathlib import Path
 
-from study.cluster import RayExecutor
-from study.executor import Executor, Listener, Outcome, Task
-from study.launch import launch
-from study.prepare import lay_out, prepare
+from study.config.loading import check_study
+from study.executors.base import Executor, Listener, Outcome, Task
+from study.executors.ray import RayExecutor
 from study.progress import Reporter
-from study.reading import check_study
+from study.runner.launcher import launch
+from study.runner.prepare import lay_out, prepare
 
 
 def say(word: str, *rest: str) -> None:

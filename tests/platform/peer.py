@@ -11,7 +11,7 @@ import sys
 import torch
 from torch import distributed, nn
 
-from study.ranks import Ranks, here
+from study.training.distributed import Ranks, here
 
 
 def fail(ranks: Ranks, fault: str) -> None:

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from listeners import Asked
 
-from study.cluster import RayExecutor
 from study.errors import InputError
-from study.executor import Crew, Outcome, Task
-from study.outcomes import Outcomes
+from study.executors.base import Crew, Outcome, Outcomes, Task
+from study.executors.ray import RayExecutor
 
 
 def wait(address: str, seconds: str, gpus: str) -> str:

@@ -10,14 +10,13 @@ from pathlib import Path
 from tracking_pages import Pages
 from tracking_servers import Feeding
 
-from study.executor import Inline
-from study.launch import launch
-from study.prepare import Prepared, lay_out, prepare
-from study.projector import Pace, Projector
-from study.reading import check_study
-from study.record import StudyRecord
-from study.rereading import Rereader
-from study.tracking import Tracker
+from study.config.loading import check_study
+from study.executors.base import Inline
+from study.results.study_results import Rereader, StudyRecord
+from study.runner.launcher import launch
+from study.runner.prepare import Prepared, lay_out, prepare
+from study.tracking.background import Pace, Projector
+from study.tracking.mlflow_store import Tracker
 
 CELLS, FITS = 5, 8
 PACE = Pace(least=0.05, first=0.2, longest=1.0)

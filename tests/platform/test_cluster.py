@@ -9,18 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.cluster import RayExecutor
+from study.artifacts.study_data import Inputs
 from study.errors import InputError
-from study.executor import Crew, Executor, Inline, Listener, Outcome, Task
-from study.failures import FailureKind
-from study.inputs import Inputs
-from study.launch import launch
-from study.ledger import Ledger
-from study.logs import VARIABLE
-from study.outcomes import Outcomes
-from study.prepare import Prepared
+from study.executors.base import Crew, Executor, Inline, Listener, Outcome, Outcomes, Task
+from study.executors.failures import FailureKind
+from study.executors.logs import VARIABLE
+from study.executors.ray import RayExecutor
 from study.progress import Reporter
-from study.storage import Storage
+from study.results.ledger import Ledger
+from study.runner.launcher import launch
+from study.runner.prepare import Prepared
+from study.storage.storage import Storage
 
 CAUSES = {
     "refuse": "ValueError: cannot do",
@@ -106,7 +105,11 @@ def _results(
     trials = [t for t in study.plan.trials() if t.cell.technique != "independent_mean"]
     common = {"study": str(study.folder), "digest": study.key, "ledger": str(ledger), "threads": 1}
     tasks = [
-        Task(study.inputs.trial_id(t), "study.worker:pack", {**common, "trials": [t.to_json()]})
+        Task(
+            study.inputs.trial_id(t),
+            "study.training.tasks:pack",
+            {**common, "trials": [t.to_json()]},
+        )
         for t in trials
     ]
     dirt = [Task(f"dirt {n}", "cluster_tasks:soil", {"n": n}) for n in range(4)]
@@ -148,7 +151,7 @@ def test_trials_leak_nothing_into_each_other(
 
 def launch_features(study: Prepared) -> None:
     """Make the features of the study's modalities."""
-    from study.inputs import modality_of
+    from study.artifacts.study_data import modality_of
 
     choices = {f.key: f.choice for cell in study.plan.cells for f in cell.features}
     for choice in choices.values():

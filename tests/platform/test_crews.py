@@ -18,18 +18,17 @@ import ray
 import torch
 from ray.util import placement_group_table
 
-from study.cluster import RayExecutor
-from study.crew_work import TaskError, group_end, work
+from study.config.loading import check_study
 from study.errors import InputError, PeerLostError
-from study.executor import Crew, Deferred, Inline, Listener, Outcome, Task
-from study.failures import FailureKind
-from study.launch import launch
-from study.limits import too_long
-from study.outcomes import Outcomes
-from study.prepare import lay_out, prepare
+from study.executors.base import Crew, Deferred, Inline, Listener, Outcome, Outcomes, Task
+from study.executors.capacity import check_room, places
+from study.executors.failures import FailureKind
+from study.executors.ray import RayExecutor
+from study.executors.timeouts import too_long
+from study.executors.worker_group import TaskError, group_end, work
 from study.progress import Reporter
-from study.reading import check_study
-from study.room import check_room, places
+from study.runner.launcher import launch
+from study.runner.prepare import lay_out, prepare
 
 PAIR = Crew(workers=2)
 

@@ -12,14 +12,19 @@ import pytest
 import torch
 from listeners import Asked
 
-from study.cluster import RayExecutor
 from study.errors import OutOfMemoryError
-from study.executor import Listener, Outcome, Task
-from study.failures import FailureKind, cause_of, kind_of
-from study.limits import TimeLimitError, process_ends_after, raises_after, too_long, within
-from study.outcomes import Outcomes
-from study.ranks import Ranks
-from study.tries import LATE, MOST_LEFT, Tries
+from study.executors.base import Listener, Outcome, Outcomes, Task
+from study.executors.failures import FailureKind, cause_of, kind_of
+from study.executors.ray import RayExecutor
+from study.executors.retries import LATE, MOST_LEFT, Tries
+from study.executors.timeouts import (
+    TimeLimitError,
+    process_ends_after,
+    raises_after,
+    too_long,
+    within,
+)
+from study.training.distributed import Ranks
 
 Run = Callable[[Sequence[Task], Listener], None]
 

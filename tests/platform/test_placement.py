@@ -18,8 +18,8 @@ import pytest
 from node_launch import QUICK, quick_cluster
 
 from study.errors import InputError
-from study.executor import Crew
-from study.room import check_room, places
+from study.executors.base import Crew
+from study.executors.capacity import check_room, places
 
 PORT = 6379
 DRIVER = Path(__file__).with_name("placement_driver.py")

@@ -13,10 +13,10 @@ from projected import check_pages, named, run
 from tracking_pages import Pages
 from tracking_servers import MlflowServer
 
+from study.config.redaction import without_secrets
 from study.errors import InputError
-from study.prepare import Prepared
-from study.redaction import without_secrets
-from study.tracking import Tracker
+from study.runner.prepare import Prepared
+from study.tracking.mlflow_store import Tracker
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")

@@ -6,13 +6,12 @@ from dataclasses import replace
 import pytest
 
 from study.errors import PagesError
-from study.executor import Inline
-from study.pretraining.begin import begin
-from study.pretraining.running import train
-from study.pretraining.spec import read_pretraining
+from study.executors.base import Inline
+from study.pretraining.config import read_pretraining
+from study.pretraining.run import begin, train
 from study.progress import Reporter
-from study.report.weights_page import weights_page
-from study.tracking import WEIGHTS
+from study.tracking.mlflow_store import WEIGHTS
+from study.tracking.pages import weights_page
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")

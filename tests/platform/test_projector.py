@@ -15,15 +15,14 @@ from projected import CELLS, PACE, check_pages
 from tracking_pages import Pages
 
 from study.errors import PagesError
-from study.ledger import Ledger
-from study.prepare import Prepared
 from study.progress import Progress
-from study.projection import Stage
-from study.projector import Pace, Projector
-from study.record import StudyRecord
-from study.rereading import Rereader
-from study.result import TrialResult
-from study.tracking import Tracker
+from study.results.ledger import Ledger
+from study.results.study_results import Rereader, StudyRecord
+from study.results.trial_result import TrialResult
+from study.runner.prepare import Prepared
+from study.tracking.background import Pace, Projector
+from study.tracking.mlflow_store import Tracker
+from study.tracking.sync import Stage
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")

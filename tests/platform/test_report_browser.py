@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from study.analysis.evidence import Evidence
-from study.declared import contrasts_of
-from study.report.compose import compose
-from study.report.write import write_report
+from study.analysis.study_analysis import Evidence
+from study.planning.contrasts import contrasts_of
+from study.reporting.build import compose, write_report
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(

@@ -17,8 +17,7 @@ import pytest
 from node_launch import Launch, quick_cluster
 
 from study.errors import InputError
-from study.notice import LEAVING, VARIABLE, given
-from study.spot import Node, give_notice, seconds_left
+from study.executors.preemption import LEAVING, VARIABLE, Node, give_notice, given, seconds_left
 
 
 class Metadata(BaseHTTPRequestHandler):
@@ -124,7 +123,7 @@ def test_a_training_leaves_a_machine_with_a_notice_and_goes_on_elsewhere(
         spot = cluster.add_node(num_cpus=1, env_vars={VARIABLE: str(notice)})
         options = ["--every", "0.1", "--address", spot.address, "--node-id", spot.node_id]
         watcher = subprocess.Popen(
-            [sys.executable, "-m", "study.spot", "--url", _url(metadata), *options],
+            [sys.executable, "-m", "study.executors.preemption", "--url", _url(metadata), *options],
             env={**os.environ, VARIABLE: str(notice)},
         )
         launch = Launch(cluster.address, file)

@@ -18,9 +18,15 @@ import pytest
 import yaml
 
 from study.errors import InputError
-from study.parcel import MAX_BYTES, make_parcel
-from study.private_environment import MARK, adopt, write_private
-from study.submit import JobServer, Submission, UnreachableError, in_the_clear, require_extra
+from study.executors.environment import MARK, adopt, write_private
+from study.submission.bundle import MAX_BYTES, make_parcel
+from study.submission.ray_jobs import (
+    JobServer,
+    Submission,
+    UnreachableError,
+    in_the_clear,
+    require_extra,
+)
 
 Done = subprocess.CompletedProcess[str]
 TOKEN = secrets.token_hex(32)
@@ -281,7 +287,7 @@ def test_a_server_that_accepts_and_says_nothing_is_left() -> None:
 
 
 def test_ray_is_imported_when_a_server_is_asked() -> None:
-    code = "import sys, study.submit; sys.exit('ray' in sys.modules)"
+    code = "import sys, study.submission.ray_jobs; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

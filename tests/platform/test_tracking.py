@@ -13,18 +13,17 @@ import pytest
 from mlflow.tracking import MlflowClient
 from tracking_pages import Pages
 
+from study.analysis.arm_scores import pool_of
 from study.analysis.comparison import compare
-from study.analysis.pool import pool_of
 from study.errors import InputError
-from study.lock import LockedError, StudyLock
-from study.record import StudyRecord, read_folder
-from study.report.pages import cell_params
-from study.report.study_page import headline
-from study.report.table import comparison_frame
-from study.result import TrialResult
-from study.storage import Storage
-from study.syncing import sync_study
-from study.tracking import Tracker
+from study.reporting.tables import comparison_frame
+from study.results.study_results import StudyRecord, read_folder
+from study.results.trial_result import TrialResult
+from study.runner.sync import sync_study
+from study.storage.lock import LockedError, StudyLock
+from study.storage.storage import Storage
+from study.tracking.mlflow_store import Tracker
+from study.tracking.pages import cell_params, headline
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")

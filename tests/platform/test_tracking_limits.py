@@ -13,18 +13,18 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from tracking_pages import Pages
 
+from study.config.loading import check_study
+from study.config.redaction import redacted, usable
 from study.errors import InputError, PagesError
-from study.executor import Inline
-from study.launch import launch
-from study.ledger import Ledger
-from study.prepare import lay_out, prepare
+from study.executors.base import Inline
 from study.progress import Reporter
-from study.projector import Pace
-from study.reading import check_study
-from study.record import StudyRecord
-from study.redaction import redacted, usable
-from study.report.pages import cell_tags
-from study.tracking import Tracker
+from study.results.ledger import Ledger
+from study.results.study_results import StudyRecord
+from study.runner.launcher import launch
+from study.runner.prepare import lay_out, prepare
+from study.tracking.background import Pace
+from study.tracking.mlflow_store import Tracker
+from study.tracking.pages import cell_tags
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -54,7 +54,7 @@ def test_many_metrics_go_in_several_calls(
 ) -> None:
     """More values than one call takes: 1,700 fold values of a cell."""
     many = [("auroc_macro_fold", 0.5, step) for step in range(1700)]
-    monkeypatch.setattr("study.report.pages.fold_metrics", lambda _: many)
+    monkeypatch.setattr("study.tracking.pages.fold_metrics", lambda _: many)
     tracker.sync(record)
     run = pages.runs("tiny", "cell")[0]
     assert len(pages.client.get_metric_history(run.info.run_id, "auroc_macro_fold")) == 1700
@@ -130,7 +130,7 @@ def test_a_store_that_breaks_down_stops_no_study(
         raise MlflowException("database is locked")
 
     monkeypatch.setattr(MlflowClient, "create_run", broken)
-    monkeypatch.setattr("study.projector.USUAL", Pace(patience=1.0, delay=0.0))
+    monkeypatch.setattr("study.tracking.background.USUAL", Pace(patience=1.0, delay=0.0))
     study = prepare(check_study({**tiny_study, "run": {"storage": str(tmp_path / "s")}}, "tiny"))
     lay_out(study)
     with pytest.raises(PagesError, match=r"database is locked.*every result is in the ledger"):

@@ -13,10 +13,10 @@ from projected import At, check_pages, named, run
 from tracking_servers import MlflowServer, SlowRoad
 
 from study.errors import PagesError
-from study.prepare import Prepared
-from study.projector import Pace
-from study.rereading import Rereader
-from study.tracking import Tracker
+from study.results.study_results import Rereader
+from study.runner.prepare import Prepared
+from study.tracking.background import Pace
+from study.tracking.mlflow_store import Tracker
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
-from study.tracking import Tracker
+from study.tracking.mlflow_store import Tracker
 
 
 class Pages:

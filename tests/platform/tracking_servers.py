@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from study.progress import Reporter
-from study.projector import Projector
+from study.tracking.background import Projector
 
 
 def free_port() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.record import StudyRecord
+from study.results.study_results import StudyRecord
 
 WIDE: dict[str, Any] = {
     "name": "wide",

@@ -11,21 +11,17 @@ import numpy as np
 import pytest
 
 from study.analysis.embedding_map import embedding_maps, principal_axes
-from study.analysis.evidence import Evidence
-from study.contrasts import default_contrasts
+from study.analysis.study_analysis import Evidence
 from study.errors import InputError
-from study.record import StudyRecord
-from study.report import sections
-from study.report.compose import ORDER, compose
-from study.report.document import Bullets, Document, Section, Table
-from study.report.html import to_html
-from study.report.markdown import to_markdown
-from study.report.material import Material
-from study.report.names import Names
-from study.report.rendering import Column, frame_of
-from study.report.running import report_study
-from study.report.sections import cost
-from study.report.write import files_of, write_report
+from study.planning.contrasts import default_contrasts
+from study.reporting import sections
+from study.reporting.build import ORDER, compose, files_of, report_study, write_report
+from study.reporting.context import Material, Names
+from study.reporting.document import Bullets, Document, Section, Table
+from study.reporting.formatting import Column, frame_of
+from study.reporting.output import to_html, to_markdown
+from study.reporting.sections import cost
+from study.results.study_results import StudyRecord
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +162,7 @@ def test_the_command_writes_where_it_says(wide_record, tmp_path):
 
 HEAVY = """
 import sys
-import study.report.compose, study.report.running, study.report.html, study.cli_report
+import study.reporting.build, study.reporting.build, study.reporting.output, study.cli.analysis
 heavy = {"torch", "ray", "mlflow", "rdkit", "sklearn", "matplotlib", "jinja2", "statsmodels"}
 print(sorted(heavy & set(sys.modules)))
 """

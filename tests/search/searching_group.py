@@ -7,11 +7,10 @@ from pathlib import Path
 
 from torch import distributed
 
-from study.cells import TrialSpec
-from study.inputs import Inputs
-from study.numerics import settled
-from study.ranks import here
-from study.search.trial import run_searched
+from study.artifacts.study_data import Inputs
+from study.planning.trials import TrialSpec
+from study.training.distributed import here, settled
+from study.training.search.trial import run_searched
 
 
 def search_in_group(rank: int, size: int, folder: Path, study: Path, trial: dict) -> None:

@@ -4,23 +4,21 @@ import copy
 from dataclasses import replace
 
 import pytest
+from study.search import alone
 
-from study.checkpoints import StoredCheckpoint
 from study.data import OdorDataset
 from study.errors import TrialError
-from study.numerics import settled
-from study.prepare import prepare
-from study.ranks import Ranks
-from study.result import TrialResult
-from study.search import alone
-from study.search.alone import Alone
-from study.search.halving import rungs_of
-from study.search.journal import Journal
-from study.search.log import SearchLog
-from study.search.trial import run_searched, with_numbers
-from study.stacked_inputs import SharedInputs
-from study.storage import Storage
-from study.trial import run_trial
+from study.planning.search_budget import rungs_of
+from study.results.search_log import SearchLog
+from study.results.trial_result import TrialResult
+from study.runner.prepare import prepare
+from study.storage.storage import Storage
+from study.training.checkpoints import StoredCheckpoint
+from study.training.distributed import Ranks, settled
+from study.training.encoders import SharedInputs
+from study.training.search.evaluate import Alone, Journal
+from study.training.search.trial import run_searched, with_numbers
+from study.training.trial import run_trial
 
 SPACE = {
     "learning_rate": {"low": 1e-4, "high": 0.1, "scale": "log"},

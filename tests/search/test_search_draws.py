@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from study.numbers import Training
-from study.search.draws import Draws, applied
-from study.search.space import Search
+from study.config.search import Search
+from study.config.training import Training
+from study.training.search.sampling import Draws, applied
 
 SPACE = {
     "learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"},

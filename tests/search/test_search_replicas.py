@@ -5,7 +5,7 @@ import json
 from searching_group import search_in_group
 from torch import multiprocessing
 
-from study.prepare import lay_out, prepare
+from study.runner.prepare import lay_out, prepare
 
 
 def test_replicas_choose_together(tiny, spec_of, tmp_path):

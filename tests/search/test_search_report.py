@@ -2,17 +2,17 @@
 
 import pytest
 
+from study.analysis.arm_scores import pool_of
 from study.analysis.comparison import compare
-from study.analysis.evidence import Evidence
-from study.analysis.pool import pool_of
-from study.contrasts import default_contrasts
-from study.estimate import plan_text
-from study.reading import read_study
-from study.record import read_folder
-from study.report.document import Bullets, Prose
-from study.report.material import Material
-from study.report.sections import search
-from study.search.sensitivity import curve_of
+from study.analysis.search_sensitivity import curve_of
+from study.analysis.study_analysis import Evidence
+from study.config.loading import read_study
+from study.planning.contrasts import default_contrasts
+from study.preview.text import plan_text
+from study.reporting.context import Material
+from study.reporting.document import Bullets, Prose
+from study.reporting.sections import search
+from study.results.study_results import read_folder
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from math import isnan
 import numpy as np
 import pytest
 
+from study.analysis.search_sensitivity import ArmSearch, crossings, curve_of, expected_best
+from study.config.loading import check_study
 from study.errors import TrialError
-from study.plan import make_plan
-from study.reading import check_study
-from study.search.log import SearchLog, Tried, best_of
-from study.search.sensitivity import ArmSearch, crossings, curve_of, expected_best
+from study.planning.plan import make_plan
+from study.results.search_log import SearchLog, Tried, best_of
 
 VALUES = (0.61, 0.7, 0.55, 0.7, 0.64)
 

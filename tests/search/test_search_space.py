@@ -4,13 +4,13 @@ import copy
 
 import pytest
 
-from study.cells import TrialSpec
+from study.config.loading import check_study
+from study.config.search import Search
+from study.config.training import Training
 from study.errors import InputError
-from study.numbers import Training
-from study.plan import make_plan
-from study.reading import check_study
-from study.search.halving import rungs_of, trainings
-from study.search.space import Search
+from study.planning.plan import make_plan
+from study.planning.search_budget import rungs_of, trainings
+from study.planning.trials import TrialSpec
 
 SPACE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"}, "dropout": [0.1, 0.5]}
 STUDY = {

@@ -3,12 +3,10 @@
 import pytest
 from ray.tune.search.optuna import OptunaSearch
 
-from study.numbers import Training
-from study.search.draws import applied, key_of
-from study.search.methods import Task, spend
-from study.search.space import Search
-from study.search.tpe import distribution, encoded, sampler_seed
-from study.search.trainer import Reached
+from study.config.search import Search
+from study.config.training import Training
+from study.training.search.methods import Reached, Task, distribution, encoded, sampler_seed, spend
+from study.training.search.sampling import applied, key_of
 
 SPACE = {
     "learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"},

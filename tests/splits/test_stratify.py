@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
 from study.errors import InputError
-from study.splits._stratify import _neediest, stratify
+from study.splits.stratify import _neediest, stratify
 
 FIFTHS = [0.2] * 5
 

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from study import worker
-from study.cli import main
+from study.cli.app import main
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import os
 import sys
 import time
 
-from study.lock import LockedError, StudyLock
-from study.storage import Storage
+from study.storage.lock import LockedError, StudyLock
+from study.storage.storage import Storage
 
 
 def say(text):

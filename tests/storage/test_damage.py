@@ -6,12 +6,12 @@ import shutil
 import pytest
 
 from study import worker
-from study.checkpoints import StoredCheckpoint
+from study.artifacts.study_data import Inputs
 from study.errors import InputError
-from study.inputs import Inputs
-from study.ledger import Failure, LedgerError
-from study.record import read_folder
-from study.storage import Storage
+from study.results.ledger import Failure, LedgerError
+from study.results.study_results import read_folder
+from study.storage.storage import Storage
+from study.training.checkpoints import StoredCheckpoint
 
 DAMAGE = {
     "flipped": lambda data: (

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from study.errors import StorageError
-from study.lock import LockedError, Owner, StudyLock, forget, held_by, is_lock
-from study.seals import seal_json
-from study.storage import Storage
+from study.storage.checksums import seal_json
+from study.storage.lock import LockedError, Owner, StudyLock, forget, held_by, is_lock
+from study.storage.storage import Storage
 
 LEASE = 1.0
 ADA = Owner("ada", "lab7", 7, "2026-01-01 00:00 UTC", "study launch tiny.yaml")

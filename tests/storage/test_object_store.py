@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from study import worker
-from study.comparing import Comparison, compare_studies
+from study.api import Comparison, compare_studies
 from study.errors import InputError, StorageError
-from study.launching import Asked, run_study
-from study.lock import LockedError, StudyLock, held_by
-from study.mirror import Mirror, local_folder
-from study.record import read_folder
-from study.storage import Storage
+from study.results.study_results import read_folder
+from study.runner.launcher import Asked, run_study
+from study.storage.lock import LockedError, StudyLock, held_by
+from study.storage.mirror import Mirror, local_folder
+from study.storage.storage import Storage
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from study.errors import InputError, StorageError
-from study.files import LEFT_AFTER
-from study.storage import Storage, write_atomic
+from study.storage.atomic import LEFT_AFTER
+from study.storage.storage import Storage, write_atomic
 
 REMEDY = {
     "ENOSPC": "free space there",

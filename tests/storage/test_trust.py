@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from study.checkpoints import StoredCheckpoint
-from study.data import Recipe, _store, load_or_build
-from study.embeddings import EmbeddingStore
-from study.ledger import Ledger, LedgerError
-from study.seals import seal
-from study.storage import Storage
+from study.artifacts.embeddings import EmbeddingStore
+from study.data import Recipe, cache, load_or_build
+from study.results.ledger import Ledger, LedgerError
+from study.storage.checksums import seal
+from study.storage.storage import Storage
+from study.training.checkpoints import StoredCheckpoint
 
 
 class Hostile:
@@ -78,7 +78,7 @@ def test_a_hostile_table_is_set_aside(hostile, tmp_path, monkeypatch):
     recipe = Recipe.model_validate({"sources": [source], "unlabelled": "keep"})
     array = np.array([hostile], dtype=object)
     payload = saved(np.savez, head=array, smiles=array, labels=array, ratings=array)
-    monkeypatch.setattr(_store, "pack", lambda _: payload)
+    monkeypatch.setattr(cache, "pack", lambda _: payload)
     storage, notes = Storage(str(tmp_path / "store")), []
     load_or_build(recipe, storage)
     monkeypatch.undo()

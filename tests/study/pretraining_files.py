@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from study.data._molecules import mirror_pairs
+from study.data.sources.simulated import mirror_pairs
 
 TEXT: dict[str, Any] = {
     "modality": "smiles",

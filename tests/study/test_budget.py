@@ -2,13 +2,13 @@
 
 import pytest
 
-from study.budget import Budget, Meter
+from study.config.loading import check_study
+from study.config.study import Budget, Meter
 from study.errors import InputError
-from study.executor import Inline
-from study.launch import launch
-from study.prepare import lay_out, prepare
+from study.executors.base import Inline
 from study.progress import Reporter
-from study.reading import check_study
+from study.runner.launcher import launch
+from study.runner.prepare import lay_out, prepare
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import yaml
 from typer.testing import CliRunner
 
 from study import trial as trial_module
-from study.cli import app, main
+from study.cli.app import app, main
 from study.errors import TrialError
-from study.logs import VARIABLE
+from study.executors.logs import VARIABLE
 
 CLEAN = ["--no-ray", "--no-mlflow"]
 
@@ -250,7 +250,7 @@ WITHOUT = """
 import sys
 sys.modules["ray"] = sys.modules["mlflow"] = None
 sys.argv = ["study", "launch", sys.argv[1], "--no-ray", "--no-mlflow"]
-from study.cli import main
+from study.cli.app import main
 main()
 """
 

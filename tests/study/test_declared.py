@@ -2,11 +2,10 @@
 
 import pytest
 
-from study.contrasts import default_contrasts, models_of
-from study.declared import contrasts_of, declare
+from study.config.loading import check_study
 from study.errors import InputError
-from study.plan import make_plan
-from study.reading import check_study
+from study.planning.contrasts import contrasts_of, declare, default_contrasts, models_of
+from study.planning.plan import make_plan
 
 PAIR = ["counts", "mordred"]
 GRID = [

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from study.config.loading import check_study
+from study.config.study import StudySpec
 from study.errors import InputError
-from study.plan import make_plan
-from study.reading import check_study
-from study.spec import StudySpec
+from study.planning.plan import make_plan
 
 PAIR = ["graph", "mordred"]
 MODALITIES = {

@@ -8,9 +8,9 @@ import torch
 from pretraining_files import TEXT, molecules, write_file
 
 from modalities import ModalityFeatures
-from modalities._cards import read_card
-from study.cli import main
-from study.words import Vocabulary
+from modalities.weights.model_card import read_card
+from study.cli.app import main
+from study.plugins.registry import Vocabulary
 
 OPTIONS = [f"--option={key}={value}" for key, value in TEXT.items() if key != "modality"]
 

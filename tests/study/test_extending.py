@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from study.errors import InputError
-from study.extending import check_same
-from study.prepare import prepare
+from study.runner.prepare import check_same, prepare
 
 
 @pytest.fixture

@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.analysis.evidence import Evidence
-from study.costs import Times, estimate, record_bytes
-from study.declared import contrasts_of
-from study.estimate import plan_text
-from study.foreseen import foresee, kind_of, repeats_needed, table_error
-from study.parameters import unequal_lines
-from study.pilot import extremes, measure
-from study.plan import make_plan
-from study.questions import POWER
-from study.reading import check_study
-from study.recorded import read_recorded
+from study.analysis.study_analysis import Evidence
+from study.config.contrasts import POWER
+from study.config.loading import check_study
+from study.planning.contrasts import contrasts_of, unequal_lines
+from study.planning.plan import make_plan
+from study.preview.cost import Times, estimate, record_bytes
+from study.preview.pilot import extremes, measure
+from study.preview.power import foresee, kind_of, repeats_needed, table_error
+from study.preview.prior_results import read_recorded
+from study.preview.text import plan_text
 
 ROOT = Path(__file__).parents[2]
 GRID = [
@@ -169,8 +168,8 @@ def test_a_pilot_times_two_arms_and_leaves_no_result(tiny, spec_of, tmp_path):
 
 MANY = """
 import sys, time
-from study.estimate import plan_text
-from study.reading import check_study
+from study.preview.text import plan_text
+from study.config.loading import check_study
 rates = [1e-4 * i for i in range(1, 21)]
 numbers = {"dropout": [i / 100 for i in range(50)], "learning_rate": rates}
 block = {"features": [["mordred", "fingerprint"], ["mordred"]], "training": numbers,

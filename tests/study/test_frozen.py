@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from study.artifacts.embeddings import job_of
+from study.artifacts.study_data import Inputs
+from study.config.loading import read_study
 from study.data import load_or_build
-from study.embeddings import job_of
-from study.inputs import Inputs
-from study.plan import make_plan
-from study.prepare import split_of
-from study.reading import read_study
-from study.storage import Storage
+from study.planning.plan import make_plan
+from study.runner.prepare import split_of
+from study.storage.storage import Storage
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PRESETS = ["data_fraction", "kdd2023", "quickstart", "search", "transfer"]

@@ -10,17 +10,17 @@ from rich.console import Console
 from torch import nn
 
 from fusion import SingleHead, seeded
-from study.branches import head_shape
-from study.declared import contrasts_of
+from study.config.loading import check_study
+from study.config.training import Training
 from study.errors import InputError
-from study.guards import head_of, inert_arms, probe_of
-from study.launching import print_record
-from study.matching import matched, sizes_of, widths_like
-from study.numbers import Training
-from study.plan import make_plan
-from study.prepare import lay_out, prepare
-from study.reading import check_study
-from study.record import read_folder
+from study.planning.contrasts import contrasts_of
+from study.planning.plan import make_plan
+from study.results.study_results import read_folder
+from study.runner.launcher import print_record
+from study.runner.prepare import lay_out, prepare
+from study.training.encoders import head_shape
+from study.training.equivalence import head_of, inert_arms, probe_of
+from study.training.parameter_matching import matched, sizes_of, widths_like
 
 OPERATORS = [
     *({"operator": "concat", "stage": stage} for stage in ("label", "logit", "latent")),

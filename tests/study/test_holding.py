@@ -5,11 +5,10 @@ import torch
 from torch import nn
 from toy_trainings import Bent, balanced, numbers
 
-from study.course import Pace
 from study.errors import InputError
-from study.holding import Hold, check_layers
-from study.loop import joined, train
-from study.training import fit
+from study.training.freezing import Hold, check_layers
+from study.training.supervised import fit
+from study.training.trainer import Pace, joined, train
 
 EPOCHS = 2
 

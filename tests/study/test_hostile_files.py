@@ -4,12 +4,10 @@ import re
 
 import pytest
 
+from study.config.loading import DEEPEST, LONGEST, MOST_BYTES, MOST_VALUES, check_study, read_study
 from study.errors import InputError
-from study.mistakes import LONGEST
-from study.plan import make_plan
-from study.pretraining.spec import read_pretraining
-from study.reading import DEEPEST, MOST_VALUES, check_study, read_study
-from study.yaml_text import MOST_BYTES
+from study.planning.plan import make_plan
+from study.pretraining.config import read_pretraining
 
 START = "name: mine\ndata: starter\ngrid: [{features: [[graph, mordred]]}]\n"
 

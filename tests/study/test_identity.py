@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.cells import TrialSpec, trials_of
-from study.embeddings import EncoderJob, job_of
-from study.numbers import Training
-from study.plan import make_plan
-from study.reading import check_study
+from study.artifacts.embeddings import EncoderJob, job_of
+from study.config.loading import check_study
+from study.config.training import Training
+from study.planning.plan import make_plan
+from study.planning.trials import TrialSpec, trials_of
 
 PAIR = ["graph", "mordred"]
 WEIGHTS = {"weights": "/a/model.pth", "sha256": "0" * 64}

@@ -10,8 +10,8 @@ import yaml
 
 from study import trial as trial_module
 from study.errors import InputError, TrialError
-from study.prepare import prepare
-from study.record import read_folder
+from study.results.study_results import read_folder
+from study.runner.prepare import prepare
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_deleted_record_is_redone_and_nothing_else(technique, again, launched)
 
 DRIVES = """
 import sys
-from study.cli import main
+from study.cli.app import main
 try:
     main()
 finally:
@@ -228,7 +228,7 @@ def test_a_failing_encoder_fails_the_trials_that_need_it_with_its_cause(
     def broken(*_):
         raise TrialError("no such luck")
 
-    monkeypatch.setattr("study.branches.run_job", broken)
+    monkeypatch.setattr("study.training.encoders.run_job", broken)
     _, record, _ = run_tiny(spec_of(tiny, tmp_path))
     done = {summary.cell.names for summary in record.summaries if not summary.missing}
     assert done == {("counts",)}

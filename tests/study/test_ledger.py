@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from study.embeddings import EmbeddingStore
+from study.artifacts.embeddings import EmbeddingStore
 from study.errors import InputError, StorageError
-from study.ledger import Failure, Ledger, LedgerError, seal, unseal
-from study.result import TrialResult
-from study.storage import Storage, write_atomic
+from study.results.ledger import Failure, Ledger, LedgerError, seal, unseal
+from study.results.trial_result import TrialResult
+from study.storage.storage import Storage, write_atomic
 
 TRIAL = {"features": [], "seed": 0}
 
@@ -227,7 +227,7 @@ def test_a_write_that_fails_leaves_the_old_record(tmp_path, monkeypatch):
 KILLED = """
 import os, sys, time
 from pathlib import Path
-from study.storage import Storage
+from study.storage.storage import Storage
 at, storage = sys.argv[1], Storage(sys.argv[2])
 def stop(*_):
     print("now", flush=True)

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from study.numerics import settled
-from study.packs import MOST, WIDTH, packs_of, place_of, stackable
-from study.stacked import run_pack
-from study.trial import run_trial
-from study.words import Vocabulary
+from study.plugins.registry import Vocabulary
+from study.training.distributed import settled
+from study.training.packing import MOST, WIDTH, packs_of, place_of, stackable
+from study.training.packs import run_pack
+from study.training.trial import run_trial
 
 SIMULATED = {"source": "simulated", "molecules": 150, "labels": 6, "permuted": 0.2, "skew": 2.0}
 TEXT = {"modality": "smiles", "layers": 1, "width": 8, "heads": 2, "feedforward": 8}

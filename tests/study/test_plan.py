@@ -6,10 +6,10 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.costs import estimate
-from study.estimate import plan_text
-from study.plan import make_plan
-from study.reading import check_study
+from study.config.loading import check_study
+from study.planning.plan import make_plan
+from study.preview.cost import estimate
+from study.preview.text import plan_text
 
 
 def study(*grid, **keys):

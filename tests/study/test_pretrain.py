@@ -13,22 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pretraining_files import TEXT, molecules, write_file, write_table
 
-from modalities._cards import read_card
-from study.cli import main
+from modalities.weights.model_card import read_card
+from study.cli.app import main
 from study.errors import InputError
-from study.executor import Inline
-from study.lock import LockedError, StudyLock, is_lock
-from study.prepare import prepare
+from study.executors.base import Inline
+from study.plugins.registry import Vocabulary
 from study.pretraining import work
-from study.pretraining.begin import begin
-from study.pretraining.course import Diary, cosine
+from study.pretraining.config import read_pretraining
 from study.pretraining.molecules import Chosen
-from study.pretraining.running import run_pretraining, train
-from study.pretraining.spec import read_pretraining
+from study.pretraining.run import begin, run_pretraining, train
+from study.pretraining.training import Diary, cosine
 from study.progress import Reporter
+from study.runner.prepare import prepare
 from study.splits import group_rows
-from study.storage import Storage
-from study.words import Vocabulary
+from study.storage.lock import LockedError, StudyLock, is_lock
+from study.storage.storage import Storage
 
 CLEAN = ["--no-ray", "--no-mlflow"]
 

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
+from study.config.loading import preset_names
 from study.errors import InputError
-from study.pretraining.spec import PRESETS, PretrainingSpec, read_pretraining
-from study.reading import preset_names
-from study.words import Vocabulary
+from study.plugins.registry import Vocabulary
+from study.pretraining.config import PRESETS, PretrainingSpec, read_pretraining
 
 FILE = {
     "name": "small",

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from study.progress import Bars, Lines, Progress, Tally, Together, duration
-from study.state import read_state, state_file
-from study.storage import Storage
+from study.runner.status import read_state, state_file
+from study.storage.storage import Storage
 
 
 def test_a_tally_counts_what_runs_what_is_done_and_what_failed():

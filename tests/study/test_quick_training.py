@@ -12,11 +12,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusion import HeadShape, MultimodalModel, SingleHead, seeded
-from fusion._dropout import Dropout
-from study.loop import Diary
-from study.numbers import Training
-from study.quick_adamw import QuickAdamW
-from study.training import Part, fit, pace_of, predict
+from fusion.layers import Dropout
+from study.config.training import Training
+from study.training.fused_adamw import QuickAdamW
+from study.training.supervised import Part, fit, pace_of, predict
+from study.training.trainer import Diary
 
 WIDTH, LABELS, ROWS = 12, 5, 50
 

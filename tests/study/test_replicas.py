@@ -5,9 +5,9 @@ import torch
 from torch import multiprocessing
 from toy_trainings import in_group, regression
 
-from study.branches import check_workers
 from study.errors import StudyError, TrialError
-from study.ranks import Ranks, here
+from study.training.distributed import Ranks, here
+from study.training.encoders import check_workers
 
 
 @pytest.fixture(scope="module")

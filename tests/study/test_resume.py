@@ -9,7 +9,7 @@ import torch
 import toy_trainings
 from toy_trainings import balanced, checkpoint_in, numbers
 
-from study.training import fit
+from study.training.supervised import fit
 
 CALLS = 6
 """Batches of the encoder in an epoch: five in training, one in validation."""

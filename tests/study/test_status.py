@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from study import stacked
-from study.standing import status_text
+from study.runner.status import status_text
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def failed(tiny, spec_of, run_tiny, tmp_path, monkeypatch):
         raise IndexError("no such row")
 
     monkeypatch.setattr(stacked, "run_trial", slips)
-    monkeypatch.setattr("study.branches.run_job", breaks)
+    monkeypatch.setattr("study.training.encoders.run_job", breaks)
     return run_tiny(spec_of(tiny, tmp_path))
 
 

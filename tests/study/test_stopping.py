@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from study.executor import Inline
-from study.launch import launch
-from study.ledger import Ledger
-from study.prepare import lay_out, prepare
+from study.executors.base import Inline
 from study.progress import Reporter
-from study.stopping import GRACE, Stop
+from study.results.ledger import Ledger
+from study.runner.launcher import launch
+from study.runner.prepare import lay_out, prepare
+from study.runner.stopping import GRACE, Stop
 
 
 class PressedAfter(Reporter):

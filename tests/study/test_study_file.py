@@ -7,13 +7,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modalities._cards import Card, keep
+from modalities.weights.model_card import Card, keep
+from study.config.loading import check_study, preset_names, read_study
+from study.config.study import StudySpec
 from study.errors import InputError
-from study.plan import make_plan
-from study.pretraining.spec import PRESETS, read_pretraining
-from study.reading import check_study, preset_names, read_study
-from study.spec import StudySpec
-from study.words import Vocabulary
+from study.planning.plan import make_plan
+from study.plugins.registry import Vocabulary
+from study.pretraining.config import PRESETS, read_pretraining
 
 PAIR = ["graph", "mordred"]
 WORDS = ", ".join(Vocabulary("modality").words())

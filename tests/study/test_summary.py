@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from study.analysis.summary import summarise
-from study.cells import TrialSpec
-from study.contrasts import reference_arms
-from study.plan import make_plan
-from study.reading import check_study
-from study.report.table import unranked, unsettled
-from study.result import TrialResult
+from study.config.loading import check_study
+from study.planning.contrasts import reference_arms
+from study.planning.plan import make_plan
+from study.planning.trials import TrialSpec
+from study.reporting.tables import unranked, unsettled
+from study.results.summary import summarise
+from study.results.trial_result import TrialResult
 
 NAMES = ("a", "b", "c", "d", "e")
 TRUTH = np.array([[1, 0, 0, 0, 1], [0, 1, 0, 1, 0], [0, 0, 1, 1, 0], [1, 1, 1, 0, 1]], np.uint8)

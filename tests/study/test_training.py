@@ -5,19 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from study.branches import run_job
+from study.artifacts.embeddings import EmbeddingStore, job_of
+from study.artifacts.study_data import Inputs
+from study.config.training import Training
 from study.data import OdorDataset
-from study.embeddings import EmbeddingStore, job_of
 from study.errors import TrialError
-from study.evaluation import average_trial
-from study.inputs import Inputs
-from study.ledger import LedgerError
 from study.metrics import auroc
-from study.numbers import Training
-from study.numerics import settled
-from study.storage import Storage
-from study.training import Part, _batches, fit, predict
-from study.trial import run_trial
+from study.results.ledger import LedgerError
+from study.storage.storage import Storage
+from study.training.distributed import settled
+from study.training.encoders import run_job
+from study.training.supervised import Part, _batches, fit, predict
+from study.training.trial import average_trial, run_trial
 
 N, WIDTH, LABELS = 60, 4, 3
 

@@ -15,13 +15,12 @@ from torch.nn.functional import mse_loss
 from fusion import HeadShape, LabelBalancer, MultimodalModel, seeded
 from fusion.partitions import PartitionContext
 from fusion.partitions.random_per_batch import RandomPerBatch
-from study.checkpoints import StoredCheckpoint
-from study.course import Pace
-from study.loop import train
-from study.numbers import Training
-from study.ranks import Ranks, here
-from study.storage import Storage
-from study.training import Part, fit
+from study.config.training import Training
+from study.storage.storage import Storage
+from study.training.checkpoints import StoredCheckpoint
+from study.training.distributed import Ranks, here
+from study.training.supervised import Part, fit
+from study.training.trainer import Pace, train
 
 N, WIDTH, LABELS = 60, 4, 3
 SIZES = (5, 7, 1)

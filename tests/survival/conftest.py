@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from study.tracking import Tracker
+from study.tracking.mlflow_store import Tracker
 
 
 @pytest.fixture(scope="session")

@@ -19,14 +19,14 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from study import trial as _trial  # noqa: F401 (torch: imported before the forks)
-from study.comparing import Comparison, compare_studies
-from study.launching import Asked, run_study
-from study.ledger import Failure, Ledger
-from study.reading import check_study
-from study.seals import LedgerError
-from study.spec import StudySpec
-from study.storage import Storage
+from study.api import Comparison, compare_studies
+from study.config.loading import check_study
+from study.config.study import StudySpec
+from study.results.ledger import Failure, Ledger
+from study.runner.launcher import Asked, run_study
+from study.storage.checksums import LedgerError
+from study.storage.storage import Storage
+from study.training import trial as _trial  # noqa: F401 (torch: imported before the forks)
 
 STUDY: dict[str, Any] = {
     "name": "tiny",

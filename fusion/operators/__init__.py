@@ -1,0 +1,1 @@
+"""Fusion operators, one a file; the file name is the name in the study file."""

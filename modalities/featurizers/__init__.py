@@ -1,0 +1,1 @@
+"""Molecules as characters, names and tokens; no torch."""

@@ -1,0 +1,193 @@
+"""What the text objectives share: corpora as token ids, models, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from modalities._base import ModalityError, Ragged
+from modalities.featurizers.characters import ALPHABET, PAD, character_ids, padded
+from modalities.featurizers.molecule import parse
+from modalities.nn.transformer import Places, TextEncoder, by_length, start_evenly
+from modalities.nn.translator import Translator
+
+if TYPE_CHECKING:
+    from modalities._base import Modality
+    from modalities.featurizers.characters import TextNetwork
+    from modalities.pretraining._base import Molecules
+
+
+class TranslationModel(nn.Module):
+    """Cross-entropy of the translator over the characters and ends of a batch.
+
+    Parameters
+    ----------
+    encoder : TextEncoder
+    layers, max_length : int
+        Of the decoder, as in `modalities.nn.translator.Translator`.
+    """
+
+    def __init__(self, encoder: nn.Module, *, layers: int, max_length: int) -> None:
+        super().__init__()
+        self.translator = Translator(text_encoder(encoder), layers=layers, max_length=max_length)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """What is kept."""
+        return self.translator.encoder
+
+    def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return loss, token_accuracy and sequence_accuracy of source (b, s), target (b, t)."""
+        logits, expected, text = self.translator(batch["source"], batch["target"])
+        right = logits.argmax(dim=1) == expected
+        wrong = right.new_zeros(len(batch["target"]), dtype=torch.long)
+        wrong = wrong.index_add(0, text, (~right).long())
+        return {
+            "loss": functional.cross_entropy(logits, expected),
+            "token_accuracy": right.float().mean(),
+            "sequence_accuracy": (wrong == 0).float().mean(),
+        }
+
+
+class MaskedModel(nn.Module):
+    """``softmax(out(state))`` of each hidden character.
+
+    Parameters
+    ----------
+    encoder : TextEncoder
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = text_encoder(encoder)
+        self.out = nn.Linear(self.encoder.dim, ALPHABET)
+        start_evenly(self.out)
+
+    def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return loss and token_accuracy of tokens (b, t), expected (b, t)."""
+        tokens = batch["tokens"]
+        places = Places.of(tokens, by_length(tokens))
+        expected = batch["expected"].flatten().index_select(0, places.index)
+        chosen = (expected != PAD).nonzero().squeeze(1)
+        states = self.encoder.read(tokens, places).index_select(0, chosen)
+        logits, expected = self.out(states), expected.index_select(0, chosen)
+        return {
+            "loss": functional.cross_entropy(logits, expected),
+            "token_accuracy": (logits.argmax(dim=1) == expected).float().mean(),
+        }
+
+
+def text_encoder(encoder: nn.Module) -> TextEncoder:
+    """Return the encoder, which must be one of text.
+
+    Raises
+    ------
+    TypeError
+        It is another one: the objective's `modalities` were not asked.
+    """
+    if not isinstance(encoder, TextEncoder):
+        raise TypeError(f"text objectives train a TextEncoder, not {type(encoder).__name__}")
+    return encoder
+
+
+SEEDS = 2**31 - 1
+"""RDKit takes seeds from 1 to this."""
+
+
+class TextModality(Protocol):
+    """A modality whose encoder is a `modalities.nn.transformer.TextEncoder`."""
+
+    network: TextNetwork
+    """Its word and the shape of the encoder."""
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Texts of n molecules, as an encoder reads them.
+
+    Attributes
+    ----------
+    ids : Ragged of uint8
+        Start and characters of molecule i.
+    redrawn : tuple of str, (n,) or ()
+        SMILES that are written in another order of atoms in each batch; none: the ids stay.
+    max_length : int
+        Most ids of a text; where a SMILES drawn anew has more, the stored one is read.
+    """
+
+    ids: Ragged
+    redrawn: tuple[str, ...]
+    max_length: int
+
+    def batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the ids of these molecules, padded: (b, longest)."""
+        if not self.redrawn:
+            return padded(self.ids.take(rows))
+        return padded(Ragged.stack([self._drawn(int(row), rng) for row in rows]))
+
+    def _drawn(self, row: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        text = randomized(self.redrawn[row], rng)
+        if 1 + len(text) > self.max_length:
+            return self.ids[row]
+        return character_ids(text, f"molecule '{text}'", max_length=self.max_length)
+
+
+def texts_of(modality: Modality, molecules: Molecules, *, randomize: bool) -> Texts:
+    """Read SMILES or names, as the modality does.
+
+    Raises
+    ------
+    ModalityError
+        A molecule has no name, or its text cannot be read; the message names it.
+    """
+    network = network_of(modality)
+    ids = [_read(modality, smiles) for smiles in molecules.smiles]
+    drawn = molecules.smiles if randomize and network.word == "smiles" else ()
+    return Texts(Ragged.stack(ids), drawn, network.max_length)
+
+
+def _read(modality: Modality, smiles: str) -> NDArray[np.uint8]:
+    record = modality.featurize(smiles)
+    if not record.get("named", np.ones(1))[0]:
+        raise ModalityError(
+            f"molecule '{smiles}' has no name in the table of the modality; name it or leave it out"
+        )
+    return record["tokens"]
+
+
+def network_of(modality: Modality) -> TextNetwork:
+    """Return the word and network of a text modality."""
+    return cast(TextModality, modality).network
+
+
+def name_ids(molecules: Molecules, max_length: int) -> list[NDArray[np.uint8]]:
+    """Return start and characters of each name.
+
+    Raises
+    ------
+    ModalityError
+        A molecule has no name, or one that cannot be read; the message gives the molecule.
+    """
+    ids = []
+    for smiles, name in zip(molecules.smiles, molecules.names, strict=True):
+        if not name:
+            raise ModalityError(f"molecule '{smiles}' has no name; name it or leave it out")
+        place = f"molecule '{smiles}', name '{name}'"
+        ids.append(character_ids(name, place, max_length=max_length))
+    return ids
+
+
+def randomized(smiles: str, rng: np.random.Generator) -> str:
+    """Write a molecule in a random order of its atoms (Arús-Pous et al., J. Cheminf. 2019)."""
+    from rdkit.Chem import MolToRandomSmilesVect
+
+    seed = int(rng.integers(1, SEEDS))
+    text: str = MolToRandomSmilesVect(parse(smiles), 1, randomSeed=seed)[0]
+    return text

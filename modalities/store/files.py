@@ -1,0 +1,164 @@
+"""Files that are written whole or not at all, among them the features of a store."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modalities._base import ModalityError, ModalityFeatures, Ragged
+from modalities.store.arrays import CorruptFileError, map_file, pack_arrays, unpack_arrays
+
+_SMILES = "smiles"
+"""Name of the array with the molecules, one a line."""
+_WRITING = ".writing-"
+"""Start of the name of a file that is being written."""
+
+
+class StoreError(ModalityError):
+    """A file or folder of the store that the system refuses (full disk, rights)."""
+
+
+def sha256_of(source: Path | bytes | memoryview | str) -> str:
+    """Return the sha256 of a file (a Path), of bytes or of a text in UTF-8, in hex."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(source.encode() if isinstance(source, str) else source).hexdigest()
+
+
+@contextmanager
+def written_beside(path: Path, *parts: bytes | memoryview) -> Iterator[Path]:
+    """Write a temporary file beside `path` and flush it to disk; remove it afterwards.
+
+    Parameters
+    ----------
+    path : Path
+        The file that the temporary one is to become. Its folder is made if needed.
+    *parts : bytes or memoryview
+        The content is their concatenation.
+
+    Yields
+    ------
+    Path
+        The temporary file, complete.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{_WRITING}{path.name}-{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file atomically: `path` has the new content, or what it had before.
+
+    Raises
+    ------
+    OSError
+        The system refuses (full disk, rights); `path` is as it was.
+    """
+    with written_beside(path, *parts) as temporary:
+        temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the entries of a folder, so that a rename survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporaries(folder: Path, name: str = "") -> Iterator[Path]:
+    """Yield the temporary files in a folder, of writers at work and of killed ones.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Only those of the file of this name; by default those of every file.
+    """
+    return folder.glob(f"{_WRITING}{glob.escape(name)}{'-' if name else ''}*")
+
+
+def quarantine(path: Path) -> Path:
+    """Rename a damaged file to ``*.corrupt``, which nothing reads, and return the new path."""
+    free = next(name for name in quarantine_names(path.name) if not path.with_name(name).exists())
+    return path.replace(path.with_name(free))
+
+
+def quarantine_names(name: str) -> Iterator[str]:
+    """Yield the names a damaged file may get, in order: earlier damaged files are kept."""
+    return (f"{name}{'' if i == 1 else f'.{i}'}.corrupt" for i in count(1))
+
+
+def unusable(path: Path, error: OSError) -> StoreError:
+    """Return the error for a file or folder of the store that the system refuses."""
+    return StoreError(
+        f"feature store: {path} cannot be used ({error.strerror}); "
+        "free it or choose another folder for the store: nothing that was finished is lost"
+    )
+
+
+def write_features(path: Path, features: ModalityFeatures) -> None:
+    """Write features atomically, as a safetensors file.
+
+    Raises
+    ------
+    ModalityError
+        A field holds neither numbers nor booleans.
+    StoreError
+        The folder cannot be written (rights, full disk); `path` is as it was.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        _SMILES: np.frombuffer("\n".join(features.smiles).encode(), np.uint8)
+    }
+    for name, field in features.fields.items():
+        arrays[f"{name}/values"], arrays[f"{name}/offsets"] = field.values, field.offsets
+    names = json.dumps([*features.fields])
+    content = pack_arrays(arrays, {"version": features.version, "fields": names})
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
+def read_features(path: Path) -> ModalityFeatures:
+    """Read features as views of the memory-mapped file, after checking its sha256.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    CorruptFileError
+        The file is cut short, changed, or something else.
+    """
+    arrays, metadata = unpack_arrays(map_file(path), str(path))
+    try:
+        smiles = arrays[_SMILES].tobytes().decode().split("\n")
+        fields = {
+            name: Ragged(arrays[f"{name}/values"], arrays[f"{name}/offsets"])
+            for name in json.loads(metadata["fields"])
+        }
+        return ModalityFeatures(metadata["version"], tuple(smiles), fields)
+    except (LookupError, TypeError, ValueError) as error:  # a sound file of something else
+        raise CorruptFileError(f"{path} is not a features file ({error})") from error

@@ -1,0 +1,1 @@
+"""Weight files: found, loaded strictly, described by a model card."""

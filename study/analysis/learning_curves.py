@@ -1,0 +1,285 @@
+"""Learning curves: scores against the fraction of the training data."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from study.analysis.arm_scores import Arm
+from study.analysis.bootstrap import common_arms, finished, score_draws
+from study.analysis.factor_grid import arm_name, training_axes
+from study.analysis.paired import Difference, level, paired
+from study.analysis.power_law import (
+    THREE,
+    TWO,
+    Censored,
+    Form,
+    PowerLaw,
+    power_law,
+    reach,
+    reach_interval,
+)
+from study.analysis.study_analysis import Evidence
+from study.analysis.verdicts import LEVEL, Verdict, holm, judge
+from study.planning.contrasts import Contrast, models_of
+from study.planning.trials import Cell
+
+FULL = 1.0
+"""The fraction that is the whole training fold."""
+
+
+def arms_by_fraction(evidence: Evidence) -> dict[str, tuple[Cell, ...]]:
+    """Return the cells of each curve by rising fraction: at least two that share trials."""
+    found: dict[str, list[Cell]] = {}
+    for cell in finished(evidence):
+        found.setdefault(cell.arm_id, []).append(cell)
+    ordered = {key: tuple(sorted(cells, key=_fraction)) for key, cells in found.items()}
+    return {
+        key: cells
+        for key, cells in ordered.items()
+        if len(cells) > 1 and common_arms(evidence, cells)
+    }
+
+
+def rival_pairs(evidence: Evidence) -> list[tuple[tuple[Cell, ...], Cell]]:
+    """Return the curve of an arm and the full-data cell of its rival, every pair once.
+
+    The pairs are those of the contrasts declared at fraction 1, and every arm of several
+    modalities against each of its own modalities alone under the same training numbers; an
+    ensemble is no rival of a single model unless the file says so.
+    """
+    by_arm = arms_by_fraction(evidence)
+    found = {(arm.arm_id, full.id): full for arm, full in _rivals(evidence)}
+    return [(by_arm[arm], full) for (arm, _), full in found.items() if arm in by_arm]
+
+
+def _rivals(evidence: Evidence) -> Iterator[tuple[Cell, Cell]]:
+    full = [cell for cell in finished(evidence) if cell.fraction == FULL]
+    known = {cell.id for cell in full}
+    for each in evidence.contrasts:
+        if each.arm.fraction == FULL and each.reference.id in known:
+            yield each.arm, each.reference
+    any_size = evidence.record.spec.analysis.ensembles == "any"
+    singles = [cell for cell in full if len(cell.features) == 1]
+    for cell in full:
+        keys = {feature.key for feature in cell.features} if len(cell.features) > 1 else set()
+        for single in singles:
+            same = single.features[0].key in keys and single.shared == cell.shared
+            if same and (any_size or models_of(cell) == models_of(single)):
+                yield cell, single
+
+
+def _fraction(cell: Cell) -> float:
+    return cell.fraction
+
+
+REFITS, DRAWS = 200, 1000
+"""Draws of a curve for the intervals of a power law, and of a data-efficiency fraction."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Score of one arm by training fraction, at least two of them.
+
+    Attributes
+    ----------
+    name : str
+        The arm without its fraction.
+    arm_id : str
+    cells : tuple of Cell, (k,)
+        By rising fraction.
+    fractions, molecules : tuple of float, (k,)
+        Share of the training fold; molecules in it (fitted on and used for validation), mean
+        over the trials.
+    auroc, low, high : tuple of float, (k,)
+        Macro AUROC over the trials that all fractions share, with the 95 % interval of the
+        corrected t; NaN with one fold.
+    two, three : PowerLaw or None
+        Without and with a floor; None with fewer than 3 and 4 points, or where the fit failed.
+    monotone : bool
+        False if some fraction is worse than a smaller one by more than noise: a paired 5 % test,
+        Holm over all pairs of fractions. Such a curve is flagged and not smoothed.
+    """
+
+    name: str
+    arm_id: str
+    cells: tuple[Cell, ...]
+    fractions: tuple[float, ...]
+    molecules: tuple[float, ...]
+    auroc: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    two: PowerLaw | None
+    three: PowerLaw | None
+    monotone: bool
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """Smallest fraction at which an arm reaches the score of its reference with all the data.
+
+    Attributes
+    ----------
+    arm, reference : str
+        Names of curves.
+    fraction : float
+        By isotonic regression of the observed means and interpolation in the logarithm of the
+        fraction; the largest (smallest) fraction of the curve where `censored`.
+    low, high : float
+        95 % interval; 0 where it reaches below the smallest fraction, infinite where it reaches
+        above the largest.
+    censored : {'', 'above', 'below'}
+        ``above``: not reached, so that more than `fraction` is needed; ``below``: reached at
+        `fraction`, the smallest there is, so that at most that is needed.
+    factor : float
+        ``1 / fraction``: times as much data the reference needs; an upper bound where censored
+        'above', a lower bound where 'below'.
+    """
+
+    arm: str
+    reference: str
+    fraction: float
+    low: float
+    high: float
+    censored: Censored
+    factor: float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An arm with a fraction of the data against its reference with all of it.
+
+    Attributes
+    ----------
+    arm : Cell
+        At a fraction below 1.
+    reference : Cell
+        At fraction 1.
+    difference : Difference
+        Paired on the same test folds.
+    verdict : Verdict
+        After Holm over all claims of the study.
+    """
+
+    arm: Cell
+    reference: Cell
+    difference: Difference
+    verdict: Verdict
+
+
+def curves(evidence: Evidence) -> tuple[Curve, ...]:
+    """Return the learning curve of every arm with at least two fractions.
+
+    Intervals of the power laws are percentiles of refits to draws of the curve
+    (`bootstrap.score_draws`: test molecules by group, and seeds).
+    """
+    axes = training_axes(evidence.record.plan.cells)
+    return tuple(_curve(evidence, cells, axes) for cells in arms_by_fraction(evidence).values())
+
+
+def efficiencies(evidence: Evidence) -> tuple[Efficiency, ...]:
+    """Return the data-efficiency fraction of every pair that `claims` compares.
+
+    Over the trials that the reference and all fractions of the arm share; intervals from draws
+    of all of them together (`bootstrap.score_draws`).
+    """
+    found = (_efficiency(evidence, cells, full) for cells, full in rival_pairs(evidence))
+    return tuple(each for each in found if each is not None)
+
+
+def claims(evidence: Evidence) -> tuple[Claim, ...]:
+    """Return every claim 'this arm at fraction f against that arm with all the data'.
+
+    The pairs are those of the contrasts declared at fraction 1, and every arm of several
+    modalities against each of its own modalities alone under the same training numbers (an
+    ensemble against a single model only if the file says so); f is every smaller fraction of the
+    arm. All of them are one family: Holm runs over the study.
+    """
+    sides = [
+        (cell, full)
+        for cells, full in rival_pairs(evidence)
+        for cell in cells
+        if cell.fraction < FULL
+    ]
+    differences = [_compare(evidence, cell, full) for cell, full in sides]
+    measured = [(s, d) for s, d in zip(sides, differences, strict=True) if d is not None]
+    adjusted = holm([difference.p for _, difference in measured])
+    return tuple(
+        Claim(cell, full, difference, judge(difference, p))
+        for ((cell, full), difference), p in zip(measured, adjusted, strict=True)
+    )
+
+
+def _curve(evidence: Evidence, cells: tuple[Cell, ...], axes: Sequence[str]) -> Curve:
+    arms = common_arms(evidence, cells)
+    levels = [level(arm, evidence.groups, evidence.weights) for arm in arms]
+    intervals = [found for found, _ in levels]
+    usable = all(found.se > 0 for found in intervals)
+    ses = np.array([found.se if usable else molecules for found, molecules in levels])
+    means = np.array([found.mean for found in intervals])
+    sizes = np.array([_molecules(evidence, arm) for arm in arms])
+    draws = 1 - score_draws(arms, evidence.groups, evidence.weights, REFITS)
+
+    def law(form: Form) -> PowerLaw | None:
+        return power_law(sizes, 1 - means, ses, form, draws)
+
+    return Curve(
+        name=arm_name(cells[0], axes),
+        arm_id=cells[0].arm_id,
+        cells=cells,
+        fractions=tuple(cell.fraction for cell in cells),
+        molecules=tuple(sizes.tolist()),
+        auroc=tuple(means.tolist()),
+        low=tuple(found.low for found in intervals),
+        high=tuple(found.high for found in intervals),
+        two=law(TWO),
+        three=law(THREE),
+        monotone=not _drops(evidence, arms),
+    )
+
+
+def _drops(evidence: Evidence, arms: Sequence[Arm]) -> bool:
+    """Whether a fraction is worse than a smaller one, Holm over all pairs of fractions."""
+    found = [
+        paired(larger, smaller, evidence.groups, evidence.weights)
+        for smaller, larger in itertools.combinations(arms, 2)
+    ]
+    if not any(each.estimate < 0 and each.p < LEVEL for each in found):
+        return False  # Holm only raises p
+    adjusted = holm([difference.p for difference in found])
+    return any(d.estimate < 0 and p < LEVEL for d, p in zip(found, adjusted, strict=True))
+
+
+def _molecules(evidence: Evidence, arm: Arm) -> float:
+    """Training molecules of an arm: those fitted on and those of the validation part."""
+    fraction = arm.cell.fraction
+    folds = {(fold.repeat, fold.index): fold for fold in evidence.record.inputs.split.folds}
+    used = (folds[repeat, fold] for _, repeat, fold in arm.keys)
+    return float(np.mean([len(f.fit[fraction]) + len(f.validation[fraction]) for f in used]))
+
+
+def _compare(evidence: Evidence, cell: Cell, full: Cell) -> Difference | None:
+    contrast = Contrast("data fraction", cell, full)
+    if not evidence.shared(contrast):
+        return None
+    return paired(*evidence.pair(contrast), evidence.groups, evidence.weights)
+
+
+def _efficiency(evidence: Evidence, cells: tuple[Cell, ...], full: Cell) -> Efficiency | None:
+    arms = common_arms(evidence, (*cells, full))
+    if not arms:
+        return None
+    fractions = np.array([cell.fraction for cell in cells])
+    means = np.array([arm.values(evidence.weights).mean() for arm in arms])
+    found = reach(fractions, means[:-1], means[-1])
+    draws = score_draws(arms, evidence.groups, evidence.weights, DRAWS)
+    low, high = reach_interval(fractions, draws[:, :-1], draws[:, -1])
+    axes = training_axes(evidence.record.plan.cells)
+    names = arm_name(cells[0], axes), arm_name(full, axes)
+    return Efficiency(*names, found.fraction, low, high, found.censored, 1 / found.fraction)
+
+
+__all__ = ["Claim", "Curve", "Efficiency", "PowerLaw", "claims", "curves", "efficiencies"]

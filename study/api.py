@@ -1,0 +1,94 @@
+"""A comparison as the command line sees it: names in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from study.analysis.arm_scores import Pool, pool_of
+from study.analysis.comparison import Baseline, compare
+from study.analysis.study_analysis import Evidence, Finding
+from study.config.loading import study_name
+from study.errors import InputError
+from study.planning.contrasts import contrasts_of
+from study.reporting.formatting import Kind, render
+from study.reporting.tables import COLUMNS, FINDING_COLUMNS, comparison_frame, finding_frame
+from study.results.study_results import read_folder
+from study.storage.mirror import local_folder
+from study.storage.storage import Storage
+from study.tracking.open import open_tracker
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `study compare` was asked.
+
+    Attributes
+    ----------
+    sources : sequence of str
+        Names of studies in the storage, study files or presets; experiments of the tracking
+        store if one is given.
+    storage : str
+        Folder of results.
+    tracking : str or None
+        Read from there instead of the ledger.
+    baseline : mapping of column to word, optional
+        The one arm that all others are compared with.
+    families : sequence of str
+        Families of declared contrasts to show in place of the arms; ``all`` for every one.
+    """
+
+    sources: Sequence[str]
+    storage: str
+    tracking: str | None = None
+    baseline: Baseline | None = None
+    families: Sequence[str] = ()
+
+
+def compare_studies(asked: Comparison, kind: Kind) -> tuple[str, bool]:
+    """Return a comparison as text, and whether all its studies are complete.
+
+    Raises
+    ------
+    InputError
+        A study has no finished trial, the baseline is no arm, a family no family.
+    """
+    pools = [_pool(source, asked) for source in asked.sources]
+    for pool in pools:
+        if not any(pool.results.values()):
+            raise InputError(
+                f"study '{pool.name}' has no finished trial yet; `study launch` runs it"
+            )
+    complete = all(len(pool.keys(c)) == pool.plan.per_cell for pool in pools for c in pool.cells)
+    if asked.families:
+        from pandas import concat
+
+        named = {source: study_name(source) if len(pools) > 1 else None for source in asked.sources}
+        found = [finding_frame(_findings(source, asked), name) for source, name in named.items()]
+        return render(concat(found), FINDING_COLUMNS, kind), complete
+    frame = comparison_frame(compare(pools, asked.baseline), studies=len(pools) > 1)
+    return render(frame, COLUMNS, kind), complete
+
+
+def _pool(source: str, asked: Comparison) -> Pool:
+    storage, name = Storage(asked.storage), study_name(source)
+    if asked.tracking is None:
+        return pool_of(read_folder(storage.below(name)))
+    return open_tracker(asked.tracking, local_folder(storage)).pool(name)
+
+
+def _findings(source: str, asked: Comparison) -> tuple[Finding, ...]:
+    """Return the findings of the families asked for."""
+    if asked.tracking is not None:
+        raise InputError("declared contrasts are read from the ledger: leave --tracking-uri out")
+    record = read_folder(Storage(asked.storage).below(study_name(source)))
+    declared = contrasts_of(record.spec, record.plan)
+    families = list(dict.fromkeys(contrast.family for contrast in declared))
+    unknown = [name for name in asked.families if name not in (*families, "all")]
+    if unknown:
+        raise InputError(
+            f"study '{record.spec.name}' has no contrasts '{unknown[0]}'; "
+            f"allowed: all, {', '.join(families)}"
+        )
+    chosen = [c for c in declared if "all" in asked.families or c.family in asked.families]
+    return Evidence(record, tuple(chosen)).findings

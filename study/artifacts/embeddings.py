@@ -1,0 +1,151 @@
+"""Embeddings of a whole table, kept under the identity of the encoder job that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modalities.store.arrays import CorruptFileError, pack_arrays, unpack_arrays
+from study.config.components import ModalityChoice
+from study.planning.encoder_jobs import Share, share_of
+from study.planning.trials import Feature, TrialSpec
+from study.storage.checksums import LedgerError
+from study.storage.storage import Storage
+
+_SUFFIX = ".safetensors"
+"""Files that end in ``.embeddings`` are of an earlier format and are not read."""
+_ARRAY, _JOB = "embeddings", "job"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Training rows of a study: a fold and the share of it that is used."""
+
+    repeat: int
+    fold: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class EncoderJob:
+    """One encoder made ready: loaded or trained, then applied to every molecule.
+
+    Attributes
+    ----------
+    feature : Feature
+        The modality, its options and numbers.
+    place : Place or None
+        Where its training rows come from; None if it is neither trained nor fitted.
+    seed : int
+        Seed of random starting weights and of the training.
+    share : Share or None
+        The labels it is fine-tuned on; None: all.
+    """
+
+    feature: Feature
+    place: Place | None
+    seed: int
+    share: Share | None = None
+
+    def __str__(self) -> str:
+        where = self.place
+        at = f" / fraction {where.fraction:g} fold {where.fold}" if where else ""
+        labels = f" on its labels of {self.share.partition}" if self.share else ""
+        return f"encoder {self.feature.name}{labels}{at} seed {self.seed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values: what crosses a process border."""
+        return {
+            "name": self.feature.name,
+            "choice": self.feature.choice.model_dump(mode="json"),
+            "place": asdict(self.place) if self.place else None,
+            "seed": self.seed,
+            "share": self.share.to_json() if self.share else None,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> EncoderJob:
+        """Rebuild what `to_json` wrote."""
+        feature = Feature(value["name"], ModalityChoice.model_validate(value["choice"]))
+        place = Place(**value["place"]) if value["place"] else None
+        share = Share.from_json(value["share"]) if value["share"] else None
+        return cls(feature, place, value["seed"], share)
+
+
+def job_of(feature: Feature, trial: TrialSpec) -> EncoderJob | None:
+    """Return the encoder job whose embeddings a trial reads; None if it reads none.
+
+    Fitted transforms are cheap and live in the trial; joint encoders are trained there.
+    """
+    choice = feature.choice
+    if not choice.trainable or choice.resolved == "joint":
+        return None
+    place = Place(trial.repeat, trial.fold, trial.cell.fraction)
+    if choice.resolved == "finetune":
+        return EncoderJob(feature, place, trial.torch_seed, share_of(feature.slot, trial))
+    if choice.weights is not None:
+        return EncoderJob(feature, None, 0)
+    return EncoderJob(feature, place if choice.fitted else None, trial.seed)
+
+
+class EmbeddingStore:
+    """Embeddings (n, d) by job identity, in safetensors files.
+
+    Parameters
+    ----------
+    storage : Storage
+        Folder of the files.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def put(self, job_id: str, embeddings: NDArray[np.float32]) -> None:
+        """Write the embeddings of every molecule, whole, with the identity of their job."""
+        content = pack_arrays({_ARRAY: embeddings}, {_JOB: job_id})
+        self.storage.write(job_id + _SUFFIX, content)
+
+    def get(self, job_id: str) -> NDArray[np.float32]:
+        """Map embeddings (n, d): processes of one machine share the pages.
+
+        Raises
+        ------
+        LedgerError
+            A byte differs from what was written, or the file is of another job.
+        """
+        return self._opened(job_id, self.storage.view(job_id + _SUFFIX))
+
+    def ids(self) -> set[str]:
+        """Return the identities of the jobs that have embeddings, sound or not."""
+        return {name.removesuffix(_SUFFIX) for name in self.storage.names(_SUFFIX)}
+
+    def sound(self, job_ids: set[str]) -> tuple[set[str], list[str]]:
+        """Return which jobs have sound embeddings, and the damaged files set aside."""
+        found, damaged = set(), []
+        names = (job_id + _SUFFIX for job_id in job_ids & self.ids())
+        for name, data in self.storage.read_many(names):
+            job_id = name.removesuffix(_SUFFIX)
+            try:
+                self._opened(job_id, memoryview(data))
+            except LedgerError as error:
+                damaged.append(f"{self.storage.quarantine(name)} ({error})")
+            else:
+                found.add(job_id)
+        return found, damaged
+
+    def _opened(self, job_id: str, data: memoryview) -> NDArray[np.float32]:
+        place = self.storage.path(job_id + _SUFFIX)
+        try:
+            arrays, metadata = unpack_arrays(data, place)
+        except CorruptFileError as error:
+            raise LedgerError(str(error)) from error
+        owner, stored = metadata.get(_JOB), arrays.get(_ARRAY)
+        if owner != job_id:
+            raise LedgerError(f"{place} holds the embeddings of the job {str(owner)[:80]}")
+        if stored is None or (stored.ndim, stored.dtype) != (2, np.dtype(np.float32)):
+            raise LedgerError(f"{place}: no embeddings (float32, molecules by numbers)")
+        return stored

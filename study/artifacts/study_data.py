@@ -1,0 +1,194 @@
+"""What every trial of a study reads: the table, the split, the features, the embeddings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modalities import FeatureStore, Modality, ModalityFeatures, StoreError
+from study.artifacts.embeddings import EmbeddingStore, EncoderJob, Place
+from study.config.components import ModalityChoice
+from study.config.study import digest
+from study.data import OdorDataset
+from study.data.cache import seal_table, unseal_table
+from study.errors import StorageError
+from study.planning.trials import TrialSpec
+from study.plugins.registry import Vocabulary
+from study.splits import Fold, Split
+from study.storage.checksums import get_checked, put_checked, seal_json, unseal_json
+from study.storage.mirror import feature_store
+from study.storage.storage import Storage
+
+_TABLE, _CACHE, _SPLIT = "dataset.table", "cache.json", "split.json"
+
+CODE = 4
+"""Version of the training code; a change that alters numbers raises it and with it every id."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Data set and split of a study, with the caches its trials share.
+
+    Attributes
+    ----------
+    dataset : OdorDataset
+    split : Split
+    cache : Path or str
+        Folder of features, embeddings and checkpoints, or its URL in an object store.
+    features_at : str, optional
+        Folder or URL of the features, if they are not kept in the cache.
+    """
+
+    dataset: OdorDataset
+    split: Split
+    cache: Path | str
+    features_at: str | None = None
+
+    def fold(self, place: TrialSpec | Place) -> Fold:
+        """Return the fold of a trial or job."""
+        wanted = (place.repeat, place.fold)
+        return next(f for f in self.split.folds if (f.repeat, f.index) == wanted)
+
+    @cached_property
+    def _kept(self) -> Storage:
+        return Storage(str(self.cache))
+
+    @property
+    def features_place(self) -> str:
+        """Folder or URL of the features, as any process can name it."""
+        return self.features_at or self._kept.below("features").url
+
+    @cached_property
+    def features_store(self) -> FeatureStore:
+        """Features on disk, by content."""
+        with stored():
+            return feature_store(Storage(self.features_place))
+
+    @cached_property
+    def embedding_store(self) -> EmbeddingStore:
+        """Embeddings of encoder jobs, by identity."""
+        return EmbeddingStore(self._kept.below("embeddings"))
+
+    @cached_property
+    def checkpoints(self) -> Storage:
+        """Folder of the checkpoints of trainings under way, by identity."""
+        return self._kept.below("checkpoints")
+
+    def quarantined(self) -> frozenset[str]:
+        """Return the damaged features and checkpoints that were set aside so far, by path."""
+        features = (str(path) for path in self.features_store.quarantined())
+        names = self.checkpoints.names(".corrupt")
+        return frozenset([*features, *(self.checkpoints.path(name) for name in names)])
+
+    def features(self, choice: ModalityChoice) -> ModalityFeatures:
+        """Return the features of the whole table in one modality."""
+        with stored():
+            return self.features_store.load(modality_of(choice), self.dataset.smiles)
+
+    def trial_id(self, trial: TrialSpec) -> str:
+        """Identity of a trial: spec, data, the rows it uses, featurizer versions, code."""
+        fold = self.fold(trial)
+        fraction = trial.cell.fraction
+        return digest(
+            {
+                "cell": trial.cell.json_value(),
+                "seed": trial.torch_seed,
+                "data": self.dataset.digest,
+                "rows": fold.digest(fraction),
+                "features": [modality_of(f.choice).version for f in trial.cell.features],
+                "code": CODE,
+            }
+        )[:32]
+
+    def job_id(self, job: EncoderJob) -> str:
+        """Identity of an encoder job: what it starts from, and what it is trained on if it is."""
+        place = job.place
+        return digest(
+            {
+                "choice": job.feature.choice.json_value(),
+                "seed": job.seed,
+                "data": self.dataset.digest if place else _molecules(self.dataset),
+                "rows": self.fold(place).digest(place.fraction) if place else None,
+                "features": modality_of(job.feature.choice).version,
+                "labels": self.columns(job).tolist() if job.share else None,
+                "code": CODE,
+            }
+        )[:32]
+
+    def columns(self, job: EncoderJob) -> NDArray[np.int64]:
+        """Return the columns of the labels that an encoder is fine-tuned on, rising."""
+        if job.share is None or job.place is None:
+            return np.arange(len(self.dataset.label_names))
+        rows = self.fold(job.place).fit[job.place.fraction]
+        return job.share.columns(self.dataset.labels[rows], rows, job.seed)
+
+    def save(self, folder: Path | str | Storage) -> list[str]:
+        """Write data set, split and place of the caches where workers read them.
+
+        Files that hold the same already are left alone. Damaged ones are set aside; what was
+        done is returned, a text for each.
+        """
+        storage = folder if isinstance(folder, Storage) else Storage(str(folder))
+        kept = {"cache": self._kept.address}
+        files = {
+            _TABLE: (seal_table(self.dataset), unseal_table),
+            _CACHE: (seal_json(kept), _place_of),
+            _SPLIT: (self.split.to_bytes(), Split.from_bytes),
+        }
+        said = [put_checked(storage, name, data, read) for name, (data, read) in files.items()]
+        return [text for text in said if text]
+
+    @classmethod
+    def load(cls, folder: Path | str | Storage) -> Inputs:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            A file is absent or damaged.
+        """
+        storage = folder if isinstance(folder, Storage) else Storage(str(folder))
+        dataset = get_checked(storage, _TABLE, unseal_table)
+        split = get_checked(
+            storage, _SPLIT, partial(Split.from_bytes, dataset_digest=dataset.digest)
+        )
+        return cls(dataset, split, get_checked(storage, _CACHE, _place_of))
+
+
+def _place_of(data: bytes, place: str) -> str:
+    """Return where the caches are; older files hold the text alone."""
+    text = json.loads(data)
+    return str(text if isinstance(text, str) else unseal_json(data, place, ("cache",))["cache"])
+
+
+@contextmanager
+def stored() -> Iterator[None]:
+    """Let features that cannot be written or read be an error of the storage.
+
+    Raises
+    ------
+    StorageError
+        The message names the file.
+    """
+    try:
+        yield
+    except StoreError as error:
+        raise StorageError(str(error)) from error
+
+
+def modality_of(choice: ModalityChoice) -> Modality:
+    """Build the modality behind a choice; weights are not loaded yet."""
+    modality: Modality = Vocabulary("modality").load(choice.word)(**choice.options)
+    return modality
+
+
+def _molecules(dataset: OdorDataset) -> str:
+    """Digest of the molecules alone: an untrained encoder depends on nothing else."""
+    return digest(list(dataset.smiles))

@@ -1,0 +1,1 @@
+"""Error rates of the verdicts, measured on simulated studies of a design."""

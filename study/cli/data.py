@@ -1,0 +1,52 @@
+"""What ``study data fetch`` and ``study data audit`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.progress import Progress
+
+from study.config.study import StudySpec
+from study.data import build_dataset, describe, fetch_archives, terms
+from study.runner.prepare import split_of
+from study.splits import leak_audit
+
+RAREST = 10
+"""Labels an audit names from the sparse end."""
+
+
+def fetch_text(folder: Path, only: Sequence[str], base_url: str | None) -> str:
+    """Download the archives with progress; return what was done and under which terms."""
+    with Progress(transient=True) as bar:
+        task = bar.add_task("download", total=None)
+
+        def told(name: str, done: int, total: int) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+
+        report = fetch_archives(folder, only=only, base_url=base_url, progress=told)
+    return (
+        f"{terms()}\n\n{len(report.fetched)} files downloaded, {len(report.present)} were there; "
+        f"every sha256 is right\nuse them with: export OLFACTION_ARCHIVE={folder.resolve()}\n"
+    )
+
+
+def audit_text(spec: StudySpec) -> str:
+    """Build table and split of a study; return curation, labels and leaks as text."""
+    dataset = build_dataset(spec.data)
+    described = describe(dataset)
+    split = split_of(spec, dataset)
+    audit = leak_audit(split, dataset.smiles, dataset.labels)
+    rarest = described.labels[-RAREST:]
+    lines = [f"{name:<26}{value}" for name, value in described.facts]
+    lines += ["", "curation"]
+    for name, before, after, note in described.steps:
+        lines.append(f"  {name:<48}{before:>7} -> {after:>6}  {note}".rstrip())
+    lines += ["", f"the {len(rarest)} labels with the fewest positives"]
+    lines += [f"  {name:<24}{count:>6}  {share:>6}" for name, count, share in rarest]
+    lines += ["", f"split     {split.scheme} groups, digest {split.digest[:16]}"]
+    for row in audit.rows():
+        lines += [f"  fold {row['fold']} of repeat {row['repeat']}"]
+        rest = {key: value for key, value in row.items() if key not in ("fold", "repeat")}
+        lines += [f"    {key:<24}{value}" for key, value in rest.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,81 @@
+"""Commands about encoders alone: ``study pretrain`` and ``study embed``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.cli.options import (
+    AddressOption,
+    InlineOption,
+    Set,
+    StorageOption,
+    TrackingOption,
+    UntrackedOption,
+    WaitOption,
+    placed,
+)
+
+
+class OnError(StrEnum):
+    """What becomes of a molecule that cannot be represented."""
+
+    STOP = "stop"
+    NAN = "nan"
+
+
+def pretrain(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A pretraining file (YAML) or a preset.")
+    ],
+    overrides: Set = None,
+    storage: StorageOption = None,
+    tracking_uri: TrackingOption = None,
+    address: AddressOption = None,
+    inline: InlineOption = False,
+    untracked: UntrackedOption = False,
+    wait: WaitOption = False,
+) -> None:
+    """Train an encoder on molecules alone; the weights folder can be named in a study file."""
+    from study.pretraining.config import read_pretraining
+    from study.pretraining.run import run_pretraining
+
+    spec = read_pretraining(file, placed(overrides, storage, tracking_uri, address))
+    run_pretraining(spec, ray=not inline, mlflow=not untracked, wait=wait)
+
+
+def embed(
+    table: Annotated[Path, typer.Argument(metavar="IN.csv", help="Table with a SMILES column.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.npy", help="Where the embeddings go.")],
+    modality: Annotated[str, typer.Option(help="Word of the modality.")],
+    weights: Annotated[
+        str, typer.Option(help="Folder of `study pretrain`, or a checkpoint file.")
+    ] = "random",
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="Option of the modality (repeatable)."),
+    ] = None,
+    smiles_column: Annotated[
+        str | None, typer.Option(help="Column of the SMILES ('smiles' in any case).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of random starting weights.")] = 0,
+    on_error: Annotated[
+        OnError, typer.Option(help="A molecule that cannot be represented: stop, or a row of NaN.")
+    ] = OnError.STOP,
+) -> None:
+    """Write the embeddings of a table, float32 (n, d), row i for row i of the table."""
+    from study.prediction.embed import Request, embed_table
+
+    request = Request(
+        table=table,
+        column=smiles_column,
+        modality=modality,
+        weights=weights,
+        options=tuple(options or ()),
+        seed=seed,
+        skip_bad=on_error is OnError.NAN,
+    )
+    typer.echo(embed_table(request, out), nl=False)

@@ -1,0 +1,1 @@
+"""The study file: sections, components, designs, and the registry of names."""

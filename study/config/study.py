@@ -1,0 +1,215 @@
+"""The study file as checked, frozen values.
+
+Every section checks itself; `study.config.loading` collects all mistakes into one message.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from study.config.base import FromFile, Section
+from study.config.components import ModalityChoice
+from study.config.contrasts import Analysis, Asked
+from study.config.grid import Grid
+from study.config.search import Searched
+from study.config.training import Training
+from study.data import Recipe
+from study.progress import duration
+from study.splits import SCHEMES
+from study.storage.checksums import json_digest
+
+Amount = Annotated[float, Field(gt=0)]
+
+
+class Budget(Section):
+    """Most that one launch may spend; None: no limit.
+
+    Attributes
+    ----------
+    trials : int, optional
+        Trials to train.
+    hours : float, optional
+        Wall time.
+    cpu_hours, gpu_hours : float, optional
+        Hours of CPUs and GPUs that trials and encoder jobs reserve.
+    """
+
+    trials: Annotated[int, Field(ge=1)] | None = None
+    hours: Amount | None = None
+    cpu_hours: Amount | None = None
+    gpu_hours: Amount | None = None
+
+
+class Meter:
+    """What a launch has spent of its budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._began = time.monotonic()
+        self._cpu = self._gpu = 0.0
+
+    def spend(self, seconds: float, *, cpus: float, gpus: float) -> None:
+        """Count a piece of work with the CPUs and GPUs it reserved."""
+        self._cpu += seconds * cpus
+        self._gpu += seconds * gpus
+
+    @property
+    def reached(self) -> str:
+        """What is used up, in words; empty while there is something left."""
+        wall = time.monotonic() - self._began
+        spent = (
+            ("hours", self._budget.hours, wall, ""),
+            ("cpu_hours", self._budget.cpu_hours, self._cpu, " of CPUs"),
+            ("gpu_hours", self._budget.gpu_hours, self._gpu, " of GPUs"),
+        )
+        for name, limit, used, what in spent:
+            if limit is not None and used >= 3_600 * limit:
+                return f"run.budget.{name}: {limit:g} is reached after {duration(used)}{what}"
+        return ""
+
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=100_000)]
+TAKEN = ("artifacts", "cache", "ledger", "weights")
+"""Folders of the storage that all studies share: no names of studies."""
+_ALIAS = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class SplitSection(Section):
+    """Folds, repeats and the inner validation part; fractions are nested in each fold."""
+
+    groups: str = "constitution"
+    folds: Annotated[int, Field(ge=2)] = 5
+    repeats: Annotated[int, Field(ge=1)] = 1
+    validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    min_positives: Annotated[int, Field(ge=1)] = 5
+    seed: Seed = 0
+
+    @field_validator("groups")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in SCHEMES:
+            raise ValueError(f"'{value}' is not a group scheme; allowed: {', '.join(SCHEMES)}")
+        return value
+
+
+class Run(Section):
+    """Where and how the study runs; no part of any result's identity.
+
+    Attributes
+    ----------
+    storage, tracking, address
+        Folder of results, MLflow store, Ray cluster.
+    cpus_per_trial : float
+        CPUs and threads of every process: a trial, an encoder job, each worker of one.
+    gpus_per_worker : float
+        GPUs of every process that runs an encoder; at most 1, a part of one is shared. Heads on
+        embeddings that are ready stay on the CPU: they take seconds there, and would only keep
+        the GPU from an encoder; many at once are worth one (`gpus_per_pack`).
+    gpus_per_pack : float
+        GPUs of a pack of heads; 0: they are trained on CPUs.
+    pack_memory : float
+        GiB of memory (of the GPU, if there is one) that a pack of heads may take.
+    retries : int
+        Times that a trial or encoder job is tried again after its process or machine was lost.
+    time_limit : float, optional
+        Minutes that each trial, encoder job or bucket of features may take; then it fails,
+        and is not tried again before the next launch. None: as long as it wants.
+    wait : float
+        Minutes to wait for machines that an autoscaler starts, before a cluster that is too small
+        is refused.
+    budget : Budget
+        Most that one launch spends.
+    """
+
+    storage: str = "studies"
+    tracking: str | None = None
+    address: str | None = None
+    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
+    gpus_per_worker: Annotated[float, Field(ge=0, le=1)] = 0.0
+    gpus_per_pack: Annotated[float, Field(ge=0, le=1)] = 0.0
+    pack_memory: Annotated[float, Field(gt=0)] = 1.0
+    retries: Annotated[int, Field(ge=0)] = 2
+    time_limit: Annotated[float, Field(gt=0)] | None = None
+    wait: Annotated[float, Field(ge=0)] = 0.0
+    budget: Budget = Budget()
+
+
+class StudySpec(Section):
+    """A whole study: the data, the split, the arms, the training, the questions, the place.
+
+    Attributes
+    ----------
+    contrasts : list of contrasts, optional
+        Which arms are compared; without it the default families.
+    parameters : {'unmatched', 'matched'}
+        ``matched``: hidden widths of an arm's head are chosen so that it has as many weights as
+        the head it is compared with, within 2 %.
+    search : Search, optional
+        Training numbers that every trial chooses for itself; None: those of the file.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+    description: str = ""
+    data: Recipe
+    split: SplitSection = SplitSection()
+    modalities: Mapping[str, ModalityChoice] = {}
+    grid: tuple[Grid, ...] = Field(min_length=1)
+    fractions: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (1.0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    training: Training = Field(default_factory=Training)
+    parameters: Literal["unmatched", "matched"] = "unmatched"
+    search: Searched = None
+    contrasts: Annotated[tuple[Asked, ...], Field(min_length=1)] | None = None
+    analysis: Analysis = Analysis()
+    run: Run = Run()
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value in TAKEN:
+            raise ValueError(f"'{value}' is a folder of every storage; choose another name")
+        return value
+
+    @field_validator("fractions", "seeds")
+    @classmethod
+    def _each_once(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{list(value)} names a value twice")
+        return value
+
+    @field_validator("modalities", mode="before")
+    @classmethod
+    def _named_by_key(cls, value: object, info: ValidationInfo) -> object:
+        """Let a choice stand for the modality of its own name unless it names another."""
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            name: {"modality": name, **choice}
+            if isinstance(choice, Mapping)
+            and (isinstance(info.context, FromFile) or "word" not in choice)
+            else choice
+            for name, choice in value.items()
+        }
+
+    @field_validator("modalities")
+    @classmethod
+    def _plain_names(cls, value: Mapping[str, ModalityChoice]) -> Mapping[str, ModalityChoice]:
+        wrong = [name for name in value if not _ALIAS.fullmatch(name)]
+        if wrong:
+            raise ValueError(f"{wrong} must be lower-case words such as 'graph_gin'")
+        return value
+
+    def modality(self, name: str) -> ModalityChoice:
+        """Return the choice behind a name of a feature set."""
+        return self.modalities.get(name) or ModalityChoice.model_validate({"modality": name})
+
+
+def digest(value: object) -> str:
+    """Sha256 of a JSON value with sorted keys; the identity of everything in a study."""
+    return json_digest(value, allow_nan=False)

@@ -1,0 +1,188 @@
+"""Downloading the public archives: a pinned commit, a sha256 for every file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from modalities import sha256_of
+from study.errors import InputError
+
+if TYPE_CHECKING:
+    import pooch
+
+RAW_URL = "https://raw.githubusercontent.com/{repository}/{commit}/"
+LARGE_FILE_URL = "https://media.githubusercontent.com/media/{repository}/{commit}/"
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+Progress = Callable[[str, int, int], None]
+"""Called after each file with its name, bytes so far and bytes in all."""
+
+
+class FetchError(InputError):
+    """An archive file could not be downloaded, or is not the published one."""
+
+
+class _File(TypedDict):
+    sha256: str
+    bytes: int
+
+
+class _Registry(TypedDict):
+    repository: str
+    commit: str
+    files: dict[str, _File]
+
+
+@dataclass(frozen=True)
+class FetchReport:
+    """What `fetch_archives` did.
+
+    Attributes
+    ----------
+    folder : Path
+        The archive folder, to be given as `data.archive` or OLFACTION_ARCHIVE.
+    fetched, present : tuple of str
+        Files downloaded now, and files that were there already with the right sha256.
+    """
+
+    folder: Path
+    fetched: tuple[str, ...]
+    present: tuple[str, ...]
+
+
+@cache
+def registry() -> _Registry:
+    """Repository, commit, and sha256 and size of every file, as shipped."""
+    text = (Path(__file__).parent / "files" / "archives.json").read_text(encoding="utf-8")
+    found: _Registry = json.loads(text)
+    return found
+
+
+def archive_words() -> tuple[str, ...]:
+    """Folders of the archive that can be fetched."""
+    return tuple(sorted({name.split("/")[0] for name in registry()["files"]}))
+
+
+def terms() -> str:
+    """Say what the user should know about rights before downloading; for the command line."""
+    commit = registry()["commit"]
+    return (
+        f"From the public repository {registry()['repository']}, commit {commit[:7]}:\n"
+        "- goodscents states no licence: its terms of use are unknown.\n"
+        "- leffingwell is CC BY-NC 4.0 by its deposit: not for commercial use.\n"
+        "- ifra_2019 is drawn from a members' document of the International Fragrance "
+        "Association.\n"
+        "- dravnieks_1985 comes from ASTM DS61; keller_2016 from a CC BY 4.0 article.\n"
+        "The files stay in your folder. No table is shipped with this project; do not publish "
+        "them."
+    )
+
+
+def fetch_archives(
+    folder: Path,
+    *,
+    only: Collection[str] = (),
+    base_url: str | None = None,
+    large_file_url: str | None = None,
+    progress: Progress | None = None,
+) -> FetchReport:
+    """Download the archives into a folder; files that are there already are only checked.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if needed. Each file appears in it whole and with the right sha256, or not at all.
+    only : collection of str
+        Folders of the archive, all by default.
+    base_url, large_file_url : str, optional
+        Where the files lie; by default the pinned commit on GitHub. Files kept in Git LFS are
+        short pointers at the first address and are then taken from the second.
+    progress : callable, optional
+        Told after each file: name, bytes so far, bytes in all.
+
+    Raises
+    ------
+    FetchError
+        A download fails or has a wrong sha256, or a file in the folder is another one.
+    """
+    wanted = _wanted(only)
+    present = tuple(name for name in wanted if _is_published(folder / name, wanted[name]))
+    store = _store(folder, base_url or _address(RAW_URL))
+    downloader = _Downloader(large_file_url or _address(LARGE_FILE_URL))
+    done, total = 0, sum(file["bytes"] for file in wanted.values())
+    for name, file in wanted.items():
+        if name not in present:
+            _download(store, name, downloader)
+        done += file["bytes"]
+        if progress is not None:
+            progress(name, done, total)
+    fetched = tuple(name for name in wanted if name not in present)
+    return FetchReport(folder, fetched, present)
+
+
+def _wanted(only: Collection[str]) -> dict[str, _File]:
+    unknown = [word for word in only if word not in archive_words()]
+    if unknown:
+        raise FetchError(f"unknown archive '{unknown[0]}'; known: {', '.join(archive_words())}")
+    files = registry()["files"].items()
+    return {name: file for name, file in files if not only or name.split("/")[0] in only}
+
+
+def _is_published(path: Path, file: _File) -> bool:
+    """Whether the file is there; a different file of that name is never overwritten."""
+    if not path.is_file():
+        return False
+    found = sha256_of(path)
+    if found != file["sha256"]:
+        raise FetchError(
+            f"{path} is not the published file: sha256 {found}, expected {file['sha256']}; "
+            "move or delete it, then fetch again"
+        )
+    return True
+
+
+def _address(form: str) -> str:
+    return form.format(repository=registry()["repository"], commit=registry()["commit"])
+
+
+def _store(folder: Path, base_url: str) -> pooch.Pooch:
+    import pooch
+
+    hashes = {name: f"sha256:{file['sha256']}" for name, file in registry()["files"].items()}
+    pooch.get_logger().setLevel("WARNING")  # progress is told by our own callback
+    return pooch.create(path=folder, base_url=base_url.rstrip("/") + "/", registry=hashes)
+
+
+def _download(store: pooch.Pooch, name: str, downloader: _Downloader) -> None:
+    try:
+        store.fetch(name, downloader=downloader)
+    except ValueError as error:  # pooch's word for a wrong hash; it has removed the download
+        raise FetchError(
+            f"{name} from {store.get_url(name)} has a wrong sha256 and was not kept: {error}"
+        ) from error
+    except OSError as error:  # no network, no such page, no room, no permission
+        raise FetchError(
+            f"{name} could not be fetched from {store.get_url(name)} into {store.abspath}: {error}"
+        ) from error
+
+
+class _Downloader:
+    """Download over HTTP, and follow a Git LFS pointer to the file it stands for."""
+
+    def __init__(self, large_file_url: str) -> None:
+        self._large_file_url = large_file_url.rstrip("/") + "/"
+
+    def __call__(self, url: str, output_file: str, pooch_: pooch.Pooch) -> None:
+        import pooch
+
+        http = pooch.HTTPDownloader(timeout=60)
+        http(url, output_file, pooch_)
+        with Path(output_file).open("rb") as stream:
+            is_pointer = stream.read(len(_POINTER)) == _POINTER
+        if is_pointer:
+            http(self._large_file_url + url.removeprefix(pooch_.base_url), output_file, pooch_)

@@ -1,0 +1,56 @@
+"""IFRA 2019: up to three ordered descriptors of about 1,100 fragrance ingredients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from study.data.dataset import CurationStep
+from study.data.source import RawEntry, RawTable, digests
+from study.data.tables import Row, archive_files, read_rows, structures
+
+_COLUMNS = ("Descriptor 1", "Descriptor 2", "Descriptor 3")
+
+
+class Ifra2019:
+    """The fragrance ingredient glossary of the International Fragrance Association, 2019.
+
+    A members' document: read from the user's own folder and never shipped. A molecule may
+    stand in several rows (trade names); curation merges them by union.
+
+    Parameters
+    ----------
+    descriptors : {1, 2, 3}
+        How many of the three descriptors to use, from the most applicable one on.
+    """
+
+    rated: ClassVar[bool] = False
+
+    def __init__(self, *, descriptors: Literal[1, 2, 3] = 3) -> None:
+        self._columns = _COLUMNS[:descriptors]
+
+    def files(self, archive: Path | None) -> dict[str, Path]:
+        """Behavior and molecules of the archive."""
+        return archive_files(archive, ("ifra_2019/behavior.csv", "ifra_2019/molecules.csv"))
+
+    def read(self, archive: Path | None) -> RawTable:
+        """Read the descriptor columns; the stimulus is the CID."""
+        files = self.files(archive)
+        behavior, molecules = files.values()
+        rows = read_rows(behavior, ("Stimulus", *_COLUMNS))
+        smiles = structures(molecules)
+        entries = tuple(
+            RawEntry(
+                f"ifra_2019/behavior.csv row {number}",
+                smiles[row["Stimulus"]],
+                self._labels(row),
+            )
+            for number, row in enumerate(rows, start=2)
+            if row["Stimulus"] in smiles
+        )
+        step = CurationStep("ifra_2019: rows with a structure", len(rows), len(entries))
+        words = sorted({label for entry in entries for label in entry.labels})
+        return RawTable("ifra_2019", entries, tuple(words), digests(files), (step,))
+
+    def _labels(self, row: Row) -> tuple[str, ...]:
+        return tuple(row[column] for column in self._columns if row[column].strip())

@@ -1,0 +1,105 @@
+"""The work of one process of a crew, and how a crew ended. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from study.executors.base import Outcome, Task, attempt
+from study.executors.failures import FailureKind
+from study.executors.logs import level, log_to_stderr
+from study.executors.timeouts import TimeLimitError, process_ends_after, within
+
+
+class TaskError(Exception):
+    """One process of a crew could not do its task.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        How the task ended in this process.
+    """
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)  # the arguments are what pickle hands on
+        self.outcome = outcome
+
+    def __str__(self) -> str:
+        return self.outcome.cause
+
+
+def plain(task: Task) -> dict[str, str]:
+    """Return a task as text: ``id``, ``work``, ``payload`` in JSON, and ``level`` of the logs."""
+    payload = json.dumps(task.payload)
+    return {"id": task.id, "work": task.work, "payload": payload, "level": level()}
+
+
+def attempt_plain(task: Mapping[str, Any]) -> Outcome:
+    """Call a task that is given as text; the process logs as the driver does."""
+    log_to_stderr(task.get("level", ""))
+    return attempt(Task(task["id"], task["work"], json.loads(task["payload"])))
+
+
+def stream(task: Mapping[str, str], limit: float | None) -> Iterator[Outcome | None]:
+    """Say that a task runs (None), then how it ended; its process ends after `limit` seconds."""
+    yield None
+    with process_ends_after(limit):
+        outcome = attempt_plain(task)
+    yield outcome
+
+
+def work(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a task as one process of its crew: all call it, the first one's value counts.
+
+    Parameters
+    ----------
+    task : mapping
+        What `plain` returns, with the ``crew`` and the ``limit`` of the task in seconds, which a
+        process that is alone leaves to whoever started it.
+
+    Raises
+    ------
+    TaskError
+        The task has no value: it failed by itself, took too long, leaves a machine that is about
+        to be taken away, or lost another process of the crew.
+    """
+    limit = task["limit"] if task["crew"]["workers"] > 1 else None
+    try:
+        outcome = within(limit, lambda: attempt_plain(task))
+    except TimeLimitError as error:
+        raise TaskError(Outcome.failed(task["id"], error)) from None
+    if outcome.value is None:
+        raise TaskError(outcome)
+    return dict(outcome.value)
+
+
+def group_end(ends: Mapping[int, Outcome]) -> Outcome:
+    """Return how a task ended, given the outcome of each of its processes that failed, by rank.
+
+    It failed by itself only if none of them was lost; one that failed beside a loss may have
+    failed of it.
+    """
+    own = [end for end in ends.values() if not _is_loss(end)]
+    if len(own) == len(ends):
+        return own[0]
+    for end in ends.values():
+        if end.kind is FailureKind.PREEMPTED:
+            return end
+    rank, first = min(ends.items(), key=lambda item: _order(item[1]))
+    if first.kind is FailureKind.PEER_LOST:
+        return replace(first, cause=f"worker {rank} lost another one: {first.cause}")
+    kind = first.kind if _is_loss(first) else FailureKind.PEER_LOST
+    return replace(first, cause=f"worker {rank}: {first.cause}", kind=kind)
+
+
+def _order(end: Outcome) -> int:
+    """Sort losses before failures that may come of them, and these before echoes."""
+    if end.kind is FailureKind.PEER_LOST:
+        return 2
+    return 0 if _is_loss(end) else 1
+
+
+def _is_loss(end: Outcome) -> bool:
+    return end.kind is not None and end.kind.is_loss

@@ -1,0 +1,91 @@
+"""The labels that a fixed partition gives a modality: what its encoder is fine-tuned on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion.partitions import LabelPartition, PartitionContext
+from study.config.components import Partition
+from study.errors import TrialError
+from study.planning.trials import TrialSpec
+from study.plugins.registry import Vocabulary
+
+
+@dataclass(frozen=True)
+class Share:
+    """One modality's part of the labels of an arm.
+
+    Attributes
+    ----------
+    partition : Partition
+        A fixed one that needs no scores.
+    modalities : tuple of str, (k,)
+        All modalities of the arm, by the names inside its model.
+    owner : str
+        The one whose labels these are.
+    """
+
+    partition: Partition
+    modalities: tuple[str, ...]
+    owner: str
+
+    def columns(
+        self, labels: NDArray[np.uint8], rows: NDArray[np.int64], seed: int
+    ) -> NDArray[np.int64]:
+        """Return the columns that are the owner's, rising.
+
+        Parameters
+        ----------
+        labels : ndarray of uint8, (n_train, l)
+            Of the training rows.
+        rows : ndarray of int64, (n_train,)
+        seed : int
+            As the arm's own label balancer takes it.
+
+        Raises
+        ------
+        TrialError
+            The partition gives this modality no label.
+        """
+        rule = Vocabulary("partition").load(self.partition.word)(**self.partition.options)
+        dealt: LabelPartition = rule.build(PartitionContext(self.modalities, labels, rows, seed))
+        columns: NDArray[np.int64] = np.flatnonzero(
+            dealt.owner == self.modalities.index(self.owner)
+        )
+        if len(columns) == 0:
+            raise TrialError(
+                f"partition '{self.partition}' gives '{self.owner}' none of the {labels.shape[1]} "
+                "labels, so its encoder cannot be fine-tuned; use calibration 'frozen'"
+            )
+        return columns
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        partition = self.partition.model_dump(mode="json")
+        return {**vars(self), "partition": partition, "modalities": list(self.modalities)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Share:
+        """Rebuild what `to_json` wrote."""
+        partition = Partition.model_validate(value["partition"])
+        return cls(partition, tuple(value["modalities"]), value["owner"])
+
+
+def share_of(owner: str, trial: TrialSpec) -> Share | None:
+    """Return what the encoder of one modality is fine-tuned on; None: on all labels.
+
+    A partition that changes with every batch gives everyone every label in time; one that is
+    chosen by inner scores (`affinity`) needs the fine-tuned encoders first.
+    """
+    partition = trial.cell.partition
+    if partition is None:
+        return None
+    rule = Vocabulary("partition").load(partition.word)
+    if rule.per_batch or rule.needs_inner_scores:
+        return None
+    return Share(partition, tuple(f.slot for f in trial.cell.features), owner)

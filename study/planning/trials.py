@@ -1,0 +1,209 @@
+"""Arms and trials as values: a cell is one configuration, a trial is one cell on one fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from study.config.components import Fusion, ModalityChoice, Partition
+from study.config.search import Search
+from study.config.study import digest
+from study.config.training import Training
+
+Repeat = tuple[int, int, int]
+"""Seed, repeat and fold of a trial: arms are paired by these."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One modality of a cell: the name the study file gives it, and what stands behind it."""
+
+    name: str
+    choice: ModalityChoice
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of the modality, whatever its name in the file."""
+        return digest(self.choice.json_value())
+
+    @property
+    def slot(self) -> str:
+        """Name inside a model: torch refuses its own words there (``type``, ``training``)."""
+        return f"{self.name}_"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm of a study in canonical form: fields that cannot matter are None.
+
+    Attributes
+    ----------
+    features : tuple of Feature
+        In canonical order (by word, then options).
+    technique : str
+        ``single`` where there is one modality.
+    fusion : Fusion or None
+        None for ``single``, ``label_balancer`` and ``independent_mean``.
+    partition : Partition or None
+        Only for ``label_balancer``.
+    fraction : float
+        Share of the training fold that is used.
+    training : Training
+        Numbers of the head's training.
+    asked : Training or None
+        The numbers that the file gives, where the hidden widths were chosen otherwise (matched
+        parameters): what the arm shares with those it is compared with. No part of its identity.
+    search : Search or None
+        Numbers that each trial chooses for itself, in place of those of `training`; None: the
+        trial has those.
+    """
+
+    features: tuple[Feature, ...]
+    technique: str
+    fusion: Fusion | None
+    partition: Partition | None
+    fraction: float
+    training: Training
+    asked: Training | None = field(default=None, compare=False)
+    search: Search | None = None
+
+    @property
+    def shared(self) -> Training:
+        """Numbers that an arm has in common with those it is compared with."""
+        return self.asked or self.training
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the modalities in canonical order."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def joint(self) -> bool:
+        """Whether its trials train encoders: they have replicas, checkpoints and a GPU."""
+        return any(feature.choice.resolved == "joint" for feature in self.features)
+
+    @cached_property
+    def id(self) -> str:
+        """Identity of the arm (without data, split and versions)."""
+        return digest(self.json_value())[:16]
+
+    @cached_property
+    def arm_id(self) -> str:
+        """Identity of the arm whatever its training fraction: groups a learning curve."""
+        return digest({**self.json_value(), "fraction": None})[:16]
+
+    def json_value(self) -> dict[str, Any]:
+        """Return the plain value the identity is made of."""
+        return {
+            "features": [feature.key for feature in self.features],
+            "technique": self.technique,
+            "fusion": self.fusion.json_value() if self.fusion else None,
+            "partition": self.partition.json_value() if self.partition else None,
+            "fraction": self.fraction,
+            "training": _dumped(self.training),
+            **({"search": self.search.json_value()} if self.search else {}),
+        }
+
+    def params(self) -> dict[str, str]:
+        """Return the fields as readable words for tables and tracking."""
+        return {
+            "features": "+".join(self.names),
+            "technique": self.technique,
+            "fusion": str(self.fusion) if self.fusion else "-",
+            "partition": str(self.partition) if self.partition else "-",
+            "fraction": f"{self.fraction:g}",
+            **({"search": str(self.search)} if self.search else {}),
+        }
+
+    def single(self, feature: Feature) -> Cell:
+        """Return the arm of one modality alone under the same numbers."""
+        return replace(self, features=(feature,), technique="single", fusion=None, partition=None)
+
+    def __str__(self) -> str:
+        words = [word for word in self.params().values() if word != "-"]
+        return " / ".join(words)
+
+
+def _dumped(training: Training) -> dict[str, Any]:
+    return training.model_dump(mode="json")
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """One fit: a cell on one fold with one seed."""
+
+    cell: Cell
+    repeat: int
+    fold: int
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.cell} / repeat {self.repeat} fold {self.fold} seed {self.seed}"
+
+    @property
+    def torch_seed(self) -> int:
+        """Seed of this fit: another one in each fold, the same for all arms of the fold."""
+        return (self.seed * 1_000 + self.repeat) * 1_000 + self.fold
+
+    def members(self) -> tuple[TrialSpec, ...]:
+        """Return the single-modality trials whose scores ``independent_mean`` averages."""
+        if self.cell.technique != "independent_mean":
+            return ()
+        singles = (self.cell.single(feature) for feature in self.cell.features)
+        return tuple(TrialSpec(cell, self.repeat, self.fold, self.seed) for cell in singles)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON scalars, lists and mappings only: what crosses a process border."""
+        cell = self.cell
+        return {
+            "features": [[f.name, _plain(f.choice)] for f in cell.features],  # order is identity
+            "technique": cell.technique,
+            "fusion": _plain(cell.fusion),
+            "partition": _plain(cell.partition),
+            "fraction": cell.fraction,
+            "training": _dumped(cell.training),
+            **({"search": cell.search.json_value()} if cell.search else {}),
+            "repeat": self.repeat,
+            "fold": self.fold,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TrialSpec:
+        """Rebuild what `to_json` wrote."""
+        features = tuple(
+            Feature(name, ModalityChoice.model_validate(choice))
+            for name, choice in value["features"]
+        )
+        fusion, partition = value["fusion"], value["partition"]
+        cell = Cell(
+            features,
+            value["technique"],
+            Fusion.model_validate(fusion) if fusion else None,
+            Partition.model_validate(partition) if partition else None,
+            value["fraction"],
+            Training.model_validate(value["training"]),
+            search=Search.model_validate(value["search"]) if value.get("search") else None,
+        )
+        return cls(cell, value["repeat"], value["fold"], value["seed"])
+
+
+def _plain(word: Fusion | Partition | ModalityChoice | None) -> dict[str, Any] | None:
+    return word.model_dump(mode="json") if word else None
+
+
+def repeat_of(spec: TrialSpec) -> Repeat:
+    """Return the seed, repeat and fold of a trial."""
+    return spec.seed, spec.repeat, spec.fold
+
+
+def trials_of(
+    cell: Cell, *, repeats: int, folds: int, seeds: tuple[int, ...]
+) -> Iterator[TrialSpec]:
+    """Yield every repeat of a cell: seeds x repeats x folds."""
+    for seed in seeds:
+        for repeat in range(repeats):
+            for fold in range(folds):
+                yield TrialSpec(cell, repeat, fold, seed)

@@ -1,0 +1,1 @@
+"""Trained encoders applied to molecules outside a study."""

@@ -1,0 +1,1 @@
+"""What `study plan` tells before anything runs: cost, power, a pilot."""

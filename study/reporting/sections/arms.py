@@ -1,0 +1,109 @@
+"""The main table, in the layout of the published one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from study.analysis.study_analysis import Finding
+from study.planning.trials import Cell
+from study.reporting.context import MEAN, Material, features_name, head_name
+from study.reporting.document import Bullets, Prose, Section, Table
+from study.reporting.formatting import Column, Row, frame_of
+from study.reporting.tables import UNEQUAL, difference_row, number, unsettled
+
+COLUMNS = (
+    Column("features", "features"),
+    Column("multimodal", "multimodal"),
+    Column("technique", "technique / fusion"),
+    Column("fraction", "fraction", "g"),
+    Column("auroc", "AUROC [95 % CI]", ".4f", ("auroc_low", "auroc_high")),
+    Column("ap", "AP", ".4f"),
+    Column("difference", "difference [95 % CI]", "+.4f", ("difference_low", "difference_high")),
+    Column("reference", "to"),
+    Column("verdict", "verdict"),
+    Column("models", "models", "d"),
+    Column("parameters", "weights", ",.0f"),
+    Column("seconds", "fit seconds", ".1f"),
+    Column("trials", "trials"),
+)
+
+MOST_NOTES = 5
+"""Arms that did not converge that are named."""
+
+
+def section(material: Material) -> Section:
+    """Show every arm in the order of the file, the largest fraction first."""
+    cells = sorted(material.evidence.record.plan.cells, key=lambda cell: -cell.fraction)
+    rows = [row_of(material, cell) for cell in cells]
+    found = unsettled(material.evidence.record.summaries)
+    more = [f"... and {len(found) - MOST_NOTES} more arms."] if len(found) > MOST_NOTES else []
+    notes = [*found[:MOST_NOTES], *more]
+    if any("*" in (row["verdict"] or "") for row in rows):
+        notes.insert(0, UNEQUAL)
+    blocks = (Prose(NOTE), Table("arms", "Every arm.", COLUMNS, frame_of(rows)))
+    return Section("arms", "Main table", (*blocks, *([Bullets(tuple(notes))] if notes else [])))
+
+
+NOTE = (
+    "In the order of the study file, not of the results; a heading sorts. AUROC: interval of the "
+    "corrected t over the folds. Difference: paired on the same folds and seeds, interval of the "
+    "influence curve. Models: how many trained apart are averaged; an ensemble is compared with "
+    "an ensemble of its size. The seconds of an average are those of its members."
+)
+
+
+def row_of(material: Material, cell: Cell) -> Row:
+    """Return the row of one arm; undefined numbers are None."""
+    evidence, record = material.evidence, material.evidence.record
+    arm, level = evidence.arms.get(cell.id), evidence.levels.get(cell.id)
+    finding = reference_finding(evidence.findings, cell, record.references.get(cell.id))
+    done = len(arm.keys) if arm else 0
+    return {
+        "features": features_name(cell),
+        "multimodal": "yes" if len(cell.features) > 1 else "no",
+        "technique": head_name(cell) or "single",
+        "fraction": cell.fraction,
+        "auroc": number(level.auroc.mean) if level else None,
+        "auroc_low": number(level.auroc.low) if level else None,
+        "auroc_high": number(level.auroc.high) if level else None,
+        "ap": number(level.average_precision.mean) if level else None,
+        **difference_row("difference", finding.macro if finding else None),
+        "reference": _reference(material, cell, finding),
+        "verdict": _verdict(finding),
+        "models": arm.models if arm else None,
+        "parameters": number(arm.parameters) if arm else None,
+        "seconds": number(seconds_of(material, cell)) if arm else None,
+        "trials": f"{done}/{record.plan.per_cell}",
+        "cell": str(cell),
+        "cell_id": cell.id,
+    }
+
+
+def reference_finding(
+    findings: Sequence[Finding], cell: Cell, reference: str | None
+) -> Finding | None:
+    """Return the finding of an arm against its reference, else its first one."""
+    own = [finding for finding in findings if finding.contrast.arm.id == cell.id]
+    wanted = [finding for finding in own if finding.contrast.reference.id == reference]
+    return next(iter([*wanted, *own]), None)
+
+
+def seconds_of(material: Material, cell: Cell) -> float:
+    """Seconds of a fit; of an average, those of its members together."""
+    arms = material.evidence.arms
+    if cell.technique != MEAN:
+        return arms[cell.id].seconds
+    members = [cell.single(feature).id for feature in cell.features]
+    return sum(arms[key].seconds for key in members if key in arms)
+
+
+def _reference(material: Material, cell: Cell, finding: Finding | None) -> str | None:
+    if finding is None:
+        return None
+    contrast = finding.contrast
+    same = contrast.reference.fraction == cell.fraction
+    return material.names.of(contrast.reference, fraction=not same)
+
+
+def _verdict(finding: Finding | None) -> str | None:
+    return None if finding is None else f"{finding.verdict}{'' if finding.equal_size else ' *'}"

@@ -1,0 +1,27 @@
+"""Maps of learned embeddings."""
+
+from __future__ import annotations
+
+from study.analysis.embedding_map import embedding_maps
+from study.reporting.context import Material
+from study.reporting.document import Prose, Section
+from study.reporting.figures.embedding import embedding
+
+
+def section(material: Material) -> Section | None:
+    """Draw one map for every encoder whose embeddings are kept; say so where none are."""
+    choices = [f.choice for cell in material.cells for f in cell.features]
+    if not any(choice.trainable and choice.resolved != "joint" for choice in choices):
+        return None
+    found = embedding_maps(material.evidence)
+    if not found:
+        text = (
+            "The embeddings of this study's encoders are not in the cache of this machine, so "
+            "there is no map to show; launching the study again makes them anew."
+        )
+        return Section("embeddings", "Learned embeddings", (Prose(text),))
+    figures = [
+        embedding(f"embedding_{each.modality}", f"Embeddings of {each.modality}", each)
+        for each in found
+    ]
+    return Section("embeddings", "Learned embeddings", tuple(figures))

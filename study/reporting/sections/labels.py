@@ -1,0 +1,81 @@
+"""Every label: positives, AUROC of both sides, gain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from study.analysis.sparse_gain import SparseGain
+from study.reporting.context import Material
+from study.reporting.document import Prose, Section, Table
+from study.reporting.formatting import Column, Row, frame_of
+from study.reporting.tables import number
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+COLUMNS = (
+    Column("label", "label"),
+    Column("positives", "positives", "d"),
+    Column("fifth", "fifth", "d"),
+    Column("auroc_arm", "AUROC", ".3f"),
+    Column("auroc_reference", "reference", ".3f"),
+    Column("gain", "gain [95 % CI]", "+.3f", ("gain_low", "gain_high")),
+    Column("q", "q", ".3f"),
+    Column("ap_gain", "AP gain", "+.3f"),
+    Column("headroom", "share of headroom", "+.2f"),
+)
+
+
+def section(material: Material) -> Section | None:
+    """List the labels of the first contrast with a sparse gain; every arm is in the file."""
+    if not material.sparse:
+        return None
+    gain = material.sparse[0]
+    rows = sorted(_rows(gain), key=lambda row: -int(row["positives"]))
+    told = sum(label.q < 0.05 for label in gain.labels)
+    note = (
+        f"{material.title(gain.contrast)}. Sorted by positives; a heading sorts. q: "
+        f"Benjamini-Hochberg over the {len(gain.labels)} labels; {told} have q < 0.05."
+    )
+    everything = Table("labels_arms", "AUROC of every label and arm.", *_matrix(material))
+    table = Table("labels", "Gain by label.", COLUMNS, frame_of(rows))
+    return Section("labels", "Every label", (Prose(note), table, everything))
+
+
+def _rows(gain: SparseGain) -> list[Row]:
+    return [
+        {
+            "label": label.name,
+            "positives": label.positives,
+            "fifth": label.fifth + 1,
+            "auroc_arm": number(label.auroc_arm),
+            "auroc_reference": number(label.auroc_reference),
+            "gain": number(label.gain),
+            "gain_low": number(label.low),
+            "gain_high": number(label.high),
+            "p": number(label.p),
+            "q": number(label.q),
+            "ap_gain": number(label.ap_gain),
+            "headroom": number(label.headroom),
+        }
+        for label in gain.labels
+    ]
+
+
+MOST = 8
+"""Arms whose columns fit a page."""
+
+
+def _matrix(material: Material) -> tuple[tuple[Column, ...], DataFrame]:
+    """AUROC of every label by arm: the first ones on the page, all in the file."""
+    data = material.evidence.record.inputs.dataset
+    named = {cell.id: material.names.of(cell) for cell in (*material.full, *material.cells)}
+    means = {key: material.evidence.arms[key].auroc.mean(axis=0) for key in named}
+    rows: list[Row] = [
+        {"label": name, "positives": int(data.positives[i])}
+        | {named[key]: number(float(values[i])) for key, values in means.items()}
+        for i, name in enumerate(data.label_names)
+    ]
+    shown = [Column(named[cell.id], named[cell.id], ".3f") for cell in material.full[:MOST]]
+    rows.sort(key=lambda row: -row["positives"])
+    return (COLUMNS[0], COLUMNS[1], *shown), frame_of(rows)

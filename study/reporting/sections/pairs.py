@@ -1,0 +1,63 @@
+"""All pairs of arms at the largest fraction, and every fold of them."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from study.analysis.arm_scores import Arm
+from study.analysis.paired import Difference, paired
+from study.analysis.verdicts import LEVEL, holm
+from study.metrics import macro_mean
+from study.planning.contrasts import Contrast
+from study.reporting.context import Material
+from study.reporting.document import Block, Prose, Section
+from study.reporting.figures.folds import Place, folds
+from study.reporting.figures.pairwise import pairwise
+
+MOST = 26
+"""Arms of a map that can be read."""
+
+
+def section(material: Material) -> Section | None:
+    """Draw the heat map of differences and the paired fold plot."""
+    cells = material.full[:MOST]
+    if len(cells) < 2:
+        return None
+    names = [material.names.of(cell, fraction=False) for cell in cells]
+    arms = [material.evidence.arms[cell.id] for cell in cells]
+    scope = f"Arms at fraction {material.fullest:g}"
+    if len(material.full) > MOST:
+        scope += f", the first {MOST} of {len(material.full)} in the order of the file"
+    blocks: list[Block] = []
+    if all(len(places_of(arm)) > 1 for arm in arms):
+        blocks.append(folds(names, [places_of(arm) for arm in arms], scope))
+    else:
+        blocks.append(Prose("There is no paired fold plot: an arm has finished only one fold."))
+    return Section("pairs", "Arms side by side", (_map(material, names, scope), *blocks))
+
+
+def _map(material: Material, names: list[str], scope: str) -> Block:
+    cells = material.full[:MOST]
+    found: dict[tuple[int, int], Difference] = {}
+    for i, j in itertools.combinations(range(len(cells)), 2):
+        contrast = Contrast("all pairs", cells[i], cells[j])
+        if material.evidence.shared(contrast):
+            sides = material.evidence.pair(contrast)
+            found[i, j] = paired(*sides, material.evidence.groups, material.evidence.weights)
+    values = np.full((len(cells), len(cells)), np.nan)
+    sure = np.zeros(values.shape, dtype=np.bool_)
+    adjusted = holm([each.p for each in found.values()])
+    for ((i, j), each), p in zip(found.items(), adjusted, strict=True):
+        values[i, j], values[j, i] = each.estimate, -each.estimate
+        sure[i, j] = sure[j, i] = p < LEVEL
+    return pairwise(names, values, sure, scope)
+
+
+def places_of(arm: Arm) -> dict[Place, float]:
+    """Macro AUROC of each repeat and fold, mean over the seeds."""
+    by_place: dict[Place, list[float]] = {}
+    for (_, repeat, fold), values in zip(arm.keys, arm.auroc, strict=True):
+        by_place.setdefault((repeat, fold), []).append(macro_mean(values).value)
+    return {place: float(np.mean(values)) for place, values in sorted(by_place.items())}

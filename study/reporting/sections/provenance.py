@@ -1,0 +1,108 @@
+"""Where the numbers come from: data, split, leaks, seeds, trials, versions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from study.data import describe
+from study.metrics import macro_mean
+from study.reporting.context import Material
+from study.reporting.document import Bullets, Prose, Section, Table
+from study.reporting.formatting import Column, Row, counted, frame_of, listed
+from study.results.study_results import StudyRecord
+from study.splits import leak_audit
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FACTS = (Column("what", "what"), Column("value", "value"))
+STEPS = (
+    Column("step", "step"),
+    Column("before", "before", ",d"),
+    Column("after", "after", ",d"),
+    Column("note", "note"),
+)
+LONGEST = 5
+"""Causes of failures that are listed."""
+
+
+def section(material: Material) -> Section:
+    """Describe data, split, leaks, seeds, trials and versions."""
+    record = material.evidence.record
+    blocks = [
+        Table("provenance", "What was run.", FACTS, frame_of(_facts(record))),
+        Table("leaks", "What crosses the lines of the split.", *_leaks(record)),
+        Table("curation", "How the table was curated.", STEPS, frame_of(_steps(record))),
+    ]
+    shown = [table for table in blocks if len(table.frame)]
+    return Section("provenance", "Provenance", (*shown, *_failures(record), Prose(RULES)))
+
+
+RULES = (
+    "Macro AUROC and AP are unweighted means over the labels, on test folds that training never "
+    "reads; epochs and partitions are chosen inside the training part. Never rank these numbers "
+    "with those of another label set or split."
+)
+
+
+def _facts(record: StudyRecord) -> list[Row]:
+    data, split, results = record.inputs.dataset, record.inputs.split, record.results.values()
+    undefined = sum(macro_mean(result.auroc).undefined for result in results)
+    expected = len(record.plan.cells) * record.plan.per_cell
+    seconds = sum(result.seconds for result in results)
+    facts = {
+        "study": record.spec.name,
+        "table": f"{data.name}, {len(data):,} molecules x {len(data.label_names)} labels",
+        "positives a label": f"{data.positives.min():,} to {data.positives.max():,}",
+        "data digest": data.digest,
+        "split": (
+            f"{split.scheme} groups, {split.n_folds} folds x {split.n_repeats}, seed {split.seed}"
+        ),
+        "split digest": split.digest,
+        "training fractions": listed([f"{fraction:g}" for fraction in record.spec.fractions]),
+        "seeds": listed([str(seed) for seed in record.plan.seeds]),
+        "arms": f"{len(record.plan.cells)} ({len(record.plan.added)} added as members of controls)",
+        "trials": (
+            f"{len(results):,} of {expected:,} finished, {record.missing:,} missing, "
+            f"{len(record.failures):,} of them failed"
+        ),
+        "undefined label and fold pairs": f"{undefined:,}",
+        "CPU hours of the fits": f"{seconds / 3600:.2f} (without encoders made ready before them)",
+        **_versions(record),
+    }
+    return [{"what": name, "value": value} for name, value in facts.items()]
+
+
+def _versions(record: StudyRecord) -> dict[str, str]:
+    """Versions that made the results; several where a study was continued after an update."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for result in record.results.values():
+        for package, version in result.versions.items():
+            found[package].add(version)
+    return {f"version of {package}": listed(sorted(found[package])) for package in sorted(found)}
+
+
+def _leaks(record: StudyRecord) -> tuple[tuple[Column, ...], DataFrame]:
+    data = record.inputs.dataset
+    frame = frame_of(leak_audit(record.inputs.split, data.smiles, data.labels).rows())
+    return tuple(Column(key, key) for key in frame.columns), frame
+
+
+def _steps(record: StudyRecord) -> list[Row]:
+    return [
+        {"step": name, "before": int(before), "after": int(after), "note": note}
+        for name, before, after, note in describe(record.inputs.dataset).steps
+    ]
+
+
+def _failures(record: StudyRecord) -> list[Bullets]:
+    """One line a cause, with the number of its trials."""
+    causes: dict[str, list[str]] = defaultdict(list)
+    for failure in sorted(record.failures, key=lambda failure: failure.trial):
+        causes[failure.cause].append(failure.trial)
+    lines = [
+        f"Failed: {counted(len(trials), 'trial')}, the first {trials[0]}: {cause}"
+        for cause, trials in list(causes.items())[:LONGEST]
+    ]
+    return [Bullets(tuple(lines))] if lines else []

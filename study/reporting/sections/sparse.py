@@ -1,0 +1,96 @@
+"""Where the gain of the label balancer lies: rare labels or frequent ones."""
+
+from __future__ import annotations
+
+from study.analysis.sparse_gain import SparseGain
+from study.reporting.context import Material
+from study.reporting.document import Block, Prose, Section, Table
+from study.reporting.figures.sparse import sparse
+from study.reporting.formatting import Column, Row, frame_of
+from study.reporting.tables import difference_row, number
+
+MOST_FIGURES = 4
+COLUMNS = (
+    Column("contrast", "contrast"),
+    Column("fifth", "fifth", "d"),
+    Column("labels", "labels", "d"),
+    Column("positives", "positives"),
+    Column("auroc_arm", "AUROC", ".4f"),
+    Column("auroc_reference", "reference", ".4f"),
+    Column("difference", "gain [95 % CI]", "+.4f", ("difference_low", "difference_high")),
+    Column("seeds_alone", "seeds alone (95 %)"),
+    Column("oracle", "out of nothing", "+.4f"),
+    Column("ap_gain", "AP gain", "+.4f"),
+    Column("headroom", "share of headroom", "+.3f"),
+)
+SLOPES = (
+    Column("contrast", "contrast"),
+    Column("slope", "gain per doubling [95 % CI]", "+.5f", ("slope_low", "slope_high")),
+    Column("p", "p", ".3f"),
+    Column("seeds_alone", "seeds alone (95 %)"),
+)
+NOTE = (
+    "Labels in fifths by their positives in the whole table, a property fixed before anything was "
+    "measured. A gain of the sparsest fifth counts where it stands out of what seeds alone show; "
+    "choosing a model for each label on the test folds makes the shape of a sparse-class gain out "
+    "of nothing. A slope below 0 means that rare labels gain more. *: an ensemble against a single "
+    "model, which are no fair rivals."
+)
+
+
+def section(material: Material) -> Section | None:
+    """Draw the gains of the first contrasts, and list the fifths of all of them."""
+    if not material.sparse:
+        return None
+    figures = [
+        sparse(f"sparse_{i}", f"Gain by label density: {material.title(gain.contrast)}", gain)
+        for i, gain in enumerate(material.sparse[:MOST_FIGURES], start=1)
+    ]
+    note = NOTE if material.balancers else f"There is no label balancer with a rival here. {NOTE}"
+    fifths = [row for gain in material.sparse for row in _fifths(material, gain)]
+    tables: tuple[Block, ...] = (
+        Table("sparse_fifths", "Gain by density fifth, densest first.", COLUMNS, frame_of(fifths)),
+        Table("sparse_slopes", "Trend of the gain.", SLOPES, frame_of(_slopes(material))),
+    )
+    return Section("sparse", "Sparse-class gain", (Prose(note), *figures, *tables))
+
+
+def _fifths(material: Material, gain: SparseGain) -> list[Row]:
+    return [
+        {
+            "contrast": material.title(gain.contrast),
+            "fifth": fifth.fifth + 1,
+            "labels": fifth.labels,
+            "positives": f"{fifth.fewest}-{fifth.most}",
+            "auroc_arm": number(fifth.auroc_arm),
+            "auroc_reference": number(fifth.auroc_reference),
+            **difference_row("difference", fifth.difference),
+            "seeds_alone": _ribbon(gain, i),
+            "oracle": number(gain.oracle[i]) if gain.oracle else None,
+            "ap_gain": number(fifth.ap_gain),
+            "headroom": number(fifth.headroom),
+        }
+        for i, fifth in enumerate(gain.fifths)
+    ]
+
+
+def _ribbon(gain: SparseGain, fifth: int) -> str | None:
+    if gain.null is None:
+        return None
+    return f"[{gain.null.fifth_low[fifth]:+.4f}, {gain.null.fifth_high[fifth]:+.4f}]"
+
+
+def _slopes(material: Material) -> list[Row]:
+    return [
+        {
+            "contrast": material.title(gain.contrast),
+            "slope": number(gain.slope.estimate),
+            "slope_low": number(gain.slope.low),
+            "slope_high": number(gain.slope.high),
+            "p": number(gain.slope.p),
+            "seeds_alone": f"[{gain.null.slope_low:+.5f}, {gain.null.slope_high:+.5f}]"
+            if gain.null
+            else None,
+        }
+        for gain in material.sparse
+    ]

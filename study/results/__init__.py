@@ -1,0 +1,1 @@
+"""What trials leave: results, the ledger, summaries."""

@@ -1,0 +1,206 @@
+"""One row of results an arm: means over folds, density groups, failures."""
+
+from __future__ import annotations
+
+import logging
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from study.config.redaction import redacted
+from study.errors import StorageError
+from study.metrics import density_fifths, fifth_means, macro_mean
+from study.planning.trials import Cell, Repeat, repeat_of
+from study.results.ledger import Failure
+from study.results.trial_result import TrialResult
+from study.storage.storage import Storage
+
+Floats = NDArray[np.float64]
+
+STARTED = 2
+"""A trial that was best in one of its first epochs never left the plateau it began on."""
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """A cell in figures.
+
+    Attributes
+    ----------
+    cell : Cell
+    repeats : int
+        Finished trials.
+    missing : int
+        Trials of the plan without a result.
+    auroc, average_precision : float
+        Macro means over labels, then over trials; NaN without trials, and where a label is
+        undefined in one of them.
+    auroc_sd : float
+        Standard deviation of the macro AUROC over the trials.
+    folds : tuple of float
+        Macro AUROC of each trial.
+    fifths : tuple of float
+        AUROC of the density fifths, densest first.
+    undefined : int
+        Label and fold pairs without a defined AUROC.
+    unconverged : int
+        Trials whose best epoch was the last one allowed, or one of the first two (stopped on
+        the plateau they began on): more epochs or patience could change them.
+    seconds : float
+        Mean wall time of a fit.
+    """
+
+    cell: Cell
+    repeats: int
+    missing: int
+    auroc: float
+    auroc_sd: float
+    average_precision: float
+    folds: tuple[float, ...]
+    fifths: tuple[float, ...]
+    undefined: int
+    unconverged: int
+    seconds: float
+
+
+def summarise(
+    cells: Sequence[Cell],
+    results: Sequence[TrialResult],
+    positives: NDArray[np.int64],
+    expected: int,
+) -> list[CellSummary]:
+    """Summarise every cell of a study in the order given.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    results : sequence of TrialResult
+        Finished trials of these cells.
+    positives : ndarray of int64, (l,)
+        Positives of each label in the whole table: the density that the fifths go by.
+    expected : int
+        Trials a complete cell has.
+    """
+    fifths = density_fifths(positives)
+    by_cell: dict[str, dict[Repeat, TrialResult]] = {cell.id: {} for cell in cells}
+    for result in results:
+        spec = result.spec
+        by_cell.get(spec.cell.id, {})[repeat_of(spec)] = result
+    return [
+        _summary(cell, [trial for _, trial in sorted(by_cell[cell.id].items())], fifths, expected)
+        for cell in cells
+    ]
+
+
+def _summary(
+    cell: Cell,
+    trials: Sequence[TrialResult],
+    fifths: NDArray[np.int64],
+    expected: int,
+) -> CellSummary:
+    folds = [macro_mean(trial.auroc) for trial in trials]
+    levels = [fold.value for fold in folds]
+    by_fifth = [fifth_means(trial.auroc, fifths) for trial in trials]
+    return CellSummary(
+        cell=cell,
+        repeats=len(trials),
+        missing=expected - len(trials),
+        auroc=_mean(levels),
+        auroc_sd=_sd(levels),
+        average_precision=_mean([macro_mean(trial.average_precision).value for trial in trials]),
+        folds=tuple(levels),
+        fifths=tuple(float(v) for v in np.mean(by_fifth, axis=0)) if trials else (),
+        undefined=sum(fold.undefined for fold in folds),
+        unconverged=sum(_unsettled(trial) for trial in trials),
+        seconds=_mean([trial.seconds for trial in trials]),
+    )
+
+
+def _unsettled(trial: TrialResult) -> bool:
+    if "best_epoch" not in trial.counts:  # an average of members: nothing was trained
+        return False
+    best = trial.counts["best_epoch"]
+    return best <= STARTED or best >= trial.spec.cell.training.epochs
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _sd(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+FOLDER = "logs"
+"""Folder of tracebacks, in that of a study."""
+WIDTH = 80
+"""Columns of a traceback that is printed."""
+_log = logging.getLogger(__name__)
+
+
+def failure_lines(failures: Iterable[Failure]) -> list[str]:
+    """Return a line for every cause, with the number of its trials and the first of them."""
+    by_cause: dict[str, list[str]] = {}
+    for failure in sorted(failures, key=lambda failure: failure.trial):
+        by_cause.setdefault(failure.cause, []).append(failure.trial)
+    return [
+        f"failed: {len(trials)} trials, the first {trials[0]}: {cause}"
+        for cause, trials in by_cause.items()
+    ]
+
+
+def traceback_lines(failures: Iterable[Failure]) -> list[str]:
+    """Return the tracebacks of failed trials, wrapped at 80 columns; each is shown once.
+
+    Trials that failed in the same place are named together.
+    """
+    by_traceback: dict[str, list[Failure]] = {}
+    for failure in sorted(failures, key=lambda failure: failure.trial):
+        by_traceback.setdefault(failure.traceback, []).append(failure)
+    lines = []
+    for traceback, alike in by_traceback.items():
+        if traceback:
+            names = [f"traceback of {failure.trial} ({failure.id}):" for failure in alike]
+            lines += ["", *_wrapped(names), *_wrapped(traceback.splitlines())]
+    if not lines:
+        return ["no traceback is kept: no trial failed unexpectedly"]
+    return lines
+
+
+def _wrapped(lines: Iterable[str]) -> list[str]:
+    """Break lines at 80 columns; what follows a break is indented as its line, and by 4 more."""
+    broken: list[str] = []
+    for line in lines:
+        indent = line[: len(line) - len(line.lstrip())][:40]
+        more = textwrap.wrap(
+            line.strip(), WIDTH, initial_indent=indent, subsequent_indent=indent + "    "
+        )
+        broken += more or [""]
+    return broken
+
+
+def write_log(home: Storage, task_id: str, name: str, traceback: str) -> None:
+    """Write the traceback of a task to ``logs/<task id>.txt`` of a study's folder.
+
+    Passwords and tokens of addresses are left out. A storage that refuses the file stops nothing.
+
+    Parameters
+    ----------
+    home : Storage
+        Folder of the study.
+    task_id, name : str
+        Identity of the task, and what people call it.
+    traceback : str
+        Nothing is written if it is empty.
+    """
+    if not traceback:
+        return
+    folder, file = home.below(FOLDER), re.sub(r"[^\w.+-]+", "-", task_id) + ".txt"
+    try:
+        folder.write(file, redacted(f"{name}\n\n{traceback}").encode())
+    except StorageError as error:
+        _log.warning("a traceback is not kept: %s", error)

@@ -1,0 +1,1 @@
+"""Launches: prepare, run the stages, stop, resume, sync."""

@@ -1,0 +1,265 @@
+"""Launch a study: run what is missing, keep the pages up to date, print the comparison."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from rich.console import Console
+
+from study.analysis.arm_scores import Pool, pool_of
+from study.analysis.comparison import compare
+from study.config.study import Meter, StudySpec
+from study.errors import InputError, StorageError, StudyError
+from study.executors.base import Executor
+from study.executors.factory import executor_of
+from study.planning.contrasts import contrasts_of, unequal_lines
+from study.planning.trials import TrialSpec
+from study.progress import Reporter, Together, reporter
+from study.reporting.formatting import render
+from study.reporting.tables import COLUMNS, caveats, comparison_frame
+from study.results.study_results import Rereader, StudyRecord
+from study.results.summary import failure_lines
+from study.runner.prepare import Prepared, check_same, lay_out, prepare
+from study.runner.stages import Site, crew_of, encoder_tasks, fit, make_features, run_encoders
+from study.runner.status import Counting, state_file
+from study.runner.stopping import Stop
+from study.storage.lock import StudyLock
+from study.tracking.background import Pages, Projector
+from study.tracking.open import tracker_of
+from study.training.trial import average_trial
+
+_log = logging.getLogger(__name__)
+
+PATIENCE = 5.0
+"""Seconds that the pages of an interrupted launch are waited for."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The trials of a launch by identity, and which of them are known already."""
+
+    trials: Mapping[str, TrialSpec]
+    known: frozenset[str]
+
+    def missing(self, *, averages: bool) -> dict[str, TrialSpec]:
+        """Return unknown trials: those to fit, or those that average others."""
+        return {
+            trial_id: trial
+            for trial_id, trial in self.trials.items()
+            if trial_id not in self.known
+            and (trial.cell.technique == "independent_mean") == averages
+        }
+
+
+def launch(
+    study: Prepared,
+    executor: Executor,
+    pages: Pages | None,
+    reporter: Reporter,
+    stop: Stop | None = None,
+) -> StudyRecord:
+    """Run what the ledger lacks and return the study as it stands afterwards.
+
+    A failing trial stops no other: it is recorded with its cause. Results are in the ledger
+    before anything else hears of them, so an interrupted launch goes on where it was.
+
+    Raises
+    ------
+    InputError
+        A molecule of the table cannot be represented in a modality that is asked for; or a
+        training asks for more workers or GPUs than there are.
+    StorageError
+        A result could not be kept.
+    KeyboardInterrupt
+        `stop` was asked for; what had finished is kept.
+    """
+    stop, meter, read = stop or Stop(reporter.note), Meter(study.spec.run.budget), Rereader(study)
+    if pages is None:
+        _run(Site(study, executor, reporter, stop, meter), lambda: None)
+        return read()
+    projector = Projector(pages, read, reporter.note)
+    told = Together(reporter, Counting(projector.tell))
+    with closing(projector):
+        try:
+            _run(Site(study, executor, told, stop, meter), projector.due)
+        except (KeyboardInterrupt, StudyError):
+            _leave(projector, read)
+            raise
+        record = read()
+        projector.finish(record, hurried=lambda: stop.interrupted)
+    return record
+
+
+def _leave(projector: Projector, read: Rereader) -> None:
+    """Show a launch that ends early as it stands, if the pages answer soon."""
+    try:
+        projector.finish(read(), stopped=True, patience=PATIENCE)
+    except StudyError:  # what ended the launch is told; pages are made up for by the next one
+        return
+
+
+def _run(site: Site, due: Callable[[], None]) -> None:
+    """Run every stage; `due` hears that there is something new to show."""
+    work = _work(site)
+    fits = work.missing(averages=False)
+    due()
+    if fits:
+        encoders = encoder_tasks(site, fits.values())
+        _log.info("to run: %d encoder jobs, %d trials", len(encoders), len(fits))
+        crews = {task.crew for task in encoders} | {crew_of(site, t) for t in fits.values()}
+        site.executor.require({crew for crew in crews if crew})
+        make_features(site, fits.values())
+        fit(site, fits, run_encoders(site, encoders), due)
+    _average(site, work.missing(averages=True))
+
+
+def _work(site: Site) -> Work:
+    study = site.study
+    trials = {study.inputs.trial_id(trial): trial for trial in study.plan.trials()}
+    known, damaged = study.ledger.sound(trials)
+    for place in damaged:
+        site.reporter.note(f"damaged record set aside, its trial runs again: {place}")
+    site.reporter.note(f"{len(trials)} trials, {len(known)} already in the ledger")
+    return Work(trials, frozenset(known))
+
+
+def _average(site: Site, averages: Mapping[str, TrialSpec]) -> None:
+    """Average the scores of members; nothing is trained, so the driver does it."""
+    if not averages:
+        return
+    study = site.study
+    known = study.ledger.ids()
+    for trial_id, trial in averages.items():
+        members = {study.inputs.trial_id(member): member for member in trial.members()}
+        absent = [str(member) for key, member in members.items() if key not in known]
+        if absent and site.stop.asked:
+            continue  # a budget is reached: it is missing, like its members
+        if absent:
+            site.fail(trial_id, trial, f"its member {absent[0]} has no result")
+            continue
+        results = [study.ledger.get(member_id) for member_id in members]
+        study.ledger.put(average_trial(trial, results, study.inputs))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How `study launch` is to run.
+
+    Attributes
+    ----------
+    ray, mlflow : bool
+        On Ray; with tracking pages.
+    extend : bool
+        The file may ask for more than the one launched before.
+    wait : bool
+        Wait while another launch of the study runs.
+    """
+
+    ray: bool = True
+    mlflow: bool = True
+    extend: bool = False
+    wait: bool = False
+
+
+def run_study(spec: StudySpec, asked: Asked) -> bool:
+    """Launch a study and print its table; return whether every trial has finished.
+
+    Raises
+    ------
+    InputError
+        Something was asked that cannot be; nothing was run.
+    LockedError
+        Another launch of the study runs.
+    KeyboardInterrupt
+        Ctrl-C; everything that had finished is kept.
+    """
+    console = Console()
+    screen = reporter(console)
+    study = _prepared(spec, screen.note)
+    pages = tracker_of(study.spec.run) if asked.mlflow else None
+    folder = study.home
+    folder.prepare()
+    try:
+        with (
+            StudyLock(folder).held(wait=asked.wait, note=screen.note) as lock,
+            closing(state_file(folder)) as state,  # only the owner writes how far it is
+        ):
+            record = _launch(study, asked, pages, Together(screen, state), lock)
+    finally:
+        screen.close()
+    print_record(record, console)
+    _places(study, pages, console)
+    return record.missing == 0
+
+
+def _prepared(spec: StudySpec, note: Callable[[str], None]) -> Prepared:
+    """Prepare a study; a storage that cannot be written is bad input as long as nothing ran."""
+    try:
+        return prepare(spec, note)
+    except StorageError as error:
+        raise InputError(
+            f"{error}; or give another folder with 'run.storage' or --storage"
+        ) from error
+
+
+def _launch(
+    study: Prepared, asked: Asked, pages: Pages | None, told: Reporter, lock: StudyLock
+) -> StudyRecord:
+    """Launch under the lock of the study."""
+    changed = check_same(study, extend=asked.extend)
+    if changed:
+        told.note(changed)
+    for said in lay_out(study):
+        told.note(said)
+    stop = Stop(told.note, lambda: lock.lost)
+    executor = executor_of(study.spec.run, ray=asked.ray, check=stop.check)
+    with stop.listening(), closing(executor):
+        return launch(study, executor, pages, told, stop)
+
+
+def print_record(record: StudyRecord, console: Console) -> None:
+    """Print the table of a study, what to know before reading it, and what is missing."""
+    data = record.inputs.dataset
+    head = (
+        f"\n{record.spec.name}: {len(data)} molecules x {len(data.label_names)} labels, "
+        f"{record.spec.split.groups} groups, {record.plan.per_cell} trials an arm"
+    )
+    pool = pool_of(record)
+    compared = compare([pool])
+    lines = [head, render(comparison_frame(compared), COLUMNS, "table").rstrip("\n")]
+    lines += [*caveats(compared), *_weight_lines(pool), *failure_lines(record.failures)]
+    if record.missing:
+        lines.append(f"{record.missing} trials are missing; launch again to run them")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _weight_lines(pool: Pool) -> list[str]:
+    """Say which compared arms differ by more than 2 % in trained weights."""
+    weights = {
+        cell_id: fmean(result.counts["parameters"] for result in results)
+        for cell_id, results in pool.results.items()
+        if results
+    }
+    return unequal_lines(contrasts_of(pool.spec, pool.plan), weights)
+
+
+def _places(study: Prepared, pages: Pages | None, console: Console) -> None:
+    """Say where the results are, and the command that shows the pages."""
+    lines = [f"results: {study.ledger.storage.url}"]
+    uri = getattr(pages, "uri", None)
+    if uri is not None and uri.startswith("http"):
+        lines.append(f"pages:   {uri}")
+    elif uri is not None:
+        beside = Path(sys.executable).with_name("mlflow")
+        program = "mlflow" if shutil.which("mlflow") or not beside.exists() else str(beside)
+        lines.append(f"pages:   {program} ui --backend-store-uri {uri}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

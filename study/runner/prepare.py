@@ -1,0 +1,271 @@
+"""From a checked study file to what its trials read; nothing is trained here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from fusion import FusionError
+from modalities import Encoder, ModalityError
+from modalities.weights.model_card import card_hint
+from study.artifacts.study_data import Inputs, modality_of
+from study.artifacts.study_folder import read_spec, write_spec
+from study.config.study import StudySpec, digest
+from study.data import OdorDataset, load_or_build
+from study.errors import InputError
+from study.planning.contrasts import declare
+from study.planning.plan import Plan, make_plan
+from study.planning.trials import Feature
+from study.plugins.registry import Vocabulary
+from study.results.ledger import Ledger
+from study.splits import Split, make_split
+from study.storage.mirror import local_folder
+from study.storage.storage import Storage
+from study.training.equivalence import refuse_inert
+from study.training.parameter_matching import matched
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A study ready to run.
+
+    Attributes
+    ----------
+    spec : StudySpec
+        With the widths of matched heads written into its grid.
+    plan : Plan
+    inputs : Inputs
+    ledger : Ledger
+    home : Storage
+        The study's own folder: its file, data set and split.
+    key : str
+        Digest of data set and split: tells a changed folder.
+    """
+
+    spec: StudySpec
+    plan: Plan
+    inputs: Inputs
+    ledger: Ledger
+    home: Storage
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        """The study's own folder on this machine; of an object store, the one of its copies."""
+        return local_folder(self.home)
+
+
+def prepare(spec: StudySpec, note: Callable[[str], None] | None = None) -> Prepared:
+    """Build the data set and the split of a study; only the cache of curated tables is written.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    note : function, optional
+        Told of a damaged table in that cache; without it there is a warning.
+
+    Raises
+    ------
+    InputError
+        The data, the split or the storage cannot be had as asked, a contrast stands for no pair
+        of arms, or an arm repeats another; no study was begun.
+    """
+    storage, plan = Storage(spec.run.storage), make_plan(spec)
+    declare(spec, plan)
+    _check_modalities(plan)
+    _check_partitions(plan)
+    dataset = load_or_build(spec.data, storage.below("cache", "datasets"), note)
+    split = split_of(spec, dataset)
+    inputs = Inputs(dataset, split, storage.below("cache").address)
+    refuse_inert(plan, inputs)
+    if spec.parameters == "matched":
+        spec = matched(spec, plan, inputs)
+        plan = make_plan(spec)
+    key = digest([dataset.digest, split.digest])
+    ledger = Ledger(storage.below("ledger"))
+    return Prepared(spec, plan, inputs, ledger, storage.below(spec.name), key)
+
+
+def _check_modalities(plan: Plan) -> None:
+    """Build every modality of a plan, and load weights that are named: better now than in a trial.
+
+    Raises
+    ------
+    InputError
+        An option is out of range, weights are missing, changed or of another network, or an
+        encoder has fewer layers than are to be trained.
+    """
+    for feature, layers in _features(plan):
+        try:
+            modality = modality_of(feature.choice)
+            if feature.choice.weights is None and not layers:
+                continue
+            encoder = modality.encoder(seed=0)
+        except ModalityError as error:
+            said = card_hint(feature.choice.word, feature.choice.options)
+            raise InputError(f"modality '{feature.name}': {error}{said}") from error
+        for count in sorted(layers):
+            _check_layers(encoder, count, feature.name)
+
+
+def _check_layers(encoder: Encoder, count: int, name: str) -> None:
+    from study.training.freezing import check_layers  # torch: an encoder was built, so it is loaded
+
+    check_layers(encoder, count, name)
+
+
+def _features(plan: Plan) -> list[tuple[Feature, set[int]]]:
+    """Return the modalities of a plan, each once, with the ``top_layers`` they are trained with."""
+    features: dict[str, tuple[Feature, set[int]]] = {}
+    for cell in plan.cells:
+        for feature in cell.features:
+            _, layers = features.setdefault(feature.key, (feature, set()))
+            numbers = {"finetune": feature.choice.training, "joint": cell.training}
+            training = numbers.get(feature.choice.resolved)
+            if training is not None and training.top_layers is not None:
+                layers.add(training.top_layers)
+    return list(features.values())
+
+
+def _check_partitions(plan: Plan) -> None:
+    """Build the rule of every partition: options out of range are found here, not in a trial."""
+    for partition in {str(c.partition): c.partition for c in plan.cells if c.partition}.values():
+        try:
+            Vocabulary("partition").load(partition.word)(**partition.options)
+        except FusionError as error:
+            raise InputError(f"partition '{partition}': {error}") from error
+
+
+def lay_out(study: Prepared) -> list[str]:
+    """Write file, data set and split of a study where its workers read them.
+
+    Returns
+    -------
+    list of str
+        What to say of damaged files that were there and were set aside.
+
+    Raises
+    ------
+    InputError
+        The storage cannot be written.
+    StorageError
+        It has no room.
+    """
+    for storage in (study.home, study.ledger.storage):
+        storage.prepare()
+    said = [*study.inputs.save(study.home), write_spec(study.home, study.spec)]
+    return [text for text in said if text]
+
+
+def split_of(spec: StudySpec, dataset: OdorDataset) -> Split:
+    """Make the split a study asks for; the same file gives the same split."""
+    section = spec.split
+    split = make_split(
+        dataset.smiles,
+        dataset.labels,
+        label_names=dataset.label_names,
+        dataset_digest=dataset.digest,
+        scheme=section.groups,
+        folds=section.folds,
+        repeats=section.repeats,
+        fractions=spec.fractions,
+        validation=section.validation,
+        seed=section.seed,
+        min_positives=section.min_positives,
+    )
+    _check_negatives(split, dataset)
+    return split
+
+
+def _check_negatives(split: Split, dataset: OdorDataset) -> None:
+    """Refuse a label that every molecule of a test fold has: its AUROC would be undefined."""
+    for fold in split.folds:
+        full = np.flatnonzero(dataset.labels[fold.test].all(axis=0))
+        if len(full):
+            names = ", ".join(f"'{dataset.label_names[column]}'" for column in full)
+            raise InputError(
+                f"fold {fold.index} of repeat {fold.repeat} has no molecule without {names}: "
+                "AUROC needs positives and negatives; drop these labels or use fewer folds"
+            )
+
+
+_LONGEST = 40
+_FREE = ("run", "description")
+"""Parts of a study file that stand for no trial and no question."""
+
+
+def check_same(study: Prepared, *, extend: bool) -> str:
+    """Compare a study with the file it was launched with before; return a note, or nothing.
+
+    Parameters
+    ----------
+    study : Prepared
+    extend : bool
+        Accept a file that asks for more: every trial asked for before is still asked for.
+
+    Raises
+    ------
+    InputError
+        The file is another one, with the differences; nothing was changed.
+    """
+    try:
+        old = read_spec(study.home)
+    except InputError as error:
+        return f"{error}: it is written anew from the file given"
+    if old is None:
+        return ""
+    lines = _diff(old, study.spec)
+    if not lines:
+        return ""
+    if not extend:
+        raise InputError(
+            f"study '{study.spec.name}' was launched with another file:\n  "
+            + "\n  ".join(_shortened(lines))
+            + "\nadd --extend if this file asks for more of the same study, or call it something "
+            "else (name: in the file, or --set name=...): trials that both ask for run once"
+        )
+    _check_more(study, old)
+    return f"study '{study.spec.name}' is extended"
+
+
+def _check_more(study: Prepared, old: StudySpec) -> None:
+    """Refuse an extension that drops trials: their results would be shown no more."""
+    if (old.data, old.split) != (study.spec.data, study.spec.split):
+        raise InputError(
+            f"--extend cannot change the data or the split of study '{study.spec.name}': every "
+            "trial would be another one; call it something else (--set name=...)"
+        )
+    asked = {study.inputs.trial_id(trial) for trial in study.plan.trials()}
+    before = {study.inputs.trial_id(t): str(t) for t in make_plan(old).trials()}
+    dropped = sorted(before[trial_id] for trial_id in before.keys() - asked)
+    if dropped:
+        raise InputError(
+            f"--extend keeps every trial of study '{study.spec.name}', and this file drops "
+            f"{len(dropped)}, the first '{dropped[0]}'; keep them in the file, or call the study "
+            "something else (--set name=...)"
+        )
+
+
+def _diff(old: StudySpec, new: StudySpec) -> list[str]:
+    """Return the lines that differ, without those that stand for nothing."""
+    before, after = (_lines(spec) for spec in (old, new))
+    found = difflib.unified_diff(before, after, "launched", "given", lineterm="", n=1)
+    return list(found)
+
+
+def _lines(spec: StudySpec) -> list[str]:
+    """Return a study file in full, one value a line; the order of keys stands for nothing."""
+    values: dict[str, Any] = spec.model_dump(mode="json", exclude=set(_FREE))
+    return yaml.safe_dump(values, width=1000).splitlines()
+
+
+def _shortened(lines: Collection[str]) -> list[str]:
+    kept = list(lines)[:_LONGEST]
+    more = len(lines) - len(kept)
+    return [*kept, f"... and {more} more lines"] if more else kept

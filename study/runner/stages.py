@@ -1,0 +1,336 @@
+"""Stages of a launch: features, encoder jobs, trials; each runs only what is missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from study.artifacts.embeddings import EncoderJob, job_of
+from study.artifacts.study_data import modality_of
+from study.config.components import ModalityChoice
+from study.config.redaction import redacted
+from study.config.study import Meter
+from study.errors import InputError, StorageError
+from study.executors.base import Crew, Executor, Listener, Outcome, Task
+from study.executors.failures import FailureKind
+from study.planning.trials import TrialSpec
+from study.progress import Reporter
+from study.results.ledger import Failure
+from study.results.summary import write_log
+from study.runner.prepare import Prepared
+from study.runner.stopping import Stop
+from study.training.packing import packs_of, stackable
+
+Runner = Callable[[Sequence[Task], Listener], None]
+Told = Callable[[Outcome], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A study at work: what runs, where, who hears of it, and whether it has been asked to end."""
+
+    study: Prepared
+    executor: Executor
+    reporter: Reporter
+    stop: Stop
+    meter: Meter
+
+    def run(
+        self, runner: Runner, tasks: Sequence[Task], name: str, told: Told | None = None
+    ) -> list[Outcome]:
+        """Run a stage and return the outcomes that failed.
+
+        Raises
+        ------
+        KeyboardInterrupt, LockedError
+            The launch was asked to end; what had finished is kept.
+        StorageError
+            The storage takes no more; what had finished is kept.
+        """
+        stage = _Stage(self, told, tasks)
+        before = self.study.inputs.quarantined()
+        if tasks:
+            self.reporter.stage(name, sum(task.pieces for task in tasks))
+            runner(tasks, stage)
+        for path in sorted(self.study.inputs.quarantined() - before):
+            self.reporter.note(f"damaged file set aside and made again: {path}")
+        self.stop.check()
+        return stage.failed
+
+    def grid(self, tasks: Sequence[Task], listener: Listener) -> None:
+        """Run encoder jobs or trials."""
+        self.executor.grid(tasks, listener, folder=self.study.home.below("scratch").address)
+
+    def payload(self, **own: object) -> dict[str, Any]:
+        """Return what every encoder job and trial is told, with its own part."""
+        study = self.study
+        return {
+            "study": study.home.address,
+            "digest": study.key,
+            "ledger": study.ledger.storage.address,
+            "threads": max(1, int(study.spec.run.cpus_per_trial)),
+            **own,
+        }
+
+    def task(
+        self,
+        task_id: str,
+        name: str,
+        work: str,
+        crew: Crew | None,
+        pieces: int = 1,
+        **own: object,
+    ) -> Task:
+        """Return an encoder job or a pack of trials; the GPU is the crew's."""
+        gpu = crew is not None and crew.gpus > 0
+        return Task(task_id, work, self.payload(gpu=gpu, **own), crew, name, pieces)
+
+    def spend(self, task: Task, seconds: float) -> None:
+        """Count the machines that a piece of work had."""
+        crew = task.crew or Crew()
+        cpus = crew.workers * self.study.spec.run.cpus_per_trial
+        self.meter.spend(seconds, cpus=cpus, gpus=crew.workers * crew.gpus)
+
+    def fail(self, trial_id: str, trial: TrialSpec, cause: str, traceback: str = "") -> None:
+        """Record why a trial has no result, and say it."""
+        failure = Failure(trial_id, str(trial), cause, redacted(traceback))
+        self.study.ledger.put_failure(failure)
+        self.reporter.note(f"failed: {trial}: {cause}")
+
+    def keep_log(self, task_id: str, name: str, traceback: str) -> None:
+        """Write the traceback of a task that failed to the logs of the study's folder."""
+        write_log(self.study.home, task_id, name, traceback)
+
+
+class _Stage(Listener):
+    """Hears of the tasks of a stage, and tells the reporter."""
+
+    def __init__(self, site: Site, told: Told | None, tasks: Sequence[Task]) -> None:
+        self._site, self._told = site, told
+        self._tasks = {task.id: task for task in tasks}
+        self.failed: list[Outcome] = []
+
+    @property
+    def stopping(self) -> bool:
+        reached = self._site.meter.reached
+        if reached:
+            self._site.stop.spend(reached)
+        return self._site.stop.asked
+
+    @property
+    def hurried(self) -> bool:
+        return self._site.stop.hurried
+
+    def began(self, task_id: str) -> None:
+        self._site.reporter.began(self._tasks[task_id].pieces)
+
+    def died(self, task_id: str, cause: str) -> None:
+        self._site.reporter.lost(self._tasks[task_id].pieces)
+        self._site.reporter.note(f"{self._tasks[task_id].name}: {cause}; it is tried again")
+
+    def ended(self, outcome: Outcome) -> None:
+        if (
+            outcome.kind is FailureKind.STORAGE_REFUSED
+        ):  # no trial's own fault, and the next would meet it too
+            self._site.stop.give_up(StorageError(outcome.cause))
+            return
+        if outcome.value is None:
+            name = self._tasks[outcome.id].name
+            self._site.keep_log(outcome.id, name, outcome.traceback)
+            self.failed.append(outcome)
+        else:
+            self._site.spend(self._tasks[outcome.id], outcome.value.get("seconds", 0.0))
+        if self._told is not None:
+            self._told(outcome)
+        pieces = self._tasks[outcome.id].pieces
+        failed = pieces if outcome.value is None else len(outcome.value.get("failed", ()))
+        self._site.reporter.advance(pieces=pieces, failed=failed)
+
+
+def make_features(site: Site, trials: Collection[TrialSpec]) -> None:
+    """Make the missing features of every modality.
+
+    Raises
+    ------
+    InputError
+        A molecule of the table cannot be represented in a modality that is asked for.
+    """
+    before = site.study.inputs.quarantined()
+    tasks = [task for choice in _choices(trials) for task in _shards(site, choice)]
+    for path in sorted(site.study.inputs.quarantined() - before):
+        site.reporter.note(f"damaged features set aside and made again: {path}")
+    failed = site.run(site.executor.map, tasks, "features")
+    if failed:
+        causes = "\n  ".join(dict.fromkeys(outcome.cause for outcome in failed))
+        raise InputError(
+            f"the table cannot be represented in every modality:\n  {causes}\n"
+            "drop these molecules from the table or leave the modality out"
+        )
+
+
+def _shards(site: Site, choice: ModalityChoice) -> list[Task]:
+    store, smiles = site.study.inputs.features_store, site.study.inputs.dataset.smiles
+    common = {"store": site.study.inputs.features_place, "choice": choice.model_dump(mode="json")}
+    return [
+        Task(
+            f"{choice.word} molecules of bucket {shard.bucket}",
+            "study.training.tasks:featurize",
+            {**common, "bucket": shard.bucket, "smiles": list(shard.smiles)},
+        )
+        for shard in store.missing(modality_of(choice), smiles)
+    ]
+
+
+def _choices(trials: Collection[TrialSpec]) -> list[ModalityChoice]:
+    features = {f.key: f for trial in trials for f in trial.cell.features}
+    return [feature.choice for feature in features.values()]
+
+
+def encoder_tasks(site: Site, trials: Collection[TrialSpec]) -> list[Task]:
+    """Return the encoder jobs that trials need and the cache lacks."""
+    inputs = site.study.inputs
+    jobs: dict[str, EncoderJob] = {}
+    for trial in trials:
+        for feature in trial.cell.features:
+            job = job_of(feature, trial)
+            if job is not None:
+                jobs.setdefault(inputs.job_id(job), job)
+    sound, damaged = inputs.embedding_store.sound(set(jobs))
+    for place in damaged:
+        site.reporter.note(f"damaged embeddings set aside, their job runs again: {place}")
+    return [
+        site.task(
+            job_id, str(job), "study.training.tasks:encode", _crew(site, job), job=job.to_json()
+        )
+        for job_id, job in jobs.items()
+        if job_id not in sound
+    ]
+
+
+def _crew(site: Site, job: EncoderJob) -> Crew:
+    """Return who runs an encoder job: the workers of its training; one to embed alone."""
+    workers = job.feature.choice.training.workers if job.place else 1
+    return Crew(workers, site.study.spec.run.gpus_per_worker)
+
+
+def run_encoders(site: Site, tasks: Collection[Task]) -> dict[str, Outcome]:
+    """Run encoder jobs; return the outcome of each one that failed, its name in the cause."""
+    failed = site.run(site.grid, list(tasks), "encoders")
+    names = {task.id: task.name for task in tasks}
+    return {
+        outcome.id: replace(outcome, cause=f"{names[outcome.id]}: {outcome.cause}")
+        for outcome in failed
+    }
+
+
+PACKS = 4
+"""Packs for each place where one can run: enough to end together, few enough to share."""
+GIB = 1024**3
+
+
+def crew_of(site: Site, trial: TrialSpec) -> Crew | None:
+    """Return who runs a trial: a crew if it trains encoders through its fusion."""
+    run = site.study.spec.run
+    if trial.cell.joint:
+        return Crew(trial.cell.training.workers, run.gpus_per_worker)
+    heads = stackable(replace(trial, cell=replace(trial.cell, search=None)))
+    return Crew(1, run.gpus_per_pack) if run.gpus_per_pack and heads else None
+
+
+def fit(
+    site: Site,
+    fits: Mapping[str, TrialSpec],
+    broken: Mapping[str, Outcome],
+    due: Callable[[], None],
+) -> None:
+    """Run the trials that are missing; those whose encoder failed fail with its cause.
+
+    Parameters
+    ----------
+    site : Site
+    fits : mapping of id to TrialSpec
+    broken : mapping of str to Outcome
+        Encoder jobs that failed, by their identity.
+    due : function
+        Hears when every trial of an arm has ended.
+    """
+    causes = {trial_id: _broken(site.study, trial, broken) for trial_id, trial in fits.items()}
+    for trial_id, job in causes.items():
+        if job is not None:
+            site.fail(trial_id, fits[trial_id], job.cause, job.traceback)
+    able = {trial_id: trial for trial_id, trial in fits.items() if causes[trial_id] is None}
+    most = site.study.spec.run.budget.trials or len(able)
+    chosen = dict(list(able.items())[:most])
+    left = Counter(trial.cell.id for trial in chosen.values())
+    packs = {_name(ids): ids for ids in _packs(site, chosen)}
+
+    def told(outcome: Outcome) -> None:
+        for trial_id, why in _failures(site, packs[outcome.id], outcome).items():
+            trial, trace = chosen[trial_id], why["traceback"]
+            site.fail(trial_id, trial, why["cause"], trace)
+            if outcome.finished:  # a failure of this member; those of whole packs are kept already
+                site.keep_log(trial_id, str(trial), trace)
+        cells = Counter(chosen[trial_id].cell.id for trial_id in packs[outcome.id])
+        left.subtract(cells)
+        if any(left[cell] == 0 for cell in cells):
+            due()
+
+    site.run(site.grid, [_task(site, ids, chosen) for ids in packs.values()], "trials", told)
+    if most < len(able):
+        site.stop.spend(f"run.budget.trials: {most} is reached, {len(able)} were missing")
+
+
+def _packs(site: Site, trials: Mapping[str, TrialSpec]) -> list[tuple[str, ...]]:
+    """Deal trials into packs; the longest work first would need times nobody has yet."""
+    if not trials:
+        return []
+    run = site.study.spec.run
+    slots = site.executor.slots(Crew(1, run.gpus_per_pack))
+    memory = int(run.pack_memory * GIB)
+    # a time limit is one of each trial, and a process that is ended takes its pack along
+    fewest = len(trials) if run.time_limit is not None else PACKS * slots
+    return packs_of(trials, site.study.inputs, memory, fewest=fewest)
+
+
+def _name(ids: Sequence[str]) -> str:
+    """Return the identity of a pack: that of its first trial and how many more there are."""
+    return ids[0] if len(ids) == 1 else f"{ids[0]}+{len(ids) - 1}"
+
+
+def _task(site: Site, ids: Sequence[str], trials: Mapping[str, TrialSpec]) -> Task:
+    """Return a pack as a task."""
+    first = trials[ids[0]]
+    more = f" and {len(ids) - 1} more trials" if len(ids) > 1 else ""
+    work = "pack" if stackable(first) else "trial"
+    return site.task(
+        _name(ids),
+        f"{first}{more}",
+        f"study.training.tasks:{work}",
+        crew_of(site, first),
+        pieces=len(ids),
+        trials=[trials[trial_id].to_json() for trial_id in ids],
+    )
+
+
+def _failures(site: Site, ids: Sequence[str], outcome: Outcome) -> Mapping[str, Mapping[str, str]]:
+    """Return cause and traceback of the members of a pack that failed.
+
+    Of a pack that was lost these are all that the ledger lacks.
+    """
+    if outcome.value is not None:
+        failed: Mapping[str, Mapping[str, str]] = outcome.value["failed"]
+        return failed
+    kept = site.study.ledger.ids()
+    why = {"cause": outcome.cause, "traceback": outcome.traceback}
+    return {trial_id: why for trial_id in ids if trial_id not in kept}
+
+
+def _broken(study: Prepared, trial: TrialSpec, broken: Mapping[str, Outcome]) -> Outcome | None:
+    """Return why a trial cannot run: the first of its encoder jobs that failed."""
+    if not broken:
+        return None
+    jobs = (job_of(feature, trial) for feature in trial.cell.features)
+    ids = [study.inputs.job_id(job) for job in jobs if job is not None]
+    return next((broken[job_id] for job_id in ids if job_id in broken), None)

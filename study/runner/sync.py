@@ -1,0 +1,59 @@
+"""The pages of a launched study, written from its ledger alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from study.config.loading import study_name
+from study.results.study_results import StudyRecord, read_folder
+from study.storage.lock import StudyLock
+from study.storage.storage import Storage
+from study.tracking.open import tracker_of
+
+if TYPE_CHECKING:
+    from study.tracking.mlflow_store import Tracker
+
+
+def sync_study(
+    source: str, storage: str, tracking: str | None, *, anew: bool = False, wait: bool = False
+) -> tuple[str, bool]:
+    """Bring the pages of a study up; return what to print, and whether the study is complete.
+
+    Parameters
+    ----------
+    source : str
+        Name of a launched study, or its file.
+    storage : str
+        Folder of results.
+    tracking : str or None
+        Where the pages are; by default where the study was launched with, else in its storage.
+    anew : bool
+        Remove its pages first: for artifacts that were lost behind pages that are up to date.
+    wait : bool
+        Wait while a launch of the study runs; otherwise refuse, for it writes the pages itself.
+
+    Raises
+    ------
+    InputError
+        There is no such study, or no such store.
+    LockedError
+        A launch of the study runs.
+    PagesError
+        The store broke down.
+    """
+    folder = Storage(storage).below(study_name(source))
+    record = read_folder(folder)  # before the lock, which would make the folder
+    tracker = _tracker(record, storage, tracking)
+    with StudyLock(folder).held(wait=wait):
+        record = read_folder(folder)
+        if anew:
+            tracker.clear(record.spec.name)
+        written = tracker.sync(record)
+    cells = len(record.summaries)
+    text = f"{written} of {cells} pages written, {cells - written} up to date: {tracker.uri}\n"
+    return text, record.missing == 0
+
+
+def _tracker(record: StudyRecord, storage: str, tracking: str | None) -> Tracker:
+    run = record.spec.run.model_copy(update={"storage": storage})
+    return tracker_of(run if tracking is None else run.model_copy(update={"tracking": tracking}))

@@ -1,0 +1,268 @@
+"""A folder of results on a file system or in an object store."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+
+from modalities.store.arrays import map_file
+from modalities.store.files import quarantine_names, replace_file
+from study.errors import InputError, StorageError
+from study.storage.atomic import FULL, create, naming, reason, sweep
+
+
+def open_url(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL and the path in it."""
+    parts = urlsplit(url)
+    if parts.scheme and parts.password is not None:
+        raise InputError(
+            f"storage '{parts.scheme}://...@{parts.hostname}{parts.path}' holds a password, which "
+            "would be written into every study file: leave it out, and give it to the store's own "
+            "settings (for s3:// the environment or ~/.aws/credentials)"
+        )
+    try:
+        fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        raise InputError(
+            f"storage '{url}' cannot be used here ({error}); install what it names (for s3:// "
+            "pip install 'olfaction-study[s3]'), or give a path"
+        ) from error
+    return fs, str(root).rstrip("/") or "/"
+
+
+def bytes_of(found: object) -> bytes:
+    """Return what was read; raise what was met instead."""
+    if isinstance(found, Exception):
+        raise found
+    return bytes(found)  # type: ignore[call-overload, no-any-return]  # bytes, says fsspec
+
+
+@contextmanager
+def as_os_errors(*, local: bool) -> Iterator[None]:
+    """Turn the errors of an object store's driver into OSError, as those of a disk are."""
+    try:
+        yield
+    except (OSError, StorageError, GeneratorExit):
+        raise
+    except Exception as error:
+        if local:
+            raise
+        raise OSError(f"{type(error).__name__}: {error}") from error  # drivers share no base class
+
+
+_log = logging.getLogger(__name__)
+_AT_ONCE = 32
+"""Records that are fetched from an object store at the same time."""
+
+
+class Storage:
+    """A folder for records: whole files, written at once or not at all.
+
+    Parameters
+    ----------
+    url : str
+        A local path, or an fsspec URL of an object store (``s3://bucket/folder``).
+
+    Raises
+    ------
+    InputError
+        The URL cannot be used on this machine, or holds a password.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._fs, self._root = open_url(url)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the records lie on a mounted file system."""
+        return "file" in (self._fs.protocol, *self._fs.protocol)
+
+    @property
+    def address(self) -> str:
+        """The same folder as every process of this machine, in any folder, can name it."""
+        return str(Path(self._root).resolve()) if self.is_local else self.url.rstrip("/")
+
+    def below(self, *names: str) -> Storage:
+        """Return a folder inside this one."""
+        return Storage("/".join([self.address, *names]))
+
+    @property
+    def above(self) -> Storage:
+        """The folder that holds this one."""
+        return Storage(self.address.rpartition("/")[0] or "/")
+
+    def path(self, name: str) -> str:
+        """Full path of a record, for messages."""
+        return f"{self._root}/{name}" if self.is_local else f"{self.url.rstrip('/')}/{name}"
+
+    def prepare(self) -> None:
+        """Make the folder and prove that it can be written; leave no trace of the proof.
+
+        What writers left there that were killed more than a day ago is removed.
+
+        Raises
+        ------
+        InputError
+            The folder cannot be made or written, with the reason of the system.
+        StorageError
+            It has no room.
+        """
+        probe = f".probe-{uuid.uuid4().hex}"  # containers share process numbers
+        try:
+            with as_os_errors(local=self.is_local):
+                if self.is_local:
+                    Path(self._root).mkdir(parents=True, exist_ok=True)
+                self._put(probe, b"")
+                self._fs.rm_file(self._key(probe))
+                if self.is_local:
+                    sweep(Path(self._root))
+        except OSError as error:
+            if error.errno in FULL:
+                with naming(self._root, "written"):
+                    raise
+            raise InputError(
+                f"storage '{self.url}' cannot be written ({reason(error)}); "
+                "give another folder with 'run.storage' or --storage"
+            ) from error
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a record: durable and whole when this returns, absent or whole if it does not.
+
+        Raises
+        ------
+        StorageError
+            The system refuses (full disk, rights, connection); what was there is as it was.
+        """
+        with self._naming(name, "written"):
+            self._put(name, data)
+        _log.debug("written: %s, %d bytes", self.path(name), len(data))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a record unless there is one; of several who try at once, one is told True."""
+        with self._naming(name, "written"):
+            if self.is_local:
+                return create(Path(self._key(name)), data)
+            try:
+                self._fs.pipe_file(self._key(name), data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+
+    def read(self, name: str) -> bytes:
+        """Return a record; FileNotFoundError if there is none, StorageError if it is refused."""
+        with self._naming(name, "read"):
+            return bytes(self._fs.cat_file(self._key(name)))
+
+    def view(self, name: str) -> memoryview:
+        """Return a record as `read` does; of a mounted file system mapped, not copied.
+
+        Processes of one machine share its pages. A record is replaced by rename and never
+        shortened, so that what was mapped stays as it was.
+        """
+        if not self.is_local:
+            return memoryview(self.read(name))
+        with self._naming(name, "read"):
+            return map_file(Path(self._key(name)))
+
+    def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield records, in any order, several at a time from an object store; absent: left out."""
+        wanted, step = list(names), 1 if self.is_local else _AT_ONCE
+        for start in range(0, len(wanted), step):
+            part = wanted[start : start + step]
+            keys = [self._key(name) for name in part]
+            for name, found in zip(part, self._fs.cat_ranges(keys, None, None), strict=True):
+                if isinstance(found, FileNotFoundError):
+                    continue
+                with self._naming(name, "read"):
+                    yield name, bytes_of(found)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a record of this name."""
+        with self._naming(name, "read"):
+            return bool(self._fs.exists(self._key(name)))
+
+    def names(self, suffix: str) -> list[str]:
+        """Return the names of all records that end in `suffix`, sorted."""
+        with self._naming("", "read"), suppress(FileNotFoundError, NotADirectoryError):
+            paths = self._fs.ls(self._root, detail=False)
+            names = (str(path).rsplit("/", 1)[-1] for path in paths)
+            return sorted(name for name in names if name.endswith(suffix) and name[:1] not in ".")
+        return []
+
+    def holding(self, name: str) -> list[str]:
+        """Return the names of the folders in this one that hold a record of this name, sorted."""
+        with self._naming("", "read"), suppress(FileNotFoundError):
+            found = self._fs.glob(f"{glob.escape(self._root)}/*/{name}")
+            return sorted(str(path).rsplit("/", 2)[-2] for path in found)
+        return []
+
+    def clear(self) -> None:
+        """Remove the folder and all that is in it."""
+        with self._naming("", "removed"), suppress(FileNotFoundError):
+            self._fs.rm(self._root, recursive=True)
+
+    def sizes(self, name: str) -> dict[str, int]:
+        """Return the bytes of a record, or of each record in a folder of them, by name."""
+        found: dict[str, Any] = {}
+        with self._naming(name, "read"), suppress(FileNotFoundError):
+            found = self._fs.find(self._key(name), detail=True)
+        start = len(self._root) + 1
+        sizes = {str(path)[start:]: int(info["size"]) for path, info in found.items()}
+        # Some programs keep a folder of an object store as an empty object: no record.
+        return {name: size for name, size in sizes.items() if name[-1:] not in "/"}
+
+    def rename(self, name: str, to: str) -> None:
+        """Give a record another name."""
+        with self._naming(name, "renamed"):
+            if self.is_local:  # fsspec would copy where it cannot rename
+                Path(self._key(name)).replace(self._key(to))
+            else:
+                self._fs.mv(self._key(name), self._key(to))
+
+    def quarantine(self, name: str) -> str:
+        """Rename a damaged record to one that nobody reads (``*.corrupt``); return its path."""
+        taken = set(self.names(".corrupt"))
+        free = next(other for other in quarantine_names(name) if other not in taken)
+        self.rename(name, free)
+        _log.info("set aside: %s", self.path(free))
+        return self.path(free)
+
+    def remove(self, name: str) -> None:
+        """Remove a record, if there is one."""
+        with self._naming(name, "removed"), suppress(FileNotFoundError):
+            self._fs.rm_file(self._key(name))
+
+    def _key(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _put(self, name: str, data: bytes) -> None:
+        if self.is_local:
+            replace_file(Path(self._key(name)), data)
+        else:  # one put, which object stores do whole or not at all
+            self._fs.pipe_file(self._key(name), data)
+
+    @contextmanager
+    def _naming(self, name: str, verb: str) -> Iterator[None]:
+        with naming(self.path(name), verb), as_os_errors(local=self.is_local):
+            yield
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a local file whole: temporary name, flush to disk, rename, flush the folder.
+
+    Raises
+    ------
+    StorageError
+        The system refuses; the file is as it was.
+    """
+    with naming(str(path), "written"):
+        replace_file(path, data)

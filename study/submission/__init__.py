@@ -1,0 +1,1 @@
+"""Studies submitted to Ray clusters and Kubernetes."""

@@ -1,0 +1,1 @@
+"""Results shown in a tracking store."""

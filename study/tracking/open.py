@@ -1,0 +1,49 @@
+"""Where the pages of a study are: the tracking store of a run, or the one of its storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from study.config.study import Run, StudySpec
+from study.storage.mirror import local_folder
+from study.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from study.tracking.mlflow_store import Tracker
+
+
+def tracker_of(run: Run) -> Tracker:
+    """Return the pages of a run: where it says, else a database in its storage."""
+    root = local_folder(Storage(run.storage))
+    return open_tracker(run.tracking or f"sqlite:///{root / 'mlflow.db'}", root)
+
+
+def keeper(storage: str, tracking: str | None) -> Callable[[StudySpec, Path], list[str]]:
+    """Return what keeps a report on the tracking page of its study, if it has one."""
+
+    def keep(spec: StudySpec, folder: Path) -> list[str]:
+        tracker = _existing_tracker(spec.run, storage, tracking)
+        if tracker is None:
+            return []
+        tracker.report(spec.name, folder)
+        return [f"kept:    on the page of '{spec.name}' in {tracker.uri}"]
+
+    return keep
+
+
+def _existing_tracker(run: Run, storage: str, tracking: str | None) -> Tracker | None:
+    """Return the pages where a study is shown already: those named, else its storage's."""
+    root = local_folder(Storage(storage))
+    named = tracking or run.tracking
+    if named is None and not (root / "mlflow.db").is_file():
+        return None
+    return open_tracker(named or f"sqlite:///{root / 'mlflow.db'}", root)
+
+
+def open_tracker(uri: str, root: Path) -> Tracker:
+    """Return the pages of a store; a new experiment of a database keeps its files in `root`."""
+    from study.tracking.mlflow_store import Tracker
+
+    return Tracker(uri, str(root / "artifacts"))

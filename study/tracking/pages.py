@@ -1,0 +1,449 @@
+"""Pages of a study for a tracking store: parameters, metrics, tags and files of every run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from modalities import sha256_of
+from modalities.weights.model_card import CARD, Card
+from study.analysis.arm_scores import Pool, pool_of
+from study.analysis.comparison import Compared, differences
+from study.analysis.paired import Difference
+from study.config.redaction import without_secrets
+from study.config.study import digest
+from study.metrics import density_fifths, macro_mean
+from study.planning.trials import Cell
+from study.pretraining.workspace import read_diary
+from study.progress import Progress, duration
+from study.reporting.formatting import Kind, render
+from study.reporting.tables import COLUMNS, comparison_frame
+from study.results.ledger import seal
+from study.results.study_results import StudyRecord
+from study.results.summary import CellSummary
+from study.results.trial_result import TrialResult
+
+PARENT = "mlflow.parentRunId"
+CELL = "olfaction.cell_id"
+STATE = "olfaction.state"
+"""Tag with the digest of what a page shows: one with the same state is up to date."""
+ROLE = "olfaction.role"
+"""Tag with what a page is of: ``study``, ``cell`` or ``weights``."""
+Metrics = dict[str, float]
+Value = tuple[str, float, int]
+"""Metric, value, step."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What is to be shown.
+
+    Attributes
+    ----------
+    name : str
+    tags, params : mapping of str to str
+    metrics : sequence of (name, value, step)
+    files : function of a folder
+        Writes the artifacts into an empty folder.
+    complete : bool
+        Whether nothing is missing of what it shows.
+    """
+
+    name: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Sequence[Value]
+    files: Callable[[Path], None]
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a store shows.
+
+    Attributes
+    ----------
+    id : str
+        The store's own name of the page.
+    status : str
+        ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``.
+    tags : mapping of str to str
+    metrics : mapping of str to float
+        Last values.
+    ended : int
+        When it was closed, in ms since 1970; 0 if it never was.
+    data : frozenset of str
+        Digests of the data sets it names.
+    files : str
+        Where its artifacts are.
+    """
+
+    id: str
+    status: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    ended: int = 0
+    data: frozenset[str] = frozenset()
+    files: str = ""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was written to its end."""
+        return self.status != "RUNNING"
+
+
+LAYOUT = 2
+"""Version of what a page shows; a change raises it, and the next projection writes all anew."""
+LONGEST_PARAM, LONGEST_TAG = 6000, 5000
+"""Characters that every MLflow store of our range takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """A record by cells; making the identities of its trials is what costs, so it is done once.
+
+    Attributes
+    ----------
+    record : StudyRecord
+    results : mapping of cell id to list of TrialResult
+        Finished trials, in the order of seeds, repeats and folds.
+    causes : mapping of cell id to list of str
+        Why trials have failed.
+    """
+
+    record: StudyRecord
+    results: Mapping[str, list[TrialResult]]
+    causes: Mapping[str, list[str]]
+
+    @cached_property
+    def complete(self) -> list[CellSummary]:
+        """Cells that have all their trials, as have their references."""
+        record = self.record
+        whole = {summary.cell.id for summary in record.summaries if summary.missing == 0}
+        return [
+            summary
+            for summary in record.summaries
+            if {summary.cell.id, record.references.get(summary.cell.id, summary.cell.id)} <= whole
+        ]
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The trials as the inference takes them."""
+        return pool_of(self.record)
+
+    def gain(self, cell: Cell) -> Metrics:
+        """Return the gain of an arm over its reference; empty without one."""
+        wanted = self.record.references.get(cell.id)
+        for reference in self.record.plan.cells:
+            if reference.id == wanted:
+                found = differences(self.pool, cell, self.pool, reference)
+                return gain_metrics(*found) if found else {}
+        return {}
+
+    def state(self, summary: CellSummary) -> str:
+        """Digest of all that a cell's page shows: its trials, its reference's, its failures."""
+        cell_id = summary.cell.id
+        reference = self.record.references.get(cell_id, "")
+        trials = [[each.id for each in self.results.get(key, ())] for key in (cell_id, reference)]
+        return digest([LAYOUT, reference, trials, summary.missing, self.causes[cell_id]])[:32]
+
+
+def contents_of(record: StudyRecord) -> Contents:
+    """Sort a record by cells."""
+    causes = {failure.id: failure.cause for failure in record.failures}
+    results: dict[str, list[TrialResult]] = {}
+    failed: dict[str, list[str]] = {}
+    for cell in record.plan.cells:
+        ids = [record.inputs.trial_id(trial) for trial in record.plan.trials_of(cell)]
+        results[cell.id] = [record.results[key] for key in ids if key in record.results]
+        failed[cell.id] = [causes[key] for key in ids if key in causes]
+    return Contents(record, results, failed)
+
+
+def cell_page(
+    summary: CellSummary, contents: Contents, parent: str, said: tuple[dict[str, str], Metrics]
+) -> Page:
+    """Return the page of a cell under its study's, with the tags and metrics of its gain."""
+    record, cell = contents.record, summary.cell
+    results = contents.results[cell.id]
+    tags = {PARENT: parent, ROLE: "cell", CELL: cell.id, STATE: contents.state(summary)}
+    tags |= cell_tags(summary, record, contents.causes[cell.id]) | said[0]
+    values = {**cell_metrics(summary, results), **said[1]}
+    return Page(
+        name=str(cell),
+        tags=tags,
+        params=cell_params(cell),
+        metrics=[(name, value, 0) for name, value in values.items()] + fold_metrics(results),
+        files=lambda folder: write_cell(folder, results, record),
+        complete=summary.missing == 0,
+    )
+
+
+def cell_params(cell: Cell) -> dict[str, str]:
+    """Return every field of a cell as text."""
+    numbers = cell.training.model_dump(mode="json")
+    params = cell.params() | {f"training.{key}": str(value) for key, value in numbers.items()}
+    for feature in cell.features:
+        params[f"modality.{feature.name}"] = json.dumps(feature.choice.json_value())
+    return _cut(params, LONGEST_PARAM)
+
+
+def cell_tags(
+    summary: CellSummary, record: StudyRecord, causes: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return what the tracking pages can group and filter by, and why its first trial failed."""
+    cell, split = summary.cell, record.spec.split
+    single = "single" if cell.technique == "single" else "reference"
+    role = "arm" if cell.id in record.references else single
+    tags = {
+        "arm_id": cell.arm_id,
+        "contrast_role": role,
+        "reference_cell": record.references.get(cell.id, ""),
+        "stage": str(cell.fusion.options.get("stage", "label")) if cell.fusion else "",
+        "split_scheme": split.groups,
+        "split_digest": record.inputs.split.digest[:16],
+        "data_digest": record.inputs.dataset.digest[:16],
+        "missing": str(summary.missing),
+    }
+    if causes:
+        tags["cause"] = causes[0]
+    named = {f"olfaction.{key}": value for key, value in tags.items()}
+    named |= {f"olfaction.{key}": value for key, value in cell.params().items()}
+    return _cut(named, LONGEST_TAG)
+
+
+def _cut(texts: Mapping[str, str], longest: int) -> dict[str, str]:
+    """Shorten texts; the artifacts hold them whole."""
+    return {key: t if len(t) <= longest else t[: longest - 4] + " ..." for key, t in texts.items()}
+
+
+def cell_metrics(summary: CellSummary, results: Sequence[TrialResult]) -> dict[str, float]:
+    """Return the means of a cell; undefined ones are left out."""
+    values = {
+        "auroc_macro": summary.auroc,
+        "auroc_macro_sd": summary.auroc_sd,
+        "ap_macro": summary.average_precision,
+        "n_labels_undefined": float(summary.undefined),
+        "n_unconverged": float(summary.unconverged),
+        "fit_seconds": summary.seconds,
+        "fraction": summary.cell.fraction,
+    }
+    values |= {f"auroc_q{i}": value for i, value in enumerate(summary.fifths, start=1)}
+    for key in ("fit", "test", "parameters"):
+        counts = [result.counts[key] for result in results if key in result.counts]
+        values[f"n_{key}"] = float(np.mean(counts)) if counts else math.nan
+    return _defined(values)
+
+
+def gain_metrics(macro: Difference, sparse: Difference) -> Metrics:
+    """Return a gain over all labels and over the sparsest fifth; undefined numbers are left out.
+
+    The standard deviation is that of the folds, which share training molecules: it is no standard
+    error.
+    """
+    values: Metrics = {}
+    for name, difference in {"macro_gain": macro, "sparse_gain": sparse}.items():
+        spread = np.std(difference.folds, ddof=1) if len(difference.folds) > 1 else math.nan
+        values |= {
+            name: difference.estimate,
+            f"{name}_sd": float(spread),
+            f"{name}_low": difference.low,
+            f"{name}_high": difference.high,
+        }
+    return _defined(values)
+
+
+def _defined(values: Metrics) -> Metrics:
+    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def fold_metrics(results: Sequence[TrialResult]) -> list[Value]:
+    """Return name, value and step of every trial of a cell; undefined values are left out."""
+    values = []
+    for step, result in enumerate(results):
+        values.append(("auroc_macro_fold", macro_mean(result.auroc).value, step))
+        values.append(("ap_macro_fold", macro_mean(result.average_precision).value, step))
+    return [value for value in values if not math.isnan(value[1])]
+
+
+def per_label_csv(results: Sequence[TrialResult], record: StudyRecord) -> str:
+    """Return the table of labels: positives, density fifth, mean AUROC and AP, AUROC by trial."""
+    dataset = record.inputs.dataset
+    fifths = density_fifths(dataset.positives)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    trials = [f"auroc_{step}" for step in range(len(results))]
+    writer.writerow(["label", "positives", "fifth", "auroc", "ap", *trials])
+    for column, name in enumerate(dataset.label_names if results else ()):
+        aurocs = [float(result.auroc[column]) for result in results]
+        ap = float(np.mean([result.average_precision[column] for result in results]))
+        fixed = [name, dataset.positives[column], fifths[column] + 1]
+        writer.writerow([*fixed, np.mean(aurocs), ap, *aurocs])
+    return buffer.getvalue()
+
+
+def write_cell(folder: Path, results: Sequence[TrialResult], record: StudyRecord) -> None:
+    """Write the files of a cell: the table of labels, and every trial as the ledger has it."""
+    (folder / "per_label.csv").write_text(per_label_csv(results, record), encoding="utf-8")
+    (folder / "trials").mkdir()
+    for result in results:
+        (folder / "trials" / f"{result.id}.trial").write_bytes(seal(result.to_bytes()))
+
+
+def verdict_page(each: Compared, runs: Mapping[str, str]) -> tuple[dict[str, str], Metrics]:
+    """Return what a cell's page says of its gain: tags with a link to the reference, and metrics.
+
+    Parameters
+    ----------
+    each : Compared
+    runs : mapping of cell id to run id
+    """
+    level, rival = each.level, each.rival
+    values = {"auroc_macro_low": level.low, "auroc_macro_high": level.high} if level else {}
+    tags = {"verdict": "", "reference_run": ""}
+    if rival:
+        tags = {
+            "verdict": str(rival.verdict),
+            "reference_run": runs.get(rival.reference.id, ""),
+            "equal_size": "yes" if rival.equal_size else "no",
+        }
+        values |= gain_metrics(rival.macro, rival.sparse) | {
+            "macro_gain_p_holm": rival.verdict.p_holm,
+            "macro_gain_p_corrected_t": rival.macro.corrected.p,
+            "macro_gain_smallest_detectable": rival.macro.smallest,
+        }
+    named = {f"olfaction.{key}": value for key, value in tags.items()}
+    return named, _defined(values)
+
+
+COMPARISONS: Mapping[Kind, str] = {"csv": "csv", "md": "md", "json": "json", "latex": "tex"}
+
+
+def opening_tags(record: StudyRecord) -> dict[str, str]:
+    """Return the tags that the page of a study is made with."""
+    return {ROLE: "study", "mlflow.note.content": record.spec.description}
+
+
+def study_tags(
+    record: StudyRecord, compared: Sequence[Compared], progress: Progress | None
+) -> dict[str, str]:
+    """Return how far a study is, by its ledger and by the launch under way."""
+    left = progress.left if progress else None
+    tags = {
+        "trials_finished": len(record.results),
+        "trials_failed": len(record.failures),
+        "trials_missing": record.missing,
+        "trials_running": progress.running if progress else 0,
+        "progress": str(progress) if progress else "",
+        "time_left": duration(left) if left is not None else "",
+    }
+    named = {f"olfaction.{name}": str(value) for name, value in tags.items()}
+    return {**named, STATE: study_state(record, compared)}
+
+
+def study_state(record: StudyRecord, compared: Sequence[Compared]) -> str:
+    """Digest of the files of a study's page."""
+    table = render(comparison_frame(compared), COLUMNS, "json") if compared else ""
+    spec = without_secrets(record.spec).model_dump(mode="json")
+    return digest([LAYOUT, spec, record.inputs.split.digest, table])[:32]
+
+
+def headline(compared: Sequence[Compared]) -> Metrics:
+    """Return the numbers of a whole study: its best level, and how many gains are claims.
+
+    None while it runs, when nothing is compared yet.
+    """
+    if not compared:
+        return {}
+    words = [str(each.rival.verdict.word) for each in compared if each.rival]
+    means = [each.summary.auroc for each in compared if each.level]
+    levels = [mean for mean in means if not math.isnan(mean)]
+    counts = {"gains": len(words), "gains_wins": words.count("wins")}
+    counts["gains_suggestive"] = words.count("suggestive")
+    best = {"auroc_macro_best": max(levels)} if levels else {}
+    return {**{name: float(count) for name, count in counts.items()}, **best}
+
+
+def write_study(folder: Path, record: StudyRecord, compared: Sequence[Compared]) -> None:
+    """Write the files of a study: its file, its split, and the comparison once it has ended."""
+    frame = comparison_frame(compared)
+    for kind, suffix in COMPARISONS.items() if compared else ():
+        text = render(frame, COLUMNS, kind)
+        (folder / f"comparison.{suffix}").write_text(text, encoding="utf-8")
+    shown = without_secrets(record.spec).model_dump_json(indent=2)
+    (folder / "study.json").write_text(shown, encoding="utf-8")
+    record.inputs.split.save(folder / "split.json")
+
+
+NAME = "olfaction.weights"
+"""Tag with the name of weights."""
+
+
+@dataclass(frozen=True)
+class WeightsPage:
+    """The page of one folder of weights.
+
+    Attributes
+    ----------
+    name : str
+    state : str
+        Digest of everything shown: a page with this state is up to date.
+    tags, params : mapping of str to str
+    metrics : tuple of (name, value, step)
+        Every number of every epoch.
+    files : tuple of Path
+    """
+
+    name: str
+    state: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: tuple[tuple[str, float, int], ...]
+    files: tuple[Path, ...]
+
+    def page(self) -> Page:
+        """Return it as any store takes it."""
+        tags = {ROLE: "weights", NAME: self.name, STATE: self.state, **self.tags}
+        return Page(self.name, tags, self.params, self.metrics, self._copy)
+
+    def _copy(self, folder: Path) -> None:
+        for file in self.files:
+            shutil.copy(file, folder)
+
+
+def weights_page(card: Card, folder: Path) -> WeightsPage:
+    """Read the page of finished weights from their folder."""
+    diary = folder / "epochs.json"
+    metrics = tuple(
+        (name, value, int(epoch["epoch"]))
+        for epoch in read_diary(diary)
+        for name, value in epoch.items()
+        if name != "epoch"
+    )
+    files = (folder / CARD, diary)
+    state = sha256_of(b"".join(file.read_bytes() for file in files))
+    tags = {"weights_sha256": card.sha256, "identity": card.identity}
+    return WeightsPage(card.name, state, tags, _params(card), metrics, files)
+
+
+def _params(card: Card) -> dict[str, str]:
+    sections = {
+        "modality": {"word": card.modality, **card.options, "started_from": card.started_from},
+        "objective": {"word": card.objective, **card.objective_options},
+        "training": card.training,
+        "data": card.data,
+    }
+    return {
+        f"{section}.{key}": (value if isinstance(value, str) else json.dumps(value))[:LONGEST_PARAM]
+        for section, values in sections.items()
+        for key, value in values.items()
+    }

@@ -1,0 +1,258 @@
+"""Bring a tracking store up to date with the ledger."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from study.analysis.arm_scores import Pool, pool_of_pages
+from study.analysis.comparison import Compared, compare
+from study.config.study import StudySpec
+from study.errors import InputError
+from study.progress import Progress
+from study.results.ledger import unseal
+from study.results.study_results import StudyRecord
+from study.results.summary import CellSummary
+from study.results.trial_result import TrialResult
+from study.splits import Split
+from study.tracking.pages import (
+    CELL,
+    NAME,
+    PARENT,
+    ROLE,
+    STATE,
+    Contents,
+    Metrics,
+    Page,
+    Shown,
+    WeightsPage,
+    cell_page,
+    contents_of,
+    headline,
+    opening_tags,
+    study_tags,
+    verdict_page,
+    write_study,
+)
+
+
+class Stage(StrEnum):
+    """What a study does: only one that has ended is compared, and loses pages of other cells."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ENDED = "ended"
+
+
+class Store(Protocol):
+    """A tracking store: pages on shelves, a shelf for a study."""
+
+    @property
+    def uri(self) -> str:
+        """Where it is, without secrets."""
+
+    def find(self, name: str) -> str | None:
+        """Find a shelf."""
+
+    def shelf(self, name: str) -> str:
+        """Find or make a shelf; one that was removed comes back."""
+
+    def shown(self, shelf: str) -> list[Shown]:
+        """Return all pages of ours, the oldest first."""
+
+    def open(self, shelf: str, name: str, tags: Mapping[str, str]) -> Shown:
+        """Begin a page."""
+
+    def write(self, shelf: str, page: Page) -> Shown:
+        """Write a page whole."""
+
+    def mend(self, page: Shown, tags: Mapping[str, str], metrics: Metrics) -> None:
+        """Bring tags and metrics of a page up; those it shows already are not sent."""
+
+    def name_data(self, page: Shown, record: StudyRecord) -> None:
+        """Name the data set on a page that does not yet."""
+
+    def keep(self, page: Shown, folder: Path, where: str | None = None) -> None:
+        """Keep the files of a folder on a page."""
+
+    def fetch(self, page: Shown, name: str, folder: Path) -> Path:
+        """Bring a file or folder of a page into a folder; return where it lies."""
+
+    def close(self, page: Shown, status: str) -> None:
+        """Set the status of a page."""
+
+    def remove(self, page: Shown) -> None:
+        """Remove a page."""
+
+
+def project(
+    store: Store, record: StudyRecord, stage: Stage, progress: Progress | None = None
+) -> Generator[str]:
+    """Bring the pages of a study up to its record; yield the name of each cell that was written.
+
+    Unless the study has ended, only complete cells are written.
+    """
+    contents = contents_of(record)
+    compared = compare([contents.pool]) if stage == Stage.ENDED else []
+    shelf = store.shelf(record.spec.name)
+    shown = store.shown(shelf)
+    study = _StudyPage(store, record, compared, _parent(store, shelf, shown, record))
+    if stage == Stage.RUNNING and (record.missing or not study.page.closed):  # readers wait for it
+        study.bring_up(progress)
+        study.close("RUNNING")
+    cells = _CellPages(store, shelf, study.page.id, contents, compared)
+    yield from cells.write(shown, only=None if stage == Stage.ENDED else contents.complete)
+    if stage == Stage.ENDED:
+        cells.tidy(shown)
+    if stage != Stage.RUNNING:
+        study.bring_up(None)
+        study.close(_STATUS[stage] or ("FAILED" if record.missing else "FINISHED"))
+
+
+_STATUS = {Stage.STOPPED: "KILLED", Stage.ENDED: ""}
+
+
+def _parent(store: Store, shelf: str, shown: Sequence[Shown], record: StudyRecord) -> Shown:
+    """Find or make the page of the study; the oldest counts, where two drivers have made two."""
+    found = [page for page in shown if page.tags[ROLE] == "study"]
+    for double in found[1:]:
+        store.remove(double)
+    page = found[0] if found else store.open(shelf, record.spec.name, opening_tags(record))
+    store.name_data(page, record)
+    return page
+
+
+@dataclass(frozen=True, eq=False)
+class _StudyPage:
+    """The page of a whole study."""
+
+    store: Store
+    record: StudyRecord
+    compared: Sequence[Compared]
+    page: Shown
+
+    def bring_up(self, progress: Progress | None) -> None:
+        """Write its files if they changed, then how far the study is and its headline."""
+        tags = study_tags(self.record, self.compared, progress)
+        if self.page.tags.get(STATE) != tags[STATE]:
+            with tempfile.TemporaryDirectory() as folder:
+                write_study(Path(folder), self.record, self.compared)
+                self.store.keep(self.page, Path(folder))
+        self.store.mend(self.page, tags, headline(self.compared))
+
+    def close(self, status: str) -> None:
+        """Set its status unless it has it."""
+        if self.page.status != status:
+            self.store.close(self.page, status)
+
+
+@dataclass(frozen=True, eq=False)
+class _CellPages:
+    """The pages of the cells under a study's page.
+
+    Attributes
+    ----------
+    pages : dict of cell id to Shown
+        Those that are up to date.
+    """
+
+    store: Store
+    shelf: str
+    parent: str
+    contents: Contents
+    compared: Sequence[Compared]
+    pages: dict[str, Shown] = field(default_factory=dict)
+
+    def write(self, shown: Sequence[Shown], *, only: Sequence[CellSummary] | None) -> Iterator[str]:
+        """Write what is not up to date: references first, so that others can link them."""
+        references = self.contents.record.references
+        chosen = self.contents.record.summaries if only is None else only
+        said = {each.summary.cell.id: each for each in self.compared}
+        for summary in sorted(chosen, key=lambda summary: summary.cell.id in references):
+            cell_id = summary.cell.id
+            if not self._kept(summary, [s for s in shown if s.tags.get(CELL) == cell_id]):
+                gain = self._said(said[cell_id]) if said else ({}, self.contents.gain(summary.cell))
+                page = cell_page(summary, self.contents, self.parent, gain)
+                self.pages[cell_id] = self.store.write(self.shelf, page)
+                yield page.name
+
+    def _kept(self, summary: CellSummary, found: Sequence[Shown]) -> bool:
+        """Keep a page that is up to date, and remove all others of its cell."""
+        state = self.contents.state(summary)
+        for page in found:
+            good = page.closed and page.tags.get(STATE) == state
+            if good and page.tags.get(PARENT) == self.parent and summary.cell.id not in self.pages:
+                self.pages[summary.cell.id] = page
+            else:
+                self.store.remove(page)
+        return summary.cell.id in self.pages
+
+    def _said(self, each: Compared) -> tuple[dict[str, str], Metrics]:
+        return verdict_page(each, {cell_id: page.id for cell_id, page in self.pages.items()})
+
+    def tidy(self, shown: Sequence[Shown]) -> None:
+        """Remove the pages of cells that the study has no more; say what each gain is worth."""
+        for page in shown:
+            if page.tags[ROLE] == "cell" and page.tags.get(CELL) not in self.pages:
+                self.store.remove(page)
+        for each in self.compared:
+            self.store.mend(self.pages[each.summary.cell.id], *self._said(each))
+
+
+WEIGHTS = "weights"
+"""Shelf of all pretrainings of a store; no study has this name."""
+
+
+def show_weights(store: Store, weights: WeightsPage) -> bool:
+    """Bring the page of finished weights up; return whether it was written."""
+    shelf = store.shelf(WEIGHTS)
+    found = [page for page in store.shown(shelf) if page.tags.get(NAME) == weights.name]
+    if any((page.tags[STATE], page.status) == (weights.state, "FINISHED") for page in found):
+        return False
+    for old in found:  # other weights of that name, or a page that was cut short
+        store.remove(old)
+    store.write(shelf, weights.page())
+    return True
+
+
+def keep_report(store: Store, name: str, folder: Path) -> None:
+    """Keep the files of a report on the page of its study; InputError if there is none."""
+    shelf = store.find(name)
+    studies = _of(store.shown(shelf), "study") if shelf is not None else []
+    if not studies:
+        raise InputError(f"tracking store '{store.uri}' has no page of study '{name}'")
+    store.keep(studies[0], folder, "report")
+
+
+def read_pool(store: Store, name: str) -> Pool:
+    """Read every trial of a study back; InputError if the store does not show it."""
+    shelf = store.find(name)
+    if shelf is None:
+        raise InputError(f"tracking store '{store.uri}' has no experiment '{name}'")
+    shown = store.shown(shelf)
+    studies = _of(shown, "study")
+    if not studies:
+        raise InputError(f"experiment '{name}' of '{store.uri}' shows no study; launch it again")
+    cells = [page for page in _of(shown, "cell") if page.closed]
+    results = [result for page in cells for result in _stored(store, page)]
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        split, file = (
+            store.fetch(studies[0], each, place) for each in ("split.json", "study.json")
+        )
+        spec = StudySpec.model_validate_json(file.read_bytes())
+        return pool_of_pages(spec, results, Split.load(split))
+
+
+def _of(shown: list[Shown], role: str) -> list[Shown]:
+    return [page for page in shown if page.tags[ROLE] == role]
+
+
+def _stored(store: Store, page: Shown) -> Iterator[TrialResult]:
+    with tempfile.TemporaryDirectory() as folder:
+        for file in sorted(store.fetch(page, "trials", Path(folder)).glob("*.trial")):
+            yield TrialResult.from_bytes(unseal(file.read_bytes(), file.name))

@@ -1,0 +1,1 @@
+"""Trials: training loop, encoders, heads, packs, process groups."""

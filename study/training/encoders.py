@@ -1,0 +1,234 @@
+"""Encoders within a trial: embeddings read, transforms fitted, encoders trained."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fusion import HeadShape, MultimodalModel, SingleHead, seeded
+from modalities import Encoder
+from study.artifacts.embeddings import EncoderJob, job_of
+from study.artifacts.study_data import Inputs, modality_of
+from study.config.training import Training
+from study.errors import TrialError
+from study.planning.trials import Feature, TrialSpec
+from study.training.checkpoints import Checkpoints
+from study.training.distributed import Ranks
+from study.training.freezing import check_layers
+from study.training.inner_scores import inner_auroc
+from study.training.packing import place_of
+from study.training.supervised import Gather, Part, device_of, fit, moved
+from study.training.trainer import Rows
+
+EMBED_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A modality as the model meets it: an encoder to train, or embeddings that are ready."""
+
+    encoder: nn.Module | None
+    gather: Gather
+    dim: int
+
+
+def run_job(
+    job: EncoderJob,
+    inputs: Inputs,
+    ranks: Ranks | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> NDArray[np.float32]:
+    """Make an encoder ready and embed every molecule of the table, (n, d).
+
+    Parameters
+    ----------
+    job : EncoderJob
+    inputs : Inputs
+    ranks : Ranks, optional
+        Place of this process among the replicas of the training; alone on the CPU without it.
+    checkpoints : Checkpoints, optional
+        Of the training, if there is one.
+
+    Raises
+    ------
+    StudyError
+        The training broke down, or runs on another number of processes than it asks for.
+    """
+    ranks = ranks or Ranks()
+    features = inputs.features(job.feature.choice)
+    encoder = modality_of(job.feature.choice).encoder(seed=job.seed)
+
+    def gather(some: Rows) -> dict[str, torch.Tensor]:
+        return encoder.collate(features, some)
+
+    if job.place is not None:
+        fold, fraction = inputs.fold(job.place), job.place.fraction
+        encoder.fit(features, fold.fit[fraction])
+        if job.feature.choice.resolved == "finetune":
+            columns = inputs.columns(job)
+            training, validation = (
+                Part(part[fraction], inputs.dataset.labels[np.ix_(part[fraction], columns)])
+                for part in (fold.fit, fold.validation)
+            )
+            numbers = job.feature.choice.training
+            check_workers(numbers.workers, ranks)
+            fit(
+                _with_head(job, encoder, len(columns)),
+                {job.feature.slot: gather},
+                training,
+                validation,
+                numbers,
+                seed=job.seed,
+                ranks=ranks,
+                checkpoints=checkpoints,
+            )
+    return _embed(_module(encoder).to(ranks.device), gather, np.arange(len(inputs.dataset)))
+
+
+def _with_head(job: EncoderJob, encoder: Encoder, labels: int) -> MultimodalModel:
+    """Return an encoder with the head of its own that it is trained with."""
+    choice, name = job.feature.choice, job.feature.slot
+    if choice.training.top_layers is not None:
+        check_layers(encoder, choice.training.top_layers, job.feature.name)
+    with seeded(job.seed):
+        head = SingleHead({name: encoder.dim}, labels, head_shape(choice.training))
+    return MultimodalModel({name: _module(encoder)}, head)
+
+
+def check_workers(asked: int, ranks: Ranks) -> None:
+    """Check that a training of encoders runs on as many processes as its numbers say.
+
+    Raises
+    ------
+    TrialError
+        It would give other numbers than its identity promises.
+    """
+    if asked != ranks.size:
+        raise TrialError(
+            f"the training asks for {asked} workers and runs in {ranks.size} "
+            "processes; set 'training.workers' to 1, or launch it with Ray"
+        )
+
+
+def _embed(encoder: nn.Module, gather: Gather, rows: Rows) -> NDArray[np.float32]:
+    encoder.eval()
+    device, parts = device_of(encoder), []
+    with torch.inference_mode():
+        for start in range(0, len(rows), EMBED_BATCH):
+            batch = moved(gather(rows[start : start + EMBED_BATCH]), device)
+            parts.append(encoder(batch).float().cpu())
+    embeddings: NDArray[np.float32] = torch.cat(parts).numpy()
+    return embeddings
+
+
+def part_of(inputs: Inputs, rows: Rows) -> Part:
+    """Return training rows with their labels."""
+    return Part(rows, inputs.dataset.labels[rows])
+
+
+def branch_of(feature: Feature, trial: TrialSpec, inputs: Inputs, training: Rows) -> Branch:
+    """Read the embeddings of a feature, or transform or encode its features here."""
+    job = job_of(feature, trial)
+    if job is not None:
+        stored = inputs.embedding_store.get(inputs.job_id(job))
+        return _ready(_standardised(stored, training))
+    features = inputs.features(feature.choice)
+    encoder = modality_of(feature.choice).encoder(seed=trial.torch_seed)
+    encoder.fit(features, training)
+    top_layers = trial.cell.training.top_layers
+    if feature.choice.trainable and top_layers is not None:
+        check_layers(encoder, top_layers, feature.name)
+    if not feature.choice.trainable:
+        everything = np.arange(len(features))
+        transformed = _embed(_module(encoder), lambda r: encoder.collate(features, r), everything)
+        return _ready(transformed)
+    return Branch(_module(encoder), lambda rows: encoder.collate(features, rows), encoder.dim)
+
+
+def _standardised(embeddings: NDArray[np.float32], training: Rows) -> NDArray[np.float32]:
+    """Scale to mean 0 and deviation 1 over the training rows; a constant column becomes 0.
+
+    Pretrained and random encoders differ in scale by orders of magnitude: without this the
+    learning rate, not the information, decides between them.
+    """
+    mean, deviation = embeddings[training].mean(axis=0), embeddings[training].std(axis=0)
+    steady = deviation > 1e-6 * np.maximum(1, np.abs(mean))
+    scaled = (embeddings - mean) * np.where(steady, 1 / np.where(steady, deviation, 1), 0)
+    result: NDArray[np.float32] = scaled.astype(np.float32)
+    return result
+
+
+def _ready(embeddings: NDArray[np.float32]) -> Branch:
+    return Branch(None, lambda rows: torch.from_numpy(embeddings[rows]), embeddings.shape[1])
+
+
+def _module(encoder: object) -> nn.Module:
+    if not isinstance(encoder, nn.Module):
+        raise TypeError(f"{type(encoder).__name__}: an encoder must be a torch module")
+    return encoder
+
+
+def head_shape(numbers: Training) -> HeadShape:
+    """Return the shape of a head from the numbers of a training."""
+    return HeadShape(hidden=numbers.hidden, dropout=numbers.dropout)
+
+
+def table_of(branch: Branch, molecules: int) -> Branch:
+    """Return a branch whose embeddings are ready with all of them in one tensor."""
+    values: torch.Tensor = branch.gather(np.arange(molecules))
+
+    def gather(rows: Rows) -> torch.Tensor:
+        return values.index_select(0, torch.tensor(rows))
+
+    return Branch(None, gather, branch.dim)
+
+
+class SharedInputs:
+    """Reads each table, and measures each modality alone, once for the trials of a pack.
+
+    Tables are standardized or fitted on the training rows of a place (repeat, fold, fraction).
+    Only those of the current place are kept: trials come place by place.
+    """
+
+    def __init__(self) -> None:
+        self._place: Hashable = None
+        self._tables: dict[Hashable, Branch] = {}
+        self._scores: dict[Hashable, NDArray[np.float64]] = {}
+
+    def branch(self, feature: Feature, trial: TrialSpec, inputs: Inputs, training: Rows) -> Branch:
+        """Do what `branch_of` does; an encoder that the trial trains is made anew."""
+        if feature.choice.resolved == "joint":
+            return branch_of(feature, trial, inputs, training)
+        if self._place != place_of(trial):
+            self._place, self._tables = place_of(trial), {}
+        job = job_of(feature, trial)
+        key = (feature.key, inputs.job_id(job) if job else None)
+        if key not in self._tables:
+            branch = branch_of(feature, trial, inputs, training)
+            self._tables[key] = table_of(branch, len(inputs.dataset))
+        return self._tables[key]
+
+    def inner(
+        self,
+        branches: Mapping[str, tuple[Gather, int]],
+        training: Part,
+        validation: Part,
+        groups: NDArray[np.int64],
+        trial: TrialSpec,
+    ) -> NDArray[np.float64]:
+        """Do what `inner_auroc` does: a modality's scores do not depend on the others'."""
+        keys = {feature.slot: feature.key for feature in trial.cell.features}
+        numbers = trial.cell.training.model_dump_json()
+        values = []
+        for name, branch in branches.items():
+            key = (keys[name], place_of(trial), trial.seed, numbers)
+            if key not in self._scores:
+                own = {name: branch}
+                self._scores[key] = inner_auroc(own, training, validation, groups, trial)
+            values.append(self._scores[key])
+        return np.concatenate(values)

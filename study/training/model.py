@@ -1,0 +1,120 @@
+"""Build the model of an arm: encoders, head, label balancer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from fusion import LabelBalancer, MultimodalModel, SingleHead, seeded
+from fusion.partitions import PartitionContext
+from study.artifacts.study_data import Inputs
+from study.errors import InputError
+from study.planning.trials import Cell, TrialSpec
+from study.plugins.registry import Vocabulary
+from study.training.encoders import Branch, head_shape
+from study.training.inner_scores import inner_auroc
+from study.training.supervised import Gather, Part
+
+InnerScores = Callable[
+    [Mapping[str, tuple[Gather, int]], Part, Part, NDArray[np.int64], TrialSpec],
+    NDArray[np.float64],
+]
+
+
+def build_head(
+    cell: Cell, dims: Mapping[str, int], n_labels: int, context: PartitionContext | None
+) -> nn.Module:
+    """Build the head of a cell: one modality, a fusion operator, or the label balancer."""
+    shape = head_shape(cell.training)
+    if cell.technique == "single":
+        return SingleHead(dims, n_labels, shape)
+    if cell.fusion is not None:
+        operator = Vocabulary("operator").load(cell.fusion.word)
+        module: nn.Module = operator(dims, n_labels, shape, **cell.fusion.options)
+        return module
+    if cell.partition is None or context is None:
+        raise TypeError(f"{cell}: the technique '{cell.technique}' has no head of its own")
+    rule = Vocabulary("partition").load(cell.partition.word)(**cell.partition.options)
+    return LabelBalancer(dims, n_labels, shape, rule.build(context))
+
+
+def partition_context(
+    trial: TrialSpec,
+    branches: Mapping[str, Branch],
+    inputs: Inputs,
+    training: Part,
+    validation: Part,
+    inner: InnerScores = inner_auroc,
+) -> PartitionContext:
+    """Gather what a partition may know: training rows, and inner scores if its rule asks.
+
+    `inner` measures the scores: what `inner_auroc` does, or remembers.
+
+    Raises
+    ------
+    FusionError
+        A row that it would be chosen on is in the test fold of the trial.
+    InputError
+        So is a validation row.
+    """
+    test = inputs.fold(trial).test
+    shared = np.intersect1d(validation.rows, test)
+    if len(shared):
+        raise InputError(
+            f"{trial}: validation row {shared[0]} is in the test fold; a partition may not be "
+            "chosen with test rows: make the split anew"
+        )
+    partition = trial.cell.partition
+    rule = Vocabulary("partition").load(partition.word) if partition else None
+    scores = None
+    if rule is not None and rule.needs_inner_scores:
+        gather = {name: (branch.gather, branch.dim) for name, branch in branches.items()}
+        groups = inputs.split.groups[training.rows]
+        scores = inner(gather, training, validation, groups, trial)
+    names = tuple(branches)
+    measured = None if scores is None else training.rows
+    seed = trial.torch_seed
+    context = PartitionContext(names, training.labels, training.rows, seed, scores, measured)
+    return context.keep_from(test)
+
+
+def owners_of(model: nn.Module) -> tuple[int, ...]:
+    """Return which modality of the cell each label is trained by, (l,).
+
+    Empty where the owners change at every step, or the head has none.
+    """
+    head = getattr(model, "head", None)
+    owner = head.owner if isinstance(head, LabelBalancer) else None
+    return () if owner is None else tuple(int(value) for value in owner.tolist())
+
+
+def model_of(
+    trial: TrialSpec,
+    branches: Mapping[str, Branch],
+    inputs: Inputs,
+    training: Part,
+    validation: Part,
+    inner: InnerScores = inner_auroc,
+) -> MultimodalModel:
+    """Build the model of a trial from its seed; nothing of it is trained yet.
+
+    Parameters
+    ----------
+    trial : TrialSpec
+    branches : mapping of slot to Branch
+    inputs : Inputs
+    training, validation : Part
+        What a label partition may be chosen on.
+    inner : function
+        Measures the inner scores that a partition asks for: `inner_auroc`, or what remembers.
+    """
+    dims = {name: branch.dim for name, branch in branches.items()}
+    context = None
+    if trial.cell.technique == "label_balancer":
+        context = partition_context(trial, branches, inputs, training, validation, inner)
+    with seeded(trial.torch_seed):
+        head = build_head(trial.cell, dims, len(inputs.dataset.label_names), context)
+    return MultimodalModel({name: branch.encoder for name, branch in branches.items()}, head)

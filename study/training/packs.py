@@ -1,0 +1,67 @@
+"""Run a pack: head trials trained one after the other in one process that reads tables once.
+
+A single head keeps a core busy: its matrix products fill the time, and the optimizer, which is
+bound by memory, finds the weights in the caches. On a GPU, where a single head does not, several
+packs share the device (`run.gpus_per_pack` below 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from study.artifacts.study_data import Inputs
+from study.executors.failures import cause_of, traceback_of
+from study.planning.trials import TrialSpec
+from study.results.trial_result import TrialResult
+from study.training.distributed import Ranks
+from study.training.encoders import SharedInputs
+from study.training.packing import place_of
+from study.training.trial import run_trial
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial of a pack ended.
+
+    Attributes
+    ----------
+    trial : TrialSpec
+    result : TrialResult or None
+        None if it failed.
+    cause, traceback : str
+        Why it failed.
+    """
+
+    trial: TrialSpec
+    result: TrialResult | None
+    cause: str = ""
+    traceback: str = ""
+
+
+def run_pack(
+    trials: Sequence[TrialSpec], inputs: Inputs, *, device: torch.device | None = None
+) -> Iterator[Ended]:
+    """Run head trials; yield how each ended as soon as it has.
+
+    A trial gives the same result, to the last bit, whatever the other trials of its pack are. A
+    trial that fails leaves the others running.
+
+    Parameters
+    ----------
+    trials : sequence of TrialSpec
+        Trials that share a process (see `study.training.packing.stackable`), in any order.
+    inputs : Inputs
+    device : torch.device, optional
+        Default: the CPU.
+    """
+    shared, ranks = SharedInputs(), Ranks(device=device or torch.device("cpu"))
+    for trial in sorted(trials, key=place_of):
+        try:
+            with ranks.named_errors():
+                ended = Ended(trial, run_trial(trial, inputs, ranks, shared=shared))
+        except Exception as error:  # noqa: BLE001 (whatever it is, it fails this trial alone)
+            ended = Ended(trial, None, cause_of(error), traceback_of(error))
+        yield ended

@@ -1,0 +1,141 @@
+"""Heads of equal size: counts of trained weights, and hidden widths that make them equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from study.artifacts.study_data import Inputs, modality_of
+from study.config.grid import Grid, ListedArm
+from study.config.study import StudySpec
+from study.errors import InputError
+from study.planning.contrasts import TOLERANCE, reference_arms
+from study.planning.plan import Plan
+from study.planning.trials import Cell
+from study.training.equivalence import head_of
+
+STEPS = 12
+Widths = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the weights of a head are counted from.
+
+    Attributes
+    ----------
+    labels : int
+    dims : mapping of feature key to int
+        Width of its embedding.
+    encoders : mapping of feature key to int
+        Weights of an encoder.
+    """
+
+    labels: int
+    dims: Mapping[str, int]
+    encoders: Mapping[str, int]
+
+    def weights(self, cell: Cell) -> int:
+        """Return the trained weights of an arm, as a trial counts them."""
+        if cell.technique == "independent_mean":
+            return sum(self.weights(cell.single(feature)) for feature in cell.features)
+        joint = [f for f in cell.features if f.choice.resolved == "joint"]
+        dims = {feature.slot: self.dims[feature.key] for feature in cell.features}
+        head = head_of(cell, dims, self.labels)
+        own = sum(int(values.numel()) for values in head.parameters())
+        return own + sum(self.encoders[feature.key] for feature in joint)
+
+
+def sizes_of(plan: Plan, inputs: Inputs) -> Sizes:
+    """Return the widths of all embeddings of a plan.
+
+    An encoder says its width when it is built. A fitted transform knows it after it was fitted
+    (columns are dropped): on the training rows of the first fold, whose features are made here
+    where they are not known yet.
+
+    Parameters
+    ----------
+    plan : Plan
+    inputs : Inputs
+    """
+    features = {f.key: f for cell in plan.cells for f in cell.features}
+    dims, encoders = {}, {}
+    for key, feature in features.items():
+        encoder = modality_of(feature.choice).encoder(seed=0)
+        if feature.choice.fitted:
+            fold = inputs.split.folds[0]
+            encoder.fit(inputs.features(feature.choice), fold.fit[max(fold.fit)])
+        dims[key] = encoder.dim
+        encoders[key] = sum(int(v.numel()) for v in getattr(encoder, "parameters", list)())
+    return Sizes(len(inputs.dataset.label_names), dims, encoders)
+
+
+def matched(spec: StudySpec, plan: Plan, inputs: Inputs) -> StudySpec:
+    """Return a study whose arms have as many trained weights as their reference head.
+
+    The grid becomes an explicit list of the same arms in the same order; those with a reference
+    (the first MLP head with the same features) have hidden widths of their own.
+
+    Raises
+    ------
+    InputError
+        No widths come within 2 %.
+    """
+    sizes = sizes_of(plan, inputs)
+    by_id, references = {cell.id: cell for cell in plan.cells}, reference_arms(plan.cells)
+    extra = {cell.id for cell in plan.added}
+    arms: dict[str, ListedArm] = {}
+    for cell in plan.cells:
+        if cell.id not in extra and cell.arm_id not in arms:
+            reference = by_id.get(references.get(cell.id, ""))
+            widths = widths_like(cell, reference, sizes) if reference else None
+            arms[cell.arm_id] = _listed(cell, widths, spec)
+    block = Grid.model_validate({"arms": tuple(arms.values())})
+    return spec.model_copy(update={"grid": (block,)})
+
+
+def _listed(cell: Cell, widths: Widths | None, spec: StudySpec) -> ListedArm:
+    """Write an arm as an item of an explicit list."""
+    base = spec.training.model_dump()
+    numbers = {k: v for k, v in cell.shared.model_dump().items() if v != base[k]}
+    words = {"fusion": cell.fusion, "partition": cell.partition}
+    given = {name: word for name, word in words.items() if word is not None}
+    own = {"features": cell.names, "technique": cell.technique, "widths": widths}
+    return ListedArm.model_validate({**own, **given, "training": numbers})
+
+
+def widths_like(cell: Cell, reference: Cell, sizes: Sizes) -> Widths:
+    """Return hidden widths, all scaled alike, that give an arm its reference's weights.
+
+    A secant search over the scale, since weights grow nearly in proportion to the widths.
+
+    Raises
+    ------
+    InputError
+        None come within 2 %.
+    """
+    target, asked = sizes.weights(reference), cell.shared.hidden
+    tried: dict[Widths, int] = {}
+
+    def weights(scale: float) -> int:
+        widths = tuple(max(1, round(width * scale)) for width in asked)
+        if widths not in tried:
+            numbers = cell.shared.model_copy(update={"hidden": widths})
+            tried[widths] = sizes.weights(replace(cell, training=numbers))
+        return tried[widths]
+
+    low, high = 1.0, max(1e-3, target / max(1, weights(1.0)))
+    for _ in range(STEPS):
+        rise = weights(high) - weights(low)
+        if rise == 0 or abs(weights(high) / target - 1) < TOLERANCE / 10:
+            break
+        step = (target - weights(high)) * (high - low) / rise
+        low, high = high, max(1e-3, high + step)
+    best = min(tried, key=lambda widths: abs(tried[widths] - target))
+    if abs(tried[best] / target - 1) > TOLERANCE:
+        raise InputError(
+            f"parameters: matched: no hidden widths give {cell} the {target:,} weights of "
+            f"{reference} within {TOLERANCE:.0%}; the nearest, {list(best)}, give "
+            f"{tried[best]:,}; use wider heads ('training.hidden') or 'parameters: unmatched'"
+        )
+    return best

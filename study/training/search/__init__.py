@@ -1,0 +1,1 @@
+"""Searches of training numbers inside a trial."""
