@@ -8,7 +8,7 @@ from modalities._base import Encoder, Modality, ModalityError, ModalityFeatures,
 from modalities.store.feature_store import FeatureStore, FeatureStoreWarning, Shard
 from modalities.store.files import StoreError, sha256_of
 from modalities.weights.locate import find_weights
-from modalities.weights.model_card import card_beside
+from modalities.weights.model_card import find_model_card
 
 __all__ = [
     "Encoder",
@@ -20,7 +20,7 @@ __all__ = [
     "Shard",
     "StagedEncoder",
     "StoreError",
-    "card_beside",
+    "find_model_card",
     "find_weights",
     "sha256_of",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from modalities._base import Record
-from modalities.featurizers.molecule import identity, parse, require
+from modalities.featurizers.molecule import featurizer_version, parse_smiles, require_option
 
 if TYPE_CHECKING:
     from modalities.nn.scalers import LogCounts
@@ -35,8 +35,8 @@ class Fingerprint:
     fitted: ClassVar[bool] = True
 
     def __init__(self, *, radius: int = 2, size: int = 2048, chirality: bool = False) -> None:
-        require("fingerprint", "radius", radius, "0 or more", radius >= 0)
-        require("fingerprint", "size", size, "1 or more", size >= 1)
+        require_option("fingerprint", "radius", radius, "0 or more", radius >= 0)
+        require_option("fingerprint", "size", size, "1 or more", size >= 1)
         self.radius = radius
         self.size = size
         self.chirality = chirality
@@ -45,12 +45,12 @@ class Fingerprint:
     def version(self) -> str:
         """Identity of the featurizer: RDKit's version and every option."""
         options = {"radius": self.radius, "size": self.size, "chirality": self.chirality}
-        return identity("fingerprint", 1, "rdkit", **options)
+        return featurizer_version("fingerprint", 1, "rdkit", **options)
 
     def featurize(self, smiles: str) -> Record:
         """Count the environments of a molecule: ``counts`` (1, size)."""
         generator = _generator(self.radius, self.size, self.chirality)
-        counts = generator.GetCountFingerprintAsNumPy(parse(smiles))
+        counts = generator.GetCountFingerprintAsNumPy(parse_smiles(smiles))
         return {"counts": counts.astype(np.uint16)[None, :]}
 
     def encoder(self, *, seed: int) -> LogCounts:  # noqa: ARG002 (nothing is random)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from modalities._base import ModalityError, Record
-from modalities.featurizers.molecule import identity, parse, require
+from modalities.featurizers.molecule import featurizer_version, parse_smiles, require_option
 
 if TYPE_CHECKING:
     from rdkit.Chem import Atom, Bond
@@ -59,11 +59,13 @@ class Graph:
         pooling: Literal["mean", "add", "max"] = "mean",
         dropout: float = 0.3,
     ) -> None:
-        require("graph", "encoder", encoder, "gcn or gin", encoder in ("gcn", "gin"))
-        require("graph", "pooling", pooling, "mean, add or max", pooling in ("mean", "add", "max"))
-        require("graph", "dropout", dropout, "from 0 to below 1", 0 <= dropout < 1)
+        require_option("graph", "encoder", encoder, "gcn or gin", encoder in ("gcn", "gin"))
+        require_option(
+            "graph", "pooling", pooling, "mean, add or max", pooling in ("mean", "add", "max")
+        )
+        require_option("graph", "dropout", dropout, "from 0 to below 1", 0 <= dropout < 1)
         named = sha256 is None or weights != "random"
-        require("graph", "sha256", sha256, "left out with random weights", named)
+        require_option("graph", "sha256", sha256, "left out with random weights", named)
         self.network: Literal["gcn", "gin"] = encoder
         self.hydrogens = hydrogens
         self.weights = weights
@@ -74,7 +76,7 @@ class Graph:
     @property
     def version(self) -> str:
         """Identity of the featurizer; the network is the encoder's and not part of it."""
-        return identity("graph", 1, "rdkit", hydrogens=self.hydrogens)
+        return featurizer_version("graph", 1, "rdkit", hydrogens=self.hydrogens)
 
     def featurize(self, smiles: str) -> Record:
         """Index the atoms and bonds of a molecule.
@@ -87,7 +89,7 @@ class Graph:
         """
         from rdkit.Chem import AddHs
 
-        mol = parse(smiles)
+        mol = parse_smiles(smiles)
         if self.hydrogens:
             mol = AddHs(mol)
         atoms = [_atom_row(atom, smiles) for atom in mol.GetAtoms()]

@@ -8,7 +8,7 @@ import numpy as np
 
 from modalities._base import Record
 from modalities.featurizers.characters import START, TextNetwork, character_ids
-from modalities.featurizers.molecule import identity
+from modalities.featurizers.molecule import featurizer_version
 from modalities.featurizers.names import NameTable, find_names, read_names
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Iupac:
     def version(self) -> str:
         """Identity of the featurizer: the table of names and the longest name it takes."""
         smiles, name = self.columns
-        return identity(
+        return featurizer_version(
             WORD,
             1,
             "rdkit",

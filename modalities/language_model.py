@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from modalities._base import ModalityError, Record
-from modalities.featurizers.molecule import identity, parse, require
+from modalities.featurizers.molecule import featurizer_version, parse_smiles, require_option
 from modalities.weights.huggingface import Checkpoint, find_checkpoint
 
 if TYPE_CHECKING:
-    from modalities.featurizers.tokenizer import Tokens
+    from modalities.featurizers.tokenizer import TokenVocabulary
     from modalities.nn.language_model import LanguageEncoder
 
 WORD = "language_model"
@@ -78,11 +78,11 @@ class LanguageModel:
             )
         poolings = ("mean", "start", "max")
         whole = self.random or architecture is None
-        require(WORD, "architecture", architecture, "left out when weights are given", whole)
+        require_option(WORD, "architecture", architecture, "left out when weights are given", whole)
         checked = sha256 is None or not self.random
-        require(WORD, "sha256", sha256, "left out when weights are random", checked)
-        require(WORD, "pooling", pooling, "mean, start or max", pooling in poolings)
-        require(WORD, "max_length", max_length, "2 or more", max_length >= 2)
+        require_option(WORD, "sha256", sha256, "left out when weights are random", checked)
+        require_option(WORD, "pooling", pooling, "mean, start or max", pooling in poolings)
+        require_option(WORD, "max_length", max_length, "2 or more", max_length >= 2)
         self.name = architecture if architecture is not None else weights
         self.sha256 = sha256
         self.revision = revision
@@ -95,7 +95,7 @@ class LanguageModel:
     def version(self) -> str:
         """Identity of the featurizer: configuration and tokenizer, and the longest text."""
         digest = self._find().digest(weights=False)
-        return identity(WORD, 1, "tokenizers", files=digest, max_length=self.max_length)
+        return featurizer_version(WORD, 1, "tokenizers", files=digest, max_length=self.max_length)
 
     def featurize(self, smiles: str) -> Record:
         """Turn a SMILES into token ids: ``tokens`` (t,).
@@ -105,7 +105,7 @@ class LanguageModel:
         ModalityError
             Not a SMILES, too long, or the tokenizer lacks a character of it.
         """
-        parse(smiles)
+        parse_smiles(smiles)
         return {"tokens": self._tokens.ids(smiles, self.max_length)}
 
     def encoder(self, *, seed: int) -> LanguageEncoder:
@@ -131,7 +131,9 @@ class LanguageModel:
             network = random_network(checkpoint) if self.random else load_network(checkpoint)
         places = positions_of(network)
         fits = places is None or tokens.longest(self.max_length) <= places
-        require(WORD, "max_length", self.max_length, f"at most {places} for '{self.name}'", fits)
+        require_option(
+            WORD, "max_length", self.max_length, f"at most {places} for '{self.name}'", fits
+        )
         return LanguageEncoder(network, pooling=self.pooling, padding=tokens.padding)
 
     def _find(self) -> Checkpoint:
@@ -140,7 +142,7 @@ class LanguageModel:
         )
 
     @property
-    def _tokens(self) -> Tokens:
+    def _tokens(self) -> TokenVocabulary:
         from modalities.featurizers.tokenizer import read_tokens
 
         return read_tokens(self._find())

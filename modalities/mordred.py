@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from modalities._base import ModalityError, Record
-from modalities.featurizers.molecule import identity, parse, require
+from modalities.featurizers.molecule import featurizer_version, parse_smiles, require_option
 
 if TYPE_CHECKING:
     from modalities.nn.scalers import DescriptorScaler
@@ -44,9 +44,9 @@ class Mordred:
     def __init__(
         self, *, max_missing: float = 0.2, max_value: float = 1e6, clip: float = 5.0
     ) -> None:
-        require("mordred", "max_missing", max_missing, "from 0 to 1", 0 <= max_missing <= 1)
-        require("mordred", "max_value", max_value, "above 0", max_value > 0)
-        require("mordred", "clip", clip, "above 0", clip > 0)
+        require_option("mordred", "max_missing", max_missing, "from 0 to 1", 0 <= max_missing <= 1)
+        require_option("mordred", "max_value", max_value, "above 0", max_value > 0)
+        require_option("mordred", "clip", clip, "above 0", clip > 0)
         self.max_missing = max_missing
         self.max_value = max_value
         self.clip = clip
@@ -54,14 +54,14 @@ class Mordred:
     @property
     def version(self) -> str:
         """Identity of the featurizer; the scaling is the encoder's and not part of it."""
-        return identity("mordred", 1, "mordredcommunity", "rdkit")
+        return featurizer_version("mordred", 1, "mordredcommunity", "rdkit")
 
     def featurize(self, smiles: str) -> Record:
         """Compute the descriptors of a molecule: ``values`` (1, 1613), in the library's order."""
         from mordred import is_missing
         from rdkit import rdBase
 
-        mol = parse(smiles)
+        mol = parse_smiles(smiles)
         with warnings.catch_warnings(), rdBase.BlockLogs(), np.errstate(all="ignore"):
             # Mordred turns every exception into a missing value. A warning made an error by the
             # process's filters would so change a feature; log 0 and 0 / 0 are caught below.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from modalities._base import Record
-from modalities.featurizers.molecule import require
+from modalities.featurizers.molecule import require_option
 from modalities.mordred import DESCRIPTORS, Mordred
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ class MordredNetwork:
         clip: float = 5.0,
     ) -> None:
         for name, size in {"width": width, "layers": layers, "embedding": embedding}.items():
-            require(WORD, name, size, "1 or more", size >= 1)
-        require(WORD, "dropout", dropout, "from 0 to below 1", 0 <= dropout < 1)
+            require_option(WORD, name, size, "1 or more", size >= 1)
+        require_option(WORD, "dropout", dropout, "from 0 to below 1", 0 <= dropout < 1)
         named = sha256 is None or weights != "random"
-        require(WORD, "sha256", sha256, "left out with random weights", named)
+        require_option(WORD, "sha256", sha256, "left out with random weights", named)
         self.width, self.layers, self.embedding = width, layers, embedding
         self.dropout = dropout
         self.weights = weights

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from modalities._base import Record
 from modalities.featurizers.characters import TextNetwork, character_ids
-from modalities.featurizers.molecule import identity, parse
+from modalities.featurizers.molecule import featurizer_version, parse_smiles
 
 if TYPE_CHECKING:
     from modalities.nn.transformer import TextEncoder
@@ -70,7 +70,7 @@ class Smiles:
     @property
     def version(self) -> str:
         """Identity of the featurizer: the alphabet and the longest text it takes."""
-        return identity("smiles", 1, max_length=self.network.max_length)
+        return featurizer_version("smiles", 1, max_length=self.network.max_length)
 
     def featurize(self, smiles: str) -> Record:
         """Turn characters into ids: ``tokens`` (1 + characters,).
@@ -80,7 +80,7 @@ class Smiles:
         ModalityError
             Not a SMILES, too long, or a character outside printable ASCII.
         """
-        parse(smiles)
+        parse_smiles(smiles)
         place = f"molecule '{smiles}'"
         return {"tokens": character_ids(smiles, place, max_length=self.network.max_length)}
 

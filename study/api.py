@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from study.analysis.arm_scores import Pool, pool_of
-from study.analysis.comparison import Baseline, compare
-from study.analysis.study_analysis import Evidence, Finding
+from study.analysis.arm_scores import ScorePool, build_score_pool
+from study.analysis.comparison import Baseline, compare_arms
+from study.analysis.study_analysis import ContrastResult, StudyAnalysis
 from study.config.loading import study_name
 from study.errors import InputError
-from study.planning.contrasts import contrasts_of
-from study.reporting.formatting import Kind, render
+from study.planning.contrasts import build_contrasts
+from study.reporting.formatting import Kind, render_table
 from study.reporting.tables import COLUMNS, FINDING_COLUMNS, comparison_frame, finding_frame
 from study.results.study_results import read_folder
 from study.storage.mirror import local_folder
@@ -20,7 +20,7 @@ from study.tracking.open import open_tracker
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonRequest:
     """What `study compare` was asked.
 
     Attributes
@@ -45,7 +45,7 @@ class Comparison:
     families: Sequence[str] = ()
 
 
-def compare_studies(asked: Comparison, kind: Kind) -> tuple[str, bool]:
+def compare_studies(asked: ComparisonRequest, kind: Kind) -> tuple[str, bool]:
     """Return a comparison as text, and whether all its studies are complete.
 
     Raises
@@ -65,24 +65,24 @@ def compare_studies(asked: Comparison, kind: Kind) -> tuple[str, bool]:
 
         named = {source: study_name(source) if len(pools) > 1 else None for source in asked.sources}
         found = [finding_frame(_findings(source, asked), name) for source, name in named.items()]
-        return render(concat(found), FINDING_COLUMNS, kind), complete
-    frame = comparison_frame(compare(pools, asked.baseline), studies=len(pools) > 1)
-    return render(frame, COLUMNS, kind), complete
+        return render_table(concat(found), FINDING_COLUMNS, kind), complete
+    frame = comparison_frame(compare_arms(pools, asked.baseline), studies=len(pools) > 1)
+    return render_table(frame, COLUMNS, kind), complete
 
 
-def _pool(source: str, asked: Comparison) -> Pool:
+def _pool(source: str, asked: ComparisonRequest) -> ScorePool:
     storage, name = Storage(asked.storage), study_name(source)
     if asked.tracking is None:
-        return pool_of(read_folder(storage.below(name)))
+        return build_score_pool(read_folder(storage.below(name)))
     return open_tracker(asked.tracking, local_folder(storage)).pool(name)
 
 
-def _findings(source: str, asked: Comparison) -> tuple[Finding, ...]:
+def _findings(source: str, asked: ComparisonRequest) -> tuple[ContrastResult, ...]:
     """Return the findings of the families asked for."""
     if asked.tracking is not None:
         raise InputError("declared contrasts are read from the ledger: leave --tracking-uri out")
     record = read_folder(Storage(asked.storage).below(study_name(source)))
-    declared = contrasts_of(record.spec, record.plan)
+    declared = build_contrasts(record.spec, record.plan)
     families = list(dict.fromkeys(contrast.family for contrast in declared))
     unknown = [name for name in asked.families if name not in (*families, "all")]
     if unknown:
@@ -91,4 +91,4 @@ def _findings(source: str, asked: Comparison) -> tuple[Finding, ...]:
             f"allowed: all, {', '.join(families)}"
         )
     chosen = [c for c in declared if "all" in asked.families or c.family in asked.families]
-    return Evidence(record, tuple(chosen)).findings
+    return StudyAnalysis(record, tuple(chosen)).findings

@@ -26,7 +26,7 @@ class StorageError(StudyError, RuntimeError):
     """A file of the storage could not be written or read; the message names it and the remedy."""
 
 
-class PagesError(StudyError, RuntimeError):
+class TrackingError(StudyError, RuntimeError):
     """The tracking pages could not be written; the ledger has every result all the same."""
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 _T = TypeVar("_T")
 
 
-def in_background(work: Callable[[], _T], name: str) -> Future[_T]:
+def run_in_thread(work: Callable[[], _T], name: str) -> Future[_T]:
     """Start a function in a thread of its own; the future has its value or its exception.
 
     Unlike the threads of an executor it is left behind when the program ends.
@@ -35,7 +35,7 @@ _DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _PORTS = {"http": 80, "https": 443, **_DATABASES}
 
 
-def knock(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Open and close a connection to ``host:port`` or a URL with a host; else do nothing.
 
     Raises
@@ -68,7 +68,7 @@ def _log_in(database: str) -> None:
         engine.dispose()
 
 
-def answers(ask: Callable[[], object], *, wait: bool) -> None:
+def is_reachable(ask: Callable[[], object], *, wait: bool) -> None:
     """Ask a first question of a store, and raise what it raises.
 
     Parameters
@@ -80,6 +80,6 @@ def answers(ask: Callable[[], object], *, wait: bool) -> None:
     if wait:
         ask()
         return
-    answer = in_background(ask, "first question")
+    answer = run_in_thread(ask, "first question")
     if wait_for([answer], _SECONDS).done:
         answer.result()

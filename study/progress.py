@@ -42,11 +42,11 @@ class Progress:
         parts = [f"{self.stage}: {self.done}/{self.total} done"]
         parts += [f"{self.running} running"] if self.running else []
         parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"about {duration(self.left)} left"] if self.left else []
+        parts += [f"about {format_duration(self.left)} left"] if self.left else []
         return ", ".join(parts)
 
 
-class Reporter:
+class ProgressCallback:
     """Callback for the progress of a launch; every method of this base class does nothing."""
 
     def stage(self, name: str, total: int) -> None:
@@ -68,7 +68,7 @@ class Reporter:
         """Release what was opened; no other call follows."""
 
 
-class Tally(Reporter):
+class CountingCallback(ProgressCallback):
     """A reporter that counts the pieces of the current stage, for subclasses that show them."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class Tally(Reporter):
         self.changed()
 
 
-class Bars(Tally):
+class RichProgress(CountingCallback):
     """Progress bars with elapsed time and time left, for a terminal."""
 
     def __init__(self, console: Console) -> None:
@@ -155,7 +155,7 @@ class Bars(Tally):
         self._bars.stop()
 
 
-class Lines(Tally):
+class LogProgress(CountingCallback):
     """A line at the start of a stage and at most every `interval` seconds, for a log."""
 
     def __init__(self, console: Console, interval: float = 30.0) -> None:
@@ -183,10 +183,10 @@ class Lines(Tally):
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-class Together(Reporter):
+class CallbackList(ProgressCallback):
     """Several reporters as one: each call goes to all of them, in order."""
 
-    def __init__(self, *reporters: Reporter) -> None:
+    def __init__(self, *reporters: ProgressCallback) -> None:
         self._reporters = reporters
 
     def stage(self, name: str, total: int) -> None:
@@ -220,12 +220,12 @@ class Together(Reporter):
             each.close()
 
 
-def reporter(console: Console) -> Reporter:
+def build_progress(console: Console) -> ProgressCallback:
     """Return bars for a terminal and lines for anything else."""
-    return Bars(console) if console.is_terminal else Lines(console)
+    return RichProgress(console) if console.is_terminal else LogProgress(console)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time as people say it: ``40 s``, ``12 min``, ``3 h 20 min``, ``2 d 5 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"

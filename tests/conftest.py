@@ -12,11 +12,11 @@ from hypothesis import settings
 
 from study.config.loading import check_study
 from study.config.study import StudySpec
-from study.executors.base import Inline
-from study.progress import Reporter
-from study.results.study_results import StudyRecord
+from study.executors.base import LocalExecutor
+from study.progress import ProgressCallback
+from study.results.study_results import StudyResults
 from study.runner.launcher import launch
-from study.runner.prepare import Prepared, lay_out, prepare
+from study.runner.prepare import Prepared, prepare, write_study_folder
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")  # a slow moment of the machine is no failure
@@ -61,7 +61,7 @@ TINY: dict[str, Any] = {
 """Four arms and the one that a control adds; the names sort otherwise than the modalities."""
 
 
-class Notes(Reporter):
+class Notes(ProgressCallback):
     """Remembers what a launch says and how much it did."""
 
     def __init__(self) -> None:
@@ -92,15 +92,15 @@ def spec_of() -> Callable[[dict[str, Any], Path], StudySpec]:
 
 
 @pytest.fixture(scope="session")
-def run_tiny() -> Callable[[StudySpec], tuple[Prepared, StudyRecord, Notes]]:
+def run_tiny() -> Callable[[StudySpec], tuple[Prepared, StudyResults, Notes]]:
     """Prepare, lay out and launch a study in this process."""
 
-    def run(spec: StudySpec) -> tuple[Prepared, StudyRecord, Notes]:
+    def run(spec: StudySpec) -> tuple[Prepared, StudyResults, Notes]:
         notes = Notes()
         study = prepare(spec, notes.note)
-        for said in lay_out(study):
+        for said in write_study_folder(study):
             notes.note(said)
-        return study, launch(study, Inline(), None, notes), notes
+        return study, launch(study, LocalExecutor(), None, notes), notes
 
     return run
 
@@ -109,7 +109,7 @@ def run_tiny() -> Callable[[StudySpec], tuple[Prepared, StudyRecord, Notes]]:
 def launched(
     tmp_path_factory: pytest.TempPathFactory,
     spec_of: Callable[..., StudySpec],
-    run_tiny: Callable[..., tuple[Prepared, StudyRecord, Notes]],
-) -> tuple[Prepared, StudyRecord, Notes]:
+    run_tiny: Callable[..., tuple[Prepared, StudyResults, Notes]],
+) -> tuple[Prepared, StudyResults, Notes]:
     """The tiny study, complete; read only."""
     return run_tiny(spec_of(TINY, tmp_path_factory.mktemp("launched")))

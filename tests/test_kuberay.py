@@ -9,8 +9,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from study.errors import InputError
-from study.submission.bundle import make_parcel
-from study.submission.kuberay import SHARED, TOKEN, VARIABLES, literal, manifest, quoted
+from study.submission.bundle import build_job_bundle
+from study.submission.kuberay import SHARED, TOKEN, VARIABLES, build_manifest, literal, quoted
 
 STUDY = {
     "name": "a_study",
@@ -108,7 +108,7 @@ def printed(tmp_path, monkeypatch):
 
     def make(*overrides, names=(), launch=()):
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-8")
-        return manifest(make_parcel("study.yaml", overrides, names), launch)
+        return build_manifest(build_job_bundle("study.yaml", overrides, names), launch)
 
     return make
 
@@ -141,7 +141,7 @@ def test_the_study_travels_as_it_was_checked(printed, tmp_path, monkeypatch):
     (name,) = config["data"]
     assert spec["entrypoint"] == f"python -m study launch /study/{name} --address auto --extend"
     (tmp_path / name).write_text(config["data"][name], encoding="utf-8")
-    sent = make_parcel(name, [], []).spec
+    sent = build_job_bundle(name, [], []).spec
     assert (sent.name, sent.training.epochs, sent.run.wait) == ("a_study", 7, 30)
 
 

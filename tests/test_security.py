@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from study.submission.bundle import make_parcel
-from study.submission.kuberay import manifest
+from study.submission.bundle import build_job_bundle
+from study.submission.kuberay import build_manifest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [f for name in ("study", "modalities", "fusion") for f in (ROOT / name).rglob("*.py")]
@@ -251,7 +251,7 @@ def test_a_manifest_tells_no_secret(preset, monkeypatch):
     word = secrets.token_hex(32)
     monkeypatch.setenv("A_KEY", word)
     monkeypatch.setenv("RAY_AUTH_TOKEN", word)
-    parcel = make_parcel(preset, ["run.storage=/shared/studies"], ["A_KEY"])
-    text = manifest(parcel)
+    parcel = build_job_bundle(preset, ["run.storage=/shared/studies"], ["A_KEY"])
+    text = build_manifest(parcel)
     assert word not in text
     assert "mode: token" in text

@@ -9,10 +9,10 @@ from typing import Literal, get_type_hints
 import pytest
 
 from study.errors import InputError
-from study.plugins.parameters import Option, read_options
-from study.plugins.registry import FAMILIES, Family, Vocabulary, class_name
+from study.plugins.parameters import Parameter, read_parameters
+from study.plugins.registry import FAMILIES, Family, Registry, to_class_name
 
-WORDS = [(family, word) for family in FAMILIES for word in Vocabulary(family).words()]
+WORDS = [(family, word) for family in FAMILIES for word in Registry(family).words()]
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def vocabulary(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "odors", raising=False)
         monkeypatch.setitem(FAMILIES, "odor", Family("odors", "'{}' is no word of odors"))
-        return Vocabulary("odor")
+        return Registry("odor")
 
     return write
 
@@ -49,11 +49,11 @@ def test_words_are_the_public_files(vocabulary):
 
 @pytest.mark.parametrize(("family", "word"), WORDS)
 def test_options_from_source_are_those_of_the_class(family, word):
-    found = Vocabulary(family).load(word)
-    assert found.__name__ == class_name(word)
+    found = Registry(family).load(word)
+    assert found.__name__ == to_class_name(word)
     parameters = inspect.signature(found).parameters.values()
     expected = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    options = Vocabulary(family).options(word)
+    options = Registry(family).options(word)
     assert {name: option.default for name, option in options.items()} == expected
     hints = get_type_hints(found.__init__)
     assert all(option.annotation == hints[name] for name, option in options.items())
@@ -61,7 +61,7 @@ def test_options_from_source_are_those_of_the_class(family, word):
 
 @pytest.mark.parametrize(("family", "word"), WORDS)
 def test_defaults_pass_their_own_check(family, word):
-    vocabulary = Vocabulary(family)
+    vocabulary = Registry(family)
     defaults = {name: option.default for name, option in vocabulary.options(word).items()}
     assert vocabulary.check(word, defaults) == []
 
@@ -71,17 +71,17 @@ def test_defaults_pass_their_own_check(family, word):
     [("csv", "Csv"), ("random_per_batch", "RandomPerBatch"), ("ifra_2019", "Ifra2019")],
 )
 def test_class_name_is_camel_case(word, name):
-    assert class_name(word) == name
+    assert to_class_name(word) == name
 
 
 def test_options_are_read_without_running_the_file(vocabulary):
     assert dict(vocabulary(rose=ROSE).options("rose")) == {
-        "petals": Option("petals", int, 5),
-        "scent": Option("scent", Literal["faint", "strong"], "faint"),
-        "height": Option("height", float, -1.5),
-        "wild": Option("wild", bool, False),
-        "name": Option("name", str | None, None),
-        "thorns": Option("thorns", Literal[0, 7] | None, None),
+        "petals": Parameter("petals", int, 5),
+        "scent": Parameter("scent", Literal["faint", "strong"], "faint"),
+        "height": Parameter("height", float, -1.5),
+        "wild": Parameter("wild", bool, False),
+        "name": Parameter("name", str | None, None),
+        "thorns": Parameter("thorns", Literal[0, 7] | None, None),
     }
 
 
@@ -179,12 +179,12 @@ def test_a_file_without_its_class_is_refused(vocabulary):
 def test_a_missing_package_is_named(package, monkeypatch):
     monkeypatch.setitem(FAMILIES, "odor", Family(package, "'{}' is no odor"))
     with pytest.raises(InputError, match=f"there is no package '{package}'"):
-        Vocabulary("odor")
+        Registry("odor")
 
 
 def test_an_unknown_family_is_answered_with_the_nearest():
     with pytest.raises(InputError) as error:
-        Vocabulary("modalitie")
+        Registry("modalitie")
     assert str(error.value) == (
         "there is no family 'modalitie'; did you mean 'modality'? "
         "allowed: modality, operator, partition, source, objective"
@@ -195,7 +195,7 @@ def test_reading_a_file_again_gives_the_same_options(tmp_path):
     file = tmp_path / "rose.py"
     file.write_text(textwrap.dedent(ROSE))
     with pytest.raises(TypeError, match="does not support item assignment"):
-        read_options(file, "Rose")["petals"] = None  # one value serves every caller
+        read_parameters(file, "Rose")["petals"] = None  # one value serves every caller
 
 
 def test_listing_and_checking_import_nothing_heavy():

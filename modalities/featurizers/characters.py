@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities._base import ModalityError, Ragged
-from modalities.featurizers.molecule import require
+from modalities.featurizers.molecule import require_option
 
 if TYPE_CHECKING:
     from modalities.nn.transformer import TextEncoder
@@ -57,7 +57,7 @@ def character_ids(text: str, place: str, *, max_length: int) -> NDArray[np.uint8
     return np.concatenate([[START], ids]).astype(np.uint8)
 
 
-def padded(texts: Ragged) -> NDArray[np.int64]:
+def pad_ids(texts: Ragged) -> NDArray[np.int64]:
     """Pad the ids of n texts at the end, to the longest: (n, longest)."""
     inside = np.arange(texts.lengths.max(initial=0)) < texts.lengths[:, None]
     tokens = np.full(inside.shape, PAD, dtype=np.int64)
@@ -100,7 +100,7 @@ class TextNetwork:
         self._require("sha256", "left out when weights are random", named)
 
     def _require(self, option: str, rule: str, holds: bool) -> None:
-        require(self.word, option, getattr(self, option), rule, holds)
+        require_option(self.word, option, getattr(self, option), rule, holds)
 
     def encoder(self, *, seed: int) -> TextEncoder:
         """Return the encoder with the weights of the checkpoint, or random ones from `seed`."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 
-def parse(smiles: str) -> Mol:
+def parse_smiles(smiles: str) -> Mol:
     """Parse a SMILES without RDKit writing to stderr.
 
     Raises
@@ -32,7 +32,7 @@ def parse(smiles: str) -> Mol:
     return mol
 
 
-def identity(word: str, revision: int, *packages: str, **options: object) -> str:
+def featurizer_version(word: str, revision: int, *packages: str, **options: object) -> str:
     """Return a featurizer version, e.g. ``'fingerprint 1 (rdkit 2026.9.1, radius=2)'``.
 
     `revision` counts changes of our own code that may change the output; `packages` are the
@@ -49,7 +49,7 @@ def _installed(package: str) -> str:
     return metadata.version(package)
 
 
-def require(word: str, option: str, value: object, rule: str, holds: bool) -> None:
+def require_option(word: str, option: str, value: object, rule: str, holds: bool) -> None:
     """Refuse an option of a modality that breaks its rule."""
     if not holds:
         raise ModalityError(f"modality '{word}': {option} must be {rule}, not {value!r}")

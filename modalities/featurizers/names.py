@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from modalities._base import ModalityError
-from modalities.featurizers.molecule import parse
+from modalities.featurizers.molecule import parse_smiles
 from modalities.store.files import sha256_of
 from modalities.weights.locate import candidates
 
@@ -48,7 +48,7 @@ class NameTable:
             The SMILES, or one in the table, cannot be parsed.
         """
         exact, marked = self._index
-        isomeric, constitution = structures(smiles)
+        isomeric, constitution = read_structures(smiles)
         found = exact.get(isomeric) or exact.get(constitution)
         if found is None and isomeric == constitution:
             found = marked.get(constitution)
@@ -61,7 +61,7 @@ class NameTable:
         marked: dict[str, str] = {}
         for place, smiles, name in self.rows:
             try:
-                isomeric, constitution = structures(smiles)
+                isomeric, constitution = read_structures(smiles)
             except ModalityError as error:
                 raise ModalityError(f"{place}: {error}; correct or delete the row") from error
             _keep_better(exact, isomeric, name)
@@ -69,7 +69,7 @@ class NameTable:
         return exact, marked
 
 
-def structures(smiles: str) -> tuple[str, str]:
+def read_structures(smiles: str) -> tuple[str, str]:
     """Canonical SMILES of a molecule, and of its constitution: no stereo and isotope marks.
 
     Raises
@@ -79,11 +79,11 @@ def structures(smiles: str) -> tuple[str, str]:
     """
     from rdkit.Chem import MolToSmiles
 
-    molecule = parse(smiles)
+    molecule = parse_smiles(smiles)
     written = [MolToSmiles(molecule), MolToSmiles(molecule, isomericSmiles=False)]
     # Without its marks a molecule can number differently: only the second writing is stable.
-    plain = MolToSmiles(parse(written[1]), isomericSmiles=False)
-    isomeric = plain if written[0] == written[1] else MolToSmiles(parse(written[0]))
+    plain = MolToSmiles(parse_smiles(written[1]), isomericSmiles=False)
+    isomeric = plain if written[0] == written[1] else MolToSmiles(parse_smiles(written[0]))
     return isomeric, plain
 
 

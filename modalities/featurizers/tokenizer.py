@@ -25,7 +25,7 @@ _WORD_START = "\u2581"
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenVocabulary:
     """A tokenizer with what a batch needs to know of it.
 
     Attributes
@@ -113,7 +113,7 @@ def _rewritten(tokenizer: Tokenizer, smiles: str) -> str:
     return "" if read == smiles else f"reads it as '{read}'"
 
 
-def read_tokens(checkpoint: Checkpoint) -> Tokens:
+def read_tokens(checkpoint: Checkpoint) -> TokenVocabulary:
     """Read the tokenizer of a checkpoint, once for as long as its files stay the same.
 
     Raises
@@ -125,7 +125,7 @@ def read_tokens(checkpoint: Checkpoint) -> Tokens:
 
 
 @lru_cache(maxsize=8)
-def _read(checkpoint: Checkpoint, digest: str) -> Tokens:  # noqa: ARG001 (stamp of the content)
+def _read(checkpoint: Checkpoint, digest: str) -> TokenVocabulary:  # noqa: ARG001 (stamp of the content)
     tokenizer = _tokenizer(checkpoint)
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -133,7 +133,7 @@ def _read(checkpoint: Checkpoint, digest: str) -> Tokens:  # noqa: ARG001 (stamp
     config = checkpoint.config
     declared = config.get("pad_token_id")
     fill = declared if declared is not None else padding
-    return Tokens(checkpoint.name, tokenizer, unknown, fill or 0, _positions(config))
+    return TokenVocabulary(checkpoint.name, tokenizer, unknown, fill or 0, _positions(config))
 
 
 def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:

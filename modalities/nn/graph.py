@@ -25,7 +25,7 @@ Ints = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Graphs:
+class GraphBatch:
     """Several molecules as one graph.
 
     Attributes
@@ -44,7 +44,7 @@ class Graphs:
     offsets: NDArray[np.int64]
 
     @classmethod
-    def gather(cls, features: ModalityFeatures, rows: NDArray[np.int64]) -> Graphs:
+    def gather(cls, features: ModalityFeatures, rows: NDArray[np.int64]) -> GraphBatch:
         """Join the graphs of these molecules."""
         atoms, bonds = features.fields["atoms"].take(rows), features.fields["bonds"].take(rows)
         joined = bonds.values.astype(np.int64)
@@ -234,8 +234,8 @@ class MolclrEncoder(nn.Module):
     def collate(
         self, features: ModalityFeatures, rows: NDArray[np.int64]
     ) -> dict[str, torch.Tensor]:
-        """Join graphs into the tensors of `Graphs.tensors`."""
-        return Graphs.gather(features, rows).tensors()
+        """Join graphs into the tensors of `GraphBatch.tensors`."""
+        return GraphBatch.gather(features, rows).tensors()
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Embed a batch: -> (b, 512).

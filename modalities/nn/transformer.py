@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from modalities._base import ModalityError, ModalityFeatures
-from modalities.featurizers.characters import ALPHABET, PAD, Pooling, padded
+from modalities.featurizers.characters import ALPHABET, PAD, Pooling, pad_ids
 from modalities.nn.random import Dropout
 
 BLOCK = 16
@@ -22,7 +22,7 @@ BLOCK = 16
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBlock:
     """Texts of a batch that are about as long as each other; their tokens are neighbors.
 
     Attributes
@@ -47,26 +47,26 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Places(Block):
+class TokenPlaces(TextBlock):
     """Where the n tokens of a batch (b, t) stand, block after block.
 
     Attributes
     ----------
-    blocks : tuple of Block
+    blocks : tuple of TextBlock
         Attention is over one block at a time: texts of one length need little padding.
     """
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[TextBlock, ...]
 
     @classmethod
-    def of(cls, tokens: torch.Tensor, rows: Sequence[torch.Tensor]) -> Places:
+    def of(cls, tokens: torch.Tensor, rows: Sequence[torch.Tensor]) -> TokenPlaces:
         """Find what is not padding in ids (b, t), with these rows in each block."""
         inside = tokens != PAD
         blocks, index = [], []
         for texts in rows:
             some = inside[texts]
             some = some[:, : int(some.sum(dim=1).max())]
-            block = Block(some, some.flatten().nonzero().squeeze(1))
+            block = TextBlock(some, some.flatten().nonzero().squeeze(1))
             text, place = block.index // some.shape[1], block.index % some.shape[1]
             index.append(texts[text] * tokens.shape[1] + place)
             blocks.append(block)
@@ -77,7 +77,7 @@ class Places(Block):
         return torch.split(x, [len(block.index) for block in self.blocks])
 
 
-def by_length(tokens: torch.Tensor) -> Sequence[torch.Tensor]:
+def group_by_length(tokens: torch.Tensor) -> Sequence[torch.Tensor]:
     """Share the texts of a batch (b, t) among blocks by length: row indices."""
     order = (tokens != PAD).sum(dim=1).argsort(stable=True)
     return torch.split(order, BLOCK)
@@ -86,7 +86,7 @@ def by_length(tokens: torch.Tensor) -> Sequence[torch.Tensor]:
 TINY = 1e-12
 
 
-class Norm(nn.Module):
+class LayerNorm(nn.Module):
     """``alpha (x - mean) / (s + 1e-6) + bias``, with s the unbiased standard deviation.
 
     Computed by torch's layer norm, whose s is the biased one: the published 1e-6, which is
@@ -118,7 +118,7 @@ class Positions(nn.Module):
         super().__init__()
         self.register_buffer("pe", position_table(length, width), persistent=False)
 
-    def forward(self, places: Places) -> torch.Tensor:
+    def forward(self, places: TokenPlaces) -> torch.Tensor:
         """Return the row of each token: -> (n, d)."""
         return self.pe[0].index_select(0, places.index % places.inside.shape[1])
 
@@ -131,7 +131,7 @@ def position_table(length: int, width: int) -> torch.Tensor:
     return torch.where(column % 2 == 0, angle.sin(), angle.cos()).float()[None]
 
 
-class Embedder(nn.Module):
+class TokenEmbedding(nn.Module):
     """A learned vector for each character."""
 
     def __init__(self, width: int) -> None:
@@ -159,8 +159,8 @@ class Attention(nn.Module):
         self,
         x: torch.Tensor,
         memory: torch.Tensor,
-        places: Places,
-        sources: Places,
+        places: TokenPlaces,
+        sources: TokenPlaces,
         *,
         causal: bool = False,
     ) -> torch.Tensor:
@@ -181,8 +181,8 @@ class Attention(nn.Module):
 
     def _read(
         self,
-        texts: Block,
-        sources: Block,
+        texts: TextBlock,
+        sources: TextBlock,
         q: torch.Tensor,
         k: torch.Tensor,
         v: torch.Tensor,
@@ -204,7 +204,7 @@ class Attention(nn.Module):
         )  # (c, h, u, d/h)
         return texts.gather(read.transpose(1, 2).flatten(2))
 
-    def _heads(self, x: torch.Tensor, block: Block) -> torch.Tensor:
+    def _heads(self, x: torch.Tensor, block: TextBlock) -> torch.Tensor:
         """Share the width between heads: (m, d) -> (c, h, u, d/h)."""
         return block.spread(x).view(*block.inside.shape, self.heads, -1).transpose(1, 2)
 
@@ -229,12 +229,12 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
-        self.norm_1, self.norm_2 = Norm(width), Norm(width)
+        self.norm_1, self.norm_2 = LayerNorm(width), LayerNorm(width)
         self.attn = Attention(width, heads, dropout)
         self.ff = FeedForward(width, feedforward, dropout)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: torch.Tensor, places: Places) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, places: TokenPlaces) -> torch.Tensor:
         """Let tokens (n, d) read their own text: -> (n, d)."""
         near = self.norm_1(x)
         x = x + self.dropout(self.attn(near, near, places, places))
@@ -273,14 +273,14 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.pooling = pooling
         self.heads, self.feedforward, self.dropped = heads, feedforward, dropout
-        self.embed = Embedder(width)
+        self.embed = TokenEmbedding(width)
         self.pe = Positions(max_length, width)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             EncoderLayer(width, heads, feedforward, dropout) for _ in range(layers)
         )
-        self.norm = Norm(width)
-        start_evenly(self)
+        self.norm = LayerNorm(width)
+        initialize_weights(self)
 
     @property
     def dim(self) -> int:
@@ -299,20 +299,20 @@ class TextEncoder(nn.Module):
         self, features: ModalityFeatures, rows: NDArray[np.int64]
     ) -> dict[str, torch.Tensor]:
         """Pad to the longest text of the batch: tokens (b, t)."""
-        return {"tokens": torch.from_numpy(padded(features.fields["tokens"].take(rows)))}
+        return {"tokens": torch.from_numpy(pad_ids(features.fields["tokens"].take(rows)))}
 
     def forward(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Embed a batch: -> (b, d)."""
         tokens = batch["tokens"]
-        places = Places.of(tokens, by_length(tokens))
+        places = TokenPlaces.of(tokens, group_by_length(tokens))
         return self._pool(places.spread(self.read(tokens, places)), places.inside)
 
     def states(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the state of each token, zero for padding: (b, t) -> (b, t, d)."""
-        places = Places.of(tokens, by_length(tokens))
+        places = TokenPlaces.of(tokens, group_by_length(tokens))
         return places.spread(self.read(tokens, places))
 
-    def read(self, tokens: torch.Tensor, places: Places) -> torch.Tensor:
+    def read(self, tokens: torch.Tensor, places: TokenPlaces) -> torch.Tensor:
         """Return the states of the n tokens that are no padding: (b, t) -> (n, d)."""
         ids = tokens.flatten().index_select(0, places.index)
         x = self.dropout(self.embed(ids) + self.pe(places))
@@ -330,7 +330,7 @@ class TextEncoder(nn.Module):
         return states.sum(dim=1) / inside.sum(dim=1, keepdim=True)
 
 
-def start_evenly(network: nn.Module) -> None:
+def initialize_weights(network: nn.Module) -> None:
     """Start every matrix at Xavier's uniform values, as the publication does."""
     for weight in network.parameters():
         if weight.ndim > 1:

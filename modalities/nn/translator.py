@@ -16,14 +16,14 @@ from modalities.featurizers.characters import ALPHABET, END, PAD
 from modalities.nn.random import Dropout
 from modalities.nn.transformer import (
     Attention,
-    Embedder,
     FeedForward,
-    Norm,
-    Places,
+    LayerNorm,
     Positions,
     TextEncoder,
-    by_length,
-    start_evenly,
+    TokenEmbedding,
+    TokenPlaces,
+    group_by_length,
+    initialize_weights,
 )
 
 
@@ -32,14 +32,14 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
-        self.norm_1, self.norm_2, self.norm_3 = Norm(width), Norm(width), Norm(width)
+        self.norm_1, self.norm_2, self.norm_3 = LayerNorm(width), LayerNorm(width), LayerNorm(width)
         self.attn_1 = Attention(width, heads, dropout)
         self.attn_2 = Attention(width, heads, dropout)
         self.ff = FeedForward(width, feedforward, dropout)
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x: torch.Tensor, places: Places, source: torch.Tensor, sources: Places
+        self, x: torch.Tensor, places: TokenPlaces, source: torch.Tensor, sources: TokenPlaces
     ) -> torch.Tensor:
         """Let tokens (n, d) read themselves, earlier ones and the source (m, d): -> (n, d)."""
         near = self.norm_1(x)
@@ -49,7 +49,7 @@ class DecoderLayer(nn.Module):
         return changed
 
 
-class Decoder(nn.Module):
+class TranslatorDecoder(nn.Module):
     """``norm(layers(sqrt(d) embed(id) + pe, source))``."""
 
     def __init__(
@@ -63,16 +63,16 @@ class Decoder(nn.Module):
         max_length: int,
     ) -> None:
         super().__init__()
-        self.embed = Embedder(width)
+        self.embed = TokenEmbedding(width)
         self.pe = Positions(max_length, width)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             DecoderLayer(width, heads, feedforward, dropout) for _ in range(layers)
         )
-        self.norm = Norm(width)
+        self.norm = LayerNorm(width)
 
     def forward(
-        self, tokens: torch.Tensor, places: Places, source: torch.Tensor, sources: Places
+        self, tokens: torch.Tensor, places: TokenPlaces, source: torch.Tensor, sources: TokenPlaces
     ) -> torch.Tensor:
         """Return the states of the n tokens of (b, t), which know source (m, d): -> (n, d)."""
         ids = tokens.flatten().index_select(0, places.index)
@@ -99,7 +99,7 @@ class Translator(nn.Module):
     def __init__(self, encoder: TextEncoder, *, layers: int, max_length: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.decoder = Decoder(
+        self.decoder = TranslatorDecoder(
             layers=layers,
             width=encoder.dim,
             heads=encoder.heads,
@@ -108,8 +108,8 @@ class Translator(nn.Module):
             max_length=max_length,
         )
         self.out = nn.Linear(encoder.dim, ALPHABET)
-        start_evenly(self.decoder)
-        start_evenly(self.out)
+        initialize_weights(self.decoder)
+        initialize_weights(self.out)
 
     def forward(
         self, source: torch.Tensor, target: torch.Tensor
@@ -133,7 +133,7 @@ class Translator(nn.Module):
             Row of the batch it belongs to.
         """
         shown = target[:, :-1].masked_fill(target[:, :-1] == END, PAD)
-        rows = by_length(target)
+        rows = group_by_length(target)
         states, places = self._write(source, shown, rows)
         expected = target[:, 1:].flatten().index_select(0, places.index)
         text = places.index // max(1, shown.shape[1])
@@ -141,8 +141,8 @@ class Translator(nn.Module):
 
     def _write(
         self, source: torch.Tensor, shown: torch.Tensor, rows: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, Places]:
+    ) -> tuple[torch.Tensor, TokenPlaces]:
         """Return the states of the tokens shown, and where they stand."""
-        sources, places = Places.of(source, rows), Places.of(shown, rows)
+        sources, places = TokenPlaces.of(source, rows), TokenPlaces.of(shown, rows)
         read = self.encoder.read(source, sources)
         return self.decoder(shown, places, read, sources), places

@@ -3,6 +3,6 @@
 A public file name in this folder is the word of an objective. Importing it loads no torch.
 """
 
-from modalities.pretraining._base import Molecules, Objective
+from modalities.pretraining._base import MoleculeBatch, PretrainingObjective
 
-__all__ = ["Molecules", "Objective"]
+__all__ = ["MoleculeBatch", "PretrainingObjective"]

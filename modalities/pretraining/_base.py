@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Molecules:
+class MoleculeBatch:
     """What pretraining may see of a molecule: its structure and, where there is one, its name.
 
     Attributes
@@ -44,7 +44,7 @@ class Molecules:
         return len(self.smiles)
 
 
-class Objective(Protocol):
+class PretrainingObjective(Protocol):
     """One self-supervised task. The class of a file has the file's name in CamelCase.
 
     Options are the keyword-only parameters of the class, as for a modality.
@@ -59,7 +59,7 @@ class Objective(Protocol):
     def version(self) -> str:
         """Identity of the task: changes whenever its numbers may change."""
 
-    def prepare(self, modality: Modality, molecules: Molecules) -> Any:  # noqa: ANN401 (the objective's own)
+    def prepare(self, modality: Modality, molecules: MoleculeBatch) -> Any:  # noqa: ANN401 (the objective's own)
         """Return what `collate` gathers from: done once, row i is molecule i.
 
         Raises
@@ -94,7 +94,7 @@ class PretrainingModel(Protocol):
         """
 
 
-def require(word: str, option: str, value: object, rule: str, holds: bool) -> None:
+def require_option(word: str, option: str, value: object, rule: str, holds: bool) -> None:
     """Refuse an option of an objective that breaks its rule."""
     if not holds:
         raise ModalityError(f"objective '{word}': {option} must be {rule}, not {value!r}")

@@ -13,15 +13,15 @@ from torch import nn
 from torch.nn import functional
 
 from modalities._base import ModalityError, Ragged
-from modalities.featurizers.characters import ALPHABET, PAD, character_ids, padded
-from modalities.featurizers.molecule import parse
-from modalities.nn.transformer import Places, TextEncoder, by_length, start_evenly
+from modalities.featurizers.characters import ALPHABET, PAD, character_ids, pad_ids
+from modalities.featurizers.molecule import parse_smiles
+from modalities.nn.transformer import TextEncoder, TokenPlaces, group_by_length, initialize_weights
 from modalities.nn.translator import Translator
 
 if TYPE_CHECKING:
     from modalities._base import Modality
     from modalities.featurizers.characters import TextNetwork
-    from modalities.pretraining._base import Molecules
+    from modalities.pretraining._base import MoleculeBatch
 
 
 class TranslationModel(nn.Module):
@@ -68,12 +68,12 @@ class MaskedModel(nn.Module):
         super().__init__()
         self.encoder = text_encoder(encoder)
         self.out = nn.Linear(self.encoder.dim, ALPHABET)
-        start_evenly(self.out)
+        initialize_weights(self.out)
 
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return loss and token_accuracy of tokens (b, t), expected (b, t)."""
         tokens = batch["tokens"]
-        places = Places.of(tokens, by_length(tokens))
+        places = TokenPlaces.of(tokens, group_by_length(tokens))
         expected = batch["expected"].flatten().index_select(0, places.index)
         chosen = (expected != PAD).nonzero().squeeze(1)
         states = self.encoder.read(tokens, places).index_select(0, chosen)
@@ -109,7 +109,7 @@ class TextModality(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class TextCorpus:
     """Texts of n molecules, as an encoder reads them.
 
     Attributes
@@ -129,17 +129,17 @@ class Texts:
     def batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the ids of these molecules, padded: (b, longest)."""
         if not self.redrawn:
-            return padded(self.ids.take(rows))
-        return padded(Ragged.stack([self._drawn(int(row), rng) for row in rows]))
+            return pad_ids(self.ids.take(rows))
+        return pad_ids(Ragged.stack([self._drawn(int(row), rng) for row in rows]))
 
     def _drawn(self, row: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-        text = randomized(self.redrawn[row], rng)
+        text = randomize_smiles(self.redrawn[row], rng)
         if 1 + len(text) > self.max_length:
             return self.ids[row]
         return character_ids(text, f"molecule '{text}'", max_length=self.max_length)
 
 
-def texts_of(modality: Modality, molecules: Molecules, *, randomize: bool) -> Texts:
+def read_texts(modality: Modality, molecules: MoleculeBatch, *, randomize: bool) -> TextCorpus:
     """Read SMILES or names, as the modality does.
 
     Raises
@@ -147,10 +147,10 @@ def texts_of(modality: Modality, molecules: Molecules, *, randomize: bool) -> Te
     ModalityError
         A molecule has no name, or its text cannot be read; the message names it.
     """
-    network = network_of(modality)
+    network = text_network(modality)
     ids = [_read(modality, smiles) for smiles in molecules.smiles]
     drawn = molecules.smiles if randomize and network.word == "smiles" else ()
-    return Texts(Ragged.stack(ids), drawn, network.max_length)
+    return TextCorpus(Ragged.stack(ids), drawn, network.max_length)
 
 
 def _read(modality: Modality, smiles: str) -> NDArray[np.uint8]:
@@ -162,12 +162,12 @@ def _read(modality: Modality, smiles: str) -> NDArray[np.uint8]:
     return record["tokens"]
 
 
-def network_of(modality: Modality) -> TextNetwork:
+def text_network(modality: Modality) -> TextNetwork:
     """Return the word and network of a text modality."""
     return cast(TextModality, modality).network
 
 
-def name_ids(molecules: Molecules, max_length: int) -> list[NDArray[np.uint8]]:
+def name_ids(molecules: MoleculeBatch, max_length: int) -> list[NDArray[np.uint8]]:
     """Return start and characters of each name.
 
     Raises
@@ -184,10 +184,10 @@ def name_ids(molecules: Molecules, max_length: int) -> list[NDArray[np.uint8]]:
     return ids
 
 
-def randomized(smiles: str, rng: np.random.Generator) -> str:
+def randomize_smiles(smiles: str, rng: np.random.Generator) -> str:
     """Write a molecule in a random order of its atoms (Arús-Pous et al., J. Cheminf. 2019)."""
     from rdkit.Chem import MolToRandomSmilesVect
 
     seed = int(rng.integers(1, SEEDS))
-    text: str = MolToRandomSmilesVect(parse(smiles), 1, randomSeed=seed)[0]
+    text: str = MolToRandomSmilesVect(parse_smiles(smiles), 1, randomSeed=seed)[0]
     return text

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from modalities._base import ModalityError, ModalityFeatures
-from modalities.featurizers.molecule import identity
-from modalities.nn.graph import FEATURE, MASKED_ATOM, Graphs, MolclrEncoder
-from modalities.pretraining._base import Molecules, require
+from modalities.featurizers.molecule import featurizer_version
+from modalities.nn.graph import FEATURE, MASKED_ATOM, GraphBatch, MolclrEncoder
+from modalities.pretraining._base import MoleculeBatch, require_option
 
 if TYPE_CHECKING:
     from modalities._base import Modality
@@ -68,7 +68,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Views:
+class GraphViews:
     """What is hidden of a molecule of N atoms and M bonds; shares from 0 to 1.
 
     Attributes
@@ -90,7 +90,7 @@ class Views:
     subgraph: float
     vary_subgraph: bool
 
-    def draw(self, graphs: Graphs, rng: Rng) -> Graphs:
+    def draw(self, graphs: GraphBatch, rng: Rng) -> GraphBatch:
         """Draw one view of every molecule."""
         removed = self._removed(graphs, rng)
         bonds = graphs.bonds[::2]
@@ -98,9 +98,9 @@ class Views:
         masked = self._topped_up(removed, graphs.offsets, self.mask_atoms, 1, rng)
         deleted = self._topped_up(lost, _bond_offsets(graphs), self.delete_bonds, 0, rng)
         atoms = np.where(masked[:, None], MASKED_ATOM, graphs.atoms)
-        return Graphs(atoms, graphs.bonds[np.repeat(~deleted, 2)], graphs.offsets)
+        return GraphBatch(atoms, graphs.bonds[np.repeat(~deleted, 2)], graphs.offsets)
 
-    def _removed(self, graphs: Graphs, rng: Rng) -> Mask:
+    def _removed(self, graphs: GraphBatch, rng: Rng) -> Mask:
         """Return the atoms of each molecule's removed part, (t,)."""
         if self.subgraph == 0:
             return np.zeros(len(graphs.atoms), dtype=np.bool_)
@@ -123,7 +123,7 @@ class Views:
         return taken | _first(rng.random(len(taken)) - taken, offsets, wanted)
 
 
-def _bond_offsets(graphs: Graphs) -> NDArray[np.int64]:
+def _bond_offsets(graphs: GraphBatch) -> NDArray[np.int64]:
     """Return where each molecule's bonds begin in ``bonds[::2]``, (b + 1,).
 
     Bonds stand in the order of their molecules, though not of their atoms: that is enough here.
@@ -142,7 +142,7 @@ def _first(
     return chosen
 
 
-def _distances(graphs: Graphs, starts: NDArray[np.int64]) -> NDArray[np.float64]:
+def _distances(graphs: GraphBatch, starts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the bonds between each atom and its molecule's start, breadth first; (t,).
 
     Infinite where no path leads.
@@ -208,12 +208,16 @@ class Contrastive:
     ) -> None:
         shares = {"mask_atoms": mask_atoms, "delete_bonds": delete_bonds, "subgraph": subgraph}
         for name, share in shares.items():
-            require(WORD, name, share, "from 0 to 1", 0 <= share <= 1)
-        require(WORD, "temperature", temperature, "above 0", temperature > 0)
+            require_option(WORD, name, share, "from 0 to 1", 0 <= share <= 1)
+        require_option(WORD, "temperature", temperature, "above 0", temperature > 0)
         hides = any(shares.values())
-        require(WORD, "mask_atoms", mask_atoms, "above 0 where nothing else is hidden", hides)
+        require_option(
+            WORD, "mask_atoms", mask_atoms, "above 0 where nothing else is hidden", hides
+        )
         varied = "false where subgraph is 0"
-        require(WORD, "vary_subgraph", vary_subgraph, varied, subgraph > 0 or not vary_subgraph)
+        require_option(
+            WORD, "vary_subgraph", vary_subgraph, varied, subgraph > 0 or not vary_subgraph
+        )
         self.temperature = temperature
         self.mask_atoms, self.delete_bonds = mask_atoms, delete_bonds
         self.subgraph, self.vary_subgraph = subgraph, vary_subgraph
@@ -221,9 +225,9 @@ class Contrastive:
     @property
     def version(self) -> str:
         """Identity of the task."""
-        return identity(WORD, 1, **vars(self))
+        return featurizer_version(WORD, 1, **vars(self))
 
-    def prepare(self, modality: Modality, molecules: Molecules) -> ModalityFeatures:
+    def prepare(self, modality: Modality, molecules: MoleculeBatch) -> ModalityFeatures:
         """Return the graphs of the molecules."""
         records = [modality.featurize(text) for text in molecules.smiles]
         return ModalityFeatures.stack(modality.version, molecules.smiles, records)
@@ -239,8 +243,8 @@ class Contrastive:
         self, examples: ModalityFeatures, rows: NDArray[np.int64], rng: np.random.Generator
     ) -> dict[str, torch.Tensor]:
         """Join 2 b graphs: one view of each row, then another of each row."""
-        from modalities.nn.graph import Graphs
+        from modalities.nn.graph import GraphBatch
 
-        views = Views(self.mask_atoms, self.delete_bonds, self.subgraph, self.vary_subgraph)
-        graphs = Graphs.gather(examples, np.concatenate([rows, rows]))
+        views = GraphViews(self.mask_atoms, self.delete_bonds, self.subgraph, self.vary_subgraph)
+        graphs = GraphBatch.gather(examples, np.concatenate([rows, rows]))
         return views.draw(graphs, rng).tensors()

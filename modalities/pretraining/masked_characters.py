@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities.featurizers.characters import END, PAD, START
-from modalities.featurizers.molecule import identity
-from modalities.pretraining._base import require
-from modalities.pretraining._text import Texts, texts_of
+from modalities.featurizers.molecule import featurizer_version
+from modalities.pretraining._base import require_option
+from modalities.pretraining._text import TextCorpus, read_texts
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from modalities._base import Modality
-    from modalities.pretraining._base import Molecules
+    from modalities.pretraining._base import MoleculeBatch
     from modalities.pretraining._text import MaskedModel
 
 WORD = "masked_characters"
@@ -47,16 +47,16 @@ class MaskedCharacters:
     named: ClassVar[bool] = False
 
     def __init__(self, *, share: float = 0.15, randomize: bool = True) -> None:
-        require(WORD, "share", share, "above 0 and below 1", 0 < share < 1)
+        require_option(WORD, "share", share, "above 0 and below 1", 0 < share < 1)
         self.share = share
         self.randomize = randomize
 
     @property
     def version(self) -> str:
         """Identity of the task: its options and the revision of its numbers."""
-        return identity(WORD, 1, "rdkit", **vars(self))
+        return featurizer_version(WORD, 1, "rdkit", **vars(self))
 
-    def prepare(self, modality: Modality, molecules: Molecules) -> Texts:
+    def prepare(self, modality: Modality, molecules: MoleculeBatch) -> TextCorpus:
         """Read the text of each molecule.
 
         Raises
@@ -65,7 +65,7 @@ class MaskedCharacters:
             A text is too long or has a character outside printable ASCII, or the modality reads
             names and a molecule has none; the message says which.
         """
-        return texts_of(modality, molecules, randomize=self.randomize)
+        return read_texts(modality, molecules, randomize=self.randomize)
 
     def model(self, encoder: nn.Module, *, seed: int) -> MaskedModel:
         """Return the encoder with an output layer over characters, which starts from `seed`."""
@@ -76,20 +76,22 @@ class MaskedCharacters:
             return MaskedModel(encoder)
 
     def collate(
-        self, examples: Texts, rows: NDArray[np.int64], rng: np.random.Generator
+        self, examples: TextCorpus, rows: NDArray[np.int64], rng: np.random.Generator
     ) -> dict[str, torch.Tensor]:
         """Hide characters: tokens (b, t), and expected (b, t), which is padding elsewhere."""
         import torch
 
         tokens = examples.batch(rows, rng)
-        chosen = hidden(tokens, self.share, rng)
+        chosen = mask_positions(tokens, self.share, rng)
         return {
-            "tokens": torch.from_numpy(corrupted(tokens, chosen, rng)),
+            "tokens": torch.from_numpy(corrupt(tokens, chosen, rng)),
             "expected": torch.from_numpy(np.where(chosen, tokens, PAD)),
         }
 
 
-def hidden(tokens: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+def mask_positions(
+    tokens: NDArray[np.int64], share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
     """Draw which characters of ids (b, t) are hidden: (b, t)."""
     draw = np.where(_characters(tokens), rng.random(tokens.shape), np.inf)
     smallest = (draw == draw.min(axis=1, keepdims=True)) & np.isfinite(draw)
@@ -97,7 +99,7 @@ def hidden(tokens: NDArray[np.int64], share: float, rng: np.random.Generator) ->
     return chosen
 
 
-def corrupted(
+def corrupt(
     tokens: NDArray[np.int64], chosen: NDArray[np.bool_], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Mask, replace or leave the chosen characters of ids (b, t)."""

@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.functional import huber_loss, mse_loss
 
 from modalities._base import ModalityError, ModalityFeatures
-from modalities.featurizers.molecule import identity
+from modalities.featurizers.molecule import featurizer_version
 from modalities.nn.tabular import TabularEncoder
-from modalities.pretraining._base import Molecules, require
+from modalities.pretraining._base import MoleculeBatch, require_option
 
 if TYPE_CHECKING:
     from modalities._base import Modality
@@ -76,17 +76,17 @@ class MaskedDescriptors:
     def __init__(
         self, *, share: float = 0.3, loss: Literal["squared", "huber"] = "squared"
     ) -> None:
-        require(WORD, "share", share, "between 0 and 1", 0 < share < 1)
-        require(WORD, "loss", loss, "squared or huber", loss in ("squared", "huber"))
+        require_option(WORD, "share", share, "between 0 and 1", 0 < share < 1)
+        require_option(WORD, "loss", loss, "squared or huber", loss in ("squared", "huber"))
         self.share = share
         self.loss: Literal["squared", "huber"] = loss
 
     @property
     def version(self) -> str:
         """Identity of the task."""
-        return identity(WORD, 1, **vars(self))
+        return featurizer_version(WORD, 1, **vars(self))
 
-    def prepare(self, modality: Modality, molecules: Molecules) -> ModalityFeatures:
+    def prepare(self, modality: Modality, molecules: MoleculeBatch) -> ModalityFeatures:
         """Return the descriptors of the molecules (37 ms each where they are not stored)."""
         records = [modality.featurize(text) for text in molecules.smiles]
         return ModalityFeatures.stack(modality.version, molecules.smiles, records)

@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities._base import ModalityError, Ragged
-from modalities.featurizers.characters import END, character_ids, padded
-from modalities.featurizers.molecule import identity
-from modalities.pretraining._base import require
-from modalities.pretraining._text import Texts, name_ids, network_of, texts_of
+from modalities.featurizers.characters import END, character_ids, pad_ids
+from modalities.featurizers.molecule import featurizer_version
+from modalities.pretraining._base import require_option
+from modalities.pretraining._text import TextCorpus, name_ids, read_texts, text_network
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from modalities._base import Modality
-    from modalities.pretraining._base import Molecules
+    from modalities.pretraining._base import MoleculeBatch
     from modalities.pretraining._text import TranslationModel
 
 
@@ -27,10 +27,10 @@ WORD = "translation"
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class TranslationPairs:
     """Texts of n molecules and their translations (start, characters, end)."""
 
-    sources: Texts
+    sources: TextCorpus
     targets: Ragged
 
 
@@ -66,9 +66,9 @@ class Translation:
         max_length: int = 256,
     ) -> None:
         known = direction in ("smiles_to_name", "name_to_smiles")
-        require(WORD, "direction", direction, "smiles_to_name or name_to_smiles", known)
-        require(WORD, "decoder_layers", decoder_layers, "1 or more", decoder_layers >= 1)
-        require(WORD, "max_length", max_length, "3 or more", max_length >= 3)
+        require_option(WORD, "direction", direction, "smiles_to_name or name_to_smiles", known)
+        require_option(WORD, "decoder_layers", decoder_layers, "1 or more", decoder_layers >= 1)
+        require_option(WORD, "max_length", max_length, "3 or more", max_length >= 3)
         self.direction = direction
         self.decoder_layers = decoder_layers
         self.randomize = randomize
@@ -77,9 +77,9 @@ class Translation:
     @property
     def version(self) -> str:
         """Identity of the task: its options and the revision of its numbers."""
-        return identity(WORD, 1, "rdkit", **vars(self))
+        return featurizer_version(WORD, 1, "rdkit", **vars(self))
 
-    def prepare(self, modality: Modality, molecules: Molecules) -> Pairs:
+    def prepare(self, modality: Modality, molecules: MoleculeBatch) -> TranslationPairs:
         """Read both texts of each molecule.
 
         Raises
@@ -89,13 +89,15 @@ class Translation:
             name, or the modality is not what `direction` reads; the message says which.
         """
         read = "smiles" if self.direction == "smiles_to_name" else "iupac"
-        if network_of(modality).word != read:
+        if text_network(modality).word != read:
             raise ModalityError(
                 f"objective '{WORD}': direction {self.direction} trains '{read}', not "
-                f"'{network_of(modality).word}'; choose the other direction or modality"
+                f"'{text_network(modality).word}'; choose the other direction or modality"
             )
         ends = [np.append(ids, np.uint8(END)) for ids in self._written(molecules)]
-        return Pairs(texts_of(modality, molecules, randomize=self.randomize), Ragged.stack(ends))
+        return TranslationPairs(
+            read_texts(modality, molecules, randomize=self.randomize), Ragged.stack(ends)
+        )
 
     def model(self, encoder: nn.Module, *, seed: int) -> TranslationModel:
         """Return the translator around `encoder`; the decoder starts from `seed`."""
@@ -108,17 +110,17 @@ class Translation:
             )
 
     def collate(
-        self, examples: Pairs, rows: NDArray[np.int64], rng: np.random.Generator
+        self, examples: TranslationPairs, rows: NDArray[np.int64], rng: np.random.Generator
     ) -> dict[str, torch.Tensor]:
         """Pad both sides: source (b, s) and target (b, t)."""
         import torch
 
         return {
             "source": torch.from_numpy(examples.sources.batch(rows, rng)),
-            "target": torch.from_numpy(padded(examples.targets.take(rows))),
+            "target": torch.from_numpy(pad_ids(examples.targets.take(rows))),
         }
 
-    def _written(self, molecules: Molecules) -> list[NDArray[np.uint8]]:
+    def _written(self, molecules: MoleculeBatch) -> list[NDArray[np.uint8]]:
         longest = self.max_length - 1  # the end is one more
         if self.direction == "smiles_to_name":
             return name_ids(molecules, longest)

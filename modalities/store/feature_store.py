@@ -30,7 +30,7 @@ class FeatureStoreWarning(UserWarning):
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def lock_file(path: Path) -> Iterator[None]:
     """Be the only writer of `path`, and clear away what killed writers left."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def read_shared(path: Path, version: str) -> ModalityFeatures | None:
     except FileNotFoundError:
         return None
     except CorruptFileError:
-        with locked(path):  # a writer may just have put a sound file in its place: look again
+        with lock_file(path):  # a writer may just have put a sound file in its place: look again
             return read_locked(path, version)
 
 
@@ -112,7 +112,7 @@ def bucket_of(smiles: str) -> int:
     return hashlib.sha256(smiles.encode()).digest()[0] % BUCKETS
 
 
-class Copies(Protocol):
+class FeatureCopies(Protocol):
     """Keeps the folder of a store equal to a place that other machines share."""
 
     def pull(self, path: Path) -> None:
@@ -130,7 +130,7 @@ class FeatureStore:
     root : Path
         Folder of the store; made when it is not there. Several machines may share it if its
         file system has working locks.
-    copies : Copies, optional
+    copies : FeatureCopies, optional
         What shares the files where there is no such file system.
 
     Raises
@@ -139,7 +139,7 @@ class FeatureStore:
         The folder cannot be made.
     """
 
-    def __init__(self, root: Path, copies: Copies | None = None) -> None:
+    def __init__(self, root: Path, copies: FeatureCopies | None = None) -> None:
         self.root, self._copies = Path(root), copies
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ class FeatureStore:
             be written; the bucket is as it was.
         """
         path = self._bucket(modality, shard.bucket)
-        with locked(path):
+        with lock_file(path):
             self._pull(path)
             rows = _rows_of(read_locked(path, modality.version))
             new = [text for text in dict.fromkeys(shard.smiles) if text not in rows]
@@ -197,7 +197,7 @@ class FeatureStore:
         if table is None:
             for shard in self.missing(modality, smiles):
                 self.fill(modality, shard)
-            with locked(path):
+            with lock_file(path):
                 table = read_locked(path, modality.version)
                 if table is None:
                     table = self._assemble(modality, smiles)

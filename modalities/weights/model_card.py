@@ -24,7 +24,7 @@ PLACE_OPTIONS = ("weights", "sha256")
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What weights are.
 
     Attributes
@@ -86,7 +86,7 @@ class Card:
         return {k: v for k, v in self.options.items() if k in options and options[k] != v}
 
 
-def read_card(folder: Path) -> Card:
+def read_model_card(folder: Path) -> ModelCard:
     """Read the card of a folder of weights.
 
     Raises
@@ -109,9 +109,9 @@ def read_card(folder: Path) -> Card:
     return _checked(raw, path)
 
 
-def _checked(raw: object, path: Path) -> Card:
+def _checked(raw: object, path: Path) -> ModelCard:
     """Build the card if every field is there with its kind of value, and no other."""
-    known = {field.name: str(field.type) for field in fields(Card)}
+    known = {field.name: str(field.type) for field in fields(ModelCard)}
     if not isinstance(raw, dict):
         raise ModalityError(f"card {path} must be a mapping, not {type(raw).__name__}")
     absent, strange = sorted(known.keys() - raw), sorted(raw.keys() - known)
@@ -125,7 +125,7 @@ def _checked(raw: object, path: Path) -> Card:
         raise ModalityError(
             f"card {path}: '{wrong[0]}' must be {known[wrong[0]]}, not {raw[wrong[0]]!r}"
         )
-    return Card(**raw)
+    return ModelCard(**raw)
 
 
 def _is_a(value: object, kind: str) -> bool:
@@ -133,12 +133,12 @@ def _is_a(value: object, kind: str) -> bool:
     return isinstance(value, plain) and not isinstance(value, bool)
 
 
-def has_card(folder: Path) -> bool:
+def has_model_card(folder: Path) -> bool:
     """Whether a folder holds finished weights."""
     return (folder / CARD).is_file()
 
 
-def keep(folder: Path, weights: bytes, card: Card) -> None:
+def write_model_card(folder: Path, weights: bytes, card: ModelCard) -> None:
     """Write weights and, last, their card; each file whole or not at all.
 
     Raises
@@ -159,20 +159,20 @@ def keep(folder: Path, weights: bytes, card: Card) -> None:
         ) from error
 
 
-def card_beside(weights: Path) -> Card | None:
+def find_model_card(weights: Path) -> ModelCard | None:
     """Return the card of a weights file or folder, None where it was not made here."""
     folder = weights if weights.is_dir() else weights.parent
     named = weights.is_dir() or weights.name == WEIGHTS
-    return read_card(folder) if named and has_card(folder) else None
+    return read_model_card(folder) if named and has_model_card(folder) else None
 
 
-def card_hint(word: str, options: Mapping[str, Any]) -> str:
+def model_card_hint(word: str, options: Mapping[str, Any]) -> str:
     """Say what the card of a modality's weights says otherwise than its options.
 
     For messages about weights that do not load: empty where there is no card, or it agrees.
     """
     try:
-        card = card_beside(find_weights(str(options.get("weights"))))
+        card = find_model_card(find_weights(str(options.get("weights"))))
     except ModalityError:  # no such weights, or a damaged card: what is wrong is said already
         return ""
     if card is None:

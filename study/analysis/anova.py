@@ -18,7 +18,7 @@ HIGHER, RESIDUAL = "higher", "residual"
 
 
 @dataclass(frozen=True)
-class Share:
+class VarianceShare:
     """Part of the variance of the macro AUROC that a factor or an interaction explains.
 
     Attributes
@@ -44,7 +44,9 @@ class Share:
     sd: float
 
 
-def decompose(values: Floats, factors: Sequence[str], fraction: float | None) -> list[Share]:
+def decompose_variance(
+    values: Floats, factors: Sequence[str], fraction: float | None
+) -> list[VarianceShare]:
     """Split the variance between the trials of a full grid by factors and interactions.
 
     The grid is balanced, so the sums of squares of all effects are orthogonal and add up. Blocks
@@ -62,7 +64,7 @@ def decompose(values: Floats, factors: Sequence[str], fraction: float | None) ->
 
     Returns
     -------
-    list of Share
+    list of VarianceShare
         Main effects, interactions of two factors, all higher ones together (with three factors
         or more), the residual. Empty without a factor; NaN where all arms score the same.
     """
@@ -76,7 +78,7 @@ def decompose(values: Floats, factors: Sequence[str], fraction: float | None) ->
     freedom = (blocks - 1) * (arms - 1)
     mean_square = left / freedom if freedom else math.nan
     shares = [
-        Share(
+        VarianceShare(
             name,
             fraction,
             _over(squares, total),
@@ -85,7 +87,9 @@ def decompose(values: Floats, factors: Sequence[str], fraction: float | None) ->
         )
         for name, squares, df in parts
     ]
-    rest = Share(RESIDUAL, fraction, _over(left, total), math.nan, math.sqrt(left / values.size))
+    rest = VarianceShare(
+        RESIDUAL, fraction, _over(left, total), math.nan, math.sqrt(left / values.size)
+    )
     return [*shares, rest]
 
 

@@ -9,25 +9,25 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.influence import Floats, pooled_auroc, pull
+from study.analysis.influence import Floats, compute_influence, pooled_auroc
 from study.config.study import StudySpec
 from study.errors import InputError, StudyError
 from study.metrics import macro_mean
-from study.planning.contrasts import models_of
+from study.planning.contrasts import count_models
 from study.planning.plan import Plan, make_plan
-from study.planning.trials import Cell, Repeat, repeat_of
-from study.results.study_results import StudyRecord
+from study.planning.trials import Arm, Repeat, repeat_of
+from study.results.study_results import StudyResults
 from study.results.trial_result import TrialResult
 from study.splits import Split
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class ArmScores:
     """Finished trials of one cell, in the order of seeds, repeats and folds.
 
     Attributes
     ----------
-    cell : Cell
+    cell : ArmScores
     keys : tuple of Repeat, (r,)
         Rising.
     auroc, average_precision : ndarray of float64, (r, l)
@@ -44,7 +44,7 @@ class Arm:
         Mean wall time of a fit.
     """
 
-    cell: Cell
+    cell: Arm
     keys: tuple[Repeat, ...]
     auroc: Floats
     average_precision: Floats
@@ -72,12 +72,12 @@ class Arm:
         return sums
 
 
-def arm_of(
+def build_arm_scores(
     results: Sequence[TrialResult],
     molecules: int,
     keys: Collection[Repeat] | None = None,
     groups: NDArray[np.int64] | None = None,
-) -> Arm:
+) -> ArmScores:
     """Gather the finished trials of one cell.
 
     Parameters
@@ -106,12 +106,12 @@ def arm_of(
     levels, precisions = [], []
     for trial in trials:
         own = None if groups is None else groups[trial.test_rows]
-        found = pull(trial.test_labels, trial.scores, own)
+        found = compute_influence(trial.test_labels, trial.scores, own)
         levels.append(found.auroc)
         precisions.append(found.average_precision)
         influence[trial.test_rows] += (found.influence / len(trials)).astype(np.float32)
     cell = trials[0].spec.cell
-    return Arm(
+    return ArmScores(
         cell=cell,
         keys=tuple(chosen),
         auroc=np.array(levels),
@@ -119,13 +119,13 @@ def arm_of(
         influence=influence,
         micro=np.array([pooled_auroc(trial.test_labels, trial.scores) for trial in trials]),
         parameters=float(np.mean([trial.counts.get("parameters", 0) for trial in trials])),
-        models=models_of(cell),
+        models=count_models(cell),
         seconds=float(np.mean([trial.seconds for trial in trials])),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class ScorePool:
     """What inference needs of a study.
 
     Attributes
@@ -150,7 +150,7 @@ class Pool:
     positives: NDArray[np.int64]
     label_names: tuple[str, ...]
     digest: str
-    _made: dict[object, Arm] = field(default_factory=dict, init=False, repr=False)
+    _made: dict[object, ArmScores] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -158,27 +158,27 @@ class Pool:
         return self.spec.name
 
     @property
-    def cells(self) -> tuple[Cell, ...]:
+    def cells(self) -> tuple[Arm, ...]:
         """Arms in the order of the file."""
         return self.plan.cells
 
-    def keys(self, cell: Cell) -> frozenset[Repeat]:
+    def keys(self, cell: Arm) -> frozenset[Repeat]:
         """Return the seeds, repeats and folds that an arm has finished."""
         return frozenset(repeat_of(result.spec) for result in self.results.get(cell.id, ()))
 
-    def arm(self, cell: Cell, keys: frozenset[Repeat] | None = None) -> Arm:
+    def arm(self, cell: Arm, keys: frozenset[Repeat] | None = None) -> ArmScores:
         """Return an arm over all its trials, or over some; each is made once."""
         wanted = self.keys(cell) if keys is None else keys
         if (cell.id, wanted) not in self._made:
-            made = arm_of(self.results[cell.id], len(self.groups), wanted, self.groups)
+            made = build_arm_scores(self.results[cell.id], len(self.groups), wanted, self.groups)
             self._made[cell.id, wanted] = made
         return self._made[cell.id, wanted]
 
 
-def pool_of(record: StudyRecord) -> Pool:
+def build_score_pool(record: StudyResults) -> ScorePool:
     """Return the trials of a study that was read from the ledger."""
     inputs = record.inputs
-    return Pool(
+    return ScorePool(
         spec=record.spec,
         plan=record.plan,
         results={cell.id: record.results_of(cell) for cell in record.plan.cells},
@@ -189,7 +189,9 @@ def pool_of(record: StudyRecord) -> Pool:
     )
 
 
-def pool_of_pages(spec: StudySpec, results: Sequence[TrialResult], split: Split) -> Pool:
+def build_score_pool_from_runs(
+    spec: StudySpec, results: Sequence[TrialResult], split: Split
+) -> ScorePool:
     """Return the trials of a study that come from its tracking pages, without its table.
 
     The positives of the table are those of all test folds of one arm together.
@@ -204,7 +206,7 @@ def pool_of_pages(spec: StudySpec, results: Sequence[TrialResult], split: Split)
     for result in results:
         by_cell.get(result.spec.cell.id, []).append(result)
     labels = _labels(results, split)
-    return Pool(
+    return ScorePool(
         spec=spec,
         plan=plan,
         results=by_cell,

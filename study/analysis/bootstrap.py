@@ -13,18 +13,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.arm_scores import Arm, arm_of
+from study.analysis.arm_scores import ArmScores, build_arm_scores
 from study.analysis.influence import Floats
-from study.analysis.study_analysis import Evidence
-from study.planning.trials import Cell, Repeat
+from study.analysis.study_analysis import StudyAnalysis
+from study.planning.trials import Arm, Repeat
 
 
-def finished(evidence: Evidence) -> list[Cell]:
+def finished_arms(evidence: StudyAnalysis) -> list[Arm]:
     """Return the cells of the plan that have at least one finished trial."""
     return [cell for cell in evidence.record.plan.cells if cell.id in evidence.arms]
 
 
-def common_arms(evidence: Evidence, cells: Sequence[Cell]) -> list[Arm]:
+def common_arms(evidence: StudyAnalysis, cells: Sequence[Arm]) -> list[ArmScores]:
     """Return the arms of cells over the trials that all of them have finished; [] without any."""
     arms = [evidence.arms[cell.id] for cell in cells if cell.id in evidence.arms]
     keys = set(arms[0].keys).intersection(*(arm.keys for arm in arms)) if arms else set()
@@ -35,13 +35,13 @@ def common_arms(evidence: Evidence, cells: Sequence[Cell]) -> list[Arm]:
     return [
         arm
         if arm.keys == wanted
-        else arm_of(evidence.record.results_of(cell), molecules, wanted, evidence.groups)
+        else build_arm_scores(evidence.record.results_of(cell), molecules, wanted, evidence.groups)
         for cell, arm in zip(cells, arms, strict=True)
     ]
 
 
-def score_draws(
-    arms: Sequence[Arm], groups: NDArray[np.int64], weights: Floats, draws: int, seed: int = 0
+def draw_scores(
+    arms: Sequence[ArmScores], groups: NDArray[np.int64], weights: Floats, draws: int, seed: int = 0
 ) -> Floats:
     """Draw the mean scores of arms: other molecules, and other seeds.
 
@@ -51,7 +51,7 @@ def score_draws(
 
     Parameters
     ----------
-    arms : sequence of Arm, (k,)
+    arms : sequence of ArmScores, (k,)
         With the same keys.
     groups : ndarray of int64, (n,)
     weights : ndarray of float64, (l,)
@@ -75,13 +75,17 @@ def score_draws(
     return np.asarray(means + drawn, dtype=np.float64)
 
 
-def molecule_covariance(arms: Sequence[Arm], groups: NDArray[np.int64], weights: Floats) -> Floats:
+def molecule_covariance(
+    arms: Sequence[ArmScores], groups: NDArray[np.int64], weights: Floats
+) -> Floats:
     """Return the covariance of the arms' means that is due to the test molecules, (k, k)."""
     pulls = [np.bincount(groups, weights=arm.pulls(weights)) for arm in arms]
     return np.atleast_2d(np.inner(pulls, pulls))
 
 
-def seed_covariance(arms: Sequence[Arm], molecules: Floats, weights: Floats) -> tuple[Floats, int]:
+def seed_covariance(
+    arms: Sequence[ArmScores], molecules: Floats, weights: Floats
+) -> tuple[Floats, int]:
     """Return the covariance of the arms' means that is due to their seeds.
 
     The same terms as of a single difference (`seeds.seed_term`): between the seeds of a fold,
@@ -89,7 +93,7 @@ def seed_covariance(arms: Sequence[Arm], molecules: Floats, weights: Floats) -> 
 
     Parameters
     ----------
-    arms : sequence of Arm, (k,)
+    arms : sequence of ArmScores, (k,)
     molecules : ndarray of float64, (k, k)
         `molecule_covariance`.
     weights : ndarray of float64, (l,)

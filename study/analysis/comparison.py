@@ -7,29 +7,35 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.analysis.arm_scores import Pool
-from study.analysis.paired import Corrected, Difference, level, macro_weights, paired
-from study.analysis.verdicts import Verdict, holm, judge
+from study.analysis.arm_scores import ScorePool
+from study.analysis.paired import (
+    CorrectedT,
+    PairedDifference,
+    estimate_difference,
+    estimate_level,
+    macro_weights,
+)
+from study.analysis.verdicts import Verdict, adjust_holm, judge
 from study.errors import InputError
 from study.metrics import density_fifths
-from study.planning.contrasts import models_of, reference_arms
-from study.planning.trials import Cell
-from study.results.summary import CellSummary, summarise
+from study.planning.contrasts import count_models, find_reference_arms
+from study.planning.trials import Arm
+from study.results.summary import ArmSummary, summarize
 
 Baseline = Mapping[str, str]
 """Words of an arm by the column they stand in, for example ``{"features": "mordred"}``."""
 
 
 @dataclass(frozen=True)
-class Rival:
+class PairedComparison:
     """An arm against its reference.
 
     Attributes
     ----------
     study : str
         Of the reference.
-    reference : Cell
-    macro, sparse : Difference
+    reference : Arm
+    macro, sparse : PairedDifference
         In AUROC over all labels, and over the sparsest fifth.
     verdict : Verdict
         Of `macro`, after Holm over all rows of the comparison.
@@ -38,39 +44,41 @@ class Rival:
     """
 
     study: str
-    reference: Cell
-    macro: Difference
-    sparse: Difference
+    reference: Arm
+    macro: PairedDifference
+    sparse: PairedDifference
     verdict: Verdict
     equal_size: bool
 
 
 @dataclass(frozen=True)
-class Compared:
+class ArmComparison:
     """One arm of a comparison.
 
     Attributes
     ----------
     study : str
-    summary : CellSummary
-    level : Corrected or None
+    summary : ArmSummary
+    level : CorrectedT or None
         Macro AUROC with the interval of the corrected t; None without trials.
-    rival : Rival or None
+    rival : PairedComparison or None
         None for a reference, and where no trial is shared with one.
     """
 
     study: str
-    summary: CellSummary
-    level: Corrected | None
-    rival: Rival | None
+    summary: ArmSummary
+    level: CorrectedT | None
+    rival: PairedComparison | None
 
 
-def compare(pools: Sequence[Pool], baseline: Baseline | None = None) -> list[Compared]:
+def compare_arms(
+    pools: Sequence[ScorePool], baseline: Baseline | None = None
+) -> list[ArmComparison]:
     """Compare every arm with its reference, paired on the same folds and seeds.
 
     Parameters
     ----------
-    pools : sequence of Pool
+    pools : sequence of ScorePool
     baseline : mapping, optional
         Words of the one arm that all others are compared with, at the same fraction unless it
         names one; it may be of another study of the same table and folds. Without it the
@@ -90,33 +98,35 @@ def compare(pools: Sequence[Pool], baseline: Baseline | None = None) -> list[Com
         differences(pool, cell, *pair) if pair else None
         for (pool, cell), pair in zip(rows, pairs, strict=True)
     ]
-    adjusted = iter(holm([each[0].p for each in measured if each]))
+    adjusted = iter(adjust_holm([each[0].p for each in measured if each]))
     summaries = {pool.name: _summaries(pool) for pool in pools}
     found = []
     for (pool, cell), pair, both in zip(rows, pairs, measured, strict=True):
         rope = pool.spec.analysis.rope
         rival = _rival(cell, pair, both, next(adjusted), rope) if pair and both else None
-        found.append(Compared(pool.name, summaries[pool.name][cell.id], _level(pool, cell), rival))
+        found.append(
+            ArmComparison(pool.name, summaries[pool.name][cell.id], _level(pool, cell), rival)
+        )
     return found
 
 
 def differences(
-    pool: Pool, cell: Cell, home: Pool, reference: Cell
-) -> tuple[Difference, Difference] | None:
+    pool: ScorePool, cell: Arm, home: ScorePool, reference: Arm
+) -> tuple[PairedDifference, PairedDifference] | None:
     """Return the gain of an arm over a reference, over all labels and over the sparsest fifth.
 
     Parameters
     ----------
-    pool : Pool
-    cell : Cell
+    pool : ScorePool
+    cell : Arm
         An arm of `pool`.
-    home : Pool
-    reference : Cell
+    home : ScorePool
+    reference : Arm
         An arm of `home`.
 
     Returns
     -------
-    tuple of Difference, or None
+    tuple of PairedDifference, or None
         None if no trial of the arm has the seed, repeat and fold of one of the reference.
     """
     shared = pool.keys(cell) & home.keys(reference)
@@ -127,37 +137,37 @@ def differences(
     last = fifths == fifths.max()
     weights = macro_weights(len(pool.positives)), np.where(last, 1 / last.sum(), 0.0)
     rope = pool.spec.analysis.rope
-    macro, sparse = (paired(*sides, pool.groups, each, rope) for each in weights)
+    macro, sparse = (estimate_difference(*sides, pool.groups, each, rope) for each in weights)
     return macro, sparse
 
 
 def _rival(
-    cell: Cell,
-    pair: tuple[Pool, Cell],
-    both: tuple[Difference, Difference],
+    cell: Arm,
+    pair: tuple[ScorePool, Arm],
+    both: tuple[PairedDifference, PairedDifference],
     p_holm: float,
     rope: float,
-) -> Rival:
+) -> PairedComparison:
     (home, reference), (macro, sparse) = pair, both
-    equal = models_of(cell) == models_of(reference)
-    return Rival(home.name, reference, macro, sparse, judge(macro, p_holm, rope), equal)
+    equal = count_models(cell) == count_models(reference)
+    return PairedComparison(home.name, reference, macro, sparse, judge(macro, p_holm, rope), equal)
 
 
-def _summaries(pool: Pool) -> dict[str, CellSummary]:
+def _summaries(pool: ScorePool) -> dict[str, ArmSummary]:
     results = [result for trials in pool.results.values() for result in trials]
-    made = summarise(pool.cells, results, pool.positives, pool.plan.per_cell)
+    made = summarize(pool.cells, results, pool.positives, pool.plan.per_cell)
     return {summary.cell.id: summary for summary in made}
 
 
-def _references(pool: Pool) -> list[tuple[Pool, Cell] | None]:
+def _references(pool: ScorePool) -> list[tuple[ScorePool, Arm] | None]:
     """Return the arm that each cell is compared with, and its pool, without a baseline."""
-    arms, cells = reference_arms(pool.cells), {cell.id: cell for cell in pool.cells}
+    arms, cells = find_reference_arms(pool.cells), {cell.id: cell for cell in pool.cells}
     return [(pool, cells[arms[cell.id]]) if cell.id in arms else None for cell in pool.cells]
 
 
 def _baseline(
-    cell: Cell, pool: Pool, pools: Sequence[Pool], baseline: Baseline
-) -> tuple[Pool, Cell] | None:
+    cell: Arm, pool: ScorePool, pools: Sequence[ScorePool], baseline: Baseline
+) -> tuple[ScorePool, Arm] | None:
     """Return the baseline of a cell, and the pool it is in."""
     wanted = {"fraction": f"{cell.fraction:g}", **baseline}
     alike = [each for each in pools if each.digest == pool.digest]
@@ -176,7 +186,7 @@ def _baseline(
     return matches[0] if matches and cell.id not in distinct else None
 
 
-def _has(pool: Pool, cell: Cell, words: Baseline) -> bool:
+def _has(pool: ScorePool, cell: Arm, words: Baseline) -> bool:
     params = {"study": pool.name, **cell.params()}
     return all(params.get(column) == word for column, word in words.items())
 
@@ -185,7 +195,7 @@ def _written(words: Baseline) -> str:
     return ",".join(f"{column}={word}" for column, word in words.items())
 
 
-def _level(pool: Pool, cell: Cell) -> Corrected | None:
+def _level(pool: ScorePool, cell: Arm) -> CorrectedT | None:
     if not pool.results.get(cell.id):
         return None
-    return level(pool.arm(cell), pool.groups, macro_weights(len(pool.positives)))[0]
+    return estimate_level(pool.arm(cell), pool.groups, macro_weights(len(pool.positives)))[0]

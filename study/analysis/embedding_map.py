@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.analysis.influence import Floats
-from study.analysis.study_analysis import Evidence
-from study.artifacts.embeddings import EncoderJob, job_of
-from study.planning.trials import Feature, TrialSpec
+from study.analysis.study_analysis import StudyAnalysis
+from study.artifacts.embeddings import EncoderJob, encoder_job_for
+from study.planning.trials import NamedModality, Trial
 
 LABELS = 5
 """Labels with a region: those with the most positives."""
@@ -74,7 +74,7 @@ class EmbeddingMap:
     note: str
 
 
-def embedding_maps(evidence: Evidence) -> tuple[EmbeddingMap, ...]:
+def build_embedding_maps(evidence: StudyAnalysis) -> tuple[EmbeddingMap, ...]:
     """Return the map of every encoder whose embeddings are in the cache.
 
     Each modality once: of the first fold and seed at the largest fraction. A fine-tuned encoder
@@ -90,22 +90,22 @@ def embedding_maps(evidence: Evidence) -> tuple[EmbeddingMap, ...]:
     return tuple(found.values())
 
 
-def _jobs(evidence: Evidence) -> Iterator[tuple[Feature, TrialSpec, EncoderJob]]:
+def _jobs(evidence: StudyAnalysis) -> Iterator[tuple[NamedModality, Trial, EncoderJob]]:
     """Yield the encoder jobs of the first trial of each arm, the largest fraction first."""
     arms = sorted(evidence.arms.values(), key=lambda arm: -arm.cell.fraction)
     for arm in arms:
         seed, repeat, fold = arm.keys[0]
-        trial = TrialSpec(arm.cell, repeat, fold, seed)
+        trial = Trial(arm.cell, repeat, fold, seed)
         for feature in arm.cell.features:
-            job = job_of(feature, trial)
+            job = encoder_job_for(feature, trial)
             if job is not None and job.share is None:
                 yield feature, trial, job
 
 
 def _map(
-    evidence: Evidence,
-    feature: Feature,
-    trial: TrialSpec,
+    evidence: StudyAnalysis,
+    feature: NamedModality,
+    trial: Trial,
     job: EncoderJob,
     embeddings: NDArray[np.float32],
 ) -> EmbeddingMap:
@@ -158,14 +158,14 @@ def principal_axes(embeddings: NDArray[np.float32]) -> tuple[Floats, Floats]:
     return points, np.asarray(fitted.explained_variance_ratio_, dtype=np.float64)
 
 
-def view(points: Floats) -> tuple[Floats, Floats]:
+def view_embeddings(points: Floats) -> tuple[Floats, Floats]:
     """Return the corners, (2,) each, of a view of 99 % of the points (m, 2) along each axis."""
     low, high = np.quantile(points, [0.005, 0.995], axis=0)
     margin = 0.15 * (high - low)
     return low - margin, high + margin
 
 
-def _regions(evidence: Evidence, rows: NDArray[np.int64], points: Floats) -> Iterator[Region]:
+def _regions(evidence: StudyAnalysis, rows: NDArray[np.int64], points: Floats) -> Iterator[Region]:
     dataset = evidence.record.inputs.dataset
     for column in np.argsort(-dataset.positives, kind="stable")[:LABELS]:
         members = points[dataset.labels[rows, column] == 1]
@@ -177,7 +177,7 @@ def _region(label: str, members: Floats, points: Floats) -> Region:
     from scipy.stats import gaussian_kde
 
     kernel = gaussian_kde(members.T)
-    low, high = view(points)
+    low, high = view_embeddings(points)
     x, y = (np.linspace(low[i], high[i], GRID) for i in (0, 1))
     grid = np.stack(np.meshgrid(x, y)).reshape(2, -1)
     half = float(np.median(kernel(members.T)))

@@ -12,38 +12,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.analysis.anova import Share, decompose
-from study.analysis.arm_scores import Arm
+from study.analysis.anova import VarianceShare, decompose_variance
+from study.analysis.arm_scores import ArmScores
 from study.analysis.bootstrap import common_arms
-from study.analysis.factor_grid import Grid, combinations, grid_of
+from study.analysis.factor_grid import FactorGrid, build_factor_grid, combinations
 from study.analysis.influence import Floats
 from study.analysis.mixed_model import (
     Interaction,
     MainEffects,
-    Marginal,
-    Trials,
+    MarginalMean,
+    TrialScores,
+    estimate_interactions,
+    estimate_marginal_means,
     fit_main_effects,
-    interactions,
-    marginals,
 )
-from study.analysis.study_analysis import Evidence
-from study.planning.trials import Cell
+from study.analysis.study_analysis import StudyAnalysis
+from study.planning.trials import Arm
 
-__all__ = ["Effects", "Interaction", "Marginal", "Share", "factor_effects"]
+__all__ = [
+    "FactorEffects",
+    "Interaction",
+    "MarginalMean",
+    "VarianceShare",
+    "estimate_factor_effects",
+]
 
 MOST = 0.5
 """Share of the arms that a full part must hold to stand for the grid."""
 
 
 @dataclass(frozen=True)
-class Effects:
+class FactorEffects:
     """Factor effects of a study.
 
     Attributes
     ----------
-    shares : tuple of Share
+    shares : tuple of VarianceShare
         Pooled first, then within each fraction.
-    marginals : tuple of Marginal
+    marginals : tuple of MarginalMean
     interactions : tuple of Interaction
     complete : bool
         Whether every combination of the levels has all its trials.
@@ -51,24 +57,24 @@ class Effects:
         Which arms this is about, what was left out, and the method.
     """
 
-    shares: tuple[Share, ...]
-    marginals: tuple[Marginal, ...]
+    shares: tuple[VarianceShare, ...]
+    marginals: tuple[MarginalMean, ...]
     interactions: tuple[Interaction, ...]
     complete: bool
     note: str
 
 
-def factor_effects(evidence: Evidence) -> Effects:
+def estimate_factor_effects(evidence: StudyAnalysis) -> FactorEffects:
     """Return the effects of the factors of a study on the macro AUROC.
 
     A full grid gives exact shares. Of one with gaps the largest full part does, if it holds at
     least half of the arms and two levels of every factor; otherwise a mixed model of the main
-    effects is fitted to all trials. `Effects.note` says which.
+    effects is fitted to all trials. `FactorEffects.note` says which.
     """
     planned, cells = _cells(evidence)
     if len(cells) < 2:
-        return Effects((), (), (), True, "fewer than two arms: nothing to compare")
-    whole = grid_of(cells)
+        return FactorEffects((), (), (), True, "fewer than two arms: nothing to compare")
+    whole = build_factor_grid(cells)
     part = whole.largest_full()
     arms = common_arms(evidence, [part.cells[levels] for levels in combinations(part)])
     trials = evidence.record.plan.per_cell
@@ -84,60 +90,60 @@ def factor_effects(evidence: Evidence) -> Effects:
     return _exact(evidence, part, arms, complete, left)
 
 
-def _cells(evidence: Evidence) -> tuple[int, list[Cell]]:
+def _cells(evidence: StudyAnalysis) -> tuple[int, list[Arm]]:
     """Planned number, and those with a trial, of the arms of several modalities, else of all."""
     planned = evidence.record.plan.cells
     several = [cell for cell in planned if len(cell.features) > 1] or list(planned)
     return len(several), [cell for cell in several if cell.id in evidence.arms]
 
 
-def _stands(part: Grid, whole: Grid) -> bool:
+def _stands(part: FactorGrid, whole: FactorGrid) -> bool:
     kept = all(len(levels) > 1 for levels in part.levels)
     return kept and len(part.cells) >= MOST * len(whole.cells)
 
 
 def _exact(
-    evidence: Evidence, grid: Grid, arms: Sequence[Arm], complete: bool, note: str
-) -> Effects:
+    evidence: StudyAnalysis, grid: FactorGrid, arms: Sequence[ArmScores], complete: bool, note: str
+) -> FactorEffects:
     keys, sizes = arms[0].keys, [len(levels) for levels in grid.levels]
     flat = np.stack([arm.values(evidence.weights) for arm in arms], axis=1)
     values: Floats = flat.reshape(len(keys), *sizes)
     means = dict(zip(combinations(grid), flat.mean(axis=0).tolist(), strict=True))
-    return Effects(
+    return FactorEffects(
         shares=tuple(_shares(values, grid)),
-        marginals=tuple(marginals(values, grid, keys)),
-        interactions=tuple(interactions(grid, means)),
+        marginals=tuple(estimate_marginal_means(values, grid, keys)),
+        interactions=tuple(estimate_interactions(grid, means)),
         complete=complete,
         note=f"exact analysis of variance, split absorbed; {note}",
     )
 
 
-def _shares(values: Floats, grid: Grid) -> Iterator[Share]:
+def _shares(values: Floats, grid: FactorGrid) -> Iterator[VarianceShare]:
     """Yield the pooled shares, then those within each fraction."""
-    yield from decompose(values, grid.factors, None)
+    yield from decompose_variance(values, grid.factors, None)
     if "fraction" in grid.factors:
         axis = grid.factors.index("fraction")
         others = [factor for factor in grid.factors if factor != "fraction"]
         for i, level in enumerate(grid.levels[axis]):
-            yield from decompose(np.take(values, i, axis=axis + 1), others, float(level))
+            yield from decompose_variance(np.take(values, i, axis=axis + 1), others, float(level))
 
 
-def _modelled(evidence: Evidence, grid: Grid, about: str) -> Effects:
+def _modelled(evidence: StudyAnalysis, grid: FactorGrid, about: str) -> FactorEffects:
     """Effects from a mixed model of all trials."""
     trials = _trials(evidence, grid)
     pooled = fit_main_effects(trials)
     means = {key: evidence.arms[cell.id].level for key, cell in grid.cells.items()}
     said = "main effects only" if pooled else "no fit: factors that cannot be told apart"
-    return Effects(
+    return FactorEffects(
         shares=tuple(_modelled_shares(trials, pooled)),
         marginals=tuple(pooled.marginals()) if pooled else (),
-        interactions=tuple(interactions(grid, means)),
+        interactions=tuple(estimate_interactions(grid, means)),
         complete=False,
         note=f"the grid is incomplete: mixed model, auroc ~ factors + (1 | split), {said}; {about}",
     )
 
 
-def _modelled_shares(trials: Trials, pooled: MainEffects | None) -> Iterator[Share]:
+def _modelled_shares(trials: TrialScores, pooled: MainEffects | None) -> Iterator[VarianceShare]:
     yield from pooled.shares(None) if pooled else ()
     factors = trials.grid.factors
     if "fraction" in factors and len(factors) > 1:
@@ -147,9 +153,9 @@ def _modelled_shares(trials: Trials, pooled: MainEffects | None) -> Iterator[Sha
             yield from within.shares(float(level)) if within else ()
 
 
-def _trials(evidence: Evidence, grid: Grid) -> Trials:
+def _trials(evidence: StudyAnalysis, grid: FactorGrid) -> TrialScores:
     arms = [(levels, evidence.arms[cell.id]) for levels, cell in grid.cells.items()]
-    return Trials(
+    return TrialScores(
         grid,
         tuple(levels for levels, arm in arms for _ in arm.keys),
         tuple(key for _, arm in arms for key in arm.keys),
@@ -157,12 +163,12 @@ def _trials(evidence: Evidence, grid: Grid) -> Trials:
     )
 
 
-def _about(cells: Sequence[Cell]) -> str:
+def _about(cells: Sequence[Arm]) -> str:
     wide = sum(len(cell.features) > 1 for cell in cells)
     return "arms of several modalities" if wide == len(cells) else "arms of one modality"
 
 
-def _left_out(whole: Grid, part: Grid) -> list[str]:
+def _left_out(whole: FactorGrid, part: FactorGrid) -> list[str]:
     """Say which levels a full part lacks."""
     if whole.full:
         return []

@@ -7,29 +7,29 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from study.planning.trials import Cell
+from study.planning.trials import Arm
 
 Levels = tuple[str, ...]
 """A level of every factor."""
 
 
-def head_name(cell: Cell, axes: Sequence[str] = ()) -> str:
+def format_head(cell: Arm, axes: Sequence[str] = ()) -> str:
     """Return technique, operator and partition, and the training numbers that vary."""
     words = [cell.technique, *(str(word) for word in (cell.fusion, cell.partition) if word)]
     return " / ".join([*words, *(f"{axis}={number(cell, axis)}" for axis in axes)])
 
 
-def arm_name(cell: Cell, axes: Sequence[str] = ()) -> str:
+def format_arm(cell: Arm, axes: Sequence[str] = ()) -> str:
     """Return an arm in words, without its fraction."""
-    return f"{feature_set(cell)} / {head_name(cell, axes)}"
+    return f"{feature_set(cell)} / {format_head(cell, axes)}"
 
 
-def feature_set(cell: Cell) -> str:
+def feature_set(cell: Arm) -> str:
     """Return the modalities of an arm, joined by a plus."""
     return "+".join(cell.names)
 
 
-def training_axes(cells: Iterable[Cell]) -> tuple[str, ...]:
+def training_axes(cells: Iterable[Arm]) -> tuple[str, ...]:
     """Return the training numbers that cells were asked for and in which they differ."""
     trainings = {cell.shared for cell in cells}
     first = next(iter(trainings), None)
@@ -37,13 +37,13 @@ def training_axes(cells: Iterable[Cell]) -> tuple[str, ...]:
     return tuple(n for n in names if len({getattr(t, n) for t in trainings}) > 1)
 
 
-def number(cell: Cell, axis: str) -> str:
+def number(cell: Arm, axis: str) -> str:
     """Return a training number that a cell was asked for as text."""
     return str(getattr(cell.shared, axis))
 
 
 @dataclass(frozen=True)
-class Grid:
+class FactorGrid:
     """Arms by the levels of their factors.
 
     Attributes
@@ -53,12 +53,12 @@ class Grid:
         partition), ``fraction``, ``training.<name>``.
     levels : tuple of tuple of str
         Of each factor: fractions rising, the others in the order of the file.
-    cells : mapping of levels to Cell
+    cells : mapping of levels to Arm
     """
 
     factors: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...]
-    cells: Mapping[Levels, Cell]
+    cells: Mapping[Levels, Arm]
 
     @property
     def slots(self) -> int:
@@ -70,7 +70,7 @@ class Grid:
         """Whether every combination of levels has an arm."""
         return len(self.cells) == self.slots
 
-    def largest_full(self) -> Grid:
+    def largest_full(self) -> FactorGrid:
         """Return a full part: the level with the smallest share of its arms goes, one by one."""
         grid = self
         while not grid.full:
@@ -87,21 +87,21 @@ class Grid:
         arms = sum(key[axis] == level for key in self.cells)
         return arms * len(self.levels[axis]) / self.slots, arms
 
-    def over(self, cells: Mapping[Levels, Cell]) -> Grid:
+    def over(self, cells: Mapping[Levels, Arm]) -> FactorGrid:
         """Return the grid of some of the arms, with the levels that they have; factors stay."""
         levels = tuple(
             tuple(x for x in old if any(key[i] == x for key in cells))
             for i, old in enumerate(self.levels)
         )
-        return Grid(self.factors, levels, cells)
+        return FactorGrid(self.factors, levels, cells)
 
 
-def grid_of(cells: Sequence[Cell]) -> Grid:
+def build_factor_grid(cells: Sequence[Arm]) -> FactorGrid:
     """Return cells by the factors in which they differ.
 
     Parameters
     ----------
-    cells : sequence of Cell
+    cells : sequence of Arm
         Distinct, at least one.
     """
     axes = training_axes(cells)
@@ -111,15 +111,15 @@ def grid_of(cells: Sequence[Cell]) -> Grid:
     factors = tuple(factor for factor, levels in every.items() if len(levels) > 1)
     keys = [tuple(each[factor] for factor in factors) for each in named]
     levels = tuple(every[factor] for factor in factors)
-    return Grid(factors, levels, dict(zip(keys, cells, strict=True)))
+    return FactorGrid(factors, levels, dict(zip(keys, cells, strict=True)))
 
 
-def combinations(grid: Grid) -> list[Levels]:
+def combinations(grid: FactorGrid) -> list[Levels]:
     """Return every combination of levels, the last factor fastest."""
     return list(itertools.product(*grid.levels))
 
 
-def _levels(cell: Cell, axes: Sequence[str]) -> dict[str, str]:
-    first = {"features": feature_set(cell), "head": head_name(cell)}
+def _levels(cell: Arm, axes: Sequence[str]) -> dict[str, str]:
+    first = {"features": feature_set(cell), "head": format_head(cell)}
     last = {f"training.{axis}": number(cell, axis) for axis in axes}
     return {**first, "fraction": f"{cell.fraction:g}", **last}

@@ -20,7 +20,7 @@ from study.metrics import auroc
 Floats = NDArray[np.float64]
 
 
-class Pull(NamedTuple):
+class Influence(NamedTuple):
     """AUROC of every label on one test fold, and every molecule's influence on it.
 
     Attributes
@@ -39,11 +39,11 @@ class Pull(NamedTuple):
     influence: Floats
 
 
-def pull(
+def compute_influence(
     labels: NDArray[np.uint8],
     scores: NDArray[np.float32],
     groups: NDArray[np.int64] | None = None,
-) -> Pull:
+) -> Influence:
     """Return the AUROC of every label and each molecule's influence on it.
 
     A positive counts the share of negatives below it, a negative the share of positives above
@@ -77,7 +77,7 @@ def pull(
     deviations[np.isnan(auroc)] = np.nan
     influence = np.empty(labels.shape)
     np.put_along_axis(influence.T, ranking.order, deviations, axis=1)
-    return Pull(auroc, precision, influence)
+    return Influence(auroc, precision, influence)
 
 
 def _few_factors(

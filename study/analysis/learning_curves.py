@@ -8,33 +8,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.analysis.arm_scores import Arm
-from study.analysis.bootstrap import common_arms, finished, score_draws
-from study.analysis.factor_grid import arm_name, training_axes
-from study.analysis.paired import Difference, level, paired
+from study.analysis.arm_scores import ArmScores
+from study.analysis.bootstrap import common_arms, draw_scores, finished_arms
+from study.analysis.factor_grid import format_arm, training_axes
+from study.analysis.paired import PairedDifference, estimate_difference, estimate_level
 from study.analysis.power_law import (
     THREE,
     TWO,
     Censored,
     Form,
     PowerLaw,
-    power_law,
-    reach,
-    reach_interval,
+    evaluate_power_law,
+    find_fraction_needed,
+    fraction_needed_interval,
 )
-from study.analysis.study_analysis import Evidence
-from study.analysis.verdicts import LEVEL, Verdict, holm, judge
-from study.planning.contrasts import Contrast, models_of
-from study.planning.trials import Cell
+from study.analysis.study_analysis import StudyAnalysis
+from study.analysis.verdicts import LEVEL, Verdict, adjust_holm, judge
+from study.planning.contrasts import Contrast, count_models
+from study.planning.trials import Arm
 
 FULL = 1.0
 """The fraction that is the whole training fold."""
 
 
-def arms_by_fraction(evidence: Evidence) -> dict[str, tuple[Cell, ...]]:
+def group_arms_by_fraction(evidence: StudyAnalysis) -> dict[str, tuple[Arm, ...]]:
     """Return the cells of each curve by rising fraction: at least two that share trials."""
-    found: dict[str, list[Cell]] = {}
-    for cell in finished(evidence):
+    found: dict[str, list[Arm]] = {}
+    for cell in finished_arms(evidence):
         found.setdefault(cell.arm_id, []).append(cell)
     ordered = {key: tuple(sorted(cells, key=_fraction)) for key, cells in found.items()}
     return {
@@ -44,20 +44,20 @@ def arms_by_fraction(evidence: Evidence) -> dict[str, tuple[Cell, ...]]:
     }
 
 
-def rival_pairs(evidence: Evidence) -> list[tuple[tuple[Cell, ...], Cell]]:
+def pair_arms(evidence: StudyAnalysis) -> list[tuple[tuple[Arm, ...], Arm]]:
     """Return the curve of an arm and the full-data cell of its rival, every pair once.
 
     The pairs are those of the contrasts declared at fraction 1, and every arm of several
     modalities against each of its own modalities alone under the same training numbers; an
     ensemble is no rival of a single model unless the file says so.
     """
-    by_arm = arms_by_fraction(evidence)
+    by_arm = group_arms_by_fraction(evidence)
     found = {(arm.arm_id, full.id): full for arm, full in _rivals(evidence)}
     return [(by_arm[arm], full) for (arm, _), full in found.items() if arm in by_arm]
 
 
-def _rivals(evidence: Evidence) -> Iterator[tuple[Cell, Cell]]:
-    full = [cell for cell in finished(evidence) if cell.fraction == FULL]
+def _rivals(evidence: StudyAnalysis) -> Iterator[tuple[Arm, Arm]]:
+    full = [cell for cell in finished_arms(evidence) if cell.fraction == FULL]
     known = {cell.id for cell in full}
     for each in evidence.contrasts:
         if each.arm.fraction == FULL and each.reference.id in known:
@@ -68,11 +68,11 @@ def _rivals(evidence: Evidence) -> Iterator[tuple[Cell, Cell]]:
         keys = {feature.key for feature in cell.features} if len(cell.features) > 1 else set()
         for single in singles:
             same = single.features[0].key in keys and single.shared == cell.shared
-            if same and (any_size or models_of(cell) == models_of(single)):
+            if same and (any_size or count_models(cell) == count_models(single)):
                 yield cell, single
 
 
-def _fraction(cell: Cell) -> float:
+def _fraction(cell: Arm) -> float:
     return cell.fraction
 
 
@@ -81,7 +81,7 @@ REFITS, DRAWS = 200, 1000
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """Score of one arm by training fraction, at least two of them.
 
     Attributes
@@ -89,7 +89,7 @@ class Curve:
     name : str
         The arm without its fraction.
     arm_id : str
-    cells : tuple of Cell, (k,)
+    cells : tuple of Arm, (k,)
         By rising fraction.
     fractions, molecules : tuple of float, (k,)
         Share of the training fold; molecules in it (fitted on and used for validation), mean
@@ -106,7 +106,7 @@ class Curve:
 
     name: str
     arm_id: str
-    cells: tuple[Cell, ...]
+    cells: tuple[Arm, ...]
     fractions: tuple[float, ...]
     molecules: tuple[float, ...]
     auroc: tuple[float, ...]
@@ -118,7 +118,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Efficiency:
+class DataEfficiency:
     """Smallest fraction at which an arm reaches the score of its reference with all the data.
 
     Attributes
@@ -149,48 +149,50 @@ class Efficiency:
 
 
 @dataclass(frozen=True)
-class Claim:
+class FractionClaim:
     """An arm with a fraction of the data against its reference with all of it.
 
     Attributes
     ----------
-    arm : Cell
+    arm : Arm
         At a fraction below 1.
-    reference : Cell
+    reference : Arm
         At fraction 1.
-    difference : Difference
+    difference : PairedDifference
         Paired on the same test folds.
     verdict : Verdict
         After Holm over all claims of the study.
     """
 
-    arm: Cell
-    reference: Cell
-    difference: Difference
+    arm: Arm
+    reference: Arm
+    difference: PairedDifference
     verdict: Verdict
 
 
-def curves(evidence: Evidence) -> tuple[Curve, ...]:
+def build_learning_curves(evidence: StudyAnalysis) -> tuple[LearningCurve, ...]:
     """Return the learning curve of every arm with at least two fractions.
 
     Intervals of the power laws are percentiles of refits to draws of the curve
-    (`bootstrap.score_draws`: test molecules by group, and seeds).
+    (`bootstrap.draw_scores`: test molecules by group, and seeds).
     """
     axes = training_axes(evidence.record.plan.cells)
-    return tuple(_curve(evidence, cells, axes) for cells in arms_by_fraction(evidence).values())
+    return tuple(
+        _curve(evidence, cells, axes) for cells in group_arms_by_fraction(evidence).values()
+    )
 
 
-def efficiencies(evidence: Evidence) -> tuple[Efficiency, ...]:
-    """Return the data-efficiency fraction of every pair that `claims` compares.
+def estimate_data_efficiency(evidence: StudyAnalysis) -> tuple[DataEfficiency, ...]:
+    """Return the data-efficiency fraction of every pair that `build_fraction_claims` compares.
 
     Over the trials that the reference and all fractions of the arm share; intervals from draws
-    of all of them together (`bootstrap.score_draws`).
+    of all of them together (`bootstrap.draw_scores`).
     """
-    found = (_efficiency(evidence, cells, full) for cells, full in rival_pairs(evidence))
+    found = (_efficiency(evidence, cells, full) for cells, full in pair_arms(evidence))
     return tuple(each for each in found if each is not None)
 
 
-def claims(evidence: Evidence) -> tuple[Claim, ...]:
+def build_fraction_claims(evidence: StudyAnalysis) -> tuple[FractionClaim, ...]:
     """Return every claim 'this arm at fraction f against that arm with all the data'.
 
     The pairs are those of the contrasts declared at fraction 1, and every arm of several
@@ -200,34 +202,34 @@ def claims(evidence: Evidence) -> tuple[Claim, ...]:
     """
     sides = [
         (cell, full)
-        for cells, full in rival_pairs(evidence)
+        for cells, full in pair_arms(evidence)
         for cell in cells
         if cell.fraction < FULL
     ]
     differences = [_compare(evidence, cell, full) for cell, full in sides]
     measured = [(s, d) for s, d in zip(sides, differences, strict=True) if d is not None]
-    adjusted = holm([difference.p for _, difference in measured])
+    adjusted = adjust_holm([difference.p for _, difference in measured])
     return tuple(
-        Claim(cell, full, difference, judge(difference, p))
+        FractionClaim(cell, full, difference, judge(difference, p))
         for ((cell, full), difference), p in zip(measured, adjusted, strict=True)
     )
 
 
-def _curve(evidence: Evidence, cells: tuple[Cell, ...], axes: Sequence[str]) -> Curve:
+def _curve(evidence: StudyAnalysis, cells: tuple[Arm, ...], axes: Sequence[str]) -> LearningCurve:
     arms = common_arms(evidence, cells)
-    levels = [level(arm, evidence.groups, evidence.weights) for arm in arms]
+    levels = [estimate_level(arm, evidence.groups, evidence.weights) for arm in arms]
     intervals = [found for found, _ in levels]
     usable = all(found.se > 0 for found in intervals)
     ses = np.array([found.se if usable else molecules for found, molecules in levels])
     means = np.array([found.mean for found in intervals])
     sizes = np.array([_molecules(evidence, arm) for arm in arms])
-    draws = 1 - score_draws(arms, evidence.groups, evidence.weights, REFITS)
+    draws = 1 - draw_scores(arms, evidence.groups, evidence.weights, REFITS)
 
     def law(form: Form) -> PowerLaw | None:
-        return power_law(sizes, 1 - means, ses, form, draws)
+        return evaluate_power_law(sizes, 1 - means, ses, form, draws)
 
-    return Curve(
-        name=arm_name(cells[0], axes),
+    return LearningCurve(
+        name=format_arm(cells[0], axes),
         arm_id=cells[0].arm_id,
         cells=cells,
         fractions=tuple(cell.fraction for cell in cells),
@@ -241,19 +243,19 @@ def _curve(evidence: Evidence, cells: tuple[Cell, ...], axes: Sequence[str]) -> 
     )
 
 
-def _drops(evidence: Evidence, arms: Sequence[Arm]) -> bool:
+def _drops(evidence: StudyAnalysis, arms: Sequence[ArmScores]) -> bool:
     """Whether a fraction is worse than a smaller one, Holm over all pairs of fractions."""
     found = [
-        paired(larger, smaller, evidence.groups, evidence.weights)
+        estimate_difference(larger, smaller, evidence.groups, evidence.weights)
         for smaller, larger in itertools.combinations(arms, 2)
     ]
     if not any(each.estimate < 0 and each.p < LEVEL for each in found):
         return False  # Holm only raises p
-    adjusted = holm([difference.p for difference in found])
+    adjusted = adjust_holm([difference.p for difference in found])
     return any(d.estimate < 0 and p < LEVEL for d, p in zip(found, adjusted, strict=True))
 
 
-def _molecules(evidence: Evidence, arm: Arm) -> float:
+def _molecules(evidence: StudyAnalysis, arm: ArmScores) -> float:
     """Training molecules of an arm: those fitted on and those of the validation part."""
     fraction = arm.cell.fraction
     folds = {(fold.repeat, fold.index): fold for fold in evidence.record.inputs.split.folds}
@@ -261,25 +263,35 @@ def _molecules(evidence: Evidence, arm: Arm) -> float:
     return float(np.mean([len(f.fit[fraction]) + len(f.validation[fraction]) for f in used]))
 
 
-def _compare(evidence: Evidence, cell: Cell, full: Cell) -> Difference | None:
+def _compare(evidence: StudyAnalysis, cell: Arm, full: Arm) -> PairedDifference | None:
     contrast = Contrast("data fraction", cell, full)
     if not evidence.shared(contrast):
         return None
-    return paired(*evidence.pair(contrast), evidence.groups, evidence.weights)
+    return estimate_difference(*evidence.pair(contrast), evidence.groups, evidence.weights)
 
 
-def _efficiency(evidence: Evidence, cells: tuple[Cell, ...], full: Cell) -> Efficiency | None:
+def _efficiency(
+    evidence: StudyAnalysis, cells: tuple[Arm, ...], full: Arm
+) -> DataEfficiency | None:
     arms = common_arms(evidence, (*cells, full))
     if not arms:
         return None
     fractions = np.array([cell.fraction for cell in cells])
     means = np.array([arm.values(evidence.weights).mean() for arm in arms])
-    found = reach(fractions, means[:-1], means[-1])
-    draws = score_draws(arms, evidence.groups, evidence.weights, DRAWS)
-    low, high = reach_interval(fractions, draws[:, :-1], draws[:, -1])
+    found = find_fraction_needed(fractions, means[:-1], means[-1])
+    draws = draw_scores(arms, evidence.groups, evidence.weights, DRAWS)
+    low, high = fraction_needed_interval(fractions, draws[:, :-1], draws[:, -1])
     axes = training_axes(evidence.record.plan.cells)
-    names = arm_name(cells[0], axes), arm_name(full, axes)
-    return Efficiency(*names, found.fraction, low, high, found.censored, 1 / found.fraction)
+    names = format_arm(cells[0], axes), format_arm(full, axes)
+    return DataEfficiency(*names, found.fraction, low, high, found.censored, 1 / found.fraction)
 
 
-__all__ = ["Claim", "Curve", "Efficiency", "PowerLaw", "claims", "curves", "efficiencies"]
+__all__ = [
+    "DataEfficiency",
+    "FractionClaim",
+    "LearningCurve",
+    "PowerLaw",
+    "build_fraction_claims",
+    "build_learning_curves",
+    "estimate_data_efficiency",
+]

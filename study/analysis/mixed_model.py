@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from study.analysis.anova import RESIDUAL, Share
-from study.analysis.factor_grid import Grid, Levels
+from study.analysis.anova import RESIDUAL, VarianceShare
+from study.analysis.factor_grid import FactorGrid, Levels
 from study.analysis.influence import Floats
-from study.analysis.paired import CONFIDENCE, corrected_t, fold_means, folds_of
+from study.analysis.paired import CONFIDENCE, corrected_t, fold_means, group_by_fold
 from study.planning.trials import Repeat
 
 
 @dataclass(frozen=True)
-class Marginal:
+class MarginalMean:
     """Mean of a level of a factor over all others.
 
     Attributes
@@ -57,13 +57,15 @@ class Interaction:
     means: tuple[tuple[float, ...], ...]
 
 
-def marginals(values: Floats, grid: Grid, keys: Sequence[Repeat]) -> Iterator[Marginal]:
+def estimate_marginal_means(
+    values: Floats, grid: FactorGrid, keys: Sequence[Repeat]
+) -> Iterator[MarginalMean]:
     """Yield the marginal mean of every level of a full grid.
 
     Parameters
     ----------
     values : ndarray of float64, (b, levels of the first factor, ...)
-    grid : Grid
+    grid : FactorGrid
         Full.
     keys : sequence of Repeat, (b,)
     """
@@ -71,17 +73,19 @@ def marginals(values: Floats, grid: Grid, keys: Sequence[Repeat]) -> Iterator[Ma
     for axis, (factor, levels) in enumerate(zip(grid.factors, grid.levels, strict=True)):
         for i, level in enumerate(levels):
             part = values.take(i, axis=axis + 1).reshape(len(values), -1).mean(axis=1)
-            away = corrected_t(fold_means(part - center, keys), folds_of(keys))
+            away = corrected_t(fold_means(part - center, keys), group_by_fold(keys))
             mean = float(part.mean())
-            yield Marginal(factor, level, mean, grand + away.low, grand + away.high)
+            yield MarginalMean(factor, level, mean, grand + away.low, grand + away.high)
 
 
-def interactions(grid: Grid, scores: Mapping[Levels, float]) -> Iterator[Interaction]:
+def estimate_interactions(
+    grid: FactorGrid, scores: Mapping[Levels, float]
+) -> Iterator[Interaction]:
     """Yield the table of every pair of factors, over the arms that there are.
 
     Parameters
     ----------
-    grid : Grid
+    grid : FactorGrid
     scores : mapping of levels to float
         Macro AUROC of each arm of the grid.
     """
@@ -102,12 +106,12 @@ def _mean(scores: Mapping[Levels, float], wanted: Mapping[int, str]) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Trials:
+class TrialScores:
     """Scores of the trials of a grid, with gaps.
 
     Attributes
     ----------
-    grid : Grid
+    grid : FactorGrid
     levels : tuple of levels, (r,)
         Of each trial.
     keys : tuple of Repeat, (r,)
@@ -115,17 +119,17 @@ class Trials:
         Macro AUROC.
     """
 
-    grid: Grid
+    grid: FactorGrid
     levels: tuple[Levels, ...]
     keys: tuple[Repeat, ...]
     scores: Floats
 
-    def of(self, axis: int, level: str) -> Trials:
+    def of(self, axis: int, level: str) -> TrialScores:
         """Return the trials with one level of a factor, over the grid of the other factors."""
         kept = [i for i, key in enumerate(self.levels) if key[axis] == level]
         cells = {k: cell for k, cell in self.grid.cells.items() if k[axis] == level}
         keys = tuple(self.keys[i] for i in kept)
-        return Trials(
+        return TrialScores(
             self.grid.over(cells), tuple(self.levels[i] for i in kept), keys, self.scores[kept]
         )
 
@@ -147,7 +151,7 @@ class MainEffects:
 
     Attributes
     ----------
-    trials : Trials
+    trials : TrialScores
     mean : float
         Macro AUROC with equal weights of all levels.
     effects : tuple of ndarray, one a factor, (levels - 1,)
@@ -157,13 +161,13 @@ class MainEffects:
         Variance.
     """
 
-    trials: Trials
+    trials: TrialScores
     mean: float
     effects: tuple[Floats, ...]
     covariance: Floats
     residual: float
 
-    def shares(self, fraction: float | None) -> Iterator[Share]:
+    def shares(self, fraction: float | None) -> Iterator[VarianceShare]:
         """Yield the variance of each factor's fitted part, and the residual, over their sum."""
         grid, design = self.trials.grid, self.trials.design()
         parts = [float((x @ b).var()) for x, b in zip(design, self.effects, strict=True)]
@@ -172,9 +176,9 @@ class MainEffects:
         ]
         total = sum(parts) + self.residual
         for name, part in (*named, (RESIDUAL, self.residual)):
-            yield Share(name, fraction, part / total, math.nan, math.sqrt(part))
+            yield VarianceShare(name, fraction, part / total, math.nan, math.sqrt(part))
 
-    def marginals(self) -> Iterator[Marginal]:
+    def marginals(self) -> Iterator[MarginalMean]:
         """Yield the mean of every level, equal weights for those of the other factors.
 
         The model takes trials as independent given the split. The overlap of the training folds
@@ -182,7 +186,7 @@ class MainEffects:
         """
         keys = self.trials.keys
         places = len({(repeat, fold) for _, repeat, fold in keys})
-        wider = 1 + places / (folds_of(keys) - 1) if folds_of(keys) > 1 else math.nan
+        wider = 1 + places / (group_by_fold(keys) - 1) if group_by_fold(keys) > 1 else math.nan
         reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, places - 1)) * math.sqrt(wider)
         begin = 1
         for factor, levels, effects in self._factors():
@@ -191,7 +195,7 @@ class MainEffects:
             ses = np.sqrt(np.diag(code @ self.covariance[begin:end, begin:end] @ code.T))
             for level, away, se in zip(levels, code @ effects, ses, strict=True):
                 mean, half = self.mean + float(away), reach * float(se)
-                yield Marginal(factor, level, mean, mean - half, mean + half)
+                yield MarginalMean(factor, level, mean, mean - half, mean + half)
             begin = end
 
     def _factors(self) -> Iterator[tuple[str, Sequence[str], Floats]]:
@@ -199,7 +203,7 @@ class MainEffects:
         return zip(grid.factors, grid.levels, self.effects, strict=True)
 
 
-def fit_main_effects(trials: Trials) -> MainEffects | None:
+def fit_main_effects(trials: TrialScores) -> MainEffects | None:
     """Fit ``auroc ~ factors + (1 | split)`` by restricted maximum likelihood.
 
     Returns

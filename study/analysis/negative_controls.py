@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from study.analysis.arm_scores import Arm, arm_of
+from study.analysis.arm_scores import ArmScores, build_arm_scores
 from study.analysis.influence import Floats
-from study.analysis.paired import CONFIDENCE, Difference, paired, seed_error
-from study.analysis.study_analysis import Evidence
-from study.planning.trials import Cell, Repeat, repeat_of
+from study.analysis.paired import CONFIDENCE, PairedDifference, estimate_difference, seed_error
+from study.analysis.study_analysis import StudyAnalysis
+from study.planning.trials import Arm, Repeat, repeat_of
 from study.results.trial_result import TrialResult
 
 
@@ -43,7 +43,9 @@ class NullRibbon:
     pairs: int
 
 
-def null_ribbon(arm: Arm, fifths: Sequence[Floats], slope: Floats) -> NullRibbon | None:
+def estimate_null_ribbon(
+    arm: ArmScores, fifths: Sequence[Floats], slope: Floats
+) -> NullRibbon | None:
     """Return the range of seed-against-seed gains; None for an arm with one seed.
 
     Two seeds on one fold have the same expectation, so their difference is noise and no more.
@@ -54,7 +56,7 @@ def null_ribbon(arm: Arm, fifths: Sequence[Floats], slope: Floats) -> NullRibbon
 
     Parameters
     ----------
-    arm : Arm
+    arm : ArmScores
     fifths : sequence of ndarray of float64, (k, l)
         Label weights of each fifth.
     slope : ndarray of float64, (l,)
@@ -70,7 +72,7 @@ def null_ribbon(arm: Arm, fifths: Sequence[Floats], slope: Floats) -> NullRibbon
     return NullRibbon(low, tuple(reach), -slope_reach, slope_reach, pairs)
 
 
-def oracle_gains(arm: Arm, fifths: Sequence[Floats]) -> tuple[float, ...]:
+def estimate_oracle_gains(arm: ArmScores, fifths: Sequence[Floats]) -> tuple[float, ...]:
     """Return the gain that a choice on the test folds would claim between two equal models.
 
     Each label goes to the better of two seeds, judged on the test fold itself: the mean over
@@ -89,7 +91,7 @@ def oracle_gains(arm: Arm, fifths: Sequence[Floats]) -> tuple[float, ...]:
     return tuple(_sum(mean, weights) for weights in fifths)
 
 
-def _seed_pairs(arm: Arm) -> list[tuple[Floats, Floats]]:
+def _seed_pairs(arm: ArmScores) -> list[tuple[Floats, Floats]]:
     """Return the AUROC (l,) of every two seeds on the same fold."""
     by_fold: dict[tuple[int, int], list[Floats]] = {}
     for (_, repeat, fold), values in zip(arm.keys, arm.auroc, strict=True):
@@ -97,7 +99,7 @@ def _seed_pairs(arm: Arm) -> list[tuple[Floats, Floats]]:
     return [pair for group in by_fold.values() for pair in itertools.combinations(group, 2)]
 
 
-def _reach(arm: Arm, weights: Floats) -> float:
+def _reach(arm: ArmScores, weights: Floats) -> float:
     """Half width of the 95 % range of a weighted sum over labels between two arms like this."""
     if not weights.any():
         return math.nan
@@ -112,11 +114,11 @@ def _sum(values: Floats, weights: Floats) -> float:
     return float(values[used] @ weights[used])
 
 
-def seed_sides(
+def split_seeds(
     results: Sequence[TrialResult],
     groups: NDArray[np.int64],
     sides: tuple[Sequence[int], Sequence[int]],
-) -> tuple[Arm, Arm]:
+) -> tuple[ArmScores, ArmScores]:
     """Set some seeds of an arm against others, as if they were two arms.
 
     Parameters
@@ -145,15 +147,15 @@ def seed_sides(
     )
 
 
-def seed_null(evidence: Evidence, cell: Cell) -> tuple[Difference, ...]:
+def estimate_seed_null(evidence: StudyAnalysis, cell: Arm) -> tuple[PairedDifference, ...]:
     """Difference of every two seeds of an arm on the folds both have; empty with one seed."""
     results = evidence.record.results_of(cell)
     seeds = sorted({repeat_of(result.spec)[0] for result in results})
     pairs = (
-        seed_sides(results, evidence.groups, ((one,), (other,)))
+        split_seeds(results, evidence.groups, ((one,), (other,)))
         for one, other in itertools.combinations(seeds, 2)
     )
-    return tuple(paired(a, b, evidence.groups, evidence.weights) for a, b in pairs)
+    return tuple(estimate_difference(a, b, evidence.groups, evidence.weights) for a, b in pairs)
 
 
 def _side(
@@ -161,8 +163,8 @@ def _side(
     groups: NDArray[np.int64],
     seeds: Sequence[int],
     places: set[Repeat],
-) -> Arm:
+) -> ArmScores:
     """Gather the trials with these seeds; a seed becomes its position among them."""
     keys = {(seeds[position], repeat, fold) for position, repeat, fold in places}
-    arm = arm_of(results, len(groups), keys, groups)
+    arm = build_arm_scores(results, len(groups), keys, groups)
     return replace(arm, keys=tuple((seeds.index(s), repeat, fold) for s, repeat, fold in arm.keys))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from study.analysis.arm_scores import Arm
+from study.analysis.arm_scores import ArmScores
 from study.analysis.influence import Floats
 from study.config.contrasts import POWER, ROPE
 from study.errors import StudyError
@@ -21,7 +21,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Corrected:
+class CorrectedT:
     """Corrected t of a difference over the folds of a cross-validation.
 
     Attributes
@@ -49,7 +49,7 @@ class Corrected:
     worse: float
 
 
-def corrected_t(values: Sequence[float], folds: int, rope: float = ROPE) -> Corrected:
+def corrected_t(values: Sequence[float], folds: int, rope: float = ROPE) -> CorrectedT:
     """Corrected resampled t of values of repeated k-fold cross-validation.
 
     ``se = s sqrt(1 / m + 1 / (k - 1))`` for m values of k-fold cross-validation: the second term
@@ -66,15 +66,15 @@ def corrected_t(values: Sequence[float], folds: int, rope: float = ROPE) -> Corr
     """
     mean, df = float(np.mean(values)), len(values) - 1
     if df < 1 or folds < 2:
-        return Corrected(mean, math.nan, 0, *[math.nan] * 6)
+        return CorrectedT(mean, math.nan, 0, *[math.nan] * 6)
     se = float(np.std(values, ddof=1)) * math.sqrt(1 / len(values) + 1 / (folds - 1))
     if se == 0:
-        return Corrected(mean, 0.0, df, mean, mean, float(mean == 0), *_certain(mean, rope))
+        return CorrectedT(mean, 0.0, df, mean, mean, float(mean == 0), *_certain(mean, rope))
     t = stats.t(df, loc=mean, scale=se)
     low, high = t.interval(CONFIDENCE)
     p = 2 * float(stats.t(df).sf(abs(mean) / se))
     better, worse = float(t.sf(rope)), float(t.cdf(-rope))
-    return Corrected(mean, se, df, float(low), float(high), p, better, 1 - better - worse, worse)
+    return CorrectedT(mean, se, df, float(low), float(high), p, better, 1 - better - worse, worse)
 
 
 def _certain(mean: float, rope: float) -> tuple[float, float, float]:
@@ -100,7 +100,7 @@ class SeedTerm(NamedTuple):
     source: str
 
 
-def seed_term(values: Floats, keys: Sequence[Repeat], molecules: float) -> SeedTerm:
+def estimate_seed_term(values: Floats, keys: Sequence[Repeat], molecules: float) -> SeedTerm:
     """Return what the seeds add to the error of a paired difference.
 
     With several seeds of a fold, `seed_error`. With one, what the folds scatter beyond their
@@ -155,7 +155,7 @@ def fold_means(values: Floats, keys: Sequence[Repeat]) -> list[float]:
     return [float(np.mean(by_fold[place])) for place in sorted(by_fold)]
 
 
-def folds_of(keys: Sequence[Repeat]) -> int:
+def group_by_fold(keys: Sequence[Repeat]) -> int:
     """Return the number of folds of the cross-validation that trials are of."""
     return 1 + max(fold for _, _, fold in keys)
 
@@ -179,7 +179,7 @@ def _seed_spreads(values: Floats, keys: Sequence[Repeat]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """AUROC of an arm minus its reference's on the same folds and seeds.
 
     Attributes
@@ -192,7 +192,7 @@ class Difference:
         of it.
     se, low, high, p : float
         Both together (without the seed term where it is NaN); 95 % interval; two-sided p.
-    corrected : Corrected
+    corrected : CorrectedT
         The conservative bound beside it.
     smallest : float
         Minimum detectable effect: 80 % power at the two-sided 5 % level, 2.8 standard errors
@@ -213,28 +213,28 @@ class Difference:
     low: float
     high: float
     p: float
-    corrected: Corrected
+    corrected: CorrectedT
     smallest: float
     folds: tuple[float, ...]
     df: float = math.inf
     seed_from: str = "seeds"
 
 
-def paired(
-    arm: Arm,
-    reference: Arm,
+def estimate_difference(
+    arm: ArmScores,
+    reference: ArmScores,
     groups: NDArray[np.int64],
     weights: Floats,
     rope: float = ROPE,
-) -> Difference:
+) -> PairedDifference:
     """Compare two arms over the same trials.
 
     The molecules say what another draw of the test molecules would move with the trained models
-    held fixed; `seed_term` what other models would.
+    held fixed; `estimate_seed_term` what other models would.
 
     Parameters
     ----------
-    arm, reference : Arm
+    arm, reference : ArmScores
         With the same keys.
     groups : ndarray of int64, (n,)
         Groups of the split: molecules of one group are drawn together.
@@ -254,14 +254,18 @@ def paired(
         )
     values = arm.values(weights) - reference.values(weights)
     molecules = standard_error(arm.pulls(weights) - reference.pulls(weights), groups)
-    return _difference(values, arm.keys, (molecules, seed_term(values, arm.keys, molecules)), rope)
+    return _difference(
+        values, arm.keys, (molecules, estimate_seed_term(values, arm.keys, molecules)), rope
+    )
 
 
-def level(arm: Arm, groups: NDArray[np.int64], weights: Floats) -> tuple[Corrected, float]:
+def estimate_level(
+    arm: ArmScores, groups: NDArray[np.int64], weights: Floats
+) -> tuple[CorrectedT, float]:
     """Return the corrected t of an arm's own AUROC, and its influence-curve standard error."""
     folds = fold_means(arm.values(weights), arm.keys)
     molecules = standard_error(arm.pulls(weights), groups)
-    return corrected_t(folds, folds_of(arm.keys)), molecules
+    return corrected_t(folds, group_by_fold(arm.keys)), molecules
 
 
 def macro_weights(labels: int) -> Floats:
@@ -277,12 +281,12 @@ def standard_error(pulls: NDArray[np.floating], groups: NDArray[np.int64]) -> fl
 
 def _difference(
     values: Floats, keys: Sequence[Repeat], errors: tuple[float, SeedTerm], rope: float
-) -> Difference:
+) -> PairedDifference:
     (molecules, seed), estimate = errors, float(values.mean())
     se, df = _error(molecules, seed)
     quantile = _quantile(df)
     folds = fold_means(values, keys)
-    return Difference(
+    return PairedDifference(
         estimate=estimate,
         se_influence=molecules,
         se_seed=seed.se,
@@ -290,7 +294,7 @@ def _difference(
         low=estimate - quantile * se,
         high=estimate + quantile * se,
         p=_p_value(estimate, se, df),
-        corrected=corrected_t(folds, folds_of(keys), rope),
+        corrected=corrected_t(folds, group_by_fold(keys), rope),
         smallest=(POWER + quantile - _quantile(math.inf)) * se,
         folds=tuple(folds),
         df=df,
@@ -335,14 +339,14 @@ __all__ = [
     "CONFIDENCE",
     "POWER",
     "ROPE",
-    "Corrected",
-    "Difference",
+    "CorrectedT",
+    "PairedDifference",
     "corrected_t",
+    "estimate_difference",
+    "estimate_level",
     "fold_means",
-    "folds_of",
-    "level",
+    "group_by_fold",
     "macro_weights",
-    "paired",
     "seed_error",
     "standard_error",
 ]

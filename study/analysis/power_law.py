@@ -14,7 +14,7 @@ Censored = Literal["", "above", "below"]
 TAIL = 0.025
 
 
-class Reach(NamedTuple):
+class FractionNeeded(NamedTuple):
     """The smallest fraction at which a curve reaches a score.
 
     Attributes
@@ -29,7 +29,7 @@ class Reach(NamedTuple):
     censored: Censored
 
 
-def reach(fractions: Floats, scores: Floats, target: float) -> Reach:
+def find_fraction_needed(fractions: Floats, scores: Floats, target: float) -> FractionNeeded:
     """Return the smallest fraction at which the curve reaches the target.
 
     Parameters
@@ -42,17 +42,19 @@ def reach(fractions: Floats, scores: Floats, target: float) -> Reach:
 
     rising = isotonic_regression(scores).x
     if rising[0] >= target:
-        return Reach(float(fractions[0]), "below")
+        return FractionNeeded(float(fractions[0]), "below")
     if rising[-1] < target:
-        return Reach(float(fractions[-1]), "above")
+        return FractionNeeded(float(fractions[-1]), "above")
     i = int(np.argmax(rising >= target))
     share = (target - rising[i - 1]) / (rising[i] - rising[i - 1])
     ends = np.log(fractions[i - 1 : i + 1])
-    return Reach(float(np.exp(ends[0] + share * (ends[1] - ends[0]))), "")
+    return FractionNeeded(float(np.exp(ends[0] + share * (ends[1] - ends[0]))), "")
 
 
-def reach_interval(fractions: Floats, scores: Floats, targets: Floats) -> tuple[float, float]:
-    """Return the 95 % percentile interval of `reach` over draws of curve and target together.
+def fraction_needed_interval(
+    fractions: Floats, scores: Floats, targets: Floats
+) -> tuple[float, float]:
+    """Return the 95 % percentile interval of `find_fraction_needed` over draws of curve and target together.
 
     Parameters
     ----------
@@ -65,7 +67,10 @@ def reach_interval(fractions: Floats, scores: Floats, targets: Floats) -> tuple[
     low, high : float
         0 and infinity where the interval reaches beyond the fractions that were measured.
     """
-    found = [reach(fractions, row, target) for row, target in zip(scores, targets, strict=True)]
+    found = [
+        find_fraction_needed(fractions, row, target)
+        for row, target in zip(scores, targets, strict=True)
+    ]
     places = {"below": 0.0, "above": math.inf}
     values = np.array([places.get(each.censored, each.fraction) for each in found])
     # Draws as they are, not means of two: one of them may be infinite.
@@ -115,7 +120,7 @@ class PowerLaw:
         return _power(molecules, self.a, self.b, self.c)
 
 
-class Fit(NamedTuple):
+class PowerLawFit(NamedTuple):
     """Parameters of a fitted power law."""
 
     a: float
@@ -123,7 +128,7 @@ class Fit(NamedTuple):
     c: float
 
 
-def power_law(
+def evaluate_power_law(
     molecules: Floats, errors: Floats, ses: Floats, form: Form, draws: Floats
 ) -> PowerLaw | None:
     """Fit one form to the observed means of a curve.
@@ -145,10 +150,10 @@ def power_law(
     """
     if len(molecules) < POINTS[form]:
         return None
-    fitted = fit(molecules, errors, ses, form)
+    fitted = fit_power_law(molecules, errors, ses, form)
     if fitted is None:
         return None
-    refits = [fit(molecules, row, ses, form, start=fitted) for row in draws]
+    refits = [fit_power_law(molecules, row, ses, form, start=fitted) for row in draws]
     known = [refit for refit in refits if refit is not None]
     b_low, b_high = _interval([refit.b for refit in known], len(draws))
     c_low, c_high = _interval([refit.c for refit in known], len(draws) if form == THREE else 0)
@@ -156,9 +161,9 @@ def power_law(
     return PowerLaw(*fitted, form, b_low, b_high, c_low, c_high, missed)
 
 
-def fit(
-    molecules: Floats, errors: Floats, ses: Floats, form: Form, start: Fit | None = None
-) -> Fit | None:
+def fit_power_law(
+    molecules: Floats, errors: Floats, ses: Floats, form: Form, start: PowerLawFit | None = None
+) -> PowerLawFit | None:
     """Fit by weighted least squares with b in (0, 2] and c in [0, 1]; None if it fails.
 
     The scale is fitted at the geometric mean of the molecules, where it hardly depends on b, and
@@ -187,12 +192,12 @@ def fit(
     except RuntimeError:  # out of steps
         return None
     scale, b, c = (*found, 0.0)[:3]
-    return Fit(float(scale * center**b), float(b), float(c))
+    return PowerLawFit(float(scale * center**b), float(b), float(c))
 
 
 def _holdout(molecules: Floats, errors: Floats, ses: Floats, form: Form) -> float:
     """Distance of the last point from where the others expect it."""
-    found = fit(molecules[:-1], errors[:-1], ses[:-1], form)
+    found = fit_power_law(molecules[:-1], errors[:-1], ses[:-1], form)
     if found is None:
         return math.nan
     return abs(float(_power(molecules[-1:], *found)[0] - errors[-1]))

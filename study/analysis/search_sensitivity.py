@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.config.search import Range
-from study.planning.trials import Cell
+from study.config.search import SearchRange
+from study.planning.trials import Arm
 from study.results.search_log import SearchLog
-from study.training.search.sampling import plain
+from study.training.search.sampling import to_plain
 
 Floats = NDArray[np.float64]
 EDGE = 0.05
@@ -24,7 +24,7 @@ FINE = 5
 """Fewest values of a list whose ends say anything: of three values, two are ends."""
 
 
-def expected_best(values: Sequence[float]) -> Floats:
+def estimate_expected_best(values: Sequence[float]) -> Floats:
     """Return the expected largest of n of these values, drawn without replacement, for n from 1.
 
     Parameters
@@ -53,7 +53,7 @@ def expected_best(values: Sequence[float]) -> Floats:
     return found
 
 
-def curve_of(log: SearchLog) -> Floats:
+def best_so_far(log: SearchLog) -> Floats:
     """Return the expected best validation value of a trial for each budget from 1 on, (b,).
 
     The first configuration, the arm's own numbers, is part of every budget; the others were
@@ -66,7 +66,7 @@ def curve_of(log: SearchLog) -> Floats:
     if log.method == "tpe":
         best: Sequence[float] = np.maximum.accumulate(values).tolist()
     else:
-        best = [first, *expected_best(others).tolist()]
+        best = [first, *estimate_expected_best(others).tolist()]
     padded = [*best, *[best[-1]] * (log.budget - len(best))]  # the space has no more of them
     curve = np.array(padded, dtype=np.float64)
     return np.where(np.isfinite(curve), curve, np.nan)
@@ -78,18 +78,18 @@ class ArmSearch:
 
     Attributes
     ----------
-    cell : Cell
+    cell : Arm
     logs : tuple of SearchLog
         One a trial, at least one.
     """
 
-    cell: Cell
+    cell: Arm
     logs: tuple[SearchLog, ...]
 
     @cached_property
     def curve(self) -> Floats:
         """Expected best validation value by budget, mean over the trials, (b,)."""
-        mean: Floats = np.mean([curve_of(log) for log in self.logs], axis=0)
+        mean: Floats = np.mean([best_so_far(log) for log in self.logs], axis=0)
         return mean
 
     @property
@@ -139,16 +139,16 @@ class ArmSearch:
         return sum(value != own and _on_edge(value, domain) for value in self.chosen(name))
 
 
-def _on_edge(value: object, domain: Range | tuple[Any, ...]) -> bool:
+def _on_edge(value: object, domain: SearchRange | tuple[Any, ...]) -> bool:
     """Whether a value lies in the outer part of a range, or is an end of a list of numbers."""
     single = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if isinstance(domain, Range):
+    if isinstance(domain, SearchRange):
         if not isinstance(single, int | float):
             return False
         ends = np.array([domain.low, single, domain.high], dtype=np.float64)
         low, at, high = np.log(ends) if domain.scale == "log" else ends
         return not EDGE <= (at - low) / (high - low) <= 1 - EDGE
-    known = [plain(each) for each in domain]
+    known = [to_plain(each) for each in domain]
     ordered = all(isinstance(each, int | float) for each in known) and len(known) >= FINE
     return ordered and value in (min(known), max(known))
 
@@ -171,7 +171,7 @@ class Crossing:
     after: float
 
 
-def crossings(arms: Sequence[ArmSearch]) -> Iterator[Crossing]:
+def find_crossings(arms: Sequence[ArmSearch]) -> Iterator[Crossing]:
     """Yield the pairs of arms of one fraction that the search turns around."""
     for one, other in combinations(arms, 2):
         if one.cell.fraction != other.cell.fraction:

@@ -10,13 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from study.analysis.arm_scores import Arm
-from study.analysis.bootstrap import common_arms, finished
-from study.analysis.factor_grid import feature_set, head_name, training_axes
-from study.analysis.paired import Difference, paired
-from study.analysis.study_analysis import Evidence
-from study.config.training import Training
-from study.planning.trials import Cell
+from study.analysis.arm_scores import ArmScores
+from study.analysis.bootstrap import common_arms, finished_arms
+from study.analysis.factor_grid import feature_set, format_head, training_axes
+from study.analysis.paired import PairedDifference, estimate_difference
+from study.analysis.study_analysis import StudyAnalysis
+from study.config.training import TrainingConfig
+from study.planning.trials import Arm
 
 Kind = Literal["add one", "leave one"]
 NOTHING = 0.5
@@ -24,7 +24,7 @@ NOTHING = 0.5
 
 
 @dataclass(frozen=True)
-class Worth:
+class ModalityWorth:
     """Shapley value of a modality: its mean gain over all orders of adding modalities.
 
     Attributes
@@ -62,7 +62,7 @@ class ModalityGain:
     kind : {'add one', 'leave one'}
         ``add one``: to a single modality; ``leave one``: lost when it is left out of a set of
         three or more that is part of no larger one.
-    difference : Difference
+    difference : PairedDifference
         AUROC with the modality minus AUROC without it.
     """
 
@@ -71,7 +71,7 @@ class ModalityGain:
     technique: str
     fraction: float
     kind: Kind
-    difference: Difference
+    difference: PairedDifference
 
 
 Set = frozenset[str]
@@ -87,7 +87,7 @@ class _Family:
 
     technique: str
     fraction: float
-    cells: Mapping[Set, Cell]
+    cells: Mapping[Set, Arm]
 
     def largest(self) -> list[Set]:
         """Return the sets of several modalities that are part of no larger one."""
@@ -103,7 +103,7 @@ class _Family:
         return all(part in self.cells for part in _parts(keys))
 
 
-def shapley_values(evidence: Evidence) -> tuple[Worth, ...]:
+def shapley_values(evidence: StudyAnalysis) -> tuple[ModalityWorth, ...]:
     """Return the Shapley value of each modality of every set whose subsets all have an arm.
 
     Exact, over all subsets (Shapley 1953), for each technique and fraction. A value is a weighted
@@ -114,7 +114,7 @@ def shapley_values(evidence: Evidence) -> tuple[Worth, ...]:
     return tuple(worth for family, keys in found for worth in _worths(evidence, family, keys))
 
 
-def modality_gains(evidence: Evidence) -> tuple[ModalityGain, ...]:
+def estimate_modality_gains(evidence: StudyAnalysis) -> tuple[ModalityGain, ...]:
     """Return the gain of every modality, added to one other and left out of the largest sets.
 
     An arm that averages a model for each modality is an ensemble: a part of its gain is that.
@@ -122,12 +122,12 @@ def modality_gains(evidence: Evidence) -> tuple[ModalityGain, ...]:
     return tuple(gain for family in _families(evidence) for gain in _gains(evidence, family))
 
 
-def _families(evidence: Evidence) -> list[_Family]:
-    cells = finished(evidence)
+def _families(evidence: StudyAnalysis) -> list[_Family]:
+    cells = finished_arms(evidence)
     axes = training_axes(cells)
-    found: dict[tuple[str, float, Training], dict[Set, Cell]] = {}
+    found: dict[tuple[str, float, TrainingConfig], dict[Set, Arm]] = {}
     for cell in (cell for cell in cells if len(cell.features) > 1):
-        key = (head_name(cell, axes), cell.fraction, cell.shared)
+        key = (format_head(cell, axes), cell.fraction, cell.shared)
         found.setdefault(key, {})[_keys(cell)] = cell
     for cell in (cell for cell in cells if len(cell.features) == 1):
         for (_, fraction, training), members in found.items():
@@ -136,7 +136,7 @@ def _families(evidence: Evidence) -> list[_Family]:
     return [_Family(name, fraction, arms) for (name, fraction, _), arms in found.items()]
 
 
-def _worths(evidence: Evidence, family: _Family, keys: Set) -> Iterator[Worth]:
+def _worths(evidence: StudyAnalysis, family: _Family, keys: Set) -> Iterator[ModalityWorth]:
     parts = list(_parts(keys))
     arms = common_arms(evidence, [family.cells[part] for part in parts])
     if not arms:
@@ -148,8 +148,8 @@ def _worths(evidence: Evidence, family: _Family, keys: Set) -> Iterator[Worth]:
         without = {s: shapley_weight(len(s), size) for s in parts if feature.key not in s}
         low_end = NOTHING * shapley_weight(0, size)
         arm, reference = _blend(by_set, given, 0.0), _blend(by_set, without, low_end)
-        found = paired(arm, reference, evidence.groups, evidence.weights)
-        yield Worth(
+        found = estimate_difference(arm, reference, evidence.groups, evidence.weights)
+        yield ModalityWorth(
             feature.name,
             family.technique,
             family.fraction,
@@ -165,7 +165,9 @@ def shapley_weight(others: int, size: int) -> float:
     return 1 / (size * math.comb(size - 1, others))
 
 
-def _blend(arms: Mapping[Set, Arm], weights: Mapping[Set, float], constant: float) -> Arm:
+def _blend(
+    arms: Mapping[Set, ArmScores], weights: Mapping[Set, float], constant: float
+) -> ArmScores:
     """Weighted sum of arms with the same trials, plus a constant: AUROC and influence."""
     one = next(iter(arms.values()))
     auroc = np.full_like(one.auroc, constant)
@@ -176,7 +178,7 @@ def _blend(arms: Mapping[Set, Arm], weights: Mapping[Set, float], constant: floa
     return replace(one, auroc=auroc, influence=influence)
 
 
-def _gains(evidence: Evidence, family: _Family) -> Iterator[ModalityGain]:
+def _gains(evidence: StudyAnalysis, family: _Family) -> Iterator[ModalityGain]:
     pairs = [keys for keys in family.cells if len(keys) == 2]
     wide = [keys for keys in family.largest() if len(keys) > 2]
     for keys in pairs:
@@ -185,20 +187,22 @@ def _gains(evidence: Evidence, family: _Family) -> Iterator[ModalityGain]:
         yield from _gains_of(evidence, family, keys, "leave one")
 
 
-def _gains_of(evidence: Evidence, family: _Family, keys: Set, kind: Kind) -> Iterator[ModalityGain]:
+def _gains_of(
+    evidence: StudyAnalysis, family: _Family, keys: Set, kind: Kind
+) -> Iterator[ModalityGain]:
     cell = family.cells[keys]
     for feature in cell.features:
         fewer = family.cells.get(keys - {feature.key})
         arms = common_arms(evidence, [cell, fewer]) if fewer else []
         if fewer and arms:
-            difference = paired(arms[0], arms[1], evidence.groups, evidence.weights)
+            difference = estimate_difference(arms[0], arms[1], evidence.groups, evidence.weights)
             there = feature_set(fewer)
             yield ModalityGain(
                 feature.name, there, family.technique, family.fraction, kind, difference
             )
 
 
-def _keys(cell: Cell) -> Set:
+def _keys(cell: Arm) -> Set:
     return frozenset(feature.key for feature in cell.features)
 
 

@@ -10,15 +10,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.arm_scores import Arm
+from study.analysis.arm_scores import ArmScores
 from study.analysis.influence import Floats
-from study.analysis.negative_controls import NullRibbon, null_ribbon, oracle_gains
-from study.analysis.paired import Difference, paired
-from study.analysis.study_analysis import Evidence
-from study.analysis.verdicts import discoveries
+from study.analysis.negative_controls import NullRibbon, estimate_null_ribbon, estimate_oracle_gains
+from study.analysis.paired import PairedDifference, estimate_difference
+from study.analysis.study_analysis import StudyAnalysis
+from study.analysis.verdicts import control_false_discoveries
 from study.metrics import macro_mean
 from study.planning.contrasts import Contrast
-from study.planning.trials import Cell
+from study.planning.trials import Arm
 from study.results.trial_result import TrialResult
 
 
@@ -73,7 +73,7 @@ class FifthGain:
     fewest, most : int
         Positives, in the whole table, of the rarest and the most frequent of them.
     auroc_arm, auroc_reference : float
-    difference : Difference
+    difference : PairedDifference
     ap_gain, headroom : float
         As for `LabelGain`, of the means of the fifth.
     """
@@ -84,13 +84,13 @@ class FifthGain:
     most: int
     auroc_arm: float
     auroc_reference: float
-    difference: Difference
+    difference: PairedDifference
     ap_gain: float
     headroom: float
 
 
 @dataclass(frozen=True)
-class Slope:
+class DensitySlope:
     """AUROC gained per doubling of the positives: below 0 where rare labels gain more.
 
     Attributes
@@ -110,12 +110,12 @@ Owners = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Ownership:
+class LabelOwnership:
     """The owners of an arm's labels.
 
     Attributes
     ----------
-    cell : Cell
+    cell : Arm
     modalities : tuple of str, (k,)
         Names that owners number.
     owners : ndarray of int64, (r, l)
@@ -127,26 +127,26 @@ class Ownership:
         modalities and pairs; NaN with one trial.
     """
 
-    cell: Cell
+    cell: Arm
     modalities: tuple[str, ...]
     owners: Owners
     agreement: float
     jaccard: float
 
 
-def ownerships(evidence: Evidence) -> tuple[Ownership, ...]:
+def read_label_ownership(evidence: StudyAnalysis) -> tuple[LabelOwnership, ...]:
     """Return the owners of every arm whose finished trials recorded a fixed partition."""
     cells = [cell for cell in evidence.record.plan.cells if cell.partition is not None]
     found = [(cell, _recorded(evidence.record.results_of(cell))) for cell in cells]
     return tuple(_ownership(cell, owners) for cell, owners in found if len(owners))
 
 
-def agreement(owners: Owners) -> float:
+def owner_agreement(owners: Owners) -> float:
     """Share of labels with the same owner, mean over all pairs of rows of (r, l)."""
     return _mean([float(np.mean(one == other)) for one, other in itertools.combinations(owners, 2)])
 
 
-def jaccard(owners: Owners, modalities: int) -> float:
+def jaccard_similarity(owners: Owners, modalities: int) -> float:
     """Jaccard index of the labels of each modality, mean over modalities and pairs of (r, l).
 
     A modality that owns nothing in either row has none and is left out.
@@ -160,9 +160,9 @@ def _overlap(one: Owners, other: Owners, modality: int) -> float:
     return float((mine & theirs).sum() / (mine | theirs).sum())
 
 
-def _ownership(cell: Cell, owners: Owners) -> Ownership:
-    overlap = jaccard(owners, len(cell.names))
-    return Ownership(cell, cell.names, owners, agreement(owners), overlap)
+def _ownership(cell: Arm, owners: Owners) -> LabelOwnership:
+    overlap = jaccard_similarity(owners, len(cell.names))
+    return LabelOwnership(cell, cell.names, owners, owner_agreement(owners), overlap)
 
 
 def _recorded(results: Sequence[TrialResult]) -> Owners:
@@ -188,7 +188,7 @@ class SparseGain:
         In the order of the table.
     fifths : tuple of FifthGain, (k,)
         Densest first; fewer than five where there are fewer labels.
-    slope : Slope
+    slope : DensitySlope
     null : NullRibbon or None
         What the reference gains against itself under other seeds; None with one seed.
     oracle : tuple of float, (k,)
@@ -199,12 +199,12 @@ class SparseGain:
     contrast: Contrast
     labels: tuple[LabelGain, ...]
     fifths: tuple[FifthGain, ...]
-    slope: Slope
+    slope: DensitySlope
     null: NullRibbon | None
     oracle: tuple[float, ...]
 
 
-def sparse_gain(evidence: Evidence, contrast: Contrast) -> SparseGain:
+def estimate_sparse_gain(evidence: StudyAnalysis, contrast: Contrast) -> SparseGain:
     """Locate the gain of a contrast in the labels.
 
     The slope is that of a regression of the gains on log2(positives), weighted by 1 / SE^2. It
@@ -213,7 +213,7 @@ def sparse_gain(evidence: Evidence, contrast: Contrast) -> SparseGain:
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : StudyAnalysis
     contrast : Contrast
         With trials that both sides have finished.
     """
@@ -226,8 +226,8 @@ def sparse_gain(evidence: Evidence, contrast: Contrast) -> SparseGain:
         labels=sides.labels(),
         fifths=fifths,
         slope=sides.slope(slope_weights),
-        null=null_ribbon(sides.reference, weights, slope_weights),
-        oracle=oracle_gains(sides.reference, weights),
+        null=estimate_null_ribbon(sides.reference, weights, slope_weights),
+        oracle=estimate_oracle_gains(sides.reference, weights),
     )
 
 
@@ -235,9 +235,9 @@ def sparse_gain(evidence: Evidence, contrast: Contrast) -> SparseGain:
 class _Sides:
     """Both arms of a contrast over the trials they share."""
 
-    evidence: Evidence
-    arm: Arm
-    reference: Arm
+    evidence: StudyAnalysis
+    arm: ArmScores
+    reference: ArmScores
 
     @property
     def positives(self) -> Floats:
@@ -248,16 +248,16 @@ class _Sides:
         return 1 + int(self.evidence.fifths.max())
 
     @cached_property
-    def singles(self) -> list[Difference]:
+    def singles(self) -> list[PairedDifference]:
         """Difference on every label alone."""
         return [self.compare(one) for one in np.eye(len(self.positives))]
 
-    def compare(self, weights: Floats) -> Difference:
-        return paired(self.arm, self.reference, self.evidence.groups, weights)
+    def compare(self, weights: Floats) -> PairedDifference:
+        return estimate_difference(self.arm, self.reference, self.evidence.groups, weights)
 
     def labels(self) -> tuple[LabelGain, ...]:
         names = self.evidence.record.inputs.dataset.label_names
-        q = discoveries([single.p for single in self.singles])
+        q = control_false_discoveries([single.p for single in self.singles])
         return tuple(self._label(i, name, q[i]) for i, name in enumerate(names))
 
     def _label(self, column: int, name: str, q: float) -> LabelGain:
@@ -303,11 +303,11 @@ class _Sides:
         errors = np.array([single.se for single in self.singles])
         return slope_weights(self.positives, errors)
 
-    def slope(self, weights: Floats) -> Slope:
+    def slope(self, weights: Floats) -> DensitySlope:
         if not weights.any():
-            return Slope(*[float("nan")] * 5)
+            return DensitySlope(*[float("nan")] * 5)
         found = self.compare(weights)
-        return Slope(found.estimate, found.se, found.low, found.high, found.p)
+        return DensitySlope(found.estimate, found.se, found.low, found.high, found.p)
 
 
 def slope_weights(positives: Floats, errors: Floats) -> Floats:
@@ -335,4 +335,11 @@ def _headroom(gain: float, reference: float) -> float:
     return gain / (1 - reference) if reference < 1 else float("nan")
 
 
-__all__ = ["FifthGain", "LabelGain", "NullRibbon", "Slope", "SparseGain", "sparse_gain"]
+__all__ = [
+    "DensitySlope",
+    "FifthGain",
+    "LabelGain",
+    "NullRibbon",
+    "SparseGain",
+    "estimate_sparse_gain",
+]

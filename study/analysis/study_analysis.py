@@ -10,54 +10,54 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.arm_scores import Arm, arm_of
+from study.analysis.arm_scores import ArmScores, build_arm_scores
 from study.analysis.influence import Floats
 from study.analysis.paired import (
-    Corrected,
-    Difference,
+    CorrectedT,
+    PairedDifference,
     corrected_t,
+    estimate_difference,
+    estimate_level,
     fold_means,
-    folds_of,
-    level,
+    group_by_fold,
     macro_weights,
-    paired,
 )
-from study.analysis.verdicts import Verdict, holm, judge
+from study.analysis.verdicts import Verdict, adjust_holm, judge
 from study.metrics import density_fifths, macro_mean
 from study.planning.contrasts import Contrast
-from study.planning.trials import Cell, Repeat
-from study.results.study_results import StudyRecord
+from study.planning.trials import Arm, Repeat
+from study.results.study_results import StudyResults
 
 
 @dataclass(frozen=True)
-class Level:
+class ArmLevel:
     """Macro AUROC and AP of an arm by itself.
 
     Attributes
     ----------
-    auroc, average_precision : Corrected
+    auroc, average_precision : CorrectedT
         With the conservative interval of the corrected t.
     se_influence : float
         Standard error of the AUROC from the test molecules alone.
     """
 
-    auroc: Corrected
-    average_precision: Corrected
+    auroc: CorrectedT
+    average_precision: CorrectedT
     se_influence: float
 
 
 @dataclass(frozen=True)
-class Finding:
+class ContrastResult:
     """What is known of one declared contrast.
 
     Attributes
     ----------
     contrast : Contrast
-    macro : Difference
+    macro : PairedDifference
         In macro AUROC.
-    average_precision : Corrected
+    average_precision : CorrectedT
         In macro average precision.
-    fifths : tuple of Difference
+    fifths : tuple of PairedDifference
         In the AUROC of the density fifths, densest first.
     verdict : Verdict
         Of `macro`, after Holm over the findings of the family.
@@ -67,25 +67,25 @@ class Finding:
     """
 
     contrast: Contrast
-    macro: Difference
-    average_precision: Corrected
-    fifths: tuple[Difference, ...]
+    macro: PairedDifference
+    average_precision: CorrectedT
+    fifths: tuple[PairedDifference, ...]
     verdict: Verdict
     equal_size: bool
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class StudyAnalysis:
     """The inference of a study; every part is made when it is asked for.
 
     Attributes
     ----------
-    record : StudyRecord
+    record : StudyResults
     contrasts : tuple of Contrast
         Declared before anything was measured.
     """
 
-    record: StudyRecord
+    record: StudyResults
     contrasts: tuple[Contrast, ...]
 
     @property
@@ -99,12 +99,12 @@ class Evidence:
         return self.record.spec.analysis.rope
 
     @cached_property
-    def arms(self) -> Mapping[str, Arm]:
+    def arms(self) -> Mapping[str, ArmScores]:
         """Arms with at least one finished trial, by cell id, in the order of the file."""
         molecules = len(self.record.inputs.dataset)
         found = {cell.id: self.record.results_of(cell) for cell in self.record.plan.cells}
         return {
-            key: arm_of(results, molecules, groups=self.groups)
+            key: build_arm_scores(results, molecules, groups=self.groups)
             for key, results in found.items()
             if results
         }
@@ -120,14 +120,14 @@ class Evidence:
         return density_fifths(self.record.inputs.dataset.positives)
 
     @cached_property
-    def levels(self) -> Mapping[str, Level]:
+    def levels(self) -> Mapping[str, ArmLevel]:
         """Levels of the arms, by cell id."""
         return {key: self._level(arm) for key, arm in self.arms.items()}
 
     @cached_property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[ContrastResult, ...]:
         """Every declared contrast with trials on both sides, family by family."""
-        found: list[Finding] = []
+        found: list[ContrastResult] = []
         order = {family: i for i, family in enumerate(dict.fromkeys(map(_family, self.contrasts)))}
         ordered = sorted(self.contrasts, key=lambda contrast: order[contrast.family])
         for _, family in groupby(ordered, key=_family):
@@ -140,7 +140,7 @@ class Evidence:
         keys = [set(side.keys) if side else set() for side in sides]
         return tuple(sorted(keys[0] & keys[1]))
 
-    def pair(self, contrast: Contrast) -> tuple[Arm, Arm]:
+    def pair(self, contrast: Contrast) -> tuple[ArmScores, ArmScores]:
         """Both sides of a contrast over the trials that they share."""
         keys = self.shared(contrast)
         return self._over(contrast.arm, keys), self._over(contrast.reference, keys)
@@ -150,33 +150,37 @@ class Evidence:
         members = self.fifths == fifth
         return np.where(members, 1 / max(1, members.sum()), 0.0)
 
-    def _over(self, cell: Cell, keys: Sequence[Repeat]) -> Arm:
+    def _over(self, cell: Arm, keys: Sequence[Repeat]) -> ArmScores:
         arm = self.arms[cell.id]
         if arm.keys == tuple(keys):
             return arm
         results = self.record.results_of(cell)
-        return arm_of(results, len(self.record.inputs.dataset), keys, self.groups)
+        return build_arm_scores(results, len(self.record.inputs.dataset), keys, self.groups)
 
-    def _level(self, arm: Arm) -> Level:
-        auroc, molecules = level(arm, self.groups, self.weights)
-        return Level(auroc, _corrected_ap(arm.average_precision, arm), molecules)
+    def _level(self, arm: ArmScores) -> ArmLevel:
+        auroc, molecules = estimate_level(arm, self.groups, self.weights)
+        return ArmLevel(auroc, _corrected_ap(arm.average_precision, arm), molecules)
 
-    def _judged(self, family: Sequence[Contrast]) -> list[Finding]:
+    def _judged(self, family: Sequence[Contrast]) -> list[ContrastResult]:
         measured = [self._measured(contrast) for contrast in family]
-        adjusted = holm([macro.p for macro, _, _ in measured])
+        adjusted = adjust_holm([macro.p for macro, _, _ in measured])
         return [
-            Finding(
+            ContrastResult(
                 contrast, macro, ap, fifths, judge(macro, p, self.rope), self._equal_size(contrast)
             )
             for contrast, (macro, ap, fifths), p in zip(family, measured, adjusted, strict=True)
         ]
 
-    def _measured(self, contrast: Contrast) -> tuple[Difference, Corrected, tuple[Difference, ...]]:
+    def _measured(
+        self, contrast: Contrast
+    ) -> tuple[PairedDifference, CorrectedT, tuple[PairedDifference, ...]]:
         arm, reference = self.pair(contrast)
-        macro = paired(arm, reference, self.groups, self.weights, self.rope)
+        macro = estimate_difference(arm, reference, self.groups, self.weights, self.rope)
         precision = arm.average_precision - reference.average_precision
         used = range(1 + int(self.fifths.max()))
-        fifths = (paired(arm, reference, self.groups, self.fifth_weights(k)) for k in used)
+        fifths = (
+            estimate_difference(arm, reference, self.groups, self.fifth_weights(k)) for k in used
+        )
         return macro, _corrected_ap(precision, arm), tuple(fifths)
 
     def _equal_size(self, contrast: Contrast) -> bool:
@@ -188,7 +192,7 @@ def _family(contrast: Contrast) -> str:
     return contrast.family
 
 
-def _corrected_ap(values: Floats, arm: Arm) -> Corrected:
+def _corrected_ap(values: Floats, arm: ArmScores) -> CorrectedT:
     """Corrected t of the macro means of values (r, l) of an arm's trials."""
     means = np.array([macro_mean(trial).value for trial in values])
-    return corrected_t(fold_means(means, arm.keys), folds_of(arm.keys))
+    return corrected_t(fold_means(means, arm.keys), group_by_fold(arm.keys))

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.analysis.influence import Floats
-from study.analysis.paired import ROPE, Difference
+from study.analysis.paired import ROPE, PairedDifference
 
 LEVEL = 0.05
 SURE = 0.95
 
 
-class Word(StrEnum):
+class VerdictKind(StrEnum):
     """What one may say of a difference."""
 
     WINS = "wins"
@@ -32,24 +32,24 @@ class Verdict:
 
     Attributes
     ----------
-    word : Word
+    word : VerdictKind
     better : {'arm', 'reference', ''}
         Who is ahead where the word is ``wins`` or ``suggestive``; empty otherwise.
     p_holm : float
         The p value of the difference after Holm over the family of its contrast.
     """
 
-    word: Word
+    word: VerdictKind
     better: str
     p_holm: float
 
     def __str__(self) -> str:
         if self.better != "reference":
             return str(self.word)
-        return "reference wins" if self.word is Word.WINS else f"{self.word} (reference)"
+        return "reference wins" if self.word is VerdictKind.WINS else f"{self.word} (reference)"
 
 
-def judge(difference: Difference, p_holm: float, rope: float = ROPE) -> Verdict:
+def judge(difference: PairedDifference, p_holm: float, rope: float = ROPE) -> Verdict:
     """Return the verdict on a declared contrast.
 
     ``wins`` where the influence-curve p, adjusted by Holm, and the corrected t both stay below
@@ -60,7 +60,7 @@ def judge(difference: Difference, p_holm: float, rope: float = ROPE) -> Verdict:
 
     Parameters
     ----------
-    difference : Difference
+    difference : PairedDifference
     p_holm : float
         Its p after the adjustment.
     rope : float
@@ -69,15 +69,17 @@ def judge(difference: Difference, p_holm: float, rope: float = ROPE) -> Verdict:
     agreeing = (p_holm < LEVEL) + (difference.corrected.p < LEVEL)
     if agreeing:
         better = "arm" if difference.estimate > 0 else "reference"
-        return Verdict(Word.WINS if agreeing == 2 else Word.SUGGESTIVE, better, p_holm)
+        return Verdict(
+            VerdictKind.WINS if agreeing == 2 else VerdictKind.SUGGESTIVE, better, p_holm
+        )
     inside = -rope < difference.low and difference.high < rope
     if inside or difference.corrected.equivalent >= SURE:
-        return Verdict(Word.EQUIVALENT, "", p_holm)
+        return Verdict(VerdictKind.EQUIVALENT, "", p_holm)
     seen = difference.smallest <= 2 * rope  # false for an undefined one
-    return Verdict(Word.NO_EVIDENCE if seen else Word.NOT_RESOLVABLE, "", p_holm)
+    return Verdict(VerdictKind.NO_EVIDENCE if seen else VerdictKind.NOT_RESOLVABLE, "", p_holm)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def adjust_holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p values for the claims of one family (Holm 1979, Scand. J. Stat. 6:65).
 
     An undefined p (NaN) stays undefined and counts for nothing.
@@ -90,7 +92,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(each) for each in adjusted]
 
 
-def discoveries(p_values: Sequence[float]) -> list[float]:
+def control_false_discoveries(p_values: Sequence[float]) -> list[float]:
     """Adjust p values for a list of discoveries: q values of Benjamini & Hochberg 1995.
 
     An undefined p (NaN) stays undefined and counts for nothing.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities.store.arrays import CorruptFileError, pack_arrays, unpack_arrays
-from study.config.components import ModalityChoice
-from study.planning.encoder_jobs import Share, share_of
-from study.planning.trials import Feature, TrialSpec
+from study.config.components import ModalityConfig
+from study.planning.encoder_jobs import LabelSubset, label_subset_for
+from study.planning.trials import NamedModality, Trial
 from study.storage.checksums import LedgerError
 from study.storage.storage import Storage
 
@@ -22,7 +22,7 @@ _ARRAY, _JOB = "embeddings", "job"
 
 
 @dataclass(frozen=True)
-class Place:
+class FoldKey:
     """Training rows of a study: a fold and the share of it that is used."""
 
     repeat: int
@@ -36,20 +36,20 @@ class EncoderJob:
 
     Attributes
     ----------
-    feature : Feature
+    feature : NamedModality
         The modality, its options and numbers.
-    place : Place or None
+    place : FoldKey or None
         Where its training rows come from; None if it is neither trained nor fitted.
     seed : int
         Seed of random starting weights and of the training.
-    share : Share or None
+    share : LabelSubset or None
         The labels it is fine-tuned on; None: all.
     """
 
-    feature: Feature
-    place: Place | None
+    feature: NamedModality
+    place: FoldKey | None
     seed: int
-    share: Share | None = None
+    share: LabelSubset | None = None
 
     def __str__(self) -> str:
         where = self.place
@@ -70,13 +70,13 @@ class EncoderJob:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> EncoderJob:
         """Rebuild what `to_json` wrote."""
-        feature = Feature(value["name"], ModalityChoice.model_validate(value["choice"]))
-        place = Place(**value["place"]) if value["place"] else None
-        share = Share.from_json(value["share"]) if value["share"] else None
+        feature = NamedModality(value["name"], ModalityConfig.model_validate(value["choice"]))
+        place = FoldKey(**value["place"]) if value["place"] else None
+        share = LabelSubset.from_json(value["share"]) if value["share"] else None
         return cls(feature, place, value["seed"], share)
 
 
-def job_of(feature: Feature, trial: TrialSpec) -> EncoderJob | None:
+def encoder_job_for(feature: NamedModality, trial: Trial) -> EncoderJob | None:
     """Return the encoder job whose embeddings a trial reads; None if it reads none.
 
     Fitted transforms are cheap and live in the trial; joint encoders are trained there.
@@ -84,9 +84,9 @@ def job_of(feature: Feature, trial: TrialSpec) -> EncoderJob | None:
     choice = feature.choice
     if not choice.trainable or choice.resolved == "joint":
         return None
-    place = Place(trial.repeat, trial.fold, trial.cell.fraction)
+    place = FoldKey(trial.repeat, trial.fold, trial.cell.fraction)
     if choice.resolved == "finetune":
-        return EncoderJob(feature, place, trial.torch_seed, share_of(feature.slot, trial))
+        return EncoderJob(feature, place, trial.torch_seed, label_subset_for(feature.slot, trial))
     if choice.weights is not None:
         return EncoderJob(feature, None, 0)
     return EncoderJob(feature, place if choice.fitted else None, trial.seed)

@@ -13,16 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities import FeatureStore, Modality, ModalityFeatures, StoreError
-from study.artifacts.embeddings import EmbeddingStore, EncoderJob, Place
-from study.config.components import ModalityChoice
+from study.artifacts.embeddings import EmbeddingStore, EncoderJob, FoldKey
+from study.config.components import ModalityConfig
 from study.config.study import digest
 from study.data import OdorDataset
-from study.data.cache import seal_table, unseal_table
+from study.data.cache import add_table_checksum, verify_table_checksum
 from study.errors import StorageError
-from study.planning.trials import TrialSpec
-from study.plugins.registry import Vocabulary
+from study.planning.trials import Trial
+from study.plugins.registry import Registry
 from study.splits import Fold, Split
-from study.storage.checksums import get_checked, put_checked, seal_json, unseal_json
+from study.storage.checksums import (
+    add_json_checksum,
+    read_verified,
+    verify_json_checksum,
+    write_verified,
+)
 from study.storage.mirror import feature_store
 from study.storage.storage import Storage
 
@@ -33,7 +38,7 @@ CODE = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Inputs:
+class StudyData:
     """Data set and split of a study, with the caches its trials share.
 
     Attributes
@@ -51,7 +56,7 @@ class Inputs:
     cache: Path | str
     features_at: str | None = None
 
-    def fold(self, place: TrialSpec | Place) -> Fold:
+    def fold(self, place: Trial | FoldKey) -> Fold:
         """Return the fold of a trial or job."""
         wanted = (place.repeat, place.fold)
         return next(f for f in self.split.folds if (f.repeat, f.index) == wanted)
@@ -68,7 +73,7 @@ class Inputs:
     @cached_property
     def features_store(self) -> FeatureStore:
         """Features on disk, by content."""
-        with stored():
+        with storage_errors():
             return feature_store(Storage(self.features_place))
 
     @cached_property
@@ -87,12 +92,12 @@ class Inputs:
         names = self.checkpoints.names(".corrupt")
         return frozenset([*features, *(self.checkpoints.path(name) for name in names)])
 
-    def features(self, choice: ModalityChoice) -> ModalityFeatures:
+    def features(self, choice: ModalityConfig) -> ModalityFeatures:
         """Return the features of the whole table in one modality."""
-        with stored():
-            return self.features_store.load(modality_of(choice), self.dataset.smiles)
+        with storage_errors():
+            return self.features_store.load(build_modality(choice), self.dataset.smiles)
 
-    def trial_id(self, trial: TrialSpec) -> str:
+    def trial_id(self, trial: Trial) -> str:
         """Identity of a trial: spec, data, the rows it uses, featurizer versions, code."""
         fold = self.fold(trial)
         fraction = trial.cell.fraction
@@ -102,7 +107,7 @@ class Inputs:
                 "seed": trial.torch_seed,
                 "data": self.dataset.digest,
                 "rows": fold.digest(fraction),
-                "features": [modality_of(f.choice).version for f in trial.cell.features],
+                "features": [build_modality(f.choice).version for f in trial.cell.features],
                 "code": CODE,
             }
         )[:32]
@@ -116,7 +121,7 @@ class Inputs:
                 "seed": job.seed,
                 "data": self.dataset.digest if place else _molecules(self.dataset),
                 "rows": self.fold(place).digest(place.fraction) if place else None,
-                "features": modality_of(job.feature.choice).version,
+                "features": build_modality(job.feature.choice).version,
                 "labels": self.columns(job).tolist() if job.share else None,
                 "code": CODE,
             }
@@ -138,15 +143,15 @@ class Inputs:
         storage = folder if isinstance(folder, Storage) else Storage(str(folder))
         kept = {"cache": self._kept.address}
         files = {
-            _TABLE: (seal_table(self.dataset), unseal_table),
-            _CACHE: (seal_json(kept), _place_of),
+            _TABLE: (add_table_checksum(self.dataset), verify_table_checksum),
+            _CACHE: (add_json_checksum(kept), _place_of),
             _SPLIT: (self.split.to_bytes(), Split.from_bytes),
         }
-        said = [put_checked(storage, name, data, read) for name, (data, read) in files.items()]
+        said = [write_verified(storage, name, data, read) for name, (data, read) in files.items()]
         return [text for text in said if text]
 
     @classmethod
-    def load(cls, folder: Path | str | Storage) -> Inputs:
+    def load(cls, folder: Path | str | Storage) -> StudyData:
         """Read what `save` wrote.
 
         Raises
@@ -155,21 +160,23 @@ class Inputs:
             A file is absent or damaged.
         """
         storage = folder if isinstance(folder, Storage) else Storage(str(folder))
-        dataset = get_checked(storage, _TABLE, unseal_table)
-        split = get_checked(
+        dataset = read_verified(storage, _TABLE, verify_table_checksum)
+        split = read_verified(
             storage, _SPLIT, partial(Split.from_bytes, dataset_digest=dataset.digest)
         )
-        return cls(dataset, split, get_checked(storage, _CACHE, _place_of))
+        return cls(dataset, split, read_verified(storage, _CACHE, _place_of))
 
 
 def _place_of(data: bytes, place: str) -> str:
     """Return where the caches are; older files hold the text alone."""
     text = json.loads(data)
-    return str(text if isinstance(text, str) else unseal_json(data, place, ("cache",))["cache"])
+    return str(
+        text if isinstance(text, str) else verify_json_checksum(data, place, ("cache",))["cache"]
+    )
 
 
 @contextmanager
-def stored() -> Iterator[None]:
+def storage_errors() -> Iterator[None]:
     """Let features that cannot be written or read be an error of the storage.
 
     Raises
@@ -183,9 +190,9 @@ def stored() -> Iterator[None]:
         raise StorageError(str(error)) from error
 
 
-def modality_of(choice: ModalityChoice) -> Modality:
+def build_modality(choice: ModalityConfig) -> Modality:
     """Build the modality behind a choice; weights are not loaded yet."""
-    modality: Modality = Vocabulary("modality").load(choice.word)(**choice.options)
+    modality: Modality = Registry("modality").load(choice.word)(**choice.options)
     return modality
 
 

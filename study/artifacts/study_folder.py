@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from study.config.redaction import without_secrets
+from study.config.redaction import remove_secrets
 from study.config.study import StudySpec
 from study.errors import InputError
-from study.storage.checksums import get_checked, put_checked, seal_json, unseal_json
+from study.storage.checksums import (
+    add_json_checksum,
+    read_verified,
+    verify_json_checksum,
+    write_verified,
+)
 from study.storage.storage import Storage
 
 NAME = "study.json"
@@ -16,8 +21,8 @@ NAME = "study.json"
 
 def write_spec(storage: Storage, spec: StudySpec) -> str:
     """Write the file of a study; return what to say if the one that was there is damaged."""
-    value: dict[str, Any] = json.loads(without_secrets(spec).model_dump_json())
-    return put_checked(storage, NAME, seal_json(value), _spec)
+    value: dict[str, Any] = json.loads(remove_secrets(spec).model_dump_json())
+    return write_verified(storage, NAME, add_json_checksum(value), _spec)
 
 
 def read_spec(storage: Storage) -> StudySpec | None:
@@ -30,7 +35,7 @@ def read_spec(storage: Storage) -> StudySpec | None:
     """
     if not storage.exists(NAME):
         return None
-    return get_checked(storage, NAME, _spec)
+    return read_verified(storage, NAME, _spec)
 
 
 def is_damaged(storage: Storage) -> bool:
@@ -43,4 +48,4 @@ def is_damaged(storage: Storage) -> bool:
 
 
 def _spec(data: bytes, place: str) -> StudySpec:
-    return StudySpec.model_validate(unseal_json(data, place))
+    return StudySpec.model_validate(verify_json_checksum(data, place))

@@ -12,13 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from study.analysis.arm_scores import arm_of
-from study.analysis.negative_controls import seed_sides
-from study.analysis.paired import Difference, macro_weights, paired
-from study.analysis.verdicts import Word, judge
-from study.calibration.simulation import Model, Population, Run, Table, population, run_model
+from study.analysis.arm_scores import build_arm_scores
+from study.analysis.negative_controls import split_seeds
+from study.analysis.paired import PairedDifference, estimate_difference, macro_weights
+from study.analysis.verdicts import VerdictKind, judge
+from study.calibration.simulation import (
+    Population,
+    SimulatedModel,
+    SimulatedRun,
+    SimulatedTable,
+    draw_population,
+    simulate_run,
+)
 
-MODELS = (Model(128), Model(24))
+MODELS = (SimulatedModel(128), SimulatedModel(24))
 """A model that its seed moves little, and one that it moves much."""
 SEEDS = (0, 1, 2, 3)
 MOLECULES, POPULATION = 500, 4000
@@ -30,19 +37,19 @@ class NullCount:
 
     Attributes
     ----------
-    model : Model
+    model : SimulatedModel
     seeds : int
         Seeds that each side averages.
-    words : dict of Word to int
+    words : dict of VerdictKind to int
         How often each verdict was given.
     spread, claimed : float
         Standard deviation of the differences over the pairs, and the root mean square of the
         standard errors that were claimed for them.
     """
 
-    model: Model
+    model: SimulatedModel
     seeds: int
-    words: dict[Word, int]
+    words: dict[VerdictKind, int]
     spread: float
     claimed: float
 
@@ -54,7 +61,7 @@ class NullCount:
     @property
     def claims(self) -> int:
         """Verdicts that favor a side: all of them wrong."""
-        return self.words[Word.WINS] + self.words[Word.SUGGESTIVE]
+        return self.words[VerdictKind.WINS] + self.words[VerdictKind.SUGGESTIVE]
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Coverage:
 
     Attributes
     ----------
-    arm, reference : Model
+    arm, reference : SimulatedModel
     seeds : int
         Seeds that each side averages.
     tables : int
@@ -81,8 +88,8 @@ class Coverage:
         Mean width of the interval.
     """
 
-    arm: Model
-    reference: Model
+    arm: SimulatedModel
+    reference: SimulatedModel
     seeds: int
     tables: int
     truth: float
@@ -112,7 +119,7 @@ class Calibration:
     population: int
 
 
-def calibrate(pairs: int, seed: int = 0) -> Calibration:
+def measure_calibration(pairs: int, seed: int = 0) -> Calibration:
     """Count wrong verdicts and intervals in simulated studies.
 
     Parameters
@@ -122,12 +129,14 @@ def calibrate(pairs: int, seed: int = 0) -> Calibration:
     seed : int
         Of the population and of the draws.
     """
-    people = population(POPULATION, seed)
-    draws = [(table, _runs(table, people)) for table in tables(people, pairs, seed)]
+    people = draw_population(POPULATION, seed)
+    draws = [(table, _runs(table, people)) for table in simulate_tables(people, pairs, seed)]
     halves = (((0,), (1,)), ((0, 1), (2, 3)))
     return Calibration(
-        nulls=tuple(null_count(draws, i, sides) for i in range(len(MODELS)) for sides in halves),
-        coverages=tuple(coverage(draws, first) for first, _ in halves),
+        nulls=tuple(
+            count_null_verdicts(draws, i, sides) for i in range(len(MODELS)) for sides in halves
+        ),
+        coverages=tuple(measure_coverage(draws, first) for first, _ in halves),
         molecules=MOLECULES,
         labels=len(people.dataset.label_names),
         population=len(people.dataset),
@@ -135,29 +144,29 @@ def calibrate(pairs: int, seed: int = 0) -> Calibration:
 
 
 Sides = tuple[Sequence[int], Sequence[int]]
-Draw = tuple[Table, Sequence[Run]]
+Draw = tuple[SimulatedTable, Sequence[SimulatedRun]]
 """A table, and the trials of each of `MODELS` on it."""
 
 
-def tables(people: Population, number: int, seed: int) -> Iterator[Table]:
+def simulate_tables(people: Population, number: int, seed: int) -> Iterator[SimulatedTable]:
     """Draw tables."""
     return (people.table(i, MOLECULES, seed) for i in range(number))
 
 
-def null_count(draws: Sequence[Draw], model: int, sides: Sides) -> NullCount:
+def count_null_verdicts(draws: Sequence[Draw], model: int, sides: Sides) -> NullCount:
     """Judge a model against itself under other seeds, once a table."""
     found = [_null(table, runs[model], sides) for table, runs in draws]
     words = Counter(judge(difference, difference.p).word for difference in found)
     return NullCount(
         model=MODELS[model],
         seeds=len(sides[0]),
-        words={word: words[word] for word in Word},
+        words={word: words[word] for word in VerdictKind},
         spread=float(np.sqrt(np.mean([each.estimate**2 for each in found]))),
         claimed=float(np.sqrt(np.mean([each.se**2 for each in found]))),
     )
 
 
-def coverage(draws: Sequence[Draw], seeds: Sequence[int]) -> Coverage:
+def measure_coverage(draws: Sequence[Draw], seeds: Sequence[int]) -> Coverage:
     """Compare the two models once a table, and see which intervals hold the truth."""
     found = [_compared(table, runs, seeds) for table, runs in draws]
     trained = np.array([_truth(runs, tuple(runs[0].truth)) for _, runs in draws])
@@ -177,22 +186,24 @@ def coverage(draws: Sequence[Draw], seeds: Sequence[int]) -> Coverage:
     )
 
 
-def _runs(table: Table, people: Population) -> list[Run]:
-    return [run_model(model, table, people, SEEDS) for model in MODELS]
+def _runs(table: SimulatedTable, people: Population) -> list[SimulatedRun]:
+    return [simulate_run(model, table, people, SEEDS) for model in MODELS]
 
 
-def _null(table: Table, run: Run, sides: Sides) -> Difference:
-    arm, other = seed_sides(run.results, table.split.groups, sides)
-    return paired(arm, other, table.split.groups, macro_weights(arm.auroc.shape[1]))
+def _null(table: SimulatedTable, run: SimulatedRun, sides: Sides) -> PairedDifference:
+    arm, other = split_seeds(run.results, table.split.groups, sides)
+    return estimate_difference(arm, other, table.split.groups, macro_weights(arm.auroc.shape[1]))
 
 
-def _compared(table: Table, runs: Sequence[Run], seeds: Sequence[int]) -> Difference:
+def _compared(
+    table: SimulatedTable, runs: Sequence[SimulatedRun], seeds: Sequence[int]
+) -> PairedDifference:
     groups = table.split.groups
-    arm, reference = (arm_of(run.of(seeds), len(groups), groups=groups) for run in runs)
-    return paired(arm, reference, groups, macro_weights(arm.auroc.shape[1]))
+    arm, reference = (build_arm_scores(run.of(seeds), len(groups), groups=groups) for run in runs)
+    return estimate_difference(arm, reference, groups, macro_weights(arm.auroc.shape[1]))
 
 
-def _truth(runs: Sequence[Run], seeds: Sequence[int]) -> float:
+def _truth(runs: Sequence[SimulatedRun], seeds: Sequence[int]) -> float:
     """Difference, on all molecules outside the table, of the models trained on it."""
     levels = [np.mean([run.truth[seed] for seed in seeds]) for run in runs]
     return float(levels[0] - levels[1])

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.analysis.influence import Floats
-from study.config.components import ModalityChoice
-from study.config.training import Training
-from study.data import OdorDataset, Recipe, build_dataset
+from study.config.components import ModalityConfig
+from study.config.training import TrainingConfig
+from study.data import DatasetConfig, OdorDataset, build_dataset
 from study.metrics import auroc, macro_mean
-from study.planning.trials import Cell, Feature, TrialSpec
-from study.plugins.registry import Vocabulary
+from study.planning.trials import Arm, NamedModality, Trial
+from study.plugins.registry import Registry
 from study.results.trial_result import TrialResult
 from study.splits import Fold, Split, group_rows, make_split
 
@@ -26,13 +26,13 @@ FOLDS = 5
 RIDGE = 3.0
 SOURCE = {"labels": 20, "noise": 0.2, "skew": 5.0, "stereo": 0.0}
 COUNTS = {"radius": 1, "size": 256}
-FEATURE = Feature("fingerprint", ModalityChoice.model_validate("fingerprint"))
+FEATURE = NamedModality("fingerprint", ModalityConfig.model_validate("fingerprint"))
 
 Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class SimulatedTable:
     """Some molecules of a population, split as a study would split them.
 
     Attributes
@@ -68,7 +68,7 @@ class Population:
     counts: Floats
     groups: Rows
 
-    def table(self, number: int, molecules: int, seed: int) -> Table:
+    def table(self, number: int, molecules: int, seed: int) -> SimulatedTable:
         """Draw whole mirror pairs without replacement, and split them."""
         rng = np.random.default_rng([seed, number])
         drawn = rng.choice(1 + self.groups.max(), size=molecules // 2, replace=False)
@@ -83,10 +83,10 @@ class Population:
             seed=number,
             min_positives=2,
         )
-        return Table(number, rows, split)
+        return SimulatedTable(number, rows, split)
 
 
-def population(molecules: int, seed: int, permuted: float = 0.0) -> Population:
+def draw_population(molecules: int, seed: int, permuted: float = 0.0) -> Population:
     """Generate a population with the source `simulated`.
 
     Parameters
@@ -98,15 +98,15 @@ def population(molecules: int, seed: int, permuted: float = 0.0) -> Population:
     options = {"seed": seed, "molecules": molecules, "permuted": permuted}
     source = {"source": "simulated", **options, **SOURCE}
     recipe = {"preset": "simulated", "key": "isomeric", "sources": [source]}
-    dataset = build_dataset(Recipe.model_validate(recipe))
-    featurizer = Vocabulary("modality").load("fingerprint")(**COUNTS)
+    dataset = build_dataset(DatasetConfig.model_validate(recipe))
+    featurizer = Registry("modality").load("fingerprint")(**COUNTS)
     counts = np.array([featurizer.featurize(text)["counts"][0] for text in dataset.smiles])
     groups = group_rows(dataset.smiles, "constitution", FOLDS)
     return Population(dataset, np.log1p(counts), groups)
 
 
 @dataclass(frozen=True)
-class Model:
+class SimulatedModel:
     """Ridge regression on random features: a network whose first layer is not trained.
 
     Attributes
@@ -118,10 +118,10 @@ class Model:
     width: int
 
     @cached_property
-    def cell(self) -> Cell:
+    def cell(self) -> Arm:
         """The arm that trials of this model are filed under."""
-        training = Training(hidden=(self.width,))
-        return Cell((FEATURE,), "single", None, None, 1.0, training)
+        training = TrainingConfig(hidden=(self.width,))
+        return Arm((FEATURE,), "single", None, None, 1.0, training)
 
     def scores(self, counts: Floats, labels: NDArray[np.uint8], fit: Rows, seed: int) -> Floats:
         """Scores of all rows of `counts` by a model that was fitted on the rows `fit`.
@@ -145,7 +145,7 @@ class Model:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class SimulatedRun:
     """Trials of a model on a table, and how good its models are on the whole population.
 
     Attributes
@@ -165,15 +165,20 @@ class Run:
         return [result for result in self.results if result.trial["seed"] in seeds]
 
 
-def run_model(
-    model: Model, table: Table, people: Population, seeds: Sequence[int], *, truth: bool = True
-) -> Run:
+def simulate_run(
+    model: SimulatedModel,
+    table: SimulatedTable,
+    people: Population,
+    seeds: Sequence[int],
+    *,
+    truth: bool = True,
+) -> SimulatedRun:
     """Fit a model on every fold of a table with every seed.
 
     Parameters
     ----------
-    model : Model
-    table : Table
+    model : SimulatedModel
+    table : SimulatedTable
     people : Population
         That the table was drawn from.
     seeds : sequence of int
@@ -186,11 +191,18 @@ def run_model(
         for fold in table.split.folds
     ]
     levels = np.array([level for _, level in fits]).reshape(len(seeds), -1).mean(axis=1)
-    return Run(tuple(result for result, _ in fits), dict(zip(seeds, levels.tolist(), strict=True)))
+    return SimulatedRun(
+        tuple(result for result, _ in fits), dict(zip(seeds, levels.tolist(), strict=True))
+    )
 
 
 def _fit(
-    model: Model, table: Table, people: Population, place: tuple[int, Fold], *, truth: bool
+    model: SimulatedModel,
+    table: SimulatedTable,
+    people: Population,
+    place: tuple[int, Fold],
+    *,
+    truth: bool,
 ) -> tuple[TrialResult, float]:
     """Fit one model: its trial, and its macro AUROC outside the table."""
     seed, fold = place
@@ -205,10 +217,14 @@ def _fit(
 
 
 def _result(
-    model: Model, table: Table, people: Population, scores: Floats, place: tuple[int, Fold]
+    model: SimulatedModel,
+    table: SimulatedTable,
+    people: Population,
+    scores: Floats,
+    place: tuple[int, Fold],
 ) -> TrialResult:
     seed, fold = place
-    trial = TrialSpec(model.cell, fold.repeat, fold.index, seed)
+    trial = Trial(model.cell, fold.repeat, fold.index, seed)
     return TrialResult(
         id=str(trial),
         trial=trial.to_json(),

@@ -6,7 +6,7 @@ from study.calibration.calibration import Calibration, Coverage, NullCount
 from study.reporting.formatting import Row, frame_of, markdown
 
 
-def calibration_text(found: Calibration) -> str:
+def format_calibration(found: Calibration) -> str:
     """Return the calibration as two Markdown tables with a sentence on each."""
     nulls = frame_of(map(_null_row, found.nulls))
     coverages = frame_of(map(_coverage_row, found.coverages))

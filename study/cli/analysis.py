@@ -18,10 +18,10 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Of the molecules and the draws.", min=0)] = 0,
 ) -> None:
     """Count wrong verdicts on seed-null pairs, and intervals that hold a known difference."""
-    from study.calibration.calibration import calibrate as measure
-    from study.calibration.text import calibration_text
+    from study.calibration.calibration import measure_calibration as measure
+    from study.calibration.text import format_calibration
 
-    typer.echo(calibration_text(measure(pairs, seed)), nl=False)
+    typer.echo(format_calibration(measure(pairs, seed)), nl=False)
 
 
 def report(
@@ -41,9 +41,9 @@ def report(
 ) -> None:
     """Write the report of a study: one HTML page, Markdown, tables and figures."""
     from study.reporting.build import report_study
-    from study.tracking.open import keeper
+    from study.tracking.open import open_report_keeper
 
-    keep = None if untracked else keeper(storage, tracking_uri)
+    keep = None if untracked else open_report_keeper(storage, tracking_uri)
     text, complete = report_study(study, storage, out, beside or [], keep)
     typer.echo(text, nl=False)
     if not complete:
@@ -69,14 +69,14 @@ def scaling(
     ] = ScalingFormat.TABLE,
 ) -> None:
     """Print learning curves, power laws, data-efficiency fractions and claims across fractions."""
-    from study.analysis.study_analysis import Evidence
+    from study.analysis.study_analysis import StudyAnalysis
     from study.config.loading import study_name
-    from study.planning.contrasts import contrasts_of
+    from study.planning.contrasts import build_contrasts
     from study.reporting.tables import scaling_parts, scaling_text
     from study.results.study_results import read_folder
     from study.storage.storage import Storage
 
     name = study_name(study)
     record = read_folder(Storage(storage).below(name))
-    evidence = Evidence(record, contrasts_of(record.spec, record.plan))
+    evidence = StudyAnalysis(record, build_contrasts(record.spec, record.plan))
     typer.echo(scaling_text(scaling_parts(evidence), kind.value), nl=False)

@@ -26,12 +26,12 @@ from study.cli.options import (
     TrackingOption,
     UntrackedOption,
     WaitOption,
-    columns_of,
-    placed,
+    merge_overrides,
+    parse_columns,
 )
 from study.cli.submit import submit
 from study.errors import InputError, StudyError
-from study.executors.environment import adopt
+from study.executors.environment import load_private_environment
 
 if TYPE_CHECKING:
     from study.config.study import StudySpec
@@ -66,14 +66,14 @@ def plan(
     ] = False,
 ) -> None:
     """Show what a study would run and could tell: arms, fits, cost, smallest effects."""
-    from study.preview.text import plan_text
+    from study.preview.text import format_plan
 
     spec, times = _read(file, overrides, storage), None
     if pilot:
-        from study.preview.pilot import measure
+        from study.preview.pilot import run_pilot
 
-        times = measure(spec)
-    typer.echo(plan_text(spec, times), nl=False)
+        times = run_pilot(spec)
+    typer.echo(format_plan(spec, times), nl=False)
 
 
 @app.command()
@@ -91,10 +91,10 @@ def launch(
     wait: WaitOption = False,
 ) -> None:
     """Run what is missing of a study, then print its comparison table."""
-    from study.runner.launcher import Asked, run_study
+    from study.runner.launcher import LaunchOptions, run_study
 
     spec = _read(file, overrides, storage, tracking_uri, address)
-    complete = run_study(spec, Asked(not inline, not untracked, extend, wait))
+    complete = run_study(spec, LaunchOptions(not inline, not untracked, extend, wait))
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)
 
@@ -123,10 +123,10 @@ def compare(
     ] = None,
 ) -> None:
     """Compare arms, within and across studies, with paired intervals and verdicts."""
-    from study.api import Comparison, compare_studies
+    from study.api import ComparisonRequest, compare_studies
 
-    words = columns_of(baseline) if baseline is not None else None
-    asked = Comparison(studies, storage, tracking_uri, words, contrasts or [])
+    words = parse_columns(baseline) if baseline is not None else None
+    asked = ComparisonRequest(studies, storage, tracking_uri, words, contrasts or [])
     text, complete = compare_studies(asked, kind.value)
     typer.echo(text, nl=False)
     if not complete:
@@ -144,17 +144,17 @@ def fetch(
     ] = None,
 ) -> None:
     """Download the public odor archives, every file checked by its sha256."""
-    from study.cli.data import fetch_text
+    from study.cli.data import format_fetch
 
-    typer.echo(fetch_text(folder, only or [], base_url), nl=False)
+    typer.echo(format_fetch(folder, only or [], base_url), nl=False)
 
 
 @data.command()
 def audit(file: File, overrides: Set = None, storage: StorageOption = None) -> None:
     """Show how a study's table was curated and what its split leaks."""
-    from study.cli.data import audit_text
+    from study.cli.data import format_audit
 
-    typer.echo(audit_text(_read(file, overrides, storage)), nl=False)
+    typer.echo(format_audit(_read(file, overrides, storage)), nl=False)
 
 
 @app.command()
@@ -183,7 +183,7 @@ def _read(
 ) -> StudySpec:
     from study.config.loading import read_study
 
-    return read_study(file, placed(overrides, storage, tracking, address))
+    return read_study(file, merge_overrides(overrides, storage, tracking, address))
 
 
 def main() -> None:
@@ -192,7 +192,7 @@ def main() -> None:
     Exit codes: 0 every trial finished; 2 bad input; 3 some trial failed or is missing;
     130 interrupted.
     """
-    adopt()
+    load_private_environment()
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         app(standalone_mode=True)

@@ -8,15 +8,15 @@ from pathlib import Path
 from rich.progress import Progress
 
 from study.config.study import StudySpec
-from study.data import build_dataset, describe, fetch_archives, terms
-from study.runner.prepare import split_of
-from study.splits import leak_audit
+from study.data import archive_terms, build_dataset, describe, fetch_archives
+from study.runner.prepare import build_split
+from study.splits import audit_leakage
 
 RAREST = 10
 """Labels an audit names from the sparse end."""
 
 
-def fetch_text(folder: Path, only: Sequence[str], base_url: str | None) -> str:
+def format_fetch(folder: Path, only: Sequence[str], base_url: str | None) -> str:
     """Download the archives with progress; return what was done and under which terms."""
     with Progress(transient=True) as bar:
         task = bar.add_task("download", total=None)
@@ -26,17 +26,17 @@ def fetch_text(folder: Path, only: Sequence[str], base_url: str | None) -> str:
 
         report = fetch_archives(folder, only=only, base_url=base_url, progress=told)
     return (
-        f"{terms()}\n\n{len(report.fetched)} files downloaded, {len(report.present)} were there; "
+        f"{archive_terms()}\n\n{len(report.fetched)} files downloaded, {len(report.present)} were there; "
         f"every sha256 is right\nuse them with: export OLFACTION_ARCHIVE={folder.resolve()}\n"
     )
 
 
-def audit_text(spec: StudySpec) -> str:
+def format_audit(spec: StudySpec) -> str:
     """Build table and split of a study; return curation, labels and leaks as text."""
     dataset = build_dataset(spec.data)
     described = describe(dataset)
-    split = split_of(spec, dataset)
-    audit = leak_audit(split, dataset.smiles, dataset.labels)
+    split = build_split(spec, dataset)
+    audit = audit_leakage(split, dataset.smiles, dataset.labels)
     rarest = described.labels[-RAREST:]
     lines = [f"{name:<26}{value}" for name, value in described.facts]
     lines += ["", "curation"]

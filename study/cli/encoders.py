@@ -16,7 +16,7 @@ from study.cli.options import (
     TrackingOption,
     UntrackedOption,
     WaitOption,
-    placed,
+    merge_overrides,
 )
 
 
@@ -43,7 +43,7 @@ def pretrain(
     from study.pretraining.config import read_pretraining
     from study.pretraining.run import run_pretraining
 
-    spec = read_pretraining(file, placed(overrides, storage, tracking_uri, address))
+    spec = read_pretraining(file, merge_overrides(overrides, storage, tracking_uri, address))
     run_pretraining(spec, ray=not inline, mlflow=not untracked, wait=wait)
 
 
@@ -67,9 +67,9 @@ def embed(
     ] = OnError.STOP,
 ) -> None:
     """Write the embeddings of a table, float32 (n, d), row i for row i of the table."""
-    from study.prediction.embed import Request, embed_table
+    from study.prediction.embed import EmbeddingRequest, embed_table
 
-    request = Request(
+    request = EmbeddingRequest(
         table=table,
         column=smiles_column,
         modality=modality,

@@ -19,9 +19,9 @@ def status(
     ] = False,
 ) -> None:
     """Say how far a study is, who runs it, and why trials failed."""
-    from study.runner.status import status_text
+    from study.runner.status import format_status
 
-    text, complete = status_text(study, storage, tracebacks=traceback)
+    text, complete = format_status(study, storage, tracebacks=traceback)
     typer.echo(text, nl=False)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)

@@ -77,7 +77,7 @@ def _verbose(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def placed(
+def merge_overrides(
     overrides: list[str] | None, storage: str | None, tracking: str | None, address: str | None
 ) -> list[str]:
     """Return overrides with those that have an option of their own."""
@@ -87,7 +87,7 @@ def placed(
     return [*(overrides or []), *more]
 
 
-def columns_of(text: str) -> dict[str, str]:
+def parse_columns(text: str) -> dict[str, str]:
     """Return ``column=word,column=word`` as a mapping.
 
     A comma inside parentheses belongs to a word: ``fusion=parallel(stage=label, combine=mean)``.

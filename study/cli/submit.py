@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli.options import File, Set, StorageOption, TrackingOption, placed
+from study.cli.options import File, Set, StorageOption, TrackingOption, merge_overrides
 
 JOB_SERVER = "http://127.0.0.1:8265"
 
@@ -35,16 +35,18 @@ def submit(
     ] = False,
 ) -> None:
     """Submit a study to a running cluster and follow it; where it runs already, follow it again."""
-    from study.submission.bundle import make_parcel
+    from study.submission.bundle import build_job_bundle
 
-    parcel = make_parcel(file, placed(overrides, storage, tracking_uri, None), names or [])
+    parcel = build_job_bundle(
+        file, merge_overrides(overrides, storage, tracking_uri, None), names or []
+    )
     launch = ["--extend"] if extend else []
     if kuberay:
-        from study.submission.kuberay import manifest
+        from study.submission.kuberay import build_manifest
 
-        typer.echo(manifest(parcel, launch), nl=False)
+        typer.echo(build_manifest(parcel, launch), nl=False)
         return
-    from study.submission.ray_jobs import submit as submit_study
+    from study.submission.ray_jobs import submit_study
 
     code = submit_study(parcel, address, _show, launch=launch, follow=follow)
     if code:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 
 @dataclass(frozen=True)
-class FromFile:
+class ValidationContext:
     """Context of validation where the values were written by a person.
 
     Attributes
@@ -20,7 +20,7 @@ class FromFile:
     names: frozenset[str] | None = None
 
 
-class Section(BaseModel):
+class ConfigModel(BaseModel):
     """A part of the study file: frozen; unknown keys and infinite numbers refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -9,17 +9,17 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, model_validator
 
-from modalities import ModalityError, card_beside, find_weights, sha256_of
-from study.config.base import FromFile, Section
-from study.config.training import Training
-from study.plugins.registry import Vocabulary
+from modalities import ModalityError, find_model_card, find_weights, sha256_of
+from study.config.base import ConfigModel, ValidationContext
+from study.config.training import TrainingConfig
+from study.plugins.registry import Registry
 
 Scalar = str | int | float | bool | None
 RANDOM = "random"
 """The value of the option ``weights`` that stands for random starting weights."""
 
 
-class Word(Section):
+class Component(ConfigModel):
     """A vocabulary word with its options: ``concat`` or ``{operator: concat, stage: logit}``.
 
     A mapping may also give the further fields of a subclass, beside the options.
@@ -51,15 +51,15 @@ class Word(Section):
             raise ValueError(  # noqa: TRY004 (pydantic collects ValueError only)
                 f"must be a name or a mapping with the key '{cls.key}', not {given!r}"
             )
-        further = cls.model_fields.keys() - Word.model_fields.keys()
+        further = cls.model_fields.keys() - Component.model_fields.keys()
         own = {name: field for name, field in given.items() if name in further}
         options = {k: option for k, option in given.items() if k not in {*further, cls.key}}
         word = given[cls.key]
-        return {"word": word, "options": Vocabulary(cls.key).complete(word, options), **own}
+        return {"word": word, "options": Registry(cls.key).complete(word, options), **own}
 
     def __str__(self) -> str:
         """Write the word with the options that differ from their defaults."""
-        known = Vocabulary(self.key).options(self.word)
+        known = Registry(self.key).options(self.word)
         given = {key: self.options.get(key, option.default) for key, option in known.items()}
         shown = ", ".join(f"{key}={v}" for key, v in given.items() if v != known[key].default)
         return f"{self.word}({shown})" if shown else self.word
@@ -70,17 +70,17 @@ class Word(Section):
 
 
 def _is_read(value: object, info: ValidationInfo) -> bool:
-    """Whether a value already has the fields of a `Word`: it was dumped by one.
+    """Whether a value already has the fields of a `Component`: it was dumped by one.
 
-    A file is read with the context `FromFile` and has to use the public spelling, which is
+    A file is read with the context `ValidationContext` and has to use the public spelling, which is
     checked.
     """
-    written = isinstance(info.context, FromFile)
+    written = isinstance(info.context, ValidationContext)
     dumped = isinstance(value, Mapping) and "word" in value and not written
-    return dumped or isinstance(value, Word)
+    return dumped or isinstance(value, Component)
 
 
-class Representation(Word):
+class EncoderConfig(Component):
     """A modality with its options: ``{modality: smiles, layers: 3}``.
 
     Weights are named with their hash; those made here bring it on their card.
@@ -94,7 +94,7 @@ class Representation(Word):
         return {**fields, "options": _with_hash(fields["options"])}
 
     @model_validator(mode="after")
-    def _hashed(self) -> Representation:
+    def _hashed(self) -> EncoderConfig:
         if self.weights is not None and not self.options.get("sha256"):
             raise ValueError(_lacks_hash(self.weights))
         return self
@@ -120,7 +120,7 @@ def _with_hash(options: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     if options.get("sha256"):
         return options
     try:
-        card = card_beside(file) if file else None
+        card = find_model_card(file) if file else None
     except ModalityError:  # `_lacks_hash` says it
         return options
     return options if card is None else {**options, "sha256": card.sha256}
@@ -151,19 +151,19 @@ def _lacks_hash(weights: str) -> str:
 Calibration = Literal["frozen", "finetune", "joint"]
 
 
-class Fusion(Word):
+class OperatorConfig(Component):
     """A fusion operator, for example ``{operator: parallel, stage: logit, combine: mean}``."""
 
     key: ClassVar[str] = "operator"
 
 
-class Partition(Word):
+class PartitionConfig(Component):
     """A label partition, for example ``density`` or ``{partition: affinity, shrinkage: 5}``."""
 
     key: ClassVar[str] = "partition"
 
 
-class ModalityChoice(Representation):
+class ModalityConfig(EncoderConfig):
     """A modality with its options and how its encoder is calibrated.
 
     Attributes
@@ -172,16 +172,16 @@ class ModalityChoice(Representation):
         ``frozen``: starting weights as they are; ``finetune``: trained with a head of its own,
         then its embeddings are kept; ``joint``: trained through the fusion operator.
         Without it: ``frozen`` for a fitted transform or given weights, otherwise ``finetune``.
-    training : Training
+    training : TrainingConfig
         Numbers of the encoder's own training (``finetune``), whatever the arms' numbers are, so
         that all arms share one encoder.
     """
 
     calibration: Calibration | None = None
-    training: Training = Field(default_factory=Training)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
 
     @model_validator(mode="after")
-    def _consistent(self) -> ModalityChoice:
+    def _consistent(self) -> ModalityConfig:
         if not self.trainable and self.calibration in ("finetune", "joint"):
             raise ValueError(
                 f"'{self.word}' is a fitted transform without weights: calibration "
@@ -192,12 +192,12 @@ class ModalityChoice(Representation):
     @cached_property
     def trainable(self) -> bool:
         """Whether the encoder has weights; kept, since every cell of a grid asks."""
-        return bool(Vocabulary("modality").load(self.word).trainable)
+        return bool(Registry("modality").load(self.word).trainable)
 
     @cached_property
     def fitted(self) -> bool:
         """Whether the encoder learns statistics from the training rows."""
-        return bool(Vocabulary("modality").load(self.word).fitted)
+        return bool(Registry("modality").load(self.word).fitted)
 
     @property
     def resolved(self) -> Calibration:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from study.config.base import FromFile, Section
-from study.config.components import Fusion, Partition
+from study.config.base import ConfigModel, ValidationContext
+from study.config.components import OperatorConfig, PartitionConfig
 
 FAMILIES = ("technique", "control", "modality")
 """Families of contrasts that a file may ask for by their word."""
@@ -18,7 +18,7 @@ POWER = 2.8
 """Standard errors of the smallest effect seen in 4 of 5 studies at the two-sided 5 % level."""
 
 
-class Side(Section):
+class ArmSelector(ConfigModel):
     """Which arms stand on one side of a contrast: those that have all of these words.
 
     Attributes
@@ -47,35 +47,39 @@ class Side(Section):
     def _as_in_tables(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, Mapping):
             return value
-        words = {"fusion": Fusion, "partition": Partition}
-        return str(words[str(info.field_name)].model_validate(value, context=FromFile()))
+        words = {"fusion": OperatorConfig, "partition": PartitionConfig}
+        return str(words[str(info.field_name)].model_validate(value, context=ValidationContext()))
 
     @property
     def named(self) -> frozenset[str]:
         """Columns that this side fixes."""
-        return frozenset(name for name in Side.model_fields if getattr(self, name) is not None)
+        return frozenset(
+            name for name in ArmSelector.model_fields if getattr(self, name) is not None
+        )
 
     def __str__(self) -> str:
-        words = {name: getattr(self, name) for name in Side.model_fields if name in self.named}
+        words = {
+            name: getattr(self, name) for name in ArmSelector.model_fields if name in self.named
+        }
         if self.features:
             words["features"] = "+".join(self.features)
         return ", ".join(f"{name} {value}" for name, value in words.items()) or "every arm"
 
 
-class Asked(Section):
+class ContrastConfig(ConfigModel):
     """Contrasts of one family: a default family by its word, or two sides of one's own.
 
     Attributes
     ----------
     family : str
         Contrasts of one family are adjusted for each other.
-    arm, reference : Side, optional
+    arm, reference : ArmSelector, optional
         Together or not at all. What neither names must agree between the two.
     """
 
     family: Annotated[str, Field(min_length=1)]
-    arm: Side | None = None
-    reference: Side | None = None
+    arm: ArmSelector | None = None
+    reference: ArmSelector | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -83,7 +87,7 @@ class Asked(Section):
         return {"family": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _whole(self) -> Asked:
+    def _whole(self) -> ContrastConfig:
         if (self.arm is None) != (self.reference is None):
             lacking = "an 'arm'" if self.arm is None else "a 'reference'"
             raise ValueError(f"the contrast '{self.family}' needs {lacking} as well")
@@ -97,7 +101,7 @@ class Asked(Section):
         return self
 
 
-class Analysis(Section):
+class AnalysisConfig(ConfigModel):
     """How contrasts are judged.
 
     Attributes

@@ -11,18 +11,18 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from study.config.base import Section
-from study.config.training import Training
+from study.config.base import ConfigModel
+from study.config.training import TrainingConfig
 
 Technique = Literal["mlp_head", "label_balancer", "independent_mean", "single"]
 Design = Literal["factorial", "one_at_a_time", "leave_one_out", "zipped"]
 Axes = Mapping[str, tuple[Any, ...]]
 Values = dict[str, Any]
 Replacements = Mapping[str, Mapping[str, Any]]
-NUMBERS = tuple(Training.model_fields)
+NUMBERS = tuple(TrainingConfig.model_fields)
 
 
-class Condition(Section):
+class Condition(ConfigModel):
     """Where an axis applies: every field that is given must hold.
 
     Attributes
@@ -53,14 +53,14 @@ class Condition(Section):
         )
 
 
-def combine(
+def combine_axes(
     design: Design, axes: Axes, when: Mapping[str, Condition], without: Replacements
 ) -> Iterator[Values]:
     """Yield the combinations of a design, the base first; see `study.config.grid.Grid`."""
     if design == "one_at_a_time":
         found = _one_at_a_time(axes)
     elif design == "leave_one_out":
-        found = _leave_one_out(base_of(axes), without)
+        found = _leave_one_out(base_combination(axes), without)
     elif design == "zipped":
         found = _zipped(axes)
     else:
@@ -72,7 +72,7 @@ def combine(
             yield values
 
 
-def base_of(axes: Axes) -> Values:
+def base_combination(axes: Axes) -> Values:
     """Return the first value of every axis."""
     return {name: values[0] for name, values in axes.items()}
 
@@ -83,7 +83,7 @@ def _stands(axis: str, axes: Axes, values: Values, place: Condition) -> bool:
 
 
 def _one_at_a_time(axes: Axes) -> Iterator[Values]:
-    base = base_of(axes)
+    base = base_combination(axes)
     yield base
     for name, values in axes.items():
         for value in values[1:]:
@@ -102,10 +102,10 @@ def _leave_one_out(base: Values, without: Replacements) -> Iterator[Values]:
     for left_out in names if len(names) > 1 else ():
         yield {**base, "features": tuple(name for name in names if name != left_out)}
     for changes in without.values():
-        yield changed(base, changes)
+        yield apply_changes(base, changes)
 
 
-def changed(base: Values, changes: Mapping[str, Any]) -> Values:
+def apply_changes(base: Values, changes: Mapping[str, Any]) -> Values:
     """Return a base with values of its axes, or names in its feature set, replaced."""
     axes = {key: value for key, value in changes.items() if key in {*base, *NUMBERS} - {"features"}}
     names = {key: value for key, value in changes.items() if key not in axes}
@@ -144,7 +144,7 @@ def check_design(
             f"those that do: {', '.join(long) or 'none'}"
         )
     for component, changes in without.items():
-        _check_component(component, base_of(axes), changes)
+        _check_component(component, base_combination(axes), changes)
 
 
 def _check_component(component: str, base: Values, changes: Mapping[str, Any]) -> None:
@@ -156,7 +156,7 @@ def _check_component(component: str, base: Values, changes: Mapping[str, Any]) -
                 f"without '{component}': '{key}' is no part of the base; "
                 f"allowed: {', '.join(allowed)}"
             )
-    then = changed(base, changes)
+    then = apply_changes(base, changes)
     if then == base:
         raise ValueError(f"without '{component}': the base would stay as it is")
     if len(set(then["features"])) < len(then["features"]):

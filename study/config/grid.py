@@ -16,11 +16,11 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-from study.config.base import FromFile, Section
-from study.config.components import Fusion, Partition
-from study.config.designs import Condition, Design, Technique, Values, check_design, combine
-from study.config.training import Training
-from study.plugins.registry import Vocabulary
+from study.config.base import ConfigModel, ValidationContext
+from study.config.components import OperatorConfig, PartitionConfig
+from study.config.designs import Condition, Design, Technique, Values, check_design, combine_axes
+from study.config.training import TrainingConfig
+from study.plugins.registry import Registry
 
 WORD_AXES = ("features", "technique", "fusion", "partition")
 
@@ -30,20 +30,20 @@ def check_sets(sets: tuple[tuple[str, ...], ...], info: ValidationInfo) -> None:
     for names in sets:
         if not names or len(set(names)) != len(names):
             raise ValueError(f"{list(names)}: a feature set names one or more modalities once")
-    if isinstance(info.context, FromFile) and info.context.names is not None:
-        check_known({name for names in sets for name in names}, info.context.names)
+    if isinstance(info.context, ValidationContext) and info.context.names is not None:
+        check_axis_names({name for names in sets for name in names}, info.context.names)
 
 
-def check_known(used: Collection[str], named: Collection[str]) -> None:
+def check_axis_names(used: Collection[str], named: Collection[str]) -> None:
     """Refuse features that are neither a modality nor a name of the section ``modalities``."""
-    vocabulary = Vocabulary("modality")
+    vocabulary = Registry("modality")
     unknown = sorted(set(used) - set(named))
     mistakes = [text for name in unknown for text in vocabulary.check(name, {})]
     if mistakes:
         raise ValueError("; ".join([*mistakes, f"or a name of 'modalities': {sorted(named)}"]))
 
 
-def check_single(techniques: Collection[str], sets: Collection[tuple[str, ...]]) -> None:
+def check_single_modality(techniques: Collection[str], sets: Collection[tuple[str, ...]]) -> None:
     """Refuse the technique ``single`` for several modalities."""
     wide = [names for names in sets if len(names) > 1]
     if "single" in techniques and wide:
@@ -53,7 +53,7 @@ def check_single(techniques: Collection[str], sets: Collection[tuple[str, ...]])
         )
 
 
-def check_partition(partitions: Collection[Partition], techniques: Collection[str]) -> None:
+def check_partition(partitions: Collection[PartitionConfig], techniques: Collection[str]) -> None:
     """Refuse label partitions where no technique has one."""
     if partitions and "label_balancer" not in techniques:
         raise ValueError(
@@ -71,14 +71,16 @@ def check_numbers(axes: Mapping[str, tuple[Any, ...]]) -> None:
 
 def _axis_faults(key: str, values: tuple[Any, ...]) -> list[str]:
     """Return what is wrong with one training axis of a grid block."""
-    if key not in Training.model_fields:
-        return [f"'{key}' is not a training number; allowed: {', '.join(Training.model_fields)}"]
+    if key not in TrainingConfig.model_fields:
+        return [
+            f"'{key}' is not a training number; allowed: {', '.join(TrainingConfig.model_fields)}"
+        ]
     if not values:
         return [f"'{key}' must name at least one value"]
     faults = []
     for each in values:
         try:
-            Training(**{key: each})
+            TrainingConfig(**{key: each})
         except ValidationError as error:
             faults += [f"'{key}' cannot be {each!r}: {fault['msg']}" for fault in error.errors()]
     return faults
@@ -96,25 +98,25 @@ def read_changes(component: str, changes: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(
                 f"without '{component}': '{key}' cannot be {value!r}: {said}"
             ) from None
-        if key in Training.model_fields:
+        if key in TrainingConfig.model_fields:
             check_numbers({key: (value,)})
     return read
 
 
 _READERS: Mapping[str, TypeAdapter[Any]] = {
     "technique": TypeAdapter(Technique),
-    "fusion": TypeAdapter(Fusion),
-    "partition": TypeAdapter(Partition),
+    "fusion": TypeAdapter(OperatorConfig),
+    "partition": TypeAdapter(PartitionConfig),
 }
 
 
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 AS_PUBLISHED = "random_per_batch"
 """The label partition where none is named."""
-AXES = (*WORD_AXES, *Training.model_fields)
+AXES = (*WORD_AXES, *TrainingConfig.model_fields)
 
 
-class ListedArm(Section):
+class ListedArm(ConfigModel):
     """One arm of an explicit list.
 
     Attributes
@@ -131,8 +133,8 @@ class ListedArm(Section):
 
     features: tuple[str, ...]
     technique: Technique = "mlp_head"
-    fusion: Fusion = Field(default_factory=lambda: Fusion.model_validate("concat"))
-    partition: Partition | None = None
+    fusion: OperatorConfig = Field(default_factory=lambda: OperatorConfig.model_validate("concat"))
+    partition: PartitionConfig | None = None
     training: Mapping[str, Any] = {}
     widths: Widths | None = None
 
@@ -150,13 +152,13 @@ class ListedArm(Section):
 
     @model_validator(mode="after")
     def _fitting(self) -> ListedArm:
-        check_single((self.technique,), (self.features,))
+        check_single_modality((self.technique,), (self.features,))
         if self.partition is not None:
             check_partition((self.partition,), (self.technique,))
         return self
 
 
-class Grid(Section):
+class GridBlock(ConfigModel):
     """One block of the grid: arms made of axes by a design, or written one by one.
 
     Attributes
@@ -184,10 +186,10 @@ class Grid(Section):
     design: Design = "factorial"
     features: Annotated[tuple[tuple[str, ...], ...], Field(validate_default=True)] = ()
     technique: tuple[Technique, ...] = Field(("mlp_head",), min_length=1)
-    fusion: tuple[Fusion, ...] = Field(
-        default_factory=lambda: (Fusion.model_validate("concat"),), min_length=1
+    fusion: tuple[OperatorConfig, ...] = Field(
+        default_factory=lambda: (OperatorConfig.model_validate("concat"),), min_length=1
     )
-    partition: tuple[Partition, ...] = ()
+    partition: tuple[PartitionConfig, ...] = ()
     training: Mapping[str, tuple[Any, ...]] = {}
     when: Mapping[str, Condition] = {}
     without: Mapping[str, Mapping[str, Any]] = {}
@@ -209,14 +211,14 @@ class Grid(Section):
     @field_validator("technique")
     @classmethod
     def _single_alone(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        check_single(value, info.data.get("features", ()))
+        check_single_modality(value, info.data.get("features", ()))
         return value
 
     @field_validator("partition")
     @classmethod
     def _balancer_only(
-        cls, value: tuple[Partition, ...], info: ValidationInfo
-    ) -> tuple[Partition, ...]:
+        cls, value: tuple[PartitionConfig, ...], info: ValidationInfo
+    ) -> tuple[PartitionConfig, ...]:
         check_partition(value, info.data.get("technique", ("label_balancer",)))
         return value
 
@@ -233,14 +235,14 @@ class Grid(Section):
     ) -> Mapping[str, Mapping[str, Any]]:
         read = {name: read_changes(name, changes) for name, changes in value.items()}
         named = {str(new) for c in read.values() for k, new in c.items() if k not in AXES}
-        if isinstance(info.context, FromFile) and info.context.names is not None:
-            check_known(named, info.context.names)
+        if isinstance(info.context, ValidationContext) and info.context.names is not None:
+            check_axis_names(named, info.context.names)
         return read
 
     @model_validator(mode="after")
-    def _designed(self) -> Grid:
+    def _designed(self) -> GridBlock:
         if self.arms:
-            own = {name: field for name, field in Grid.model_fields.items() if name != "arms"}
+            own = {name: field for name, field in GridBlock.model_fields.items() if name != "arms"}
             plain = {name: f.get_default(call_default_factory=True) for name, f in own.items()}
             beside = [name for name, value in plain.items() if getattr(self, name) != value]
             if beside:
@@ -252,7 +254,7 @@ class Grid(Section):
     @property
     def axes(self) -> dict[str, tuple[Any, ...]]:
         """Values of every axis, in the order in which they vary: the last the fastest."""
-        partition = self.partition or (Partition.model_validate(AS_PUBLISHED),)
+        partition = self.partition or (PartitionConfig.model_validate(AS_PUBLISHED),)
         words = (self.features, self.technique, self.fusion, partition)
         return {**dict(zip(WORD_AXES, words, strict=True)), **self.training}
 
@@ -266,9 +268,9 @@ class Grid(Section):
     def combinations(self) -> Iterator[Values]:
         """Yield the value of every axis for each arm that the block asks for."""
         for arm in self.arms:
-            partition = arm.partition or Partition.model_validate(AS_PUBLISHED)
+            partition = arm.partition or PartitionConfig.model_validate(AS_PUBLISHED)
             words = (arm.features, arm.technique, arm.fusion, partition)
             widths = {"widths": arm.widths} if arm.widths else {}
             yield {**dict(zip(WORD_AXES, words, strict=True)), **arm.training, **widths}
         if not self.arms:
-            yield from combine(self.design, self.axes, self.when, self.without)
+            yield from combine_axes(self.design, self.axes, self.when, self.without)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from study.config.base import FromFile
+from study.config.base import ValidationContext
 from study.config.study import StudySpec
 from study.errors import InputError
 
@@ -24,7 +24,7 @@ _LONGEST_MESSAGE = 200
 _PYTHON_TYPE = re.compile(r"valid (tuple|dictionary)(?: or instance of \w+)?")
 
 
-def mistakes_of(error: ValidationError, raw: object, model: type[BaseModel]) -> list[str]:
+def format_mistakes(error: ValidationError, raw: object, model: type[BaseModel]) -> list[str]:
     """Return every mistake in the content of a file of this model as ``place: rule, value``."""
     return [_readable(detail, raw, model) for detail in _causes(error)]
 
@@ -221,11 +221,11 @@ def check_study(raw: Mapping[str, Any], place: str) -> StudySpec:
     """Check the content of a study file; `place` names it in the message."""
     section = raw.get("modalities", {})
     names = frozenset(map(str, section)) if isinstance(section, Mapping) else None
-    return check_file(StudySpec, raw, place, FromFile(names))
+    return check_file(StudySpec, raw, place, ValidationContext(names))
 
 
 def check_file(
-    model: type[_Model], raw: Mapping[str, Any], place: str, context: FromFile
+    model: type[_Model], raw: Mapping[str, Any], place: str, context: ValidationContext
 ) -> _Model:
     """Check the content of a file against its model, all mistakes in one message.
 
@@ -239,7 +239,7 @@ def check_file(
     try:
         spec = model.model_validate(expanded, context=context)
     except ValidationError as error:
-        mistakes += mistakes_of(error, expanded, model)
+        mistakes += format_mistakes(error, expanded, model)
     if mistakes:
         raise _all_of(mistakes, place)
     return spec

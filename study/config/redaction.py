@@ -20,7 +20,7 @@ _RULES = (
 )
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """Return a text with the secrets of its addresses as ``***``.
 
     ``postgresql://user:secret@host/db`` becomes ``postgresql://user:***@host/db``; so do tokens
@@ -42,10 +42,10 @@ def usable(address: str) -> str:
     return address.replace(f":{_HIDDEN}@", "@")
 
 
-def without_secrets(spec: StudySpec) -> StudySpec:
+def remove_secrets(spec: StudySpec) -> StudySpec:
     """Return a study whose places are redacted: what its folder and its page may show."""
     shown = {
-        name: redacted(value)
+        name: redact(value)
         for name in ("storage", "tracking", "address")
         if (value := getattr(spec.run, name)) is not None
     }

@@ -17,8 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from study.config.base import Section
-from study.config.training import Training
+from study.config.base import ConfigModel
+from study.config.training import TrainingConfig
 
 STARTUP = 10
 """Configurations that Optuna's TPE draws at random before it models anything (its default)."""
@@ -32,7 +32,7 @@ KEPT: Mapping[str, str] = {
 """Training numbers that are not searched, and why."""
 
 
-class Range(Section):
+class SearchRange(ConfigModel):
     """Values between two ends, both of which belong to it.
 
     Attributes
@@ -47,7 +47,7 @@ class Range(Section):
     scale: Literal["linear", "log"] = "linear"
 
     @model_validator(mode="after")
-    def _ordered(self) -> Range:
+    def _ordered(self) -> SearchRange:
         if self.low >= self.high:
             raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
         if self.scale == "log" and self.low <= 0:
@@ -56,13 +56,13 @@ class Range(Section):
 
 
 def _kind(value: object) -> str | None:
-    if isinstance(value, Mapping | Range):
+    if isinstance(value, Mapping | SearchRange):
         return "a range"
     return "a list" if isinstance(value, list | tuple) else None
 
 
 Domain = Annotated[
-    Annotated[Range, Tag("a range")] | Annotated[tuple[Any, ...], Tag("a list")],
+    Annotated[SearchRange, Tag("a range")] | Annotated[tuple[Any, ...], Tag("a list")],
     Discriminator(
         _kind,
         custom_error_type="domain",
@@ -71,7 +71,7 @@ Domain = Annotated[
 ]
 
 
-class Search(Section):
+class SearchConfig(ConfigModel):
     """Search of training numbers: the same for every arm.
 
     Each trial searches for itself, on the training part of its fold alone; see
@@ -106,7 +106,7 @@ class Search(Section):
         return value
 
     @model_validator(mode="after")
-    def _affordable(self) -> Search:
+    def _affordable(self) -> SearchConfig:
         if self.method == "tpe" and self.budget <= STARTUP:
             raise ValueError(
                 f"'tpe' draws its first {STARTUP} configurations at random: a budget of "
@@ -141,42 +141,42 @@ class Search(Section):
 
 def is_whole(name: str) -> bool:
     """Whether a training number is an integer, or widths."""
-    return _holds_int(Training.model_fields[name].annotation)
+    return _holds_int(TrainingConfig.model_fields[name].annotation)
 
 
 def _holds_int(annotation: object) -> bool:
     return annotation is int or any(map(_holds_int, get_args(annotation)))
 
 
-def written(name: str, value: Any) -> Any:  # noqa: ANN401 (any value of a training number)
+def written_value(name: str, value: Any) -> Any:  # noqa: ANN401 (any value of a training number)
     """Return a drawn value as a study file writes it: a width stands for one hidden layer."""
     return [int(value)] if name == "hidden" and not isinstance(value, list | tuple) else value
 
 
-def _size(name: str, domain: Range | tuple[Any, ...]) -> int | None:
-    if not isinstance(domain, Range):
+def _size(name: str, domain: SearchRange | tuple[Any, ...]) -> int | None:
+    if not isinstance(domain, SearchRange):
         return len(domain)
     return round(domain.high - domain.low) + 1 if is_whole(name) else None
 
 
-def _faults(name: str, domain: Range | tuple[Any, ...]) -> Iterator[str]:
+def _faults(name: str, domain: SearchRange | tuple[Any, ...]) -> Iterator[str]:
     """Yield what is wrong with the values of one number."""
-    free = [field for field in Training.model_fields if field not in KEPT]
+    free = [field for field in TrainingConfig.model_fields if field not in KEPT]
     if name not in free:
         why = f" is not searched: {KEPT[name]}" if name in KEPT else " is not a training number"
         yield f"'{name}'{why}; allowed: {', '.join(free)}"
         return
-    values = (domain.low, domain.high) if isinstance(domain, Range) else domain
+    values = (domain.low, domain.high) if isinstance(domain, SearchRange) else domain
     if len(values) < 2 or any(value in values[:i] for i, value in enumerate(values)):
         yield f"'{name}' must name at least two values, each once, not {list(values)}"
     for value in values:
         try:
-            Training.model_validate({name: written(name, value)})
+            TrainingConfig.model_validate({name: written_value(name, value)})
         except ValidationError as error:
             yield from (f"'{name}' cannot be {value!r}: {each['msg']}" for each in error.errors())
 
 
-def _beside(search: Search | None, info: ValidationInfo) -> Search | None:
+def _beside(search: SearchConfig | None, info: ValidationInfo) -> SearchConfig | None:
     """Refuse a search of numbers that other sections of the study file fix for some arms."""
     if search is None:
         return None
@@ -199,5 +199,5 @@ def _beside(search: Search | None, info: ValidationInfo) -> Search | None:
     return search
 
 
-Searched = Annotated[Search | None, AfterValidator(_beside)]
+Searched = Annotated[SearchConfig | None, AfterValidator(_beside)]
 """The section as a field of a study, after its grid and parameters."""

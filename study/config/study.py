@@ -12,21 +12,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from study.config.base import FromFile, Section
-from study.config.components import ModalityChoice
-from study.config.contrasts import Analysis, Asked
-from study.config.grid import Grid
+from study.config.base import ConfigModel, ValidationContext
+from study.config.components import ModalityConfig
+from study.config.contrasts import AnalysisConfig, ContrastConfig
+from study.config.grid import GridBlock
 from study.config.search import Searched
-from study.config.training import Training
-from study.data import Recipe
-from study.progress import duration
+from study.config.training import TrainingConfig
+from study.data import DatasetConfig
+from study.progress import format_duration
 from study.splits import SCHEMES
 from study.storage.checksums import json_digest
 
 Amount = Annotated[float, Field(gt=0)]
 
 
-class Budget(Section):
+class BudgetConfig(ConfigModel):
     """Most that one launch may spend; None: no limit.
 
     Attributes
@@ -45,10 +45,10 @@ class Budget(Section):
     gpu_hours: Amount | None = None
 
 
-class Meter:
+class BudgetMeter:
     """What a launch has spent of its budget."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: BudgetConfig) -> None:
         self._budget = budget
         self._began = time.monotonic()
         self._cpu = self._gpu = 0.0
@@ -69,7 +69,9 @@ class Meter:
         )
         for name, limit, used, what in spent:
             if limit is not None and used >= 3_600 * limit:
-                return f"run.budget.{name}: {limit:g} is reached after {duration(used)}{what}"
+                return (
+                    f"run.budget.{name}: {limit:g} is reached after {format_duration(used)}{what}"
+                )
         return ""
 
 
@@ -80,7 +82,7 @@ TAKEN = ("artifacts", "cache", "ledger", "weights")
 _ALIAS = re.compile(r"[a-z][a-z0-9_]*")
 
 
-class SplitSection(Section):
+class SplitConfig(ConfigModel):
     """Folds, repeats and the inner validation part; fractions are nested in each fold."""
 
     groups: str = "constitution"
@@ -98,7 +100,7 @@ class SplitSection(Section):
         return value
 
 
-class Run(Section):
+class RunConfig(ConfigModel):
     """Where and how the study runs; no part of any result's identity.
 
     Attributes
@@ -123,7 +125,7 @@ class Run(Section):
     wait : float
         Minutes to wait for machines that an autoscaler starts, before a cluster that is too small
         is refused.
-    budget : Budget
+    budget : BudgetConfig
         Most that one launch spends.
     """
 
@@ -137,10 +139,10 @@ class Run(Section):
     retries: Annotated[int, Field(ge=0)] = 2
     time_limit: Annotated[float, Field(gt=0)] | None = None
     wait: Annotated[float, Field(ge=0)] = 0.0
-    budget: Budget = Budget()
+    budget: BudgetConfig = BudgetConfig()
 
 
-class StudySpec(Section):
+class StudySpec(ConfigModel):
     """A whole study: the data, the split, the arms, the training, the questions, the place.
 
     Attributes
@@ -156,18 +158,18 @@ class StudySpec(Section):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
     description: str = ""
-    data: Recipe
-    split: SplitSection = SplitSection()
-    modalities: Mapping[str, ModalityChoice] = {}
-    grid: tuple[Grid, ...] = Field(min_length=1)
+    data: DatasetConfig
+    split: SplitConfig = SplitConfig()
+    modalities: Mapping[str, ModalityConfig] = {}
+    grid: tuple[GridBlock, ...] = Field(min_length=1)
     fractions: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (1.0,)
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
-    training: Training = Field(default_factory=Training)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
     parameters: Literal["unmatched", "matched"] = "unmatched"
     search: Searched = None
-    contrasts: Annotated[tuple[Asked, ...], Field(min_length=1)] | None = None
-    analysis: Analysis = Analysis()
-    run: Run = Run()
+    contrasts: Annotated[tuple[ContrastConfig, ...], Field(min_length=1)] | None = None
+    analysis: AnalysisConfig = AnalysisConfig()
+    run: RunConfig = RunConfig()
 
     @field_validator("name")
     @classmethod
@@ -192,22 +194,22 @@ class StudySpec(Section):
         return {
             name: {"modality": name, **choice}
             if isinstance(choice, Mapping)
-            and (isinstance(info.context, FromFile) or "word" not in choice)
+            and (isinstance(info.context, ValidationContext) or "word" not in choice)
             else choice
             for name, choice in value.items()
         }
 
     @field_validator("modalities")
     @classmethod
-    def _plain_names(cls, value: Mapping[str, ModalityChoice]) -> Mapping[str, ModalityChoice]:
+    def _plain_names(cls, value: Mapping[str, ModalityConfig]) -> Mapping[str, ModalityConfig]:
         wrong = [name for name in value if not _ALIAS.fullmatch(name)]
         if wrong:
             raise ValueError(f"{wrong} must be lower-case words such as 'graph_gin'")
         return value
 
-    def modality(self, name: str) -> ModalityChoice:
+    def modality(self, name: str) -> ModalityConfig:
         """Return the choice behind a name of a feature set."""
-        return self.modalities.get(name) or ModalityChoice.model_validate({"modality": name})
+        return self.modalities.get(name) or ModalityConfig.model_validate({"modality": name})
 
 
 def digest(value: object) -> str:

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from study.config.base import Section
+from study.config.base import ConfigModel
 
 
-class Training(Section):
+class TrainingConfig(ConfigModel):
     """Numbers of a training: AdamW, averaged weights, early stopping on the validation part.
 
     Attributes

@@ -9,28 +9,34 @@ if TYPE_CHECKING:
     from study.data.cache import CacheWarning, load_or_build, pack, unpack
     from study.data.curation import build_dataset, curate
     from study.data.dataset import CurationStep, Description, OdorDataset, describe
-    from study.data.download import FetchError, FetchReport, archive_words, fetch_archives, terms
-    from study.data.recipe import Recipe, presets
+    from study.data.download import (
+        FetchError,
+        FetchReport,
+        archive_names,
+        archive_terms,
+        fetch_archives,
+    )
+    from study.data.recipe import DatasetConfig, dataset_presets
     from study.data.source import Threshold
 
 __all__ = [
     "CacheWarning",
     "CurationStep",
+    "DatasetConfig",
     "Description",
     "FetchError",
     "FetchReport",
     "OdorDataset",
-    "Recipe",
     "Threshold",
-    "archive_words",
+    "archive_names",
+    "archive_terms",
     "build_dataset",
     "curate",
+    "dataset_presets",
     "describe",
     "fetch_archives",
     "load_or_build",
     "pack",
-    "presets",
-    "terms",
     "unpack",
 ]
 
@@ -41,17 +47,17 @@ _HOME = {
     "FetchError": "download",
     "FetchReport": "download",
     "OdorDataset": "dataset",
-    "Recipe": "recipe",
+    "DatasetConfig": "recipe",
     "Threshold": "source",
-    "archive_words": "download",
+    "archive_names": "download",
     "build_dataset": "curation",
     "curate": "curation",
     "describe": "dataset",
     "fetch_archives": "download",
     "load_or_build": "cache",
     "pack": "cache",
-    "presets": "recipe",
-    "terms": "download",
+    "dataset_presets": "recipe",
+    "archive_terms": "download",
     "unpack": "cache",
 }
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from modalities import sha256_of
 from study.data.dataset import CurationStep, OdorDataset
-from study.data.recipe import Recipe
-from study.data.source import digests
+from study.data.recipe import DatasetConfig
+from study.data.source import digest_files
 from study.storage.checksums import UNREADABLE, LedgerError
 from study.storage.storage import Storage
 
@@ -28,7 +28,9 @@ class CacheWarning(UserWarning):
     """A stored table was damaged; it was set aside and made again."""
 
 
-def load_or_build(recipe: Recipe, cache: Path | Storage, note: Note | None = None) -> OdorDataset:
+def load_or_build(
+    recipe: DatasetConfig, cache: Path | Storage, note: Note | None = None
+) -> OdorDataset:
     """Curated table of a recipe, from the storage where it was made before.
 
     An entry is keyed by the recipe, the sha256 of every source file, the code of this folder
@@ -37,7 +39,7 @@ def load_or_build(recipe: Recipe, cache: Path | Storage, note: Note | None = Non
 
     Parameters
     ----------
-    recipe : Recipe
+    recipe : DatasetConfig
     cache : Path or Storage
         Folder of the entries.
     note : function, optional
@@ -58,13 +60,13 @@ def load_or_build(recipe: Recipe, cache: Path | Storage, note: Note | None = Non
     from study.data.curation import build_dataset  # RDKit: not needed for a stored table
 
     dataset = build_dataset(recipe)
-    storage.write(name, seal_table(dataset))
+    storage.write(name, add_table_checksum(dataset))
     return dataset
 
 
-def entry_key(recipe: Recipe) -> str:
+def entry_key(recipe: DatasetConfig) -> str:
     """Sha256 of everything that decides the table."""
-    files = [digests(choice.build().files(recipe.folder())) for choice in recipe.sources]
+    files = [digest_files(choice.build().files(recipe.folder())) for choice in recipe.sources]
     parts = [recipe.identity(), json.dumps(files, sort_keys=True), code_digest()]
     return sha256_of("\n".join([*parts, version("rdkit")]))
 
@@ -81,7 +83,7 @@ def code_digest() -> str:
 
 def _read(storage: Storage, name: str, note: Note) -> OdorDataset | None:
     try:
-        return unseal_table(storage.read(name), storage.path(name))
+        return verify_table_checksum(storage.read(name), storage.path(name))
     except FileNotFoundError:
         return None
     except LedgerError as error:
@@ -93,14 +95,14 @@ def _warn(text: str) -> None:
     warnings.warn(text, CacheWarning, stacklevel=4)
 
 
-def seal_table(dataset: OdorDataset) -> bytes:
+def add_table_checksum(dataset: OdorDataset) -> bytes:
     """Serialise a table with its checksum."""
     payload = pack(dataset)
     return sha256_of(payload).encode() + b"\n" + payload
 
 
-def unseal_table(data: bytes, place: str) -> OdorDataset:
-    """Rebuild what `seal_table` wrote, or `pack` before there was a checksum.
+def verify_table_checksum(data: bytes, place: str) -> OdorDataset:
+    """Rebuild what `add_table_checksum` wrote, or `pack` before there was a checksum.
 
     Raises
     ------

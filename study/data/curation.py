@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from study.data.chemistry import Key, Structure, structure
+from study.data.chemistry import Key, Structure, read_structure
 from study.data.dataset import CurationStep, OdorDataset
-from study.data.recipe import Recipe
+from study.data.recipe import DatasetConfig
 from study.data.source import RawEntry, RawTable
 from study.data.tables import read_rows
 from study.errors import InputError
@@ -25,7 +25,7 @@ _LONGEST = 200
 
 
 @dataclass(frozen=True)
-class Row:
+class CuratedRow:
     """A molecule on its way into the table: one raw entry, or several merged.
 
     Attributes
@@ -46,10 +46,10 @@ class Row:
     ratings: Mapping[str, float] | None = None
 
 
-Outcome = tuple[list[Row], CurationStep]
+Outcome = tuple[list[CuratedRow], CurationStep]
 
 
-def parse(tables: Iterable[RawTable], spell: Callable[[str, str], str], key: Key) -> Outcome:
+def parse_rows(tables: Iterable[RawTable], spell: Callable[[str, str], str], key: Key) -> Outcome:
     """Parse every structure, canonicalize it, spell its labels.
 
     Raises
@@ -57,26 +57,26 @@ def parse(tables: Iterable[RawTable], spell: Callable[[str, str], str], key: Key
     InputError
         A structure of the user's own table cannot be parsed; all of them are named.
     """
-    rows: list[Row] = []
+    rows: list[CuratedRow] = []
     bad: list[RawEntry] = []
     wrong: list[RawEntry] = []
     for table in tables:
         for entry in table.entries:
-            found = structure(entry.smiles.strip(), key)
+            found = read_structure(entry.smiles.strip(), key)
             if found is None:
                 (wrong if table.strict else bad).append(entry)
                 continue
             labels = frozenset(filter(None, (spell(table.name, raw) for raw in entry.labels)))
-            rows.append(Row(entry.place, found, labels, entry.ratings))
+            rows.append(CuratedRow(entry.place, found, labels, entry.ratings))
     if wrong:
         raise InputError(
-            f"{len(wrong)} SMILES cannot be parsed: {named(wrong)}; correct or remove these rows"
+            f"{len(wrong)} SMILES cannot be parsed: {name_labels(wrong)}; correct or remove these rows"
         )
-    note = f"{len(bad)} unparsable: {named(bad)}" if bad else ""
+    note = f"{len(bad)} unparsable: {name_labels(bad)}" if bad else ""
     return rows, CurationStep("parse and canonicalize", len(rows) + len(bad), len(rows), note)
 
 
-def named(entries: Sequence[RawEntry]) -> str:
+def name_labels(entries: Sequence[RawEntry]) -> str:
     """Place and text of the first few entries, and how many more there are."""
     shown = "; ".join(f"{entry.place} ('{_cut(entry.smiles)}')" for entry in entries[:_SHOWN])
     return shown + (f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else "")
@@ -86,7 +86,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
-def keep_where(rows: list[Row], name: str, holds: Callable[[Row], bool]) -> Outcome:
+def keep_rows(rows: list[CuratedRow], name: str, holds: Callable[[CuratedRow], bool]) -> Outcome:
     """Keep the rows for which `holds`; the first few left out are named."""
     kept = [row for row in rows if holds(row)]
     left = [row for row in rows if not holds(row)]
@@ -95,9 +95,9 @@ def keep_where(rows: list[Row], name: str, holds: Callable[[Row], bool]) -> Outc
     return kept, CurationStep(name, len(rows), len(kept), note)
 
 
-def merge(rows: list[Row]) -> Outcome:
+def merge_rows(rows: list[CuratedRow]) -> Outcome:
     """Merge entries of one molecule: union of labels, mean of ratings; sorted by SMILES."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[CuratedRow]] = {}
     for row in rows:
         groups.setdefault(row.structure.smiles, []).append(row)
     merged = [_merged_rows(groups[smiles]) for smiles in sorted(groups)]
@@ -106,7 +106,7 @@ def merge(rows: list[Row]) -> Outcome:
     return merged, CurationStep("merge duplicates by union", len(rows), len(merged), note)
 
 
-def _merged_rows(group: list[Row]) -> Row:
+def _merged_rows(group: list[CuratedRow]) -> CuratedRow:
     first = group[0]
     labels = frozenset().union(*(row.labels for row in group))
     if first.ratings is None or len(group) == 1:
@@ -119,7 +119,7 @@ def _merged_rows(group: list[Row]) -> Row:
     return replace(first, labels=labels, ratings=ratings)
 
 
-def clear_odorless(rows: list[Row]) -> Outcome:
+def clear_odorless(rows: list[CuratedRow]) -> Outcome:
     """Take `odorless` away from molecules that have any other label."""
     conflict = [ODORLESS in row.labels and len(row.labels) > 1 for row in rows]
     cleared = [
@@ -130,7 +130,7 @@ def clear_odorless(rows: list[Row]) -> Outcome:
     return cleared, CurationStep("clear odorless beside other labels", len(rows), len(rows), note)
 
 
-def restrict(rows: list[Row], names: Sequence[str], name: str) -> Outcome:
+def restrict_labels(rows: list[CuratedRow], names: Sequence[str], name: str) -> Outcome:
     """Forget every label outside the vocabulary."""
     words = frozenset(names)
     left = frozenset().union(*(row.labels for row in rows)) - words
@@ -139,7 +139,7 @@ def restrict(rows: list[Row], names: Sequence[str], name: str) -> Outcome:
     return kept, CurationStep(name, len(rows), len(rows), note)
 
 
-def twins(rows: list[Row]) -> str:
+def find_stereo_twins(rows: list[CuratedRow]) -> str:
     """How many molecules share their constitution with another, as a note ('' if none)."""
     count: dict[str, int] = {}
     for row in rows:
@@ -155,7 +155,7 @@ def twins(rows: list[Row]) -> str:
 _ANY = "*"
 
 
-def spelling(source: str, *, synonyms: bool) -> Callable[[str], str]:
+def normalize_spelling(source: str, *, synonyms: bool) -> Callable[[str], str]:
     """Return the function that spells a label of this source.
 
     Case and spaces never distinguish labels. With `synonyms`, the readable table
@@ -163,25 +163,25 @@ def spelling(source: str, *, synonyms: bool) -> Callable[[str], str]:
     GoodScents' qualified descriptors are reduced to their base.
     """
     if not synonyms:
-        return plain
-    table = synonym_table()
+        return plain_text
+    table = read_synonyms()
 
     def known(label: str) -> str:
         return table.get((source, label)) or table.get((_ANY, label), label)
 
     def spell(raw: str) -> str:
-        label = known(plain(raw))
-        return known(base(label)) if source == "goodscents" else label
+        label = known(plain_text(raw))
+        return known(base_spelling(label)) if source == "goodscents" else label
 
     return cache(spell)
 
 
-def plain(raw: str) -> str:
+def plain_text(raw: str) -> str:
     """Lower case, single spaces."""
     return " ".join(raw.lower().split())
 
 
-def base(label: str) -> str:
+def base_spelling(label: str) -> str:
     """Reduce a qualified descriptor to its base: ``cherry maraschino cherry`` -> ``cherry``.
 
     The form is the same words at both ends with something between:
@@ -195,7 +195,7 @@ def base(label: str) -> str:
 
 
 @cache
-def synonym_table() -> dict[tuple[str, str], str]:
+def read_synonyms() -> dict[tuple[str, str], str]:
     """Shipped synonyms: (source or '*', spelling) -> label."""
     rows = read_rows(
         Path(__file__).parent / "files" / "synonyms.csv", ("spelling", "label", "source")
@@ -203,7 +203,7 @@ def synonym_table() -> dict[tuple[str, str], str]:
     return {(row["source"], row["spelling"]): row["label"] for row in rows}
 
 
-def build_dataset(recipe: Recipe) -> OdorDataset:
+def build_dataset(recipe: DatasetConfig) -> OdorDataset:
     """Read the sources of a recipe and curate them.
 
     Raises
@@ -216,17 +216,18 @@ def build_dataset(recipe: Recipe) -> OdorDataset:
     return curate(tables, recipe)
 
 
-def curate(tables: Sequence[RawTable], recipe: Recipe) -> OdorDataset:
+def curate(tables: Sequence[RawTable], recipe: DatasetConfig) -> OdorDataset:
     """Curate tables that were read, step by step, in the order of the recipe."""
     rated = any(table.threshold is not None for table in tables)
     spell = {
-        table.name: spelling(table.name, synonyms=recipe.synonyms and not rated) for table in tables
+        table.name: normalize_spelling(table.name, synonyms=recipe.synonyms and not rated)
+        for table in tables
     }
     known = [{spell[t.name](raw) for raw in t.vocabulary} - {""} for t in tables]
     names = _vocabulary(known, recipe)
     steps = [step for table in tables for step in table.steps]
     steps.append(_spelling_step(tables, known))
-    rows, parsed = parse(tables, lambda source, raw: spell[source](raw), recipe.key)
+    rows, parsed = parse_rows(tables, lambda source, raw: spell[source](raw), recipe.key)
     steps.append(parsed)
     rows = _filtered(rows, recipe, steps)
     rows = _merged(rows, names, recipe, steps)
@@ -242,7 +243,7 @@ def _spelling_step(tables: Sequence[RawTable], known: Sequence[set[str]]) -> Cur
     return CurationStep("spell labels alike", entries, entries, note)
 
 
-def _vocabulary(known: Sequence[set[str]], recipe: Recipe) -> tuple[str, ...]:
+def _vocabulary(known: Sequence[set[str]], recipe: DatasetConfig) -> tuple[str, ...]:
     union = known[0].union(*known[1:])
     if recipe.vocabulary == "union":
         return tuple(sorted(union))
@@ -259,14 +260,16 @@ def _vocabulary(known: Sequence[set[str]], recipe: Recipe) -> tuple[str, ...]:
     return recipe.vocabulary
 
 
-def _filtered(rows: list[Row], recipe: Recipe, steps: list[CurationStep]) -> list[Row]:
+def _filtered(
+    rows: list[CuratedRow], recipe: DatasetConfig, steps: list[CurationStep]
+) -> list[CuratedRow]:
     if recipe.multi_fragment == "drop":
-        rows, step = keep_where(
+        rows, step = keep_rows(
             rows, "drop entries of several fragments", lambda row: row.structure.fragments == 1
         )
         steps.append(step)
     if recipe.carbon_free == "drop":
-        rows, step = keep_where(
+        rows, step = keep_rows(
             rows, "drop entries without carbon", lambda row: row.structure.carbons > 0
         )
         steps.append(step)
@@ -274,24 +277,24 @@ def _filtered(rows: list[Row], recipe: Recipe, steps: list[CurationStep]) -> lis
 
 
 def _merged(
-    rows: list[Row], names: Sequence[str], recipe: Recipe, steps: list[CurationStep]
-) -> list[Row]:
-    rows, step = merge(rows)
-    note = "; ".join(filter(None, (step.note, twins(rows))))
+    rows: list[CuratedRow], names: Sequence[str], recipe: DatasetConfig, steps: list[CurationStep]
+) -> list[CuratedRow]:
+    rows, step = merge_rows(rows)
+    note = "; ".join(filter(None, (step.note, find_stereo_twins(rows))))
     steps.append(replace(step, note=note))
     rows, step = clear_odorless(rows)
     steps.append(step)
     rule = recipe.vocabulary if isinstance(recipe.vocabulary, str) else "given names"
-    rows, step = restrict(rows, names, f"vocabulary: {rule}")
+    rows, step = restrict_labels(rows, names, f"vocabulary: {rule}")
     steps.append(step)
     return rows
 
 
 def _finished(
-    rows: list[Row],
+    rows: list[CuratedRow],
     names: Sequence[str],
     tables: Sequence[RawTable],
-    recipe: Recipe,
+    recipe: DatasetConfig,
     steps: list[CurationStep],
 ) -> OdorDataset:
     labels, ratings = _labels(rows, names, tables, recipe, steps)
@@ -311,10 +314,10 @@ def _finished(
 
 
 def _labels(
-    rows: list[Row],
+    rows: list[CuratedRow],
     names: Sequence[str],
     tables: Sequence[RawTable],
-    recipe: Recipe,
+    recipe: DatasetConfig,
     steps: list[CurationStep],
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
     threshold = recipe.threshold or tables[0].threshold
@@ -343,7 +346,7 @@ def _frequent(
 
 
 def _labelled(
-    labels: NDArray[np.uint8], recipe: Recipe, steps: list[CurationStep]
+    labels: NDArray[np.uint8], recipe: DatasetConfig, steps: list[CurationStep]
 ) -> NDArray[np.int64]:
     if recipe.unlabelled == "keep":
         return np.arange(len(labels))

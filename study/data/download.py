@@ -56,23 +56,23 @@ class FetchReport:
 
 
 @cache
-def registry() -> _Registry:
+def read_archive_registry() -> _Registry:
     """Repository, commit, and sha256 and size of every file, as shipped."""
     text = (Path(__file__).parent / "files" / "archives.json").read_text(encoding="utf-8")
     found: _Registry = json.loads(text)
     return found
 
 
-def archive_words() -> tuple[str, ...]:
+def archive_names() -> tuple[str, ...]:
     """Folders of the archive that can be fetched."""
-    return tuple(sorted({name.split("/")[0] for name in registry()["files"]}))
+    return tuple(sorted({name.split("/")[0] for name in read_archive_registry()["files"]}))
 
 
-def terms() -> str:
+def archive_terms() -> str:
     """Say what the user should know about rights before downloading; for the command line."""
-    commit = registry()["commit"]
+    commit = read_archive_registry()["commit"]
     return (
-        f"From the public repository {registry()['repository']}, commit {commit[:7]}:\n"
+        f"From the public repository {read_archive_registry()['repository']}, commit {commit[:7]}:\n"
         "- goodscents states no licence: its terms of use are unknown.\n"
         "- leffingwell is CC BY-NC 4.0 by its deposit: not for commercial use.\n"
         "- ifra_2019 is drawn from a members' document of the International Fragrance "
@@ -126,10 +126,10 @@ def fetch_archives(
 
 
 def _wanted(only: Collection[str]) -> dict[str, _File]:
-    unknown = [word for word in only if word not in archive_words()]
+    unknown = [word for word in only if word not in archive_names()]
     if unknown:
-        raise FetchError(f"unknown archive '{unknown[0]}'; known: {', '.join(archive_words())}")
-    files = registry()["files"].items()
+        raise FetchError(f"unknown archive '{unknown[0]}'; known: {', '.join(archive_names())}")
+    files = read_archive_registry()["files"].items()
     return {name: file for name, file in files if not only or name.split("/")[0] in only}
 
 
@@ -147,13 +147,17 @@ def _is_published(path: Path, file: _File) -> bool:
 
 
 def _address(form: str) -> str:
-    return form.format(repository=registry()["repository"], commit=registry()["commit"])
+    return form.format(
+        repository=read_archive_registry()["repository"], commit=read_archive_registry()["commit"]
+    )
 
 
 def _store(folder: Path, base_url: str) -> pooch.Pooch:
     import pooch
 
-    hashes = {name: f"sha256:{file['sha256']}" for name, file in registry()["files"].items()}
+    hashes = {
+        name: f"sha256:{file['sha256']}" for name, file in read_archive_registry()["files"].items()
+    }
     pooch.get_logger().setLevel("WARNING")  # progress is told by our own callback
     return pooch.create(path=folder, base_url=base_url.rstrip("/") + "/", registry=hashes)
 

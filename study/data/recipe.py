@@ -20,7 +20,7 @@ from pydantic import (
 
 from study.data.source import Source, Threshold
 from study.data.tables import user_path
-from study.plugins.registry import Vocabulary
+from study.plugins.registry import Registry
 
 DEFAULT_PRESET = "gs-lf-ifra"
 ARCHIVE_VARIABLE = "OLFACTION_ARCHIVE"
@@ -28,7 +28,7 @@ ARCHIVE_VARIABLE = "OLFACTION_ARCHIVE"
 OptionValue = int | float | bool | str | None
 
 
-class SourceChoice(BaseModel):
+class SourceConfig(BaseModel):
     """One source and its options: ``leffingwell`` or ``{source: csv, file: mine.csv}``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,7 +48,7 @@ class SourceChoice(BaseModel):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        mistakes = Vocabulary("source").check(self.source, self.options)
+        mistakes = Registry("source").check(self.source, self.options)
         if mistakes:
             raise ValueError("; ".join(mistakes))
         self.build()  # a source checks itself whether its values make sense together
@@ -60,18 +60,18 @@ class SourceChoice(BaseModel):
 
     def build(self) -> Source:
         """Return the source with its options."""
-        source: Source = Vocabulary("source").load(self.source)(**self.options)
+        source: Source = Registry("source").load(self.source)(**self.options)
         return source
 
 
-class Recipe(BaseModel):
+class DatasetConfig(BaseModel):
     """What is read and how it is curated. Fields given explicitly override the preset's.
 
     Attributes
     ----------
     preset : str, optional
         Name in ``files/presets.yaml``; `gs-lf-ifra` where neither it nor `sources` is given.
-    sources : tuple of SourceChoice
+    sources : tuple of SourceConfig
         Sources, merged in this order.
     archive : Path, optional
         Folder of the public archives; without it the variable OLFACTION_ARCHIVE.
@@ -95,7 +95,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: str | None = None
-    sources: tuple[SourceChoice, ...]
+    sources: tuple[SourceConfig, ...]
     archive: Path | None = None
     key: Literal["nonstereo", "isomeric"] = "nonstereo"
     vocabulary: (
@@ -117,17 +117,17 @@ class Recipe(BaseModel):
         name = given.get("preset") or (None if "sources" in given else DEFAULT_PRESET)
         if name is None:
             return given
-        if not isinstance(name, str) or name not in presets():
-            raise ValueError(f"unknown preset '{name}'; allowed: {', '.join(presets())}")
-        return {**presets()[name], **given, "preset": name}
+        if not isinstance(name, str) or name not in dataset_presets():
+            raise ValueError(f"unknown preset '{name}'; allowed: {', '.join(dataset_presets())}")
+        return {**dataset_presets()[name], **given, "preset": name}
 
     @model_validator(mode="after")
     def _sources_fit(self) -> Self:
         words = [choice.source for choice in self.sources]
         if not words:
-            known = ", ".join(Vocabulary("source").words())
+            known = ", ".join(Registry("source").words())
             raise ValueError(f"sources is empty; name one or more of {known}")
-        rated = [word for word in words if Vocabulary("source").load(word).rated]
+        rated = [word for word in words if Registry("source").load(word).rated]
         if rated and len(words) > 1:
             raise ValueError(
                 f"source {rated[0]} holds ratings and cannot be merged with others: "
@@ -158,7 +158,7 @@ class Recipe(BaseModel):
 
 
 @cache
-def presets() -> Mapping[str, Mapping[str, Any]]:
+def dataset_presets() -> Mapping[str, Mapping[str, Any]]:
     """Shipped presets by name, as written in ``files/presets.yaml``."""
     text = (Path(__file__).parent / "files" / "presets.yaml").read_text(encoding="utf-8")
     found: dict[str, Mapping[str, Any]] = yaml.safe_load(text)

@@ -141,6 +141,6 @@ class Source(Protocol):
         """
 
 
-def digests(files: Mapping[str, Path]) -> dict[str, str]:
+def digest_files(files: Mapping[str, Path]) -> dict[str, str]:
     """Sha256 of every file, by name."""
     return {name: sha256_of(path) for name, path in files.items()}

@@ -84,13 +84,13 @@ def _check_header(path: Path, header: list[str], needed: tuple[str, ...]) -> Non
         raise InputError(f"{path} has the column '{doubled[0]}' more than once")
 
 
-def structures(path: Path, column: str = "IsomericSMILES") -> dict[str, str]:
+def read_structures(path: Path, column: str = "IsomericSMILES") -> dict[str, str]:
     """SMILES by CID of a molecules file; molecules without a structure are left out."""
     rows = read_rows(path, ("CID", column))
     return {row["CID"]: row[column] for row in rows if row[column] not in ("", "NA")}
 
 
-def number(text: str, place: str) -> float:
+def parse_number(text: str, place: str) -> float:
     """Read the number in a cell.
 
     Raises
@@ -107,6 +107,6 @@ def number(text: str, place: str) -> float:
     return found
 
 
-def plain_cid(text: str) -> str:
+def parse_cid(text: str) -> str:
     """CID as written in the molecules files: ``7410.0`` -> ``7410``, blank stays blank."""
     return text.removesuffix(".0")

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from study.errors import InputError, StudyError
-from study.executors.environment import adopt
+from study.executors.environment import load_private_environment
 from study.executors.failures import FailureKind, cause_of, kind_of, loss_message, traceback_of
-from study.executors.timeouts import raises_after
+from study.executors.timeouts import raise_after
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ Payload = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerGroup:
     """The processes that share the training of an encoder.
 
     Attributes
@@ -49,7 +49,7 @@ class Task:
         ``package.module:function``; takes the payload, returns a plain mapping. Of a crew of
         several, every process calls it and the first one's value counts.
     payload : mapping
-    crew : Crew or None
+    crew : WorkerGroup or None
         Who runs an encoder; None for what needs none (features, heads): one process on a CPU.
     title : str
         What people call it; without it the identity.
@@ -60,7 +60,7 @@ class Task:
     id: str
     work: str
     payload: Payload
-    crew: Crew | None = None
+    crew: WorkerGroup | None = None
     title: str = ""
     pieces: int = 1
 
@@ -79,7 +79,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskResult:
     """How a task ended.
 
     Attributes
@@ -107,12 +107,12 @@ class Outcome:
         return self.value is not None
 
     @classmethod
-    def failed(cls, task_id: str, error: Exception) -> Outcome:
+    def failed(cls, task_id: str, error: Exception) -> TaskResult:
         """Return the outcome of a task that raised an exception."""
         return cls(task_id, None, cause_of(error), kind_of(error), traceback_of(error))
 
     @classmethod
-    def lost(cls, task_id: str, kind: FailureKind, cause: str = "") -> Outcome:
+    def lost(cls, task_id: str, kind: FailureKind, cause: str = "") -> TaskResult:
         """Return the outcome of a task whose process was lost; the kind has a cause of its own."""
         return cls(task_id, None, cause or loss_message(kind), kind)
 
@@ -121,13 +121,13 @@ class Outcome:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Outcome:
+    def from_json(cls, text: str) -> TaskResult:
         """Return the outcome that `to_json` wrote."""
         said = json.loads(text)
         return cls(**{**said, "kind": FailureKind(said["kind"]) if said["kind"] else None})
 
 
-class Listener:
+class TaskCallback:
     """Callback for tasks, in the driver; the base class does nothing and lets all of them run."""
 
     @property
@@ -146,30 +146,30 @@ class Listener:
     def died(self, task_id: str, cause: str) -> None:
         """Note that the process of a task was lost, and that the task is tried again."""
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: TaskResult) -> None:
         """Take the outcome of a task."""
 
 
 class Executor(Protocol):
     """Runs tasks and tells the driver of each as it ends; a failing task stops no other."""
 
-    def require(self, crews: Collection[Crew]) -> None:
+    def require(self, crews: Collection[WorkerGroup]) -> None:
         """Check that there is room for these crews; InputError before anything has run."""
 
-    def slots(self, crew: Crew) -> int:
+    def slots(self, crew: WorkerGroup) -> int:
         """Return how many tasks with this crew can run at once."""
 
-    def map(self, tasks: Sequence[Task], listener: Listener) -> None:
+    def map(self, tasks: Sequence[Task], listener: TaskCallback) -> None:
         """Run short stateless tasks (featurizing)."""
 
-    def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:
+    def grid(self, tasks: Sequence[Task], listener: TaskCallback, *, folder: str) -> None:
         """Run the grid of a study (encoder jobs, trials); `folder` holds scratch files."""
 
     def close(self) -> None:
         """Give back what was started."""
 
 
-class Inline:
+class LocalExecutor:
     """Runs every task in this process, one after the other: no Ray, no surprises.
 
     A task may take `time_limit` seconds, if there is a limit.
@@ -178,7 +178,7 @@ class Inline:
     def __init__(self, time_limit: float | None = None) -> None:
         self._limit = time_limit
 
-    def require(self, crews: Collection[Crew]) -> None:
+    def require(self, crews: Collection[WorkerGroup]) -> None:
         """Check that every crew is one process, and that a GPU that is asked for is there.
 
         Raises
@@ -196,19 +196,19 @@ class Inline:
         if any(crew.gpus for crew in crews):
             _check_gpu()
 
-    def slots(self, crew: Crew) -> int:  # noqa: ARG002 (contract)
+    def slots(self, crew: WorkerGroup) -> int:  # noqa: ARG002 (contract)
         """Return 1: this process."""
         return 1
 
-    def map(self, tasks: Sequence[Task], listener: Listener) -> None:
+    def map(self, tasks: Sequence[Task], listener: TaskCallback) -> None:
         """Run the tasks in order."""
         for task in tasks:
             if listener.stopping:
                 return
             listener.began(task.id)
-            listener.ended(attempt(task, self._limit))
+            listener.ended(attempt_task(task, self._limit))
 
-    def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:  # noqa: ARG002 (contract)
+    def grid(self, tasks: Sequence[Task], listener: TaskCallback, *, folder: str) -> None:  # noqa: ARG002 (contract)
         """Run the tasks in order."""
         self.map(tasks, listener)
 
@@ -216,7 +216,7 @@ class Inline:
         """Nothing was started."""
 
 
-class Deferred:
+class LazyExecutor:
     """An executor that is started only when there is work for it."""
 
     def __init__(self, start: Callable[[], Executor]) -> None:
@@ -228,21 +228,21 @@ class Deferred:
             self._started = self._start()
         return self._started
 
-    def require(self, crews: Collection[Crew]) -> None:
+    def require(self, crews: Collection[WorkerGroup]) -> None:
         """Check the crews, if there are any."""
         if crews:
             self._executor().require(crews)
 
-    def slots(self, crew: Crew) -> int:
+    def slots(self, crew: WorkerGroup) -> int:
         """Ask the executor."""
         return self._executor().slots(crew)
 
-    def map(self, tasks: Sequence[Task], listener: Listener) -> None:
+    def map(self, tasks: Sequence[Task], listener: TaskCallback) -> None:
         """Run the tasks, if there are any."""
         if tasks:
             self._executor().map(tasks, listener)
 
-    def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:
+    def grid(self, tasks: Sequence[Task], listener: TaskCallback, *, folder: str) -> None:
         """Run the tasks, if there are any."""
         if tasks:
             self._executor().grid(tasks, listener, folder=folder)
@@ -253,16 +253,16 @@ class Deferred:
             self._started.close()
 
 
-def attempt(task: Task, limit: float | None = None) -> Outcome:
+def attempt_task(task: Task, limit: float | None = None) -> TaskResult:
     """Call a task, for so many seconds at most; its exception becomes the cause of the outcome."""
-    adopt()
+    load_private_environment()
     _log.debug("task %s begins: %s", task.name, task.work)
     began = time.perf_counter()
     try:
-        with raises_after(limit):
-            outcome = Outcome(task.id, task.call())
+        with raise_after(limit):
+            outcome = TaskResult(task.id, task.call())
     except Exception as error:  # noqa: BLE001 (the border where any failure of one task must not hide the others)
-        outcome = Outcome.failed(task.id, error)
+        outcome = TaskResult.failed(task.id, error)
         _log.info("task %s failed (%s)", task.name, outcome.kind)
     else:
         _log.debug("task %s finished in %.1f s", task.name, time.perf_counter() - began)
@@ -270,16 +270,16 @@ def attempt(task: Task, limit: float | None = None) -> Outcome:
 
 
 def _check_gpu() -> None:
-    from study.training.distributed import here
+    from study.training.distributed import current_process_group
 
     try:
-        here(gpu=True)
+        current_process_group(gpu=True)
     except StudyError as error:
         raise InputError(str(error)) from error
 
 
 @dataclass(frozen=True)
-class Outcomes(Listener):
+class ResultCallback(TaskCallback):
     """A listener to outcomes alone, which lets everything run to its end.
 
     Attributes
@@ -290,7 +290,7 @@ class Outcomes(Listener):
         Whether the work is another process's by now, so that everything is left.
     """
 
-    take: Callable[[Outcome], None]
+    take: Callable[[TaskResult], None]
     lost: Callable[[], bool] = lambda: False
 
     @property
@@ -303,6 +303,6 @@ class Outcomes(Listener):
         """Whether the work was lost."""
         return self.lost()
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: TaskResult) -> None:
         """Pass the outcome on."""
         self.take(outcome)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from study.errors import InputError
-from study.executors.base import Crew
+from study.executors.base import WorkerGroup
 
 Machine = Mapping[str, float]
 """Resources of one machine, as Ray names them: ``CPU``, ``GPU``."""
@@ -18,20 +18,20 @@ _POLL = 0.5
 """Seconds between two looks for a machine that was asked for."""
 
 
-class RoomError(InputError):
+class CapacityError(InputError):
     """The machines of a cluster have no room; others may have, once they are up."""
 
 
-def places(machines: Sequence[Machine], crew: Crew, cpus: float) -> int:
+def count_slots(machines: Sequence[Machine], crew: WorkerGroup, cpus: float) -> int:
     """Return how many processes of a crew, of so many CPUs each, fit at the same time."""
     return sum(_places(machine, crew, cpus) for machine in machines)
 
 
-def _asked(crew: Crew, cpus: float) -> dict[str, float]:
+def _asked(crew: WorkerGroup, cpus: float) -> dict[str, float]:
     return {"CPU": cpus, **({"GPU": crew.gpus} if crew.gpus else {})}
 
 
-def _places(machine: Machine, crew: Crew, cpus: float) -> int:
+def _places(machine: Machine, crew: WorkerGroup, cpus: float) -> int:
     whole = 1e-9  # ten processes of 0.1 CPUs fit on one
     room = int(machine.get("CPU", 0.0) / cpus + whole)
     if not crew.gpus:
@@ -41,12 +41,12 @@ def _places(machine: Machine, crew: Crew, cpus: float) -> int:
     return min(room, int(each + whole))
 
 
-def check_room(machines: Sequence[Machine], crew: Crew, cpus: float) -> None:
+def check_capacity(machines: Sequence[Machine], crew: WorkerGroup, cpus: float) -> None:
     """Check that a crew fits on the machines of a cluster, each process on one of them.
 
     Raises
     ------
-    RoomError
+    CapacityError
         It would wait for ever on these machines; the message names the resource that lacks.
     InputError
         No machines would do.
@@ -59,10 +59,10 @@ def check_room(machines: Sequence[Machine], crew: Crew, cpus: float) -> None:
     _check_cpus(machines, cpus)
     if crew.gpus:
         _check_gpus(machines, crew, cpus)
-    room = places(machines, crew, cpus)
+    room = count_slots(machines, crew, cpus)
     if room < crew.workers:
         each = " and ".join(f"{n:g} {name}s" for name, n in _asked(crew, cpus).items())
-        raise RoomError(
+        raise CapacityError(
             f"an encoder's training asks for {crew.workers} workers of {each} each and the "
             f"cluster has room for {room}; lower 'workers' in its 'training' or "
             f"'run.cpus_per_trial', or use a larger cluster{_WAIT}"
@@ -72,31 +72,31 @@ def check_room(machines: Sequence[Machine], crew: Crew, cpus: float) -> None:
 def _check_cpus(machines: Sequence[Machine], cpus: float) -> None:
     largest = max((machine.get("CPU", 0.0) for machine in machines), default=0.0)
     if largest < cpus:
-        raise RoomError(
+        raise CapacityError(
             f"a trial asks for {cpus:g} CPUs and the largest machine of the cluster has "
             f"{largest:g}; lower 'run.cpus_per_trial'{_WAIT}"
         )
 
 
-def _check_gpus(machines: Sequence[Machine], crew: Crew, cpus: float) -> None:
+def _check_gpus(machines: Sequence[Machine], crew: WorkerGroup, cpus: float) -> None:
     able = [machine for machine in machines if machine.get("GPU", 0.0) >= crew.gpus]
     if not able:
         largest = max((machine.get("GPU", 0.0) for machine in machines), default=0.0)
-        raise RoomError(
+        raise CapacityError(
             f"an encoder's training asks for {crew.gpus:g} GPUs a worker and no machine of the "
             f"cluster has them (the largest has {largest:g}); set 'run.gpus_per_worker' to 0 or "
             f"use a cluster with GPUs{_WAIT}"
         )
     largest = max(machine.get("CPU", 0.0) for machine in able)
     if largest < cpus:
-        raise RoomError(
+        raise CapacityError(
             f"a worker with {crew.gpus:g} GPUs asks for {cpus:g} CPUs and the largest machine "
             f"with GPUs has {largest:g}; lower 'run.cpus_per_trial'{_WAIT}"
         )
 
 
-def wait_for_room(
-    crews: Collection[Crew],
+def wait_for_capacity(
+    crews: Collection[WorkerGroup],
     cpus: float,
     machines: Callable[[], Sequence[Machine]],
     ask: Callable[[Sequence[Mapping[str, float]]], None],
@@ -117,7 +117,7 @@ def wait_for_room(
 
     Raises
     ------
-    RoomError
+    CapacityError
         One would wait for ever.
     """
     deadline = time.monotonic() + seconds
@@ -131,17 +131,17 @@ def wait_for_room(
             ask([])
 
 
-def _fits(machines: Sequence[Machine], crew: Crew, cpus: float, *, last: bool) -> bool:
+def _fits(machines: Sequence[Machine], crew: WorkerGroup, cpus: float, *, last: bool) -> bool:
     """Return whether a crew fits; the last time it is asked, it has to."""
     try:
-        check_room(machines, crew, cpus)
-    except RoomError:
+        check_capacity(machines, crew, cpus)
+    except CapacityError:
         if last:
             raise
         return False
     return True
 
 
-def _bundles(crew: Crew, cpus: float) -> list[dict[str, float]]:
+def _bundles(crew: WorkerGroup, cpus: float) -> list[dict[str, float]]:
     """Return what each process of a crew reserves."""
     return [_asked(crew, cpus) for _ in range(crew.workers)]

@@ -13,7 +13,7 @@ MARK = "OLFACTION_PRIVATE"
 _NAME = ".private-environment.json"
 
 
-def write_private(folder: Path, values: Mapping[str, str]) -> dict[str, str]:
+def write_private_environment(folder: Path, values: Mapping[str, str]) -> dict[str, str]:
     """Write values into a working directory; return the variables that lead to them."""
     if not values:
         return {}
@@ -23,7 +23,7 @@ def write_private(folder: Path, values: Mapping[str, str]) -> dict[str, str]:
     return {MARK: _NAME}
 
 
-def adopt() -> None:
+def load_private_environment() -> None:
     """Take the private variables of a submitted study into this process, if it is one.
 
     What the machine has set itself stays. The file is closed to others: Ray unpacks it open.
@@ -78,12 +78,12 @@ def set_environment() -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
-def stay_local() -> None:
+def keep_local() -> None:
     """Let the Ray of this process alone listen on loopback only; to be called before its import."""
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
-def shorten(text: str) -> str:
+def shorten_path(text: str) -> str:
     """Return the last line of an error text of Ray, which can fill pages: it tells why."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:_LONGEST] if lines else "no reason given"

@@ -6,7 +6,7 @@ import traceback
 from enum import StrEnum
 
 from study.errors import OutOfMemoryError, PeerLostError, StorageError, StudyError
-from study.executors.preemption import LEAVING, LeavingError
+from study.executors.preemption import LEAVING, PreemptedError
 from study.executors.timeouts import TimeLimitError
 
 _DEEPEST = 100
@@ -55,7 +55,7 @@ _LOSSES = {
 }
 _KINDS = (
     (TimeLimitError, FailureKind.TIMED_OUT),
-    (LeavingError, FailureKind.PREEMPTED),
+    (PreemptedError, FailureKind.PREEMPTED),
     (PeerLostError, FailureKind.PEER_LOST),
     (StorageError, FailureKind.STORAGE_REFUSED),
     (MemoryError, FailureKind.OUT_OF_MEMORY),

@@ -28,18 +28,18 @@ LEAVING = "its machine is about to be taken away"
 """Cause of a task that gave way to the notice: it goes on elsewhere from its checkpoint."""
 
 
-class LeavingError(StudyError):
+class PreemptedError(StudyError):
     """A task ends early, with its state kept, since its machine is about to be taken away."""
 
 
-def notice_file() -> Path:
+def preemption_notice_file() -> Path:
     """Return where a notice lies on this machine; without the variable in the temporary folder."""
     return Path(os.environ.get(VARIABLE) or Path(tempfile.gettempdir()) / "olfaction-notice")
 
 
-def given() -> bool:
+def preemption_noticed() -> bool:
     """Return whether there is a notice."""
-    return notice_file().exists()
+    return preemption_notice_file().exists()
 
 
 AWS = "http://169.254.169.254"
@@ -123,7 +123,7 @@ def _ask(url: str, headers: Mapping[str, str], method: str = "GET") -> str | Non
     return text
 
 
-def node_here() -> Node | None:
+def find_this_node() -> Node | None:
     """Return the machine that this one is in its Ray cluster; None if Ray does not run here."""
     for words in _commands():
         if Path(words[0]).name == "raylet":
@@ -144,12 +144,12 @@ def _commands() -> Iterator[list[str]]:
         yield words
 
 
-def give_notice(seconds: int, node: Node | None) -> None:
+def write_preemption_notice(seconds: int, node: Node | None) -> None:
     """Tell Ray, then the trainings of this machine, that it is taken away in so many seconds.
 
     Ray first: a training that leaves before Ray knows would begin anew on the same machine.
     """
-    file = notice_file()
+    file = preemption_notice_file()
     if node is None:
         _log.warning("Ray does not run here: nothing to drain")
     elif trouble := _drain(node, seconds):
@@ -187,7 +187,7 @@ def _drain(node: Node, seconds: int) -> str | None:
     return None
 
 
-def watch(
+def watch_for_preemption(
     provider: Annotated[str, typer.Option(help="aws or gcp")] = "aws",
     url: Annotated[str | None, typer.Option(help="Where its metadata are served.")] = None,
     every: Annotated[float, typer.Option(help="Seconds between two questions.", min=0.1)] = 5.0,
@@ -196,7 +196,7 @@ def watch(
 ) -> None:
     """Wait for the notice that this machine is about to be taken away, pass it on, and end."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    notice_file().unlink(missing_ok=True)  # of an earlier life of this machine
+    preemption_notice_file().unlink(missing_ok=True)  # of an earlier life of this machine
     answered = True
     while True:
         try:
@@ -208,11 +208,11 @@ def watch(
         else:
             answered = True
             if seconds is not None:
-                given = Node(address, node_id) if address and node_id else node_here()
-                give_notice(seconds, given)
+                given = Node(address, node_id) if address and node_id else find_this_node()
+                write_preemption_notice(seconds, given)
                 return
         time.sleep(every)
 
 
 if __name__ == "__main__":
-    typer.run(watch)
+    typer.run(watch_for_preemption)

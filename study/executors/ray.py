@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from study.executors.environment import set_environment, shorten
+from study.executors.environment import set_environment, shorten_path
 
 set_environment()  # Ray reads it while it is being imported
 
@@ -33,21 +33,21 @@ from ray.tune.schedulers import FIFOScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from study.errors import ClusterError, InputError, StorageError, StudyError  # noqa: E402
-from study.executors.base import Crew, Listener, Outcome, Task  # noqa: E402
-from study.executors.capacity import Machine, places, wait_for_room  # noqa: E402
+from study.executors.base import Task, TaskCallback, TaskResult, WorkerGroup  # noqa: E402
+from study.executors.capacity import Machine, count_slots, wait_for_capacity  # noqa: E402
 from study.executors.failures import FailureKind, loss_message  # noqa: E402
-from study.executors.preemption import LEAVING, LeavingError, given  # noqa: E402
-from study.executors.retries import Transient, Tries  # noqa: E402
-from study.executors.timeouts import process_ends_after  # noqa: E402
+from study.executors.preemption import LEAVING, PreemptedError, preemption_noticed  # noqa: E402
+from study.executors.retries import RetryQueue, TransientFailure  # noqa: E402
+from study.executors.timeouts import end_process_after  # noqa: E402
 from study.executors.worker_group import (  # noqa: E402
     TaskError,
-    attempt_plain,
-    group_end,
-    plain,
+    attempt_task_plain,
+    find_group_end,
     stream,
+    to_plain,
     work,
 )
-from study.network import knock  # noqa: E402
+from study.network import check_reachable  # noqa: E402
 from study.storage.storage import Storage  # noqa: E402
 
 _log = logging.getLogger(__name__)
@@ -105,12 +105,12 @@ class RayExecutor:
         _connect(address or os.environ.get("RAY_ADDRESS") or "local")
         _log.info("joined Ray: %d machines, %g CPUs", len(_machines()), _cpus())
         try:
-            self.require([Crew()])
+            self.require([WorkerGroup()])
         except (StudyError, KeyboardInterrupt):  # while it waits
             self.close()
             raise
 
-    def require(self, crews: Collection[Crew]) -> None:
+    def require(self, crews: Collection[WorkerGroup]) -> None:
         """Check that every crew fits on the machines of the cluster, waiting for some to start.
 
         Raises
@@ -118,17 +118,17 @@ class RayExecutor:
         InputError
             One would wait for ever.
         """
-        wait_for_room(crews, self.cpus_per_task, self._arrived, _ask, self.wait)
+        wait_for_capacity(crews, self.cpus_per_task, self._arrived, _ask, self.wait)
 
     def _arrived(self) -> list[Machine]:
         self.check()
         return _machines()
 
-    def slots(self, crew: Crew) -> int:
+    def slots(self, crew: WorkerGroup) -> int:
         """Return how many tasks with this crew the machines of now can run at once."""
-        return max(1, places(_machines(), crew, self.cpus_per_task) // crew.workers)
+        return max(1, count_slots(_machines(), crew, self.cpus_per_task) // crew.workers)
 
-    def map(self, tasks: Sequence[Task], listener: Listener) -> None:
+    def map(self, tasks: Sequence[Task], listener: TaskCallback) -> None:
         """Run tasks as Ray tasks, at most twice the cluster's CPUs in flight."""
         tries, home = self._tries(tasks, listener), _Home()
         share = ray.remote(num_cpus=self.cpus_per_task, max_retries=0, num_returns="streaming")
@@ -136,7 +136,7 @@ class RayExecutor:
         flying: dict[str, Any] = {}
         while not tries.over and not tries.hurried:
             while len(flying) < max(2, 2 * int(_cpus())) and (task := tries.next()):
-                flying[task.id] = remote.remote(plain(task), self.time_limit)
+                flying[task.id] = remote.remote(to_plain(task), self.time_limit)
             home.check()
             if tries.stopping:
                 for task_id in tries.unbegun:
@@ -150,12 +150,12 @@ class RayExecutor:
             ray.cancel(words, force=True)
         tries.close()
 
-    def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:
+    def grid(self, tasks: Sequence[Task], listener: TaskCallback, *, folder: str) -> None:
         """Run tasks as the trials of Ray Tune for each crew, with reused actors.
 
         One crew after the other: crews of different sizes would starve each other.
         """
-        by_crew: dict[Crew | None, list[Task]] = {}
+        by_crew: dict[WorkerGroup | None, list[Task]] = {}
         for task in tasks:
             by_crew.setdefault(task.crew, []).append(task)
         place = folder if "://" in folder else str(Path(folder).resolve())
@@ -170,10 +170,10 @@ class RayExecutor:
             with suppress(StorageError):
                 Storage(folder).clear()
 
-    def _tries(self, tasks: Sequence[Task], listener: Listener) -> Tries:
-        return Tries(tasks, listener, retries=self.retries, limit=self.time_limit)
+    def _tries(self, tasks: Sequence[Task], listener: TaskCallback) -> RetryQueue:
+        return RetryQueue(tasks, listener, retries=self.retries, limit=self.time_limit)
 
-    def _fit(self, crew: Crew | None, tries: Tries, folder: str) -> None:
+    def _fit(self, crew: WorkerGroup | None, tries: RetryQueue, folder: str) -> None:
         """Run tasks until all have ended, or until Tune gives up."""
         report = _Report(tries)
         try:
@@ -184,9 +184,11 @@ class RayExecutor:
             if not tries.hurried and not report.survives(error):
                 raise
 
-    def _tuner(self, crew: Crew | None, report: _Report, tries: Tries, folder: str) -> tune.Tuner:
+    def _tuner(
+        self, crew: WorkerGroup | None, report: _Report, tries: RetryQueue, folder: str
+    ) -> tune.Tuner:
         """Return the grid of tasks that share a crew."""
-        resources, at_once = self._share(crew or Crew())
+        resources, at_once = self._share(crew or WorkerGroup())
         common = {
             "crew": asdict(crew) if crew else None,
             "cpus": self.cpus_per_task,
@@ -210,7 +212,7 @@ class RayExecutor:
             ),
         )
 
-    def _share(self, crew: Crew) -> tuple[dict[str, float], int | None]:
+    def _share(self, crew: WorkerGroup) -> tuple[dict[str, float], int | None]:
         """Return what a Tune trial reserves for itself, and how many may run at once.
 
         One worker is the trial itself. The trial of a group only waits for its workers, whose
@@ -220,7 +222,7 @@ class RayExecutor:
         """
         if crew.workers == 1:
             return {"CPU": self.cpus_per_task, "GPU": crew.gpus}, None
-        groups = places(_machines(), crew, self.cpus_per_task) // crew.workers
+        groups = count_slots(_machines(), crew, self.cpus_per_task) // crew.workers
         return {"CPU": 0, "memory": 1}, max(1, groups)
 
     def close(self) -> None:
@@ -231,7 +233,7 @@ class RayExecutor:
 def _connect(address: str) -> None:
     """Join the cluster at an address, or start one if it is ``local``."""
     try:
-        knock(address)
+        check_reachable(address)
         ray.init(
             address=address,
             include_dashboard=False if address == "local" else None,
@@ -241,7 +243,7 @@ def _connect(address: str) -> None:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"no Ray cluster answers at '{address}' ({shorten(str(error))}); start one with "
+            f"no Ray cluster answers at '{address}' ({shorten_path(str(error))}); start one with "
             "'ray start --head' or leave the address out for a local one"
         ) from error
     for name in ("ray.tune", "ray.air", "ray.train"):  # failures are told by us, each once
@@ -289,10 +291,10 @@ def _ask(bundles: Sequence[Mapping[str, float]]) -> None:
     request_resources(bundles=[dict(bundle) for bundle in bundles])
 
 
-def _hear(tries: Tries, task_id: str, words: Any) -> bool:  # noqa: ANN401 (Ray's generator)
+def _hear(tries: RetryQueue, task_id: str, words: Any) -> bool:  # noqa: ANN401 (Ray's generator)
     """Take the next word of a task; return whether it was the last."""
     try:
-        outcome: Outcome | None = ray.get(next(words))
+        outcome: TaskResult | None = ray.get(next(words))
     except ray.exceptions.RayError as error:
         tries.take(_end(task_id, error))
     else:
@@ -303,7 +305,7 @@ def _hear(tries: Tries, task_id: str, words: Any) -> bool:  # noqa: ANN401 (Ray'
     return True
 
 
-def _end(task_id: str, error: Exception, *, gone: bool = False) -> Outcome:
+def _end(task_id: str, error: Exception, *, gone: bool = False) -> TaskResult:
     """Return how a task ended, given the error of Ray that stands in place of its outcome.
 
     Parameters
@@ -317,24 +319,24 @@ def _end(task_id: str, error: Exception, *, gone: bool = False) -> Outcome:
     match error:
         case TaskError():
             return error.outcome
-        case ray.exceptions.RayTaskError(cause=LeavingError()):
-            return Outcome.lost(task_id, FailureKind.PREEMPTED)
+        case ray.exceptions.RayTaskError(cause=PreemptedError()):
+            return TaskResult.lost(task_id, FailureKind.PREEMPTED)
         case ray.exceptions.OutOfMemoryError():
-            return Outcome.lost(task_id, FailureKind.NODE_OUT_OF_MEMORY)
+            return TaskResult.lost(task_id, FailureKind.NODE_OUT_OF_MEMORY)
         case ray.exceptions.NodeDiedError() | ray.exceptions.LocalRayletDiedError():
-            return Outcome.lost(task_id, FailureKind.NODE_LOST)
+            return TaskResult.lost(task_id, FailureKind.NODE_LOST)
         case ray.exceptions.RayActorError(preempted=True):
             node = loss_message(FailureKind.NODE_LOST)
-            return Outcome.lost(task_id, FailureKind.PREEMPTED, node)
+            return TaskResult.lost(task_id, FailureKind.PREEMPTED, node)
         case ray.exceptions.RayTaskError() | ray.exceptions.RayActorError(actor_init_failed=True):
             return _failed(task_id, error)
-    return Outcome.lost(task_id, FailureKind.NODE_LOST if gone else FailureKind.PROCESS_LOST)
+    return TaskResult.lost(task_id, FailureKind.NODE_LOST if gone else FailureKind.PROCESS_LOST)
 
 
-def _failed(task_id: str, error: Exception) -> Outcome:
+def _failed(task_id: str, error: Exception) -> TaskResult:
     """Return the outcome of a task that failed of an error of Ray's, whose text can fill pages."""
     text = str(error)
-    return Outcome(task_id, None, shorten(text), FailureKind.TASK_ERROR, text)
+    return TaskResult(task_id, None, shorten_path(text), FailureKind.TASK_ERROR, text)
 
 
 class _TaskTrainable(tune.Trainable):
@@ -349,14 +351,14 @@ class _TaskTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Run the task; an error here ends the actor, so none begins on a machine that goes."""
-        if given():
-            raise LeavingError(LEAVING)
+        if preemption_noticed():
+            raise PreemptedError(LEAVING)
         task = self._task
         group = task["crew"] and task["crew"]["workers"] > 1
-        with process_ends_after(None if group else task["limit"]):  # a group's members see to it
-            end = _train(task) if task["crew"] else attempt_plain(task)
+        with end_process_after(None if group else task["limit"]):  # a group's members see to it
+            end = _train(task) if task["crew"] else attempt_task_plain(task)
         if not group and end.kind is FailureKind.PREEMPTED:
-            raise LeavingError(LEAVING)
+            raise PreemptedError(LEAVING)
         return {"done": True, "end": end.to_json()}
 
     def node(self) -> str:
@@ -370,7 +372,7 @@ class _TaskTrainable(tune.Trainable):
         """Nothing to load."""
 
 
-def _train(task: Mapping[str, Any]) -> Outcome:
+def _train(task: Mapping[str, Any]) -> TaskResult:
     """Run a task through Ray Train: here if it has one worker, else in a group of processes.
 
     Measured on two cores: the local mode costs 0.01 CPU-seconds a task (and an actor 1 CPU-second
@@ -380,7 +382,7 @@ def _train(task: Mapping[str, Any]) -> Outcome:
     # imports torch, which head trials start without
     from ray.train.torch import TorchTrainer
 
-    crew = Crew(**task["crew"])
+    crew = WorkerGroup(**task["crew"])
     nodes = _living_nodes() if crew.workers > 1 else set()
     trainer = TorchTrainer(
         work,  # type: ignore[arg-type]  # a mapping will do: it is a dictionary
@@ -397,17 +399,19 @@ def _train(task: Mapping[str, Any]) -> Outcome:
     except train.WorkerGroupError as error:
         gone = bool(nodes - _living_nodes())
         failures = error.worker_failures.items()
-        return group_end({rank: _end(task["id"], fault, gone=gone) for rank, fault in failures})
+        return find_group_end(
+            {rank: _end(task["id"], fault, gone=gone) for rank, fault in failures}
+        )
     except TaskError as error:
         return error.outcome
     except train.ControllerError as error:
         return _failed(task["id"], error.controller_failure)
     except (train.TrainingFailedError, ray.exceptions.RayError) as error:
         return _end(task["id"], error, gone=bool(nodes - _living_nodes()))
-    return Outcome(task["id"], result.return_value)  # type: ignore[attr-defined]  # Ray names its old result
+    return TaskResult(task["id"], result.return_value)  # type: ignore[attr-defined]  # Ray names its old result
 
 
-def _scaling(crew: Crew, cpus: float) -> train.ScalingConfig:
+def _scaling(crew: WorkerGroup, cpus: float) -> train.ScalingConfig:
     if crew.workers == 1:
         return train.ScalingConfig(num_workers=0)
     resources = {"CPU": cpus, **({"GPU": crew.gpus} if crew.gpus else {})}
@@ -433,14 +437,14 @@ def _train_config(task: Mapping[str, Any]) -> train.RunConfig:
     )
 
 
-class _Queue(Transient, Searcher):
+class _Queue(TransientFailure, Searcher):
     """Gives Tune one task after the other, a lost one again, and none when the stage ends.
 
     A grid that is fixed at its start would not do: Tune tries a lost trial again only while it
     runs, not when its actor dies between two trials.
     """
 
-    def __init__(self, tries: Tries, common: Mapping[str, Any], at_once: int | None) -> None:
+    def __init__(self, tries: RetryQueue, common: Mapping[str, Any], at_once: int | None) -> None:
         super().__init__()
         self._tries, self._common, self._at_once = tries, common, at_once
 
@@ -450,7 +454,7 @@ class _Queue(Transient, Searcher):
         if self._at_once is not None and len(self._tries.out) >= self._at_once:
             return None
         task = self._tries.next()
-        return None if task is None else {"task": {**plain(task), **self._common}}
+        return None if task is None else {"task": {**to_plain(task), **self._common}}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -461,10 +465,10 @@ class _Queue(Transient, Searcher):
         """Nothing to save: the ledger knows what has ended."""
 
 
-class _Order(Transient, FIFOScheduler):
+class _Order(TransientFailure, FIFOScheduler):
     """First come, first served; when the stage ends, what has not begun is taken back."""
 
-    def __init__(self, tries: Tries) -> None:
+    def __init__(self, tries: RetryQueue) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Ray's own
         self._tries = tries
 
@@ -477,10 +481,10 @@ class _Order(Transient, FIFOScheduler):
         return None
 
 
-class _Report(Transient, Callback):
+class _Report(TransientFailure, Callback):
     """Tells the driver what becomes of the Tune trials."""
 
-    def __init__(self, tries: Tries) -> None:
+    def __init__(self, tries: RetryQueue) -> None:
         self._tries, self._home = tries, _Home()
         self._actors: dict[str, Any] = {}
         self._where: dict[str, Any] = {}
@@ -506,7 +510,7 @@ class _Report(Transient, Callback):
         if end is None:  # it never ran
             self._tries.withdraw(task_id)
         else:
-            self._tries.take(Outcome.from_json(end))
+            self._tries.take(TaskResult.from_json(end))
 
     def on_trial_error(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         task_id = trial.config["task"]["id"]
@@ -550,7 +554,7 @@ class _Report(Transient, Callback):
             elif isinstance(last, ray.exceptions.OutOfMemoryError):
                 self._tries.take(_end(task_id, last))
             else:
-                self._tries.take(Outcome.lost(task_id, FailureKind.BROKEN_OFF))
+                self._tries.take(TaskResult.lost(task_id, FailureKind.BROKEN_OFF))
         return True
 
 

@@ -8,9 +8,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from study.executors.base import Listener, Outcome, Task
+from study.executors.base import Task, TaskCallback, TaskResult
 from study.executors.failures import FailureKind
-from study.executors.timeouts import too_long
+from study.executors.timeouts import time_limit_message
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ LATE = 0.5
 """Seconds by which a driver may hear of a beginning later than of an end at the limit."""
 
 
-class Transient:
+class TransientFailure:
     """Its state is the driver's own: left out when Ray Tune pickles it, and never restored."""
 
     def __getstate__(self) -> dict[str, object]:
@@ -28,13 +28,13 @@ class Transient:
         return {}
 
 
-class Tries:
+class RetryQueue:
     """The tasks of a stage: given out one by one, and again when their process was lost.
 
     Parameters
     ----------
     tasks : iterable of Task
-    listener : Listener
+    listener : TaskCallback
         Hears of each task; its own error is kept in `error`, and ends the stage.
     retries : int
         Times a task whose process died is tried again.
@@ -45,7 +45,7 @@ class Tries:
     """
 
     def __init__(
-        self, tasks: Iterable[Task], listener: Listener, *, retries: int, limit: float | None
+        self, tasks: Iterable[Task], listener: TaskCallback, *, retries: int, limit: float | None
     ) -> None:
         self._waiting = deque(tasks)
         self._listener, self._retries, self._limit = listener, retries, limit
@@ -94,13 +94,13 @@ class Tries:
             self._began[task_id] = time.monotonic()
             self._tell(lambda: self._listener.began(task_id))
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: TaskResult) -> None:
         """Take how a task ended."""
         self.began(outcome.id)
         self._forget(outcome.id)
         self._tell(lambda: self._listener.ended(outcome))
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: TaskResult) -> None:
         """Take how a try ended: the task has ended, or its process was lost."""
         if outcome.kind is not None and outcome.kind.is_loss:
             self.lost(outcome)
@@ -111,13 +111,15 @@ class Tries:
         """Take a task back that has not run, or whose run was broken off with others."""
         self._waiting.appendleft(self._forget(task_id))
 
-    def lost(self, outcome: Outcome) -> None:
+    def lost(self, outcome: TaskResult) -> None:
         """Take the loss of a task's process; the task is tried again while it has tries left."""
         task_id, cause, kind = outcome.id, outcome.cause, outcome.kind
         costs = kind is None or kind.costs_a_try
         self.began(task_id)
         if self._limit is not None and costs and self._seconds(task_id) >= self._limit - LATE:
-            late = Outcome(task_id, cause=too_long(self._limit), kind=FailureKind.TIMED_OUT)
+            late = TaskResult(
+                task_id, cause=time_limit_message(self._limit), kind=FailureKind.TIMED_OUT
+            )
             self.ended(late)
             return
         counts, most = (self._deaths, self._retries) if costs else (self._left, MOST_LEFT)

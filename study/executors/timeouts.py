@@ -20,7 +20,7 @@ class TimeLimitError(StudyError):
     """A task took longer than it may."""
 
 
-def too_long(seconds: float) -> str:
+def time_limit_message(seconds: float) -> str:
     """Return the cause of a task that took longer than so many seconds."""
     return (
         f"ran longer than the limit of {seconds / 60:g} minutes ('run.time_limit'); "
@@ -29,7 +29,7 @@ def too_long(seconds: float) -> str:
 
 
 @contextmanager
-def process_ends_after(seconds: float | None) -> Iterator[None]:
+def end_process_after(seconds: float | None) -> Iterator[None]:
     """End this process if the block takes longer; for a process that works for a driver.
 
     A thread of C does it, which needs no lock of Python: native code that keeps the lock cannot
@@ -46,7 +46,7 @@ def process_ends_after(seconds: float | None) -> Iterator[None]:
 
 
 @contextmanager
-def raises_after(seconds: float | None) -> Iterator[None]:
+def raise_after(seconds: float | None) -> Iterator[None]:
     """Raise a TimeLimitError in the block if it takes longer; for work in the driver itself.
 
     Needs the main thread; elsewhere there is no limit. Native code is interrupted when it returns
@@ -57,7 +57,7 @@ def raises_after(seconds: float | None) -> Iterator[None]:
         return
 
     def ring(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signature of a handler)
-        raise TimeLimitError(too_long(seconds))
+        raise TimeLimitError(time_limit_message(seconds))
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -68,7 +68,7 @@ def raises_after(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def within(seconds: float | None, call: Callable[[], T]) -> T:
+def parse_limit(seconds: float | None, call: Callable[[], T]) -> T:
     """Return what a call returns, waiting no longer than this; it runs in a thread of its own.
 
     For one process of several that train together: the others have to hear that it was the time,
@@ -96,5 +96,5 @@ def within(seconds: float | None, call: Callable[[], T]) -> T:
     if failed:
         raise failed[0]
     if not found:
-        raise TimeLimitError(too_long(seconds))
+        raise TimeLimitError(time_limit_message(seconds))
     return found[0]

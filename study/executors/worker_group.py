@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from study.executors.base import Outcome, Task, attempt
+from study.executors.base import Task, TaskResult, attempt_task
 from study.executors.failures import FailureKind
 from study.executors.logs import level, log_to_stderr
-from study.executors.timeouts import TimeLimitError, process_ends_after, within
+from study.executors.timeouts import TimeLimitError, end_process_after, parse_limit
 
 
 class TaskError(Exception):
@@ -18,11 +18,11 @@ class TaskError(Exception):
 
     Attributes
     ----------
-    outcome : Outcome
+    outcome : TaskResult
         How the task ended in this process.
     """
 
-    def __init__(self, outcome: Outcome) -> None:
+    def __init__(self, outcome: TaskResult) -> None:
         super().__init__(outcome)  # the arguments are what pickle hands on
         self.outcome = outcome
 
@@ -30,23 +30,23 @@ class TaskError(Exception):
         return self.outcome.cause
 
 
-def plain(task: Task) -> dict[str, str]:
+def to_plain(task: Task) -> dict[str, str]:
     """Return a task as text: ``id``, ``work``, ``payload`` in JSON, and ``level`` of the logs."""
     payload = json.dumps(task.payload)
     return {"id": task.id, "work": task.work, "payload": payload, "level": level()}
 
 
-def attempt_plain(task: Mapping[str, Any]) -> Outcome:
+def attempt_task_plain(task: Mapping[str, Any]) -> TaskResult:
     """Call a task that is given as text; the process logs as the driver does."""
     log_to_stderr(task.get("level", ""))
-    return attempt(Task(task["id"], task["work"], json.loads(task["payload"])))
+    return attempt_task(Task(task["id"], task["work"], json.loads(task["payload"])))
 
 
-def stream(task: Mapping[str, str], limit: float | None) -> Iterator[Outcome | None]:
+def stream(task: Mapping[str, str], limit: float | None) -> Iterator[TaskResult | None]:
     """Say that a task runs (None), then how it ended; its process ends after `limit` seconds."""
     yield None
-    with process_ends_after(limit):
-        outcome = attempt_plain(task)
+    with end_process_after(limit):
+        outcome = attempt_task_plain(task)
     yield outcome
 
 
@@ -56,7 +56,7 @@ def work(task: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     task : mapping
-        What `plain` returns, with the ``crew`` and the ``limit`` of the task in seconds, which a
+        What `to_plain` returns, with the ``crew`` and the ``limit`` of the task in seconds, which a
         process that is alone leaves to whoever started it.
 
     Raises
@@ -67,15 +67,15 @@ def work(task: Mapping[str, Any]) -> dict[str, Any]:
     """
     limit = task["limit"] if task["crew"]["workers"] > 1 else None
     try:
-        outcome = within(limit, lambda: attempt_plain(task))
+        outcome = parse_limit(limit, lambda: attempt_task_plain(task))
     except TimeLimitError as error:
-        raise TaskError(Outcome.failed(task["id"], error)) from None
+        raise TaskError(TaskResult.failed(task["id"], error)) from None
     if outcome.value is None:
         raise TaskError(outcome)
     return dict(outcome.value)
 
 
-def group_end(ends: Mapping[int, Outcome]) -> Outcome:
+def find_group_end(ends: Mapping[int, TaskResult]) -> TaskResult:
     """Return how a task ended, given the outcome of each of its processes that failed, by rank.
 
     It failed by itself only if none of them was lost; one that failed beside a loss may have
@@ -94,12 +94,12 @@ def group_end(ends: Mapping[int, Outcome]) -> Outcome:
     return replace(first, cause=f"worker {rank}: {first.cause}", kind=kind)
 
 
-def _order(end: Outcome) -> int:
+def _order(end: TaskResult) -> int:
     """Sort losses before failures that may come of them, and these before echoes."""
     if end.kind is FailureKind.PEER_LOST:
         return 2
     return 0 if _is_loss(end) else 1
 
 
-def _is_loss(end: Outcome) -> bool:
+def _is_loss(end: TaskResult) -> bool:
     return end.kind is not None and end.kind.is_loss

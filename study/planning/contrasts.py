@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from study.config.components import Word
-from study.config.contrasts import Asked, Side
+from study.config.components import Component
+from study.config.contrasts import ArmSelector, ContrastConfig
 from study.config.study import StudySpec
-from study.config.training import Training
+from study.config.training import TrainingConfig
 from study.errors import InputError
 from study.planning.plan import Plan
-from study.planning.trials import Cell
-from study.plugins.registry import Vocabulary
+from study.planning.trials import Arm
+from study.plugins.registry import Registry
 
-Family = tuple[tuple[str, ...], float, Training]
+Family = tuple[tuple[str, ...], float, TrainingConfig]
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,18 @@ class Contrast:
     ----------
     family : str
         The question it is part of: contrasts of one family are adjusted for each other.
-    arm, reference : Cell
+    arm, reference : Arm
     """
 
     family: str
-    arm: Cell
-    reference: Cell
+    arm: Arm
+    reference: Arm
 
     def __str__(self) -> str:
         return f"{self.arm} against {self.reference}"
 
 
-def reference_arms(cells: Sequence[Cell]) -> dict[str, str]:
+def find_reference_arms(cells: Sequence[Arm]) -> dict[str, str]:
     """Return the reference arm of every cell that has one, both as cell ids.
 
     The reference is the first MLP head of the file with the same features, fraction and numbers:
@@ -47,17 +47,17 @@ def reference_arms(cells: Sequence[Cell]) -> dict[str, str]:
     heads: dict[Family, str] = {}
     for cell in cells:
         if cell.technique == "mlp_head":
-            heads.setdefault(family_of(cell), cell.id)
-    pairs = {cell.id: heads.get(family_of(cell)) for cell in cells if len(cell.features) > 1}
+            heads.setdefault(contrast_family(cell), cell.id)
+    pairs = {cell.id: heads.get(contrast_family(cell)) for cell in cells if len(cell.features) > 1}
     return {arm: head for arm, head in pairs.items() if head is not None and head != arm}
 
 
-def family_of(cell: Cell) -> Family:
+def contrast_family(cell: Arm) -> Family:
     """Return what an arm shares with its reference: features, fraction and numbers."""
     return tuple(f.key for f in cell.features), cell.fraction, cell.shared
 
 
-def default_contrasts(cells: Sequence[Cell]) -> tuple[Contrast, ...]:
+def build_default_contrasts(cells: Sequence[Arm]) -> tuple[Contrast, ...]:
     """Return the contrasts of a study that declares none.
 
     ``technique``: every technique and operator against the reference MLP head; ``control``: the
@@ -67,24 +67,24 @@ def default_contrasts(cells: Sequence[Cell]) -> tuple[Contrast, ...]:
     return (*_technique(cells), *_control(cells), *_modality(cells))
 
 
-def _technique(cells: Sequence[Cell]) -> Iterator[Contrast]:
+def _technique(cells: Sequence[Arm]) -> Iterator[Contrast]:
     by_id = {cell.id: cell for cell in cells}
-    for arm, reference in reference_arms(cells).items():
+    for arm, reference in find_reference_arms(cells).items():
         yield Contrast("technique", by_id[arm], by_id[reference])
 
 
-def _control(cells: Sequence[Cell]) -> Iterator[Contrast]:
-    means = {family_of(c): c for c in cells if c.technique == "independent_mean"}
+def _control(cells: Sequence[Arm]) -> Iterator[Contrast]:
+    means = {contrast_family(c): c for c in cells if c.technique == "independent_mean"}
     for cell in cells:
-        if cell.technique == "label_balancer" and family_of(cell) in means:
-            yield Contrast("control", cell, means[family_of(cell)])
+        if cell.technique == "label_balancer" and contrast_family(cell) in means:
+            yield Contrast("control", cell, means[contrast_family(cell)])
 
 
-def _modality(cells: Sequence[Cell]) -> Iterator[Contrast]:
-    heads: dict[Family, Cell] = {}
+def _modality(cells: Sequence[Arm]) -> Iterator[Contrast]:
+    heads: dict[Family, Arm] = {}
     for cell in cells:
         if cell.technique in ("mlp_head", "single"):
-            heads.setdefault(family_of(cell), cell)
+            heads.setdefault(contrast_family(cell), cell)
     for keys, fraction, training in list(heads):
         for left_out in keys if len(keys) > 1 else ():
             fewer = tuple(key for key in keys if key != left_out)
@@ -93,7 +93,7 @@ def _modality(cells: Sequence[Cell]) -> Iterator[Contrast]:
                 yield Contrast("modality", arm, heads[fewer, fraction, training])
 
 
-def models_of(cell: Cell) -> int:
+def count_models(cell: Arm) -> int:
     """Return how many models an arm averages for a label: above 1 it is an ensemble.
 
     The mean of independent models averages one a modality. So does the label balancer whose
@@ -110,7 +110,7 @@ def models_of(cell: Cell) -> int:
 
 @cache
 def _drawn_per_batch(partition: str) -> bool:
-    return bool(Vocabulary("partition").load(partition).per_batch)
+    return bool(Registry("partition").load(partition).per_batch)
 
 
 Shared = tuple[object, ...]
@@ -122,7 +122,7 @@ _MEANING = {
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredContrast:
     """What is compared, and what would be but for the size of an ensemble.
 
     Attributes
@@ -138,12 +138,12 @@ class Declared:
     unequal: tuple[Contrast, ...] = ()
 
 
-def contrasts_of(spec: StudySpec, plan: Plan) -> tuple[Contrast, ...]:
-    """Return the contrasts of a study; see `declare`."""
-    return declare(spec, plan).contrasts
+def build_contrasts(spec: StudySpec, plan: Plan) -> tuple[Contrast, ...]:
+    """Return the contrasts of a study; see `declare_contrasts`."""
+    return declare_contrasts(spec, plan).contrasts
 
 
-def declare(spec: StudySpec, plan: Plan) -> Declared:
+def declare_contrasts(spec: StudySpec, plan: Plan) -> DeclaredContrast:
     """Find the pairs of arms that a study compares.
 
     Without the section ``contrasts`` these are the default families.
@@ -155,7 +155,7 @@ def declare(spec: StudySpec, plan: Plan) -> Declared:
     """
     any_size = spec.analysis.ensembles == "any"
     if spec.contrasts is None:
-        return _sorted_out(default_contrasts(plan.cells), any_size=any_size)
+        return _sorted_out(build_default_contrasts(plan.cells), any_size=any_size)
     found: list[Contrast] = []
     for number, asked in enumerate(spec.contrasts):
         pairs = list(_pairs(asked, plan.cells))
@@ -173,30 +173,30 @@ def declare(spec: StudySpec, plan: Plan) -> Declared:
 
 def is_fair(contrast: Contrast) -> bool:
     """Whether both sides average the same number of models."""
-    return models_of(contrast.arm) == models_of(contrast.reference)
+    return count_models(contrast.arm) == count_models(contrast.reference)
 
 
 def _sizes(contrast: Contrast) -> str:
     arm, reference = contrast.arm, contrast.reference
-    return f"{arm}: {models_of(arm)} models, {reference}: {models_of(reference)}"
+    return f"{arm}: {count_models(arm)} models, {reference}: {count_models(reference)}"
 
 
-def _sorted_out(contrasts: Iterable[Contrast], *, any_size: bool) -> Declared:
+def _sorted_out(contrasts: Iterable[Contrast], *, any_size: bool) -> DeclaredContrast:
     """Keep each pair once in a family, and apart what is not compared."""
     distinct = {(c.family, c.arm.id, c.reference.id): c for c in reversed(list(contrasts))}
     ordered = list(reversed(distinct.values()))
     fair = [any_size or is_fair(contrast) for contrast in ordered]
     kept = tuple(c for c, ok in zip(ordered, fair, strict=True) if ok)
-    return Declared(kept, tuple(c for c, ok in zip(ordered, fair, strict=True) if not ok))
+    return DeclaredContrast(kept, tuple(c for c, ok in zip(ordered, fair, strict=True) if not ok))
 
 
-def _pairs(asked: Asked, cells: Sequence[Cell]) -> Iterator[Contrast]:
+def _pairs(asked: ContrastConfig, cells: Sequence[Arm]) -> Iterator[Contrast]:
     """Yield the pairs that an item of the section stands for."""
     if asked.arm is None or asked.reference is None:
-        yield from (c for c in default_contrasts(cells) if c.family == asked.family)
+        yield from (c for c in build_default_contrasts(cells) if c.family == asked.family)
         return
     named = asked.arm.named | asked.reference.named
-    references: dict[Shared, list[Cell]] = defaultdict(list)
+    references: dict[Shared, list[Arm]] = defaultdict(list)
     for cell in _matching(asked.reference, cells):
         references[_shared(cell, named)].append(cell)
     for arm in _matching(asked.arm, cells):
@@ -205,7 +205,7 @@ def _pairs(asked: Asked, cells: Sequence[Cell]) -> Iterator[Contrast]:
                 yield Contrast(asked.family, arm, reference)
 
 
-def _matching(side: Side, cells: Sequence[Cell]) -> Iterator[Cell]:
+def _matching(side: ArmSelector, cells: Sequence[Arm]) -> Iterator[Arm]:
     for cell in cells:
         params = cell.params()
         words = (side.technique, side.fusion, side.partition)
@@ -218,13 +218,13 @@ def _matching(side: Side, cells: Sequence[Cell]) -> Iterator[Cell]:
             yield cell
 
 
-def _shared(cell: Cell, named: frozenset[str]) -> Shared:
+def _shared(cell: Arm, named: frozenset[str]) -> Shared:
     """Return what both sides must have in common, of that which every arm has."""
     features = None if "features" in named else frozenset(f.key for f in cell.features)
     return features, None if "fraction" in named else cell.fraction, cell.shared
 
 
-def _agree(arm: Cell, reference: Cell, named: frozenset[str]) -> bool:
+def _agree(arm: Arm, reference: Arm, named: frozenset[str]) -> bool:
     """Whether two arms agree in technique, operator and partition where nobody names them.
 
     One modality has no technique, and a technique no operator or partition but its own: what a
@@ -234,7 +234,7 @@ def _agree(arm: Cell, reference: Cell, named: frozenset[str]) -> bool:
         return True
     if "technique" not in named and arm.technique != reference.technique:
         return False
-    pairs: dict[str, tuple[Word | None, Word | None]] = {
+    pairs: dict[str, tuple[Component | None, Component | None]] = {
         "fusion": (arm.fusion, reference.fusion),
         "partition": (arm.partition, reference.partition),
     }
@@ -245,7 +245,7 @@ def _agree(arm: Cell, reference: Cell, named: frozenset[str]) -> bool:
     )
 
 
-def _matches_nothing(asked: Asked, cells: Sequence[Cell]) -> str:
+def _matches_nothing(asked: ContrastConfig, cells: Sequence[Arm]) -> str:
     """Say which side of a contrast no arm is on, or that no two agree in the rest."""
     if asked.arm is None or asked.reference is None:
         return f"'{asked.family}' ({_MEANING[asked.family]}) finds no pair among the arms"
@@ -259,7 +259,7 @@ def _matches_nothing(asked: Asked, cells: Sequence[Cell]) -> str:
     )
 
 
-def _words(side: Side, cells: Sequence[Cell]) -> str:
+def _words(side: ArmSelector, cells: Sequence[Arm]) -> str:
     """Return the words of the columns that a side names, as the arms have them."""
     known = {column: sorted({c.params()[column] for c in cells}) for column in sorted(side.named)}
     return "; ".join(f"{column}: {', '.join(words)}" for column, words in known.items())
@@ -268,7 +268,9 @@ def _words(side: Side, cells: Sequence[Cell]) -> str:
 TOLERANCE = 0.02
 
 
-def unequal_lines(contrasts: Iterable[Contrast], counts: Mapping[str, float]) -> list[str]:
+def format_unequal_parameters(
+    contrasts: Iterable[Contrast], counts: Mapping[str, float]
+) -> list[str]:
     """Return one line a family with pairs whose trained weights differ by more than 2 %.
 
     Parameters

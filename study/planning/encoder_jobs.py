@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.partitions import LabelPartition, PartitionContext
-from study.config.components import Partition
+from study.config.components import PartitionConfig
 from study.errors import TrialError
-from study.planning.trials import TrialSpec
-from study.plugins.registry import Vocabulary
+from study.planning.trials import Trial
+from study.plugins.registry import Registry
 
 
 @dataclass(frozen=True)
-class Share:
+class LabelSubset:
     """One modality's part of the labels of an arm.
 
     Attributes
     ----------
-    partition : Partition
+    partition : PartitionConfig
         A fixed one that needs no scores.
     modalities : tuple of str, (k,)
         All modalities of the arm, by the names inside its model.
@@ -30,7 +30,7 @@ class Share:
         The one whose labels these are.
     """
 
-    partition: Partition
+    partition: PartitionConfig
     modalities: tuple[str, ...]
     owner: str
 
@@ -52,7 +52,7 @@ class Share:
         TrialError
             The partition gives this modality no label.
         """
-        rule = Vocabulary("partition").load(self.partition.word)(**self.partition.options)
+        rule = Registry("partition").load(self.partition.word)(**self.partition.options)
         dealt: LabelPartition = rule.build(PartitionContext(self.modalities, labels, rows, seed))
         columns: NDArray[np.int64] = np.flatnonzero(
             dealt.owner == self.modalities.index(self.owner)
@@ -70,13 +70,13 @@ class Share:
         return {**vars(self), "partition": partition, "modalities": list(self.modalities)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Share:
+    def from_json(cls, value: Mapping[str, Any]) -> LabelSubset:
         """Rebuild what `to_json` wrote."""
-        partition = Partition.model_validate(value["partition"])
+        partition = PartitionConfig.model_validate(value["partition"])
         return cls(partition, tuple(value["modalities"]), value["owner"])
 
 
-def share_of(owner: str, trial: TrialSpec) -> Share | None:
+def label_subset_for(owner: str, trial: Trial) -> LabelSubset | None:
     """Return what the encoder of one modality is fine-tuned on; None: on all labels.
 
     A partition that changes with every batch gives everyone every label in time; one that is
@@ -85,7 +85,7 @@ def share_of(owner: str, trial: TrialSpec) -> Share | None:
     partition = trial.cell.partition
     if partition is None:
         return None
-    rule = Vocabulary("partition").load(partition.word)
+    rule = Registry("partition").load(partition.word)
     if rule.per_batch or rule.needs_inner_scores:
         return None
-    return Share(partition, tuple(f.slot for f in trial.cell.features), owner)
+    return LabelSubset(partition, tuple(f.slot for f in trial.cell.features), owner)

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from study.config.components import Fusion, Partition
+from study.config.components import OperatorConfig, PartitionConfig
 from study.config.grid import WORD_AXES
 from study.config.study import StudySpec
-from study.config.training import Training
+from study.config.training import TrainingConfig
 from study.errors import InputError
-from study.planning.trials import Cell, Feature, TrialSpec, trials_of
+from study.planning.trials import Arm, NamedModality, Trial, iterate_trials
 
-Words = tuple[str, Fusion, Partition]
+Words = tuple[str, OperatorConfig, PartitionConfig]
 MOST_ASKED = 100_000
 """Combinations of a plan, which takes a minute then."""
 TWICE = "the file asks for it twice"
@@ -25,22 +25,22 @@ class Plan:
 
     Attributes
     ----------
-    cells : tuple of Cell
+    cells : tuple of Arm
         Every arm once, in the order of the file.
     asked : int
         Combinations the file asks for.
     merged : mapping of reason to count
         Combinations that equal another arm, with the reason.
-    added : tuple of Cell
+    added : tuple of Arm
         Arms nobody asked for that a control needs (members of ``independent_mean``).
     repeats, folds, seeds
         The repeat axis, shared by all arms.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[Arm, ...]
     asked: int
     merged: dict[str, int]
-    added: tuple[Cell, ...]
+    added: tuple[Arm, ...]
     repeats: int
     folds: int
     seeds: tuple[int, ...]
@@ -66,15 +66,15 @@ class Plan:
         )
         return sum(heads) * self.per_cell
 
-    def trials(self) -> Iterator[TrialSpec]:
+    def trials(self) -> Iterator[Trial]:
         """Yield every trial: members before the averages that need them."""
         ordered = sorted(self.cells, key=lambda cell: cell.technique == "independent_mean")
         for cell in ordered:
             yield from self.trials_of(cell)
 
-    def trials_of(self, cell: Cell) -> Iterator[TrialSpec]:
+    def trials_of(self, cell: Arm) -> Iterator[Trial]:
         """Yield the trials of one cell."""
-        yield from trials_of(cell, repeats=self.repeats, folds=self.folds, seeds=self.seeds)
+        yield from iterate_trials(cell, repeats=self.repeats, folds=self.folds, seeds=self.seeds)
 
 
 def make_plan(spec: StudySpec) -> Plan:
@@ -89,8 +89,8 @@ def make_plan(spec: StudySpec) -> Plan:
         The grid asks for more combinations than anyone could compare.
     """
     _check_size(spec)
-    cells: dict[str, Cell] = {}
-    seen: dict[tuple[object, ...], Cell] = {}
+    cells: dict[str, Arm] = {}
+    seen: dict[tuple[object, ...], Arm] = {}
     words: dict[str, Words] = {}
     merged: Counter[str] = Counter()
     asked = 0
@@ -101,7 +101,7 @@ def make_plan(spec: StudySpec) -> Plan:
             merged[TWICE if words[known.id] == written else reason] += 1
         else:
             words[cell.id] = written
-    added: dict[str, Cell] = {}
+    added: dict[str, Arm] = {}
     for cell in list(cells.values()):
         if cell.technique == "independent_mean":
             members = (cell.single(feature) for feature in cell.features)
@@ -127,17 +127,17 @@ def _check_size(spec: StudySpec) -> None:
         )
 
 
-def _asked(spec: StudySpec) -> Iterator[tuple[Cell, Words, str]]:
+def _asked(spec: StudySpec) -> Iterator[tuple[Arm, Words, str]]:
     """Yield every combination: in canonical form, as it is written, and what made it canonical."""
-    sets: dict[tuple[str, ...], tuple[Feature, ...]] = {}
-    trainings: dict[str, Training] = {}
+    sets: dict[tuple[str, ...], tuple[NamedModality, ...]] = {}
+    trainings: dict[str, TrainingConfig] = {}
     for values in (values for block in spec.grid for values in block.combinations()):
         names, given = values["features"], {k: v for k, v in values.items() if k in _NUMBERS}
         key = repr(given)
         if names not in sets:
             sets[names] = _features(spec, names)
         if key not in trainings:
-            trainings[key] = Training.model_validate({**spec.training.model_dump(), **given})
+            trainings[key] = TrainingConfig.model_validate({**spec.training.model_dump(), **given})
         technique, fusion, partition = (values[name] for name in WORD_AXES[1:])
         for fraction in spec.fractions:
             cell, reason = _canonical(
@@ -148,13 +148,13 @@ def _asked(spec: StudySpec) -> Iterator[tuple[Cell, Words, str]]:
             yield arm, (technique, fusion, partition), reason
 
 
-def _parts(cell: Cell) -> tuple[object, ...]:
+def _parts(cell: Arm) -> tuple[object, ...]:
     """Return the very objects of a cell: it is equal to another that has the same ones."""
     words = (id(cell.fusion), id(cell.partition), id(cell.training))
     return (id(cell.features), cell.technique, cell.fraction, *words)
 
 
-def _with_widths(cell: Cell, widths: tuple[int, ...] | None) -> Cell:
+def _with_widths(cell: Arm, widths: tuple[int, ...] | None) -> Arm:
     """Give a head other hidden widths; what it shares with other arms stays as it was asked."""
     if widths is None or widths == cell.training.hidden:
         return cell
@@ -163,31 +163,31 @@ def _with_widths(cell: Cell, widths: tuple[int, ...] | None) -> Cell:
     )
 
 
-_NUMBERS = frozenset(Training.model_fields)
+_NUMBERS = frozenset(TrainingConfig.model_fields)
 
 
-def _features(spec: StudySpec, names: tuple[str, ...]) -> tuple[Feature, ...]:
-    features = [Feature(name, spec.modality(name)) for name in names]
+def _features(spec: StudySpec, names: tuple[str, ...]) -> tuple[NamedModality, ...]:
+    features = [NamedModality(name, spec.modality(name)) for name in names]
     return tuple(sorted(features, key=lambda f: (f.choice.word, f.key)))
 
 
 def _canonical(
-    features: tuple[Feature, ...],
+    features: tuple[NamedModality, ...],
     technique: str,
-    fusion: Fusion,
-    partition: Partition,
+    fusion: OperatorConfig,
+    partition: PartitionConfig,
     fraction: float,
-    training: Training,
-) -> tuple[Cell, str]:
+    training: TrainingConfig,
+) -> tuple[Arm, str]:
     """Clear the fields that cannot matter; the second value says why."""
     if len(features) == 1:
         reason = "a single modality makes techniques and operators equal"
-        return Cell(features, "single", None, None, fraction, training), reason
+        return Arm(features, "single", None, None, fraction, training), reason
     if technique == "mlp_head":
         reason = "the MLP head has no label partition"
-        return Cell(features, technique, fusion, None, fraction, training), reason
+        return Arm(features, technique, fusion, None, fraction, training), reason
     if technique == "label_balancer":
         reason = "the label balancer has no fusion operator"
-        return Cell(features, technique, None, partition, fraction, training), reason
+        return Arm(features, technique, None, partition, fraction, training), reason
     reason = "averaging independent models has no fusion operator or partition"
-    return Cell(features, technique, None, None, fraction, training), reason
+    return Arm(features, technique, None, None, fraction, training), reason

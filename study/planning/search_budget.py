@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from study.config.search import REDUCTION, Search
+from study.config.search import REDUCTION, SearchConfig
 
 
 @dataclass(frozen=True)
-class Rung:
+class HalvingRung:
     """A stage of a successive halving: so many configurations are trained to so many epochs."""
 
     candidates: int
     epochs: int
 
 
-def rungs_of(budget: int, epochs: int) -> tuple[Rung, ...]:
+def build_rungs(budget: int, epochs: int) -> tuple[HalvingRung, ...]:
     """Return the rungs of a successive halving.
 
     The last one has all epochs, each before it a third of the epochs of the next and three times
@@ -39,19 +39,19 @@ def rungs_of(budget: int, epochs: int) -> tuple[Rung, ...]:
     steps, left = 0, budget
     while left >= REDUCTION:
         steps, left = steps + 1, left // REDUCTION
-    rungs: dict[int, Rung] = {}
+    rungs: dict[int, HalvingRung] = {}
     for step in range(steps + 1):
         reached = math.ceil(epochs / REDUCTION ** (steps - step))
-        rungs.setdefault(reached, Rung(budget // REDUCTION**step, reached))
+        rungs.setdefault(reached, HalvingRung(budget // REDUCTION**step, reached))
     return tuple(rungs.values())
 
 
-def trainings(search: Search | None, epochs: int, stopped_at: float = 1.0) -> float:
+def count_trainings(search: SearchConfig | None, epochs: int, stopped_at: float = 1.0) -> float:
     """Return what a trial costs, in trainings with fixed numbers: the search and the last fit.
 
     Parameters
     ----------
-    search : Search or None
+    search : SearchConfig or None
         None: one training.
     epochs : int
         Most epochs of a training.
@@ -63,23 +63,23 @@ def trainings(search: Search | None, epochs: int, stopped_at: float = 1.0) -> fl
     if search.method != "asha":
         return search.budget + 1.0
     usual, before, spent = stopped_at * epochs, 0.0, 0.0
-    for place, rung in enumerate(rungs_of(search.budget, epochs)):
+    for place, rung in enumerate(build_rungs(search.budget, epochs)):
         reached = min(float(rung.epochs), usual)
         count = rung.candidates + (place > 0)  # the arm's own numbers are never dropped
         spent, before = spent + count * (reached - before), reached
     return spent / usual + 1.0
 
 
-def search_lines(search: Search | None, epochs: int) -> list[str]:
+def format_search(search: SearchConfig | None, epochs: int) -> list[str]:
     """Return what `study plan` says of a search; nothing without one."""
     if search is None:
         return []
     numbers, ladder = ", ".join(search.space), ""
     if search.method == "asha":
-        rungs = rungs_of(search.budget, epochs)
+        rungs = build_rungs(search.budget, epochs)
         ladder = f" (rungs: {', '.join(f'{r.candidates} to epoch {r.epochs}' for r in rungs)})"
     return [
         f"search    {search.method}: {search.budget} configurations of {numbers} in each trial of "
-        f"every arm, then one fit of the best: {trainings(search, epochs):.1f} trainings a trial"
+        f"every arm, then one fit of the best: {count_trainings(search, epochs):.1f} trainings a trial"
         f"{ladder}"
     ]

@@ -7,21 +7,21 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from study.config.components import Fusion, ModalityChoice, Partition
-from study.config.search import Search
+from study.config.components import ModalityConfig, OperatorConfig, PartitionConfig
+from study.config.search import SearchConfig
 from study.config.study import digest
-from study.config.training import Training
+from study.config.training import TrainingConfig
 
 Repeat = tuple[int, int, int]
 """Seed, repeat and fold of a trial: arms are paired by these."""
 
 
 @dataclass(frozen=True)
-class Feature:
+class NamedModality:
     """One modality of a cell: the name the study file gives it, and what stands behind it."""
 
     name: str
-    choice: ModalityChoice
+    choice: ModalityConfig
 
     @cached_property
     def key(self) -> str:
@@ -35,42 +35,42 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Arm:
     """One arm of a study in canonical form: fields that cannot matter are None.
 
     Attributes
     ----------
-    features : tuple of Feature
+    features : tuple of NamedModality
         In canonical order (by word, then options).
     technique : str
         ``single`` where there is one modality.
-    fusion : Fusion or None
+    fusion : OperatorConfig or None
         None for ``single``, ``label_balancer`` and ``independent_mean``.
-    partition : Partition or None
+    partition : PartitionConfig or None
         Only for ``label_balancer``.
     fraction : float
         Share of the training fold that is used.
-    training : Training
+    training : TrainingConfig
         Numbers of the head's training.
-    asked : Training or None
+    asked : TrainingConfig or None
         The numbers that the file gives, where the hidden widths were chosen otherwise (matched
         parameters): what the arm shares with those it is compared with. No part of its identity.
-    search : Search or None
+    search : SearchConfig or None
         Numbers that each trial chooses for itself, in place of those of `training`; None: the
         trial has those.
     """
 
-    features: tuple[Feature, ...]
+    features: tuple[NamedModality, ...]
     technique: str
-    fusion: Fusion | None
-    partition: Partition | None
+    fusion: OperatorConfig | None
+    partition: PartitionConfig | None
     fraction: float
-    training: Training
-    asked: Training | None = field(default=None, compare=False)
-    search: Search | None = None
+    training: TrainingConfig
+    asked: TrainingConfig | None = field(default=None, compare=False)
+    search: SearchConfig | None = None
 
     @property
-    def shared(self) -> Training:
+    def shared(self) -> TrainingConfig:
         """Numbers that an arm has in common with those it is compared with."""
         return self.asked or self.training
 
@@ -117,7 +117,7 @@ class Cell:
             **({"search": str(self.search)} if self.search else {}),
         }
 
-    def single(self, feature: Feature) -> Cell:
+    def single(self, feature: NamedModality) -> Arm:
         """Return the arm of one modality alone under the same numbers."""
         return replace(self, features=(feature,), technique="single", fusion=None, partition=None)
 
@@ -126,15 +126,15 @@ class Cell:
         return " / ".join(words)
 
 
-def _dumped(training: Training) -> dict[str, Any]:
+def _dumped(training: TrainingConfig) -> dict[str, Any]:
     return training.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
-class TrialSpec:
+class Trial:
     """One fit: a cell on one fold with one seed."""
 
-    cell: Cell
+    cell: Arm
     repeat: int
     fold: int
     seed: int
@@ -147,12 +147,12 @@ class TrialSpec:
         """Seed of this fit: another one in each fold, the same for all arms of the fold."""
         return (self.seed * 1_000 + self.repeat) * 1_000 + self.fold
 
-    def members(self) -> tuple[TrialSpec, ...]:
+    def members(self) -> tuple[Trial, ...]:
         """Return the single-modality trials whose scores ``independent_mean`` averages."""
         if self.cell.technique != "independent_mean":
             return ()
         singles = (self.cell.single(feature) for feature in self.cell.features)
-        return tuple(TrialSpec(cell, self.repeat, self.fold, self.seed) for cell in singles)
+        return tuple(Trial(cell, self.repeat, self.fold, self.seed) for cell in singles)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON scalars, lists and mappings only: what crosses a process border."""
@@ -171,39 +171,39 @@ class TrialSpec:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> TrialSpec:
+    def from_json(cls, value: Mapping[str, Any]) -> Trial:
         """Rebuild what `to_json` wrote."""
         features = tuple(
-            Feature(name, ModalityChoice.model_validate(choice))
+            NamedModality(name, ModalityConfig.model_validate(choice))
             for name, choice in value["features"]
         )
         fusion, partition = value["fusion"], value["partition"]
-        cell = Cell(
+        cell = Arm(
             features,
             value["technique"],
-            Fusion.model_validate(fusion) if fusion else None,
-            Partition.model_validate(partition) if partition else None,
+            OperatorConfig.model_validate(fusion) if fusion else None,
+            PartitionConfig.model_validate(partition) if partition else None,
             value["fraction"],
-            Training.model_validate(value["training"]),
-            search=Search.model_validate(value["search"]) if value.get("search") else None,
+            TrainingConfig.model_validate(value["training"]),
+            search=SearchConfig.model_validate(value["search"]) if value.get("search") else None,
         )
         return cls(cell, value["repeat"], value["fold"], value["seed"])
 
 
-def _plain(word: Fusion | Partition | ModalityChoice | None) -> dict[str, Any] | None:
+def _plain(word: OperatorConfig | PartitionConfig | ModalityConfig | None) -> dict[str, Any] | None:
     return word.model_dump(mode="json") if word else None
 
 
-def repeat_of(spec: TrialSpec) -> Repeat:
+def repeat_of(spec: Trial) -> Repeat:
     """Return the seed, repeat and fold of a trial."""
     return spec.seed, spec.repeat, spec.fold
 
 
-def trials_of(
-    cell: Cell, *, repeats: int, folds: int, seeds: tuple[int, ...]
-) -> Iterator[TrialSpec]:
+def iterate_trials(
+    cell: Arm, *, repeats: int, folds: int, seeds: tuple[int, ...]
+) -> Iterator[Trial]:
     """Yield every repeat of a cell: seeds x repeats x folds."""
     for seed in seeds:
         for repeat in range(repeats):
             for fold in range(folds):
-                yield TrialSpec(cell, repeat, fold, seed)
+                yield Trial(cell, repeat, fold, seed)

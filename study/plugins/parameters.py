@@ -19,7 +19,7 @@ _PLAIN: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": s
 
 
 @dataclass(frozen=True)
-class Option:
+class Parameter:
     """One option of a word.
 
     Attributes
@@ -74,7 +74,7 @@ def _readable(annotation: Any) -> str:  # noqa: ANN401 (a type form has no type 
 
 
 @cache
-def read_options(file: Path, name: str) -> Mapping[str, Option]:
+def read_parameters(file: Path, name: str) -> Mapping[str, Parameter]:
     """Read the keyword-only parameters of a class's ``__init__`` from the text of its file.
 
     Parameters
@@ -86,7 +86,7 @@ def read_options(file: Path, name: str) -> Mapping[str, Option]:
 
     Returns
     -------
-    mapping of str to Option
+    mapping of str to Parameter
         In the order of the signature; empty without an ``__init__``.
 
     Raises
@@ -111,12 +111,12 @@ def lacks_class(file: Path, name: str) -> str:
     return f"{file.parent.name}/{file.name} must define the class '{name}' (file name in CamelCase)"
 
 
-def _option(file: Path, argument: ast.arg, default: ast.expr | None) -> Option:
+def _option(file: Path, argument: ast.arg, default: ast.expr | None) -> Parameter:
     place = f"{file.parent.name}/{file.name}, line {argument.lineno}: option '{argument.arg}'"
     if argument.annotation is None or default is None:
         raise InputError(f"{place} needs an annotation and a default")
     try:
-        return Option(argument.arg, _evaluated(argument.annotation), ast.literal_eval(default))
+        return Parameter(argument.arg, _evaluated(argument.annotation), ast.literal_eval(default))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{place} must be written with int, float, bool, str, None, Literal[...] and '|' "

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.errors import InputError
-from study.plugins.parameters import Option, lacks_class, read_options
+from study.plugins.parameters import Parameter, lacks_class, read_parameters
 
 
 class Family(NamedTuple):
@@ -45,7 +45,7 @@ FAMILIES: dict[str, Family] = {
 """The families by the key that names a word in a file, for example ``{operator: concat}``."""
 
 
-class Vocabulary:
+class Registry:
     """The words of one family.
 
     Parameters
@@ -69,7 +69,7 @@ class Vocabulary:
         """Return the public file names of the folder, sorted."""
         return tuple(sorted(file.stem for file in self._folder.glob("[!_]*.py")))
 
-    def options(self, word: str) -> Mapping[str, Option]:
+    def options(self, word: str) -> Mapping[str, Parameter]:
         """Return the options of a word by name, in the order of its class.
 
         Raises
@@ -79,7 +79,7 @@ class Vocabulary:
         """
         if word not in self.words():
             raise InputError(self._no_word(word))
-        return read_options(self._folder / f"{word}.py", class_name(word))
+        return read_parameters(self._folder / f"{word}.py", to_class_name(word))
 
     def check(self, word: str, options: Mapping[str, object]) -> list[str]:
         """Return every mistake in a word and its options as a sentence; none: an empty list."""
@@ -122,16 +122,16 @@ class Vocabulary:
         """
         if word not in self.words():
             raise InputError(self._no_word(word))
-        found = getattr(import_module(f"{self._package}.{word}"), class_name(word), None)
+        found = getattr(import_module(f"{self._package}.{word}"), to_class_name(word), None)
         if not isinstance(found, type):
-            raise InputError(lacks_class(self._folder / f"{word}.py", class_name(word)))
+            raise InputError(lacks_class(self._folder / f"{word}.py", to_class_name(word)))
         return found
 
     def _no_word(self, word: str) -> str:
         return f"{self._unknown.format(word)}{_hint(word, self.words())}"
 
 
-def class_name(word: str) -> str:
+def to_class_name(word: str) -> str:
     """Return the class that a word stands for: ``random_per_batch`` -> ``RandomPerBatch``."""
     return "".join(part.capitalize() for part in word.split("_"))
 
@@ -152,7 +152,7 @@ def _hint(name: str, allowed: tuple[str, ...]) -> str:
     return f"{question} allowed: {', '.join(allowed) or 'none'}"
 
 
-def _known(name: str, options: Mapping[str, Option]) -> Option:
+def _known(name: str, options: Mapping[str, Parameter]) -> Parameter:
     if name not in options:
         raise InputError(f"has no option '{name}'{_hint(name, tuple(options))}")
     return options[name]

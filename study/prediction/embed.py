@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from modalities import Modality, ModalityError, ModalityFeatures, find_weights, sha256_of
-from modalities.weights.model_card import Card, card_beside
-from study.data.chemistry import structure
+from modalities.weights.model_card import ModelCard, find_model_card
+from study.data.chemistry import read_structure
 from study.data.tables import read_rows
 from study.errors import InputError
-from study.plugins.registry import Vocabulary
-from study.progress import Reporter, reporter
+from study.plugins.registry import Registry
+from study.progress import ProgressCallback, build_progress
 from study.storage.storage import write_atomic
 
 Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Request:
+class EmbeddingRequest:
     """What is to be embedded, and how.
 
     Attributes
@@ -56,16 +56,16 @@ class Request:
     skip_bad: bool = False
 
 
-def options_of(request: Request) -> dict[str, Any]:
+def parse_embedding_options(request: EmbeddingRequest) -> dict[str, Any]:
     """Return every option of the modality: given ones, the card's, defaults."""
     given = dict(map(_pair, request.options))
     if request.weights != "random":
         file = weights_file(request.weights)
-        card = None if file is None else card_beside(file)
+        card = None if file is None else find_model_card(file)
         if card is not None:
             given = {**_agreed(card, request, given), "sha256": card.sha256}
         given["weights"] = request.weights
-    return Vocabulary("modality").complete(request.modality, given)
+    return Registry("modality").complete(request.modality, given)
 
 
 def _pair(text: str) -> tuple[str, Any]:
@@ -78,7 +78,7 @@ def _pair(text: str) -> tuple[str, Any]:
         raise InputError(f"--option {text}: the value is not YAML") from error
 
 
-def _agreed(card: Card, request: Request, given: Options) -> Options:
+def _agreed(card: ModelCard, request: EmbeddingRequest, given: Options) -> Options:
     """Return the card's options, which what was given may repeat but not contradict."""
     if card.modality != request.modality:
         raise InputError(
@@ -106,7 +106,7 @@ BATCH = 256
 SHOWN = 10
 
 
-def embed_table(request: Request, out: Path) -> str:
+def embed_table(request: EmbeddingRequest, out: Path) -> str:
     """Write the embeddings of a table, float32 (n, d), and return what was done as text.
 
     Raises
@@ -116,11 +116,11 @@ def embed_table(request: Request, out: Path) -> str:
     """
     if not out.resolve().parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.resolve().parent} to write it to")
-    options = options_of(request)
-    modality: Modality = Vocabulary("modality").load(request.modality)(**options)
+    options = parse_embedding_options(request)
+    modality: Modality = Registry("modality").load(request.modality)(**options)
     rows = _molecules(request)
     encoder = modality.encoder(seed=request.seed)
-    told = reporter(Console(stderr=True))
+    told = build_progress(Console(stderr=True))
     try:
         records, refused = _records(modality, rows, told)
         _check(request, refused)
@@ -137,18 +137,18 @@ def embed_table(request: Request, out: Path) -> str:
     return _text(request, out, found, refused, _loaded(modality, encoder, options, request.seed))
 
 
-def _molecules(request: Request) -> list[str]:
+def _molecules(request: EmbeddingRequest) -> list[str]:
     """Canonical SMILES in row order; one that cannot be parsed stays as it is written."""
     if not request.table.is_file():
         raise InputError(f"there is no table {request.table}")
     rows = read_rows(request.table)
     column = _column(request, tuple(rows[0]))
     texts = [row[column].strip() for row in rows]
-    found = [structure(text, "isomeric") for text in texts]
+    found = [read_structure(text, "isomeric") for text in texts]
     return [text if s is None else s.smiles for text, s in zip(texts, found, strict=True)]
 
 
-def _column(request: Request, header: tuple[str, ...]) -> str:
+def _column(request: EmbeddingRequest, header: tuple[str, ...]) -> str:
     """Return the column of the SMILES: the one that is asked for, else 'smiles' in any case."""
     asked = request.column
     found = [n for n in header if n == asked or (asked is None and n.casefold() == "smiles")]
@@ -161,7 +161,7 @@ def _column(request: Request, header: tuple[str, ...]) -> str:
 
 
 def _records(
-    modality: Modality, rows: list[str], told: Reporter
+    modality: Modality, rows: list[str], told: ProgressCallback
 ) -> tuple[dict[str, Any], dict[int, str]]:
     """Featurize every molecule once; -> records by SMILES, and why rows (from 2) were refused."""
     records: dict[str, Any] = {}
@@ -178,7 +178,7 @@ def _records(
     return records, refused
 
 
-def _check(request: Request, refused: Mapping[int, str]) -> None:
+def _check(request: EmbeddingRequest, refused: Mapping[int, str]) -> None:
     if not refused or request.skip_bad:
         return
     lines = [f"{request.table} row {row}: {why}" for row, why in refused.items()]
@@ -199,7 +199,7 @@ def _embeddings(
     modality: Modality,
     encoder: Any,  # noqa: ANN401 (an encoder is a torch module)
     records: Mapping[str, Any],
-    told: Reporter,
+    told: ProgressCallback,
 ) -> NDArray[np.float32]:
     """Embed distinct molecules, (m, d)."""
     import torch
@@ -235,7 +235,7 @@ def _loaded(modality: Modality, encoder: Any, options: Options, seed: int) -> st
 
 
 def _text(
-    request: Request,
+    request: EmbeddingRequest,
     out: Path,
     found: NDArray[np.float32],
     refused: Mapping[int, str],

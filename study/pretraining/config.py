@@ -7,24 +7,24 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from study.config.base import FromFile, Section
-from study.config.components import Representation, Word
+from study.config.base import ConfigModel, ValidationContext
+from study.config.components import Component, EncoderConfig
 from study.config.loading import PRESETS as STUDY_PRESETS
 from study.config.loading import check_file, find_file, read_sections
-from study.config.study import Run, Seed
-from study.plugins.registry import Vocabulary
+from study.config.study import RunConfig, Seed
+from study.plugins.registry import Registry
 
 PRESETS = STUDY_PRESETS / "pretraining"
 FILE = "a pretraining file"
 
 
-class Objective(Word):
+class ObjectiveConfig(Component):
     """A pretraining objective: ``translation`` or ``{objective: translation, ...}``."""
 
     key: ClassVar[str] = "objective"
 
 
-class Table(Section):
+class MoleculeTableConfig(ConfigModel):
     """The molecules: a comma-separated file with a header.
 
     Attributes
@@ -49,7 +49,7 @@ class Table(Section):
     terms: str = ""
 
 
-class Numbers(Section):
+class PretrainingConfig(ConfigModel):
     """Numbers of a pretraining: AdamW, linear warm-up, then a cosine to zero.
 
     Attributes
@@ -78,21 +78,21 @@ class Numbers(Section):
     seed: Seed = 0
 
 
-class PretrainingSpec(Section):
+class PretrainingSpec(ConfigModel):
     """A whole pretraining: the task, the encoder, the molecules, the numbers, the place."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
     description: str = ""
-    objective: Objective
-    modality: Representation
-    molecules: Table
+    objective: ObjectiveConfig
+    modality: EncoderConfig
+    molecules: MoleculeTableConfig
     held_out: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    training: Numbers = Numbers()
-    run: Run = Run()
+    training: PretrainingConfig = PretrainingConfig()
+    run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> PretrainingSpec:
-        objective = Vocabulary("objective").load(self.objective.word)
+        objective = Registry("objective").load(self.objective.word)
         if self.modality.word not in objective.modalities:
             raise ValueError(
                 f"the objective '{self.objective.word}' trains encoders of "
@@ -115,4 +115,6 @@ def read_pretraining(source: str, overrides: Sequence[str] = ()) -> PretrainingS
         Every mistake of the file, each with its place and what is allowed.
     """
     path = find_file(source, PRESETS, FILE)
-    return check_file(PretrainingSpec, read_sections(path, overrides, FILE), str(path), FromFile())
+    return check_file(
+        PretrainingSpec, read_sections(path, overrides, FILE), str(path), ValidationContext()
+    )

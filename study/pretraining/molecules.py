@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from study.config.loading import read_study
 from study.config.study import digest
 from study.data import load_or_build
-from study.data.chemistry import structure
+from study.data.chemistry import read_structure
 from study.data.recipe import ARCHIVE_VARIABLE
 from study.data.tables import Row, read_rows
 from study.errors import InputError
-from study.pretraining.config import PretrainingSpec, Table
+from study.pretraining.config import MoleculeTableConfig, PretrainingSpec
 
 SHOWN = 2
 """Molecules that a line about those left out names; the folder's `left_out.json` has all."""
@@ -27,7 +27,7 @@ LONGEST = 90
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class ExcludedMolecules:
     """Molecules of the table that are not used, for one reason."""
 
     why: str
@@ -40,7 +40,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class PretrainingMolecules:
     """The molecules of a pretraining.
 
     Attributes
@@ -50,7 +50,7 @@ class Chosen:
     names : tuple of str or None, (n,)
     merged : int
         Rows of the table that were the same molecule as an earlier one.
-    left_out : tuple of LeftOut
+    left_out : tuple of ExcludedMolecules
     source : str
         The table's path as it was given.
     """
@@ -58,7 +58,7 @@ class Chosen:
     smiles: tuple[str, ...]
     names: tuple[str | None, ...]
     merged: int
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[ExcludedMolecules, ...]
     source: str
 
     def __len__(self) -> int:
@@ -69,17 +69,17 @@ class Chosen:
         """Sha256 over molecules and names, in order."""
         return digest([list(self.smiles), list(self.names)])
 
-    def without(self, refused: Mapping[str, str], why: str) -> Chosen:
+    def without(self, refused: Mapping[str, str], why: str) -> PretrainingMolecules:
         """Leave molecules out; `refused` says of each one why."""
         gone = [text for text in self.smiles if text in refused]
         if not gone:
             return self
         kept = [row for row, text in enumerate(self.smiles) if text not in refused]
-        return Chosen(
+        return PretrainingMolecules(
             tuple(self.smiles[row] for row in kept),
             tuple(self.names[row] for row in kept),
             self.merged,
-            (*self.left_out, LeftOut(why, tuple(refused[text] for text in gone))),
+            (*self.left_out, ExcludedMolecules(why, tuple(refused[text] for text in gone))),
             self.source,
         )
 
@@ -109,7 +109,7 @@ class Chosen:
         return np.sort(np.array(rows, dtype=np.int64))
 
 
-def choose(spec: PretrainingSpec, named: bool, cache: Path) -> Chosen:
+def choose_molecules(spec: PretrainingSpec, named: bool, cache: Path) -> PretrainingMolecules:
     """Read the table of a pretraining.
 
     Parameters
@@ -155,23 +155,27 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 4] + " ..."
 
 
-def _merged(rows: Sequence[Row], table: Table) -> Chosen:
+def _merged(rows: Sequence[Row], table: MoleculeTableConfig) -> PretrainingMolecules:
     """Make SMILES canonical and join equal ones; the first name there is counts."""
     found: dict[str, str | None] = {}
     broken, known = [], 0
     for number, row in enumerate(rows, start=2):
-        parsed = structure(row[table.smiles].strip(), table.key)
+        parsed = read_structure(row[table.smiles].strip(), table.key)
         if parsed is None:
             broken.append(f"row {number} '{row[table.smiles]}'")
             continue
         known += 1
         name = (row[table.names].strip() or None) if table.names else None
         found[parsed.smiles] = found.get(parsed.smiles) or name
-    left = (LeftOut("not a SMILES of at least one atom", tuple(broken)),) if broken else ()
-    return Chosen(tuple(found), tuple(found.values()), known - len(found), left, table.file)
+    left = (
+        (ExcludedMolecules("not a SMILES of at least one atom", tuple(broken)),) if broken else ()
+    )
+    return PretrainingMolecules(
+        tuple(found), tuple(found.values()), known - len(found), left, table.file
+    )
 
 
-def _unseen(chosen: Chosen, source: str, cache: Path) -> Chosen:
+def _unseen(chosen: PretrainingMolecules, source: str, cache: Path) -> PretrainingMolecules:
     """Leave out the molecules of a study, by constitution."""
     seen = load_or_build(read_study(source).data, cache / "datasets").smiles
     barred = {_constitution(text) for text in seen}
@@ -180,7 +184,7 @@ def _unseen(chosen: Chosen, source: str, cache: Path) -> Chosen:
 
 
 def _constitution(smiles: str) -> str:
-    found = structure(smiles, "nonstereo")
+    found = read_structure(smiles, "nonstereo")
     if found is None:
         raise InputError(f"molecule '{smiles}' could not be parsed")
     return found.constitution

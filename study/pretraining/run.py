@@ -16,25 +16,31 @@ from rich.console import Console
 
 import study
 from modalities import FeatureStore, ModalityError
-from modalities.pretraining import Molecules
-from modalities.weights.model_card import PLACE_OPTIONS, Card, has_card, read_card
+from modalities.pretraining import MoleculeBatch
+from modalities.weights.model_card import PLACE_OPTIONS, ModelCard, has_model_card, read_model_card
 from study.config.components import RANDOM
 from study.config.study import digest
 from study.errors import InputError, TrialError
-from study.executors.base import Crew, Executor, Outcome, Outcomes, Task
-from study.executors.factory import executor_of
+from study.executors.base import Executor, ResultCallback, Task, TaskResult, WorkerGroup
+from study.executors.factory import build_executor
 from study.pretraining.config import PretrainingSpec
-from study.pretraining.molecules import Chosen, choose
-from study.pretraining.workspace import Places, StoredModality, build, closing_lines, watching
-from study.progress import Reporter, reporter
+from study.pretraining.molecules import PretrainingMolecules, choose_molecules
+from study.pretraining.workspace import (
+    PretrainingFolders,
+    StoredModality,
+    build_objective,
+    format_summary,
+    watch_history,
+)
+from study.progress import ProgressCallback, build_progress
 from study.results.summary import write_log
-from study.storage.lock import LockedError, StudyLock, forget, is_lock
+from study.storage.lock import LockedError, StudyLock, is_lock, remove_lock
 from study.storage.storage import Storage, write_atomic
-from study.tracking.open import tracker_of
+from study.tracking.open import build_store
 from study.tracking.pages import weights_page
 
 if TYPE_CHECKING:
-    from study.tracking.mlflow_store import Tracker
+    from study.tracking.mlflow_store import MLflowStore
 
 CODE = 1
 """Version of the pretraining code; a change that alters numbers raises it."""
@@ -49,22 +55,28 @@ class Pretraining:
     Attributes
     ----------
     spec : PretrainingSpec
-    chosen : Chosen
+    chosen : PretrainingMolecules
         Molecules of the table, before any is refused by the modality or the task.
-    places : Places
+    places : PretrainingFolders
     """
 
     spec: PretrainingSpec
-    chosen: Chosen
-    places: Places
+    chosen: PretrainingMolecules
+    places: PretrainingFolders
 
     @cached_property
     def numbers(self) -> dict[str, Any]:
         """Everything the weights depend on, as JSON values by section."""
         spec = self.spec
         return {
-            "objective": {**spec.objective.json_value(), "version": build(spec.objective).version},
-            "modality": {**spec.modality.json_value(), "version": build(spec.modality).version},
+            "objective": {
+                **spec.objective.json_value(),
+                "version": build_objective(spec.objective).version,
+            },
+            "modality": {
+                **spec.modality.json_value(),
+                "version": build_objective(spec.modality).version,
+            },
             "molecules": self.chosen.digest,
             "held_out": spec.held_out,
             "training": spec.training.model_dump(mode="json"),
@@ -77,9 +89,9 @@ class Pretraining:
         return digest(self.numbers)[:32]
 
     @property
-    def card(self) -> Card | None:
+    def card(self) -> ModelCard | None:
         """The card of the finished weights; None before."""
-        return read_card(self.places.home) if has_card(self.places.home) else None
+        return read_model_card(self.places.home) if has_model_card(self.places.home) else None
 
     def check_folder(self) -> None:
         """Refuse a folder that another pretraining has begun.
@@ -108,7 +120,7 @@ class Pretraining:
         value = {"identity": self.identity, "numbers": self.numbers, "file": self.spec.model_dump()}
         _write(self.places.begun, value)
 
-    def chosen_of(self, refused: Mapping[str, str]) -> Chosen:
+    def chosen_of(self, refused: Mapping[str, str]) -> PretrainingMolecules:
         """Return the molecules that the modality and the task can represent."""
         kept = self.chosen.without(refused, f"not to be had as '{self.spec.modality.word}'")
         if not len(kept):
@@ -118,19 +130,22 @@ class Pretraining:
             raise InputError(_none_left(unfit))
         return kept.without(unfit, f"nothing for '{self.spec.objective.word}'")
 
-    def _unfit(self, chosen: Chosen) -> dict[str, str]:
+    def _unfit(self, chosen: PretrainingMolecules) -> dict[str, str]:
         """Return the molecules the task refuses, one by one."""
-        modality, objective = build(self.spec.modality), build(self.spec.objective)
+        modality, objective = (
+            build_objective(self.spec.modality),
+            build_objective(self.spec.objective),
+        )
         features = FeatureStore(Path(self.places.features)).load(modality, chosen.smiles)
         stored, refused = StoredModality(modality, features), {}
         for text, name in zip(chosen.smiles, chosen.names, strict=True):
             try:
-                objective.prepare(stored, Molecules((text,), (name,)))
+                objective.prepare(stored, MoleculeBatch((text,), (name,)))
             except ModalityError as error:
                 refused[text] = str(error)
         return refused
 
-    def write_molecules(self, chosen: Chosen) -> None:
+    def write_molecules(self, chosen: PretrainingMolecules) -> None:
         """Write what the training reads, and who was left out and why."""
         held_out = chosen.held_out(self.spec.held_out, self.spec.training.seed)
         value = {"smiles": chosen.smiles, "names": chosen.names, "held_out": held_out.tolist()}
@@ -144,7 +159,7 @@ class Pretraining:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def begin(spec: PretrainingSpec) -> Pretraining:
+def prepare_pretraining(spec: PretrainingSpec) -> Pretraining:
     """Read the molecules of a pretraining, and check what can be checked before it runs.
 
     Raises
@@ -154,14 +169,14 @@ def begin(spec: PretrainingSpec) -> Pretraining:
     """
     if not Storage(spec.run.storage).is_local:
         raise InputError(f"storage '{spec.run.storage}' is no folder: give a path")
-    places = Places.of(spec.run, spec.name)
+    places = PretrainingFolders.of(spec.run, spec.name)
     try:
-        modality, objective = build(spec.modality), build(spec.objective)
+        modality, objective = build_objective(spec.modality), build_objective(spec.objective)
         if spec.modality.weights is not None:
             modality.encoder(seed=0)
     except ModalityError as error:
         raise InputError(f"pretraining '{spec.name}': {error}") from error
-    chosen = choose(spec, objective.named, Path(spec.run.storage).resolve() / "cache")
+    chosen = choose_molecules(spec, objective.named, Path(spec.run.storage).resolve() / "cache")
     return Pretraining(spec, chosen, places)
 
 
@@ -189,7 +204,7 @@ def _write(path: Path, value: object) -> None:
     write_atomic(path, json.dumps(value, indent=1).encode())
 
 
-def begun_card(pretraining: Pretraining, chosen: Chosen) -> dict[str, Any]:
+def build_model_card(pretraining: Pretraining, chosen: PretrainingMolecules) -> dict[str, Any]:
     """Return the fields of the card that are known before the training."""
     spec = pretraining.spec
     options = {k: v for k, v in spec.modality.options.items() if k not in PLACE_OPTIONS}
@@ -247,10 +262,10 @@ def run_pretraining(spec: PretrainingSpec, *, ray: bool, mlflow: bool, wait: boo
         The training failed; its last epoch is kept and the same command goes on from there.
     """
     console = Console()
-    pretraining = begin(spec)
+    pretraining = prepare_pretraining(spec)
     pretraining.check_folder()
-    pages = tracker_of(spec.run) if mlflow else None
-    told = reporter(console)
+    pages = build_store(spec.run) if mlflow else None
+    told = build_progress(console)
     try:
         if pretraining.card is None:
             _train_locked(pretraining, told, ray=ray, wait=wait)
@@ -261,28 +276,30 @@ def run_pretraining(spec: PretrainingSpec, *, ray: bool, mlflow: bool, wait: boo
     _end(pretraining, pages, console)
 
 
-def _train_locked(pretraining: Pretraining, told: Reporter, *, ray: bool, wait: bool) -> None:
+def _train_locked(
+    pretraining: Pretraining, told: ProgressCallback, *, ray: bool, wait: bool
+) -> None:
     """Train under the lock of the folder, unless whoever had it before has finished."""
     folder = Storage(pretraining.places.folder)
     folder.prepare()
     with StudyLock(folder).held(wait=wait, note=told.note) as lock:
         pretraining.check_folder()  # again: another may have begun it meanwhile
         if pretraining.card is None:
-            with closing(executor_of(pretraining.spec.run, ray=ray)) as executor:
-                train(pretraining, executor, told, lambda: lock.lost)
+            with closing(build_executor(pretraining.spec.run, ray=ray)) as executor:
+                train_pretraining(pretraining, executor, told, lambda: lock.lost)
         else:
             _say_finished(pretraining, told)
-    forget(folder)
+    remove_lock(folder)
 
 
-def _say_finished(pretraining: Pretraining, told: Reporter) -> None:
+def _say_finished(pretraining: Pretraining, told: ProgressCallback) -> None:
     told.note(f"{pretraining.places.home} is finished; nothing to do")
 
 
-def train(
+def train_pretraining(
     pretraining: Pretraining,
     executor: Executor,
-    told: Reporter,
+    told: ProgressCallback,
     lost: Callable[[], bool] = lambda: False,
 ) -> None:
     """Lay out the folder, make features, train; the folder has a card in the end.
@@ -299,9 +316,9 @@ def train(
     chosen = _chosen(pretraining, executor, told)
     pretraining.write_molecules(chosen)
     numbers = pretraining.spec.training
-    with watching(pretraining.places.diary, numbers.epochs, told):
-        outcomes: list[Outcome] = []
-        listener = Outcomes(outcomes.append, lost)
+    with watch_history(pretraining.places.diary, numbers.epochs, told):
+        outcomes: list[TaskResult] = []
+        listener = ResultCallback(outcomes.append, lost)
         task, scratch = _task(pretraining, chosen), str(pretraining.places.scratch)
         executor.grid([task], listener, folder=scratch)
     if not outcomes:
@@ -320,7 +337,9 @@ def train(
     pretraining.clear()
 
 
-def _chosen(pretraining: Pretraining, executor: Executor, told: Reporter) -> Chosen:
+def _chosen(
+    pretraining: Pretraining, executor: Executor, told: ProgressCallback
+) -> PretrainingMolecules:
     """Make the missing features; say which molecules are left out, and why."""
     refused = _features(pretraining, executor, told)
     chosen = pretraining.chosen_of(refused)
@@ -332,7 +351,9 @@ def _chosen(pretraining: Pretraining, executor: Executor, told: Reporter) -> Cho
     return chosen
 
 
-def _features(pretraining: Pretraining, executor: Executor, told: Reporter) -> dict[str, str]:
+def _features(
+    pretraining: Pretraining, executor: Executor, told: ProgressCallback
+) -> dict[str, str]:
     spec, places = pretraining.spec, pretraining.places
     store = FeatureStore(Path(places.features))
     common = {"store": places.features, "modality": spec.modality.model_dump(mode="json")}
@@ -342,28 +363,28 @@ def _features(pretraining: Pretraining, executor: Executor, told: Reporter) -> d
             "study.pretraining.workspace:represent",
             {**common, "bucket": shard.bucket, "smiles": list(shard.smiles)},
         )
-        for shard in store.missing(build(spec.modality), pretraining.chosen.smiles)
+        for shard in store.missing(build_objective(spec.modality), pretraining.chosen.smiles)
     ]
     refused: dict[str, str] = {}
     if tasks:
         told.stage("features", len(tasks))
 
-    def on_done(outcome: Outcome) -> None:
+    def on_done(outcome: TaskResult) -> None:
         if outcome.value is None:
             raise InputError(f"{outcome.id}: {outcome.cause}")
         refused.update(outcome.value["refused"])
         told.advance()
 
-    executor.map(tasks, Outcomes(on_done))
+    executor.map(tasks, ResultCallback(on_done))
     return refused
 
 
-def _task(pretraining: Pretraining, chosen: Chosen) -> Task:
+def _task(pretraining: Pretraining, chosen: PretrainingMolecules) -> Task:
     run = pretraining.spec.run
     payload = {
         "spec": pretraining.spec.model_dump(mode="json"),
         "places": pretraining.places.to_json(),
-        "card": begun_card(pretraining, chosen),
+        "card": build_model_card(pretraining, chosen),
         "threads": max(1, int(run.cpus_per_trial)),
         "gpu": run.gpus_per_worker > 0,
     }
@@ -371,15 +392,15 @@ def _task(pretraining: Pretraining, chosen: Chosen) -> Task:
     return Task(pretraining.identity, work, payload, crew)
 
 
-def _crew(spec: PretrainingSpec) -> Crew:
-    return Crew(spec.training.workers, spec.run.gpus_per_worker)
+def _crew(spec: PretrainingSpec) -> WorkerGroup:
+    return WorkerGroup(spec.training.workers, spec.run.gpus_per_worker)
 
 
-def _end(pretraining: Pretraining, pages: Tracker | None, console: Console) -> None:
+def _end(pretraining: Pretraining, pages: MLflowStore | None, console: Console) -> None:
     card, home = pretraining.card, pretraining.places.home
     if card is None:
         raise TrialError(f"{home} has no card although its training ended; run it again")
-    lines = closing_lines(card, home)
+    lines = format_summary(card, home)
     if pages is not None:
         pages.pretraining(weights_page(card, home))
         lines.insert(2, f"page:    experiment 'weights' of {pages.uri}")

@@ -17,17 +17,23 @@ import torch
 from torch import nn
 
 from modalities import FeatureStore, sha256_of
-from modalities.pretraining import Molecules, Objective
-from modalities.weights.model_card import Card, keep
-from study.pretraining.config import Numbers, PretrainingSpec
-from study.pretraining.workspace import Epoch, Places, StoredModality, build, read_diary
+from modalities.pretraining import MoleculeBatch, PretrainingObjective
+from modalities.weights.model_card import ModelCard, write_model_card
+from study.pretraining.config import PretrainingConfig, PretrainingSpec
+from study.pretraining.workspace import (
+    Epoch,
+    PretrainingFolders,
+    StoredModality,
+    build_objective,
+    read_history,
+)
 from study.storage.storage import Storage, write_atomic
-from study.training.checkpoints import Checkpoints, StoredCheckpoint
-from study.training.distributed import here, settled
-from study.training.trainer import Pace, Rows, train
+from study.training.checkpoints import CheckpointStore, StoredCheckpoints
+from study.training.distributed import current_process_group, torch_settings
+from study.training.trainer import Rows, TrainerConfig, train
 
 
-def cosine(warmup: float, progress: float) -> float:
+def cosine_schedule(warmup: float, progress: float) -> float:
     """Factor of the learning rate: up in a line to 1 at `warmup`, then a half cosine to 0.
 
     Loshchilov & Hutter, SGDR (ICLR 2017), equation 5, one period.
@@ -38,29 +44,29 @@ def cosine(warmup: float, progress: float) -> float:
 
 
 @dataclass(eq=False)
-class PretrainingCourse:
+class PretrainingModule:
     """Trains the module that an objective puts around an encoder.
 
     Attributes
     ----------
     model : Module
         A `modalities.pretraining._base.PretrainingModel`.
-    objective : Objective
+    objective : PretrainingObjective
     examples : object
         What the objective prepared; row i is molecule i.
     training, held_out : Rows
         Disjoint.
-    numbers : Numbers
+    numbers : PretrainingConfig
     measured : dict of str to float
         Held-out measures of the last epoch.
     """
 
     model: nn.Module
-    objective: Objective
+    objective: PretrainingObjective
     examples: Any
     training: Rows
     held_out: Rows
-    numbers: Numbers
+    numbers: PretrainingConfig
 
     def __post_init__(self) -> None:
         self.measured: dict[str, float] = {}
@@ -132,19 +138,19 @@ def _cut(rows: Rows, size: int) -> Iterator[Rows]:
         yield rows[start:end]
 
 
-class Diary:
+class HistoryCheckpoints:
     """Checkpoints that write down every epoch's numbers before the state, for all to read.
 
     Parameters
     ----------
-    inner : Checkpoints
+    inner : CheckpointStore
     path : Path
         The diary: a JSON list of epochs.
-    course : PretrainingCourse
+    course : PretrainingModule
         Knows the held-out measures of the epoch.
     """
 
-    def __init__(self, inner: Checkpoints, path: Path, course: PretrainingCourse) -> None:
+    def __init__(self, inner: CheckpointStore, path: Path, course: PretrainingModule) -> None:
         self._inner, self._path, self._course = inner, path, course
         self.epochs: list[Epoch] = []
 
@@ -152,7 +158,7 @@ class Diary:
         """Return the last state; what the diary says beyond it did not count."""
         state = self._inner.load()
         done = len(state["losses"]) if state is not None else 0
-        self.epochs = list(read_diary(self._path))[:done]
+        self.epochs = list(read_history(self._path))[:done]
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -174,12 +180,15 @@ def pretrain(payload: Mapping[str, Any]) -> dict[str, Any]:
     the first one writes.
     """
     spec = PretrainingSpec.model_validate(payload["spec"])
-    places, ranks = Places(**payload["places"]), here(gpu=payload["gpu"])
-    course = course_of(spec, places)
-    kept = StoredCheckpoint(Storage(str(places.checkpoints)), payload["card"]["identity"])
-    diary = Diary(kept, places.diary, course)
-    seed, pace = spec.training.seed, pace_of(spec.training)
-    with settled(payload["threads"]), ranks.named_errors():
+    places, ranks = (
+        PretrainingFolders(**payload["places"]),
+        current_process_group(gpu=payload["gpu"]),
+    )
+    course = build_pretraining_module(spec, places)
+    kept = StoredCheckpoints(Storage(str(places.checkpoints)), payload["card"]["identity"])
+    diary = HistoryCheckpoints(kept, places.diary, course)
+    seed, pace = spec.training.seed, to_trainer_config(spec.training)
+    with torch_settings(payload["threads"]), ranks.named_errors():
         history = train(course, pace, seed=seed, ranks=ranks, checkpoints=diary)
     if ranks.is_first:
         _keep(places.home, payload["card"], course, diary.epochs[history.best_epoch - 1])
@@ -187,27 +196,29 @@ def pretrain(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {"epochs": len(history.loss)}
 
 
-def pace_of(numbers: Numbers) -> Pace:
+def to_trainer_config(numbers: PretrainingConfig) -> TrainerConfig:
     """Return the numbers of the training loop."""
-    return Pace(
+    return TrainerConfig(
         epochs=numbers.epochs,
         patience=numbers.patience,
         precision=numbers.precision,
-        schedule=partial(cosine, numbers.warmup),
+        schedule=partial(cosine_schedule, numbers.warmup),
     )
 
 
-def course_of(spec: PretrainingSpec, places: Places) -> PretrainingCourse:
+def build_pretraining_module(
+    spec: PretrainingSpec, places: PretrainingFolders
+) -> PretrainingModule:
     """Build encoder, task and examples from the file's numbers and the molecules laid out."""
     table = json.loads(places.molecules.read_text(encoding="utf-8"))
-    molecules = Molecules(tuple(table["smiles"]), tuple(table["names"]))
-    modality, objective = build(spec.modality), build(spec.objective)
+    molecules = MoleculeBatch(tuple(table["smiles"]), tuple(table["names"]))
+    modality, objective = build_objective(spec.modality), build_objective(spec.objective)
     features = FeatureStore(Path(places.features)).load(modality, molecules.smiles)
     held_out = np.array(table["held_out"], dtype=np.int64)
     training = np.setdiff1d(np.arange(len(molecules)), held_out)
     encoder = modality.encoder(seed=spec.training.seed)
     encoder.fit(features, training)
-    return PretrainingCourse(
+    return PretrainingModule(
         model=objective.model(encoder, seed=spec.training.seed),
         objective=objective,
         examples=objective.prepare(StoredModality(modality, features), molecules),
@@ -217,7 +228,7 @@ def course_of(spec: PretrainingSpec, places: Places) -> PretrainingCourse:
     )
 
 
-def _keep(folder: Path, begun: Mapping[str, Any], course: PretrainingCourse, best: Epoch) -> None:
+def _keep(folder: Path, begun: Mapping[str, Any], course: PretrainingModule, best: Epoch) -> None:
     """Write the encoder's weights and the card, now that it can be filled in."""
     weights = _bytes(course.model.get_submodule("encoder"))
     measures = {
@@ -225,13 +236,13 @@ def _keep(folder: Path, begun: Mapping[str, Any], course: PretrainingCourse, bes
         for name, value in best.items()
         if name != "epoch"
     }
-    card = Card(
+    card = ModelCard(
         **begun,
         measures=measures,
         epochs=int(best["epoch"]),
         sha256=sha256_of(weights),
     )
-    keep(folder, weights, card)
+    write_model_card(folder, weights, card)
 
 
 def _bytes(encoder: nn.Module) -> bytes:

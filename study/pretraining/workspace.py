@@ -11,15 +11,15 @@ from threading import Event, Thread
 from typing import Any
 
 from modalities import Modality, ModalityError, ModalityFeatures
-from modalities.weights.model_card import Card
-from study.config.components import Word
-from study.config.study import Run
-from study.plugins.registry import Vocabulary
-from study.progress import Reporter
+from modalities.weights.model_card import ModelCard
+from study.config.components import Component
+from study.config.study import RunConfig
+from study.plugins.registry import Registry
+from study.progress import ProgressCallback
 
 
 @dataclass(frozen=True)
-class Places:
+class PretrainingFolders:
     """Files of one pretraining.
 
     Attributes
@@ -34,7 +34,7 @@ class Places:
     features: str
 
     @classmethod
-    def of(cls, run: Run, name: str) -> Places:
+    def of(cls, run: RunConfig, name: str) -> PretrainingFolders:
         """Return the places below the storage of a pretraining."""
         root = Path(run.storage).resolve()
         return cls(str(root / "weights" / name), str(root / "cache" / "features"))
@@ -79,9 +79,9 @@ class Places:
         return self.home / "scratch"
 
 
-def build(word: Word) -> Any:  # noqa: ANN401 (a modality or an objective, as the vocabulary says)
+def build_objective(word: Component) -> Any:  # noqa: ANN401 (a modality or an objective, as the vocabulary says)
     """Build what a word stands for, with its options."""
-    return Vocabulary(word.key).load(word.word)(**word.options)
+    return Registry(word.key).load(word.word)(**word.options)
 
 
 class StoredModality:
@@ -114,10 +114,10 @@ def represent(payload: Mapping[str, Any]) -> dict[str, Any]:
     from pathlib import Path
 
     from modalities import FeatureStore, Shard
-    from study.config.components import Representation
+    from study.config.components import EncoderConfig
 
     store = FeatureStore(Path(payload["store"]))
-    modality = build(Representation.model_validate(payload["modality"]))
+    modality = build_objective(EncoderConfig.model_validate(payload["modality"]))
     shard = Shard(payload["bucket"], tuple(payload["smiles"]))
     try:
         store.fill(modality, shard)
@@ -146,10 +146,10 @@ Epoch = Mapping[str, float]
 
 
 @contextmanager
-def watching(diary: Path, epochs: int, told: Reporter) -> Iterator[None]:
+def watch_history(diary: Path, epochs: int, told: ProgressCallback) -> Iterator[None]:
     """Tell of every epoch that is written into a diary while the block runs, wherever it runs."""
     ended = Event()
-    before = read_diary(diary)
+    before = read_history(diary)
     if before:
         told.note(f"going on after epoch {len(before)}")
     told.stage("epochs", epochs - len(before))
@@ -162,17 +162,17 @@ def watching(diary: Path, epochs: int, told: Reporter) -> Iterator[None]:
         watcher.join()
 
 
-def _watch(diary: Path, seen: int, told: Reporter, ended: Event) -> None:
+def _watch(diary: Path, seen: int, told: ProgressCallback, ended: Event) -> None:
     last = False
     while not last:
         last = ended.wait(INTERVAL)  # one more look after the end
-        epochs = read_diary(diary)
+        epochs = read_history(diary)
         for epoch in epochs[seen:]:
-            told.advance(epoch_line(epoch))
+            told.advance(format_epoch(epoch))
         seen = max(seen, len(epochs))
 
 
-def read_diary(path: Path) -> list[Epoch]:
+def read_history(path: Path) -> list[Epoch]:
     """Return the epochs written down so far."""
     if not path.is_file():
         return []
@@ -180,14 +180,14 @@ def read_diary(path: Path) -> list[Epoch]:
     return epochs
 
 
-def epoch_line(epoch: Epoch) -> str:
+def format_epoch(epoch: Epoch) -> str:
     """Write the numbers of an epoch as one line."""
     measures = {k: v for k, v in epoch.items() if k not in ("epoch", "training_loss")}
     held_out = ", ".join(f"{name} {value:.4f}" for name, value in measures.items())
     return f"epoch {epoch['epoch']}: loss {epoch['training_loss']:.4f}; held out: {held_out}"
 
 
-def closing_lines(card: Card, home: Path) -> list[str]:
+def format_summary(card: ModelCard, home: Path) -> list[str]:
     """Say what was made, and give the lines a study file needs."""
     measures = ", ".join(
         f"{name} {'undefined' if value is None else f'{value:.4f}'}"
@@ -198,11 +198,11 @@ def closing_lines(card: Card, home: Path) -> list[str]:
         f"\n{card.name}: epoch {card.epochs} kept, held out: {measures}",
         f"weights: {home}",
         "in a study file, under 'modalities':",
-        *(f"  {line}" for line in study_lines(card, home)),
+        *(f"  {line}" for line in format_study_hint(card, home)),
     ]
 
 
-def study_lines(card: Card, home: Path) -> list[str]:
+def format_study_hint(card: ModelCard, home: Path) -> list[str]:
     """Return the YAML of a modality with these weights."""
     values = {"modality": card.modality, **card.options, "weights": str(home)}
     values["sha256"] = card.sha256

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from study.artifacts.embeddings import EncoderJob, job_of
-from study.config.training import Training
+from study.artifacts.embeddings import EncoderJob, encoder_job_for
+from study.config.training import TrainingConfig
 from study.planning.plan import Plan
-from study.planning.search_budget import trainings
-from study.planning.trials import Cell, Feature, TrialSpec
+from study.planning.search_budget import count_trainings
+from study.planning.trials import Arm, NamedModality, Trial
 
 ASSUMED_MOLECULES, ASSUMED_LABELS = 5_000, 91
 """Size of the table when none was built yet: the headline table has about 4,900 molecules."""
@@ -26,7 +26,7 @@ STOPPED_AT = 0.4
 
 
 @dataclass(frozen=True)
-class Times:
+class MeasuredTimes:
     """Measured seconds, which are better than the numbers above.
 
     Attributes
@@ -51,7 +51,7 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Counts and rough cost of a plan.
 
     Attributes
@@ -81,11 +81,11 @@ class Estimate:
     trainings_alone: int = 0
 
 
-def estimate(
-    plan: Plan, molecules: int = ASSUMED_MOLECULES, times: Times | None = None
-) -> Estimate:
+def estimate_cost(
+    plan: Plan, molecules: int = ASSUMED_MOLECULES, times: MeasuredTimes | None = None
+) -> CostEstimate:
     """Estimate the work of a plan for a table of so many molecules."""
-    times, train = times or Times(), training_part(plan, molecules)
+    times, train = times or MeasuredTimes(), training_part(plan, molecules)
     jobs = _jobs(plan.cells)
     encoders: dict[str, float] = defaultdict(float)
     for job in jobs:
@@ -102,7 +102,7 @@ def estimate(
     }
     heads = sum(_expected(cell, train, times) for cell in plan.cells) * plan.per_cell
     total = heads + sum(by_encoder.values())
-    return Estimate(
+    return CostEstimate(
         trials=len(plan.cells) * plan.per_cell,
         fits=plan.fits,
         jobs=sum(_times(job, plan) for job in jobs),
@@ -113,7 +113,7 @@ def estimate(
     )
 
 
-def _trains(feature: Feature) -> bool:
+def _trains(feature: NamedModality) -> bool:
     """Whether an encoder job of this feature trains."""
     return feature.choice.resolved == "finetune"
 
@@ -134,7 +134,7 @@ def embedding_bytes(jobs: int, molecules: int) -> int:
     return jobs * molecules * ASSUMED_WIDTH * 4
 
 
-def _expected(cell: Cell, train: float, times: Times) -> float:
+def _expected(cell: Arm, train: float, times: MeasuredTimes) -> float:
     """Seconds of one trial without encoders in training: measured, else by the numbers above."""
     if cell.technique == "independent_mean":
         return 0.0
@@ -143,7 +143,7 @@ def _expected(cell: Cell, train: float, times: Times) -> float:
     return times.heads * head_seconds(cell, train)
 
 
-def joint_seconds(cell: Cell, train: float) -> Mapping[str, float]:
+def joint_seconds(cell: Arm, train: float) -> Mapping[str, float]:
     """Seconds by modality word of the encoders that a trial itself trains."""
     found: dict[str, float] = defaultdict(float)
     for feature in cell.features if cell.joint else ():
@@ -153,7 +153,7 @@ def joint_seconds(cell: Cell, train: float) -> Mapping[str, float]:
     return found
 
 
-def head_seconds(cell: Cell, train: float) -> float:
+def head_seconds(cell: Arm, train: float) -> float:
     """Seconds of one core for the head of a trial; `train` in thousands of molecules."""
     if cell.technique == "independent_mean":
         return 0.0
@@ -161,24 +161,24 @@ def head_seconds(cell: Cell, train: float) -> float:
     return HEAD_SECONDS * len(cell.features) * passed * _trainings(cell)
 
 
-def _trainings(cell: Cell) -> float:
+def _trainings(cell: Arm) -> float:
     """Trainings of a trial: with a search, those of its configurations and the last one."""
-    return trainings(cell.search, cell.training.epochs, STOPPED_AT)
+    return count_trainings(cell.search, cell.training.epochs, STOPPED_AT)
 
 
-def encoder_seconds(feature: Feature, numbers: Training, train: float) -> float:
+def encoder_seconds(feature: NamedModality, numbers: TrainingConfig, train: float) -> float:
     """Seconds of one core to train an encoder on so many thousand molecules."""
     start = START_SECONDS if numbers.workers > 1 else 0.0
     return start + KINDS.get(feature.choice.word, ENCODER_SECONDS) * _passed(numbers, train)
 
 
-def _passed(numbers: Training, train: float) -> float:
+def _passed(numbers: TrainingConfig, train: float) -> float:
     """Thousands of molecules that a training goes through; passes over few are joined."""
     fewest = numbers.epoch_steps * numbers.batch_size / 1000
     return STOPPED_AT * numbers.epochs * max(train, fewest)
 
 
-def _jobs(cells: Iterable[Cell]) -> list[EncoderJob]:
+def _jobs(cells: Iterable[Arm]) -> list[EncoderJob]:
     """Return the distinct encoder jobs of one fold and seed."""
     jobs: dict[object, EncoderJob] = {}
     asked: set[object] = set()
@@ -187,9 +187,9 @@ def _jobs(cells: Iterable[Cell]) -> list[EncoderJob]:
         if what in asked:
             continue
         asked.add(what)
-        trial = TrialSpec(cell, 0, 0, 0)
+        trial = Trial(cell, 0, 0, 0)
         for feature in cell.features:
-            job = job_of(feature, trial)
+            job = encoder_job_for(feature, trial)
             if job is not None:
                 jobs.setdefault((feature.key, job.place, str(job.share)), job)
     return [*jobs.values()]

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from study.artifacts.embeddings import job_of
-from study.artifacts.study_data import Inputs
+from study.artifacts.embeddings import encoder_job_for
+from study.artifacts.study_data import StudyData
 from study.config.study import StudySpec
-from study.config.training import Training
+from study.config.training import TrainingConfig
 from study.errors import InputError
 from study.planning.plan import Plan
-from study.planning.trials import Cell, Feature, TrialSpec
+from study.planning.trials import Arm, NamedModality, Trial
 from study.preview.cost import (
     STOPPED_AT,
-    Times,
+    MeasuredTimes,
     encoder_seconds,
     head_seconds,
     joint_seconds,
@@ -38,13 +38,13 @@ class _Clock:
         default_factory=lambda: defaultdict(list)
     )
 
-    def times(self, arms: int, table: tuple[int, int]) -> Times:
+    def times(self, arms: int, table: tuple[int, int]) -> MeasuredTimes:
         ratios = {word: _ratio(pairs) for word, pairs in self.encoders.items()}
         source = f"a pilot: {EPOCHS} epochs of one fold of {arms} arms"
-        return Times(heads=_ratio(self.heads), encoders=ratios, source=source, table=table)
+        return MeasuredTimes(heads=_ratio(self.heads), encoders=ratios, source=source, table=table)
 
 
-def measure(spec: StudySpec) -> Times:
+def run_pilot(spec: StudySpec) -> MeasuredTimes:
     """Train the cheapest and the dearest arm on one fold for a few epochs.
 
     The data set, the split and the features are made, and kept where a launch looks for them;
@@ -58,21 +58,21 @@ def measure(spec: StudySpec) -> Times:
         A training broke down.
     """
     study = prepare(spec)
-    arms = extremes(study.plan, len(study.inputs.dataset))
+    arms = cheapest_and_dearest(study.plan, len(study.inputs.dataset))
     clock, threads = _Clock(), max(1, int(spec.run.cpus_per_trial))
     with TemporaryDirectory(prefix="pilot-") as folder:
         inputs = _beside(study.inputs, Path(folder))
         for cell in arms:
-            _time(TrialSpec(_short(cell), 0, 0, spec.seeds[0]), study.plan, inputs, clock, threads)
+            _time(Trial(_short(cell), 0, 0, spec.seeds[0]), study.plan, inputs, clock, threads)
     data = study.inputs.dataset
     return clock.times(len(arms), (len(data), len(data.label_names)))
 
 
-def extremes(plan: Plan, molecules: int) -> list[Cell]:
+def cheapest_and_dearest(plan: Plan, molecules: int) -> list[Arm]:
     """Return the arm that is expected to be the cheapest, and the dearest if it is another."""
     train = training_part(plan, molecules)
 
-    def cost(cell: Cell) -> float:
+    def cost(cell: Arm) -> float:
         own = [f for f in cell.features if f.choice.resolved == "finetune"]
         tuned = (encoder_seconds(f, f.choice.training, cell.fraction * train) for f in own)
         return head_seconds(cell, train) + sum(joint_seconds(cell, train).values()) + sum(tuned)
@@ -82,41 +82,41 @@ def extremes(plan: Plan, molecules: int) -> list[Cell]:
     return [*found.values()]
 
 
-def _beside(inputs: Inputs, folder: Path) -> Inputs:
+def _beside(inputs: StudyData, folder: Path) -> StudyData:
     """Share the features of a study, and nothing else."""
-    return Inputs(inputs.dataset, inputs.split, folder, inputs.features_place)
+    return StudyData(inputs.dataset, inputs.split, folder, inputs.features_place)
 
 
-def _short(cell: Cell) -> Cell:
+def _short(cell: Arm) -> Arm:
     """Return an arm that trains, and whose encoders train, for a few epochs in one process."""
     features = tuple(
-        Feature(f.name, f.choice.model_copy(update={"training": _few(f.choice.training)}))
+        NamedModality(f.name, f.choice.model_copy(update={"training": _few(f.choice.training)}))
         for f in cell.features
     )
     return replace(cell, features=features, training=_few(cell.training), search=None)
 
 
-def _few(numbers: Training) -> Training:
+def _few(numbers: TrainingConfig) -> TrainingConfig:
     epochs = min(EPOCHS, numbers.epochs)
     return numbers.model_copy(update={"epochs": epochs, "workers": 1, "freeze_epochs": 0})
 
 
-def _time(trial: TrialSpec, plan: Plan, inputs: Inputs, clock: _Clock, threads: int) -> None:
+def _time(trial: Trial, plan: Plan, inputs: StudyData, clock: _Clock, threads: int) -> None:
     """Run the encoder jobs of a trial, then the trial."""
-    from study.training.distributed import settled
-    from study.training.encoders import run_job  # torch: only a pilot trains
+    from study.training.distributed import torch_settings
+    from study.training.encoders import run_encoder_job  # torch: only a pilot trains
     from study.training.trial import run_trial
 
     cell, train = trial.cell, training_part(plan, len(inputs.dataset))
     for feature in cell.features:
         _featurize(feature, inputs)
-    with settled(threads):
+    with torch_settings(threads):
         for feature in cell.features:
-            job = job_of(feature, trial)
+            job = encoder_job_for(feature, trial)
             if job is None:
                 continue
             started = time.perf_counter()
-            inputs.embedding_store.put(inputs.job_id(job), run_job(job, inputs))
+            inputs.embedding_store.put(inputs.job_id(job), run_encoder_job(job, inputs))
             if feature.choice.resolved == "finetune":
                 seconds = encoder_seconds(feature, feature.choice.training, cell.fraction * train)
                 pair = (time.perf_counter() - started, seconds / STOPPED_AT)
@@ -130,7 +130,7 @@ def _time(trial: TrialSpec, plan: Plan, inputs: Inputs, clock: _Clock, threads: 
         clock.encoders[word].append((share * max(0.0, seconds - head), expected / STOPPED_AT))
 
 
-def _featurize(feature: Feature, inputs: Inputs) -> None:
+def _featurize(feature: NamedModality, inputs: StudyData) -> None:
     from modalities import ModalityError
 
     try:

@@ -25,7 +25,7 @@ from typing import Literal
 from study.config.contrasts import POWER
 from study.planning.contrasts import Contrast
 from study.planning.plan import Plan
-from study.preview.prior_results import Recorded, Sample
+from study.preview.prior_results import PriorResults, PriorTrial
 
 Kind = Literal["alike", "unlike"]
 MEASURED_MOLECULES = 4_983
@@ -39,7 +39,7 @@ MOST_REPEATS = 20
 
 
 @dataclass(frozen=True)
-class Foreseen:
+class DetectableEffect:
     """The minimum detectable effect of a contrast: seen in 4 of 5 studies at the 5 % level.
 
     Attributes
@@ -56,9 +56,9 @@ class Foreseen:
     source: Literal["measured", "alike", "unlike"]
 
 
-def foresee(
-    contrasts: Iterable[Contrast], plan: Plan, molecules: int, recorded: Recorded | None = None
-) -> list[Foreseen]:
+def estimate_detectable_effects(
+    contrasts: Iterable[Contrast], plan: Plan, molecules: int, recorded: PriorResults | None = None
+) -> list[DetectableEffect]:
     """Return what each contrast will resolve, with the folds, repeats and seeds of a plan.
 
     Parameters
@@ -67,24 +67,24 @@ def foresee(
     plan : Plan
     molecules : int
         Rows of the table.
-    recorded : Recorded, optional
+    recorded : PriorResults, optional
         Finished trials: where both arms have the same fold, its influence-curve error is used.
     """
     samples = recorded.samples if recorded else {}
     by_kind = {kind: table_error(kind, plan, molecules) for kind in ERRORS}
     found = []
     for contrast in contrasts:
-        kind = kind_of(contrast)
+        kind = contrast_kind(contrast)
         sides = samples.get(contrast.arm.id), samples.get(contrast.reference.id)
         error = _measured(sides, kind, plan, molecules)
         if error is None:
-            found.append(Foreseen(contrast, POWER * by_kind[kind], kind))
+            found.append(DetectableEffect(contrast, POWER * by_kind[kind], kind))
         else:
-            found.append(Foreseen(contrast, POWER * error, "measured"))
+            found.append(DetectableEffect(contrast, POWER * error, "measured"))
     return found
 
 
-def kind_of(contrast: Contrast) -> Kind:
+def contrast_kind(contrast: Contrast) -> Kind:
     """Return how alike two arms are: the same features and training molecules, or not."""
     arm, reference = contrast.arm, contrast.reference
     same = [f.key for f in arm.features] == [f.key for f in reference.features]
@@ -98,7 +98,7 @@ def table_error(kind: Kind, plan: Plan, molecules: int) -> float:
 
 
 def _measured(
-    sides: tuple[Sample | None, Sample | None], kind: Kind, plan: Plan, molecules: int
+    sides: tuple[PriorTrial | None, PriorTrial | None], kind: Kind, plan: Plan, molecules: int
 ) -> float | None:
     """Error from one fold of both arms: its molecules count once in each of the k folds."""
     arm, reference = sides
@@ -122,9 +122,11 @@ def _seed_variance(plan: Plan) -> float:
     return 2 * SEED_DEVIATION**2 / plan.per_cell
 
 
-def repeats_needed(foreseen: Foreseen, plan: Plan, molecules: int, limit: float) -> int | None:
+def repeats_needed(
+    foreseen: DetectableEffect, plan: Plan, molecules: int, limit: float
+) -> int | None:
     """Return the fewest repeats whose smallest effect is within a limit; None: no number is."""
-    kind = kind_of(foreseen.contrast)
+    kind = contrast_kind(foreseen.contrast)
     now = table_error(kind, plan, molecules)
     for repeats in range(plan.repeats + 1, MOST_REPEATS + 1):
         then = table_error(kind, replace(plan, repeats=repeats), molecules)
@@ -133,9 +135,11 @@ def repeats_needed(foreseen: Foreseen, plan: Plan, molecules: int, limit: float)
     return None
 
 
-def group(foreseen: Sequence[Foreseen]) -> dict[tuple[str, str], list[Foreseen]]:
+def group_contrasts(
+    foreseen: Sequence[DetectableEffect],
+) -> dict[tuple[str, str], list[DetectableEffect]]:
     """Group by family and source, in the order of the file."""
-    groups: dict[tuple[str, str], list[Foreseen]] = {}
+    groups: dict[tuple[str, str], list[DetectableEffect]] = {}
     for each in foreseen:
         groups.setdefault((each.contrast.family, each.source), []).append(each)
     return groups

@@ -10,13 +10,13 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from study.artifacts.study_data import Inputs
+from study.artifacts.study_data import StudyData
 from study.artifacts.study_folder import NAME, read_spec
 from study.config.study import StudySpec
 from study.errors import InputError
 from study.planning.plan import Plan
-from study.planning.trials import Cell, TrialSpec
-from study.preview.cost import Times, head_seconds, joint_seconds, training_part
+from study.planning.trials import Arm, Trial
+from study.preview.cost import MeasuredTimes, head_seconds, joint_seconds, training_part
 from study.results.ledger import Ledger, LedgerError
 from study.results.trial_result import TrialResult
 from study.storage.storage import Storage
@@ -26,7 +26,7 @@ MOST_READ = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class PriorTrial:
     """One finished trial of an arm, with the groups of all molecules of its table, (n,)."""
 
     result: TrialResult
@@ -35,13 +35,15 @@ class Sample:
     @cached_property
     def pulls(self) -> NDArray[np.float64]:
         """Pull of each test molecule on the macro AUROC, (t,); NaN if a label is undefined."""
-        from study.analysis.influence import pull
+        from study.analysis.influence import compute_influence
 
-        found: NDArray[np.float64] = pull(self.result.test_labels, self.result.scores).influence
+        found: NDArray[np.float64] = compute_influence(
+            self.result.test_labels, self.result.scores
+        ).influence
         macro: NDArray[np.float64] = found.mean(axis=1)
         return macro
 
-    def paired_error(self, reference: Sample) -> float | None:
+    def paired_error(self, reference: PriorTrial) -> float | None:
         """Return the standard error of a difference on this fold; None: not the same fold."""
         rows, others = self.result.test_rows, reference.result.test_rows
         if not np.array_equal(rows, others) or self.groups is not reference.groups:
@@ -52,22 +54,22 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class PriorResults:
     """Earlier trials of the arms of a plan, one an arm.
 
     Attributes
     ----------
-    samples : mapping of cell id to Sample
+    samples : mapping of cell id to PriorTrial
         Of this study if it was begun, else of another study of the storage that has the arm.
     molecules, labels : int or None
         Size of the study's own table, if it was begun.
     """
 
-    samples: Mapping[str, Sample] = field(default_factory=dict)
+    samples: Mapping[str, PriorTrial] = field(default_factory=dict)
     molecules: int | None = None
     labels: int | None = None
 
-    def times(self, plan: Plan, molecules: int) -> Times:
+    def times(self, plan: Plan, molecules: int) -> MeasuredTimes:
         """Return the measured times, scaled to a table of so many molecules."""
         train, by_id = training_part(plan, molecules), {cell.id: cell for cell in plan.cells}
         measured, ratios = {}, []
@@ -83,16 +85,16 @@ class Recorded:
             if not joint:
                 ratios.append(measured[key] / head_seconds(cell, train))
         source = f"recorded trials of {len(measured)} arms" if measured else ""
-        return Times(measured, median(ratios) if ratios else 1.0, source=source)
+        return MeasuredTimes(measured, median(ratios) if ratios else 1.0, source=source)
 
 
-def read_recorded(spec: StudySpec, plan: Plan) -> Recorded:
+def read_prior_results(spec: StudySpec, plan: Plan) -> PriorResults:
     """Look up earlier trials of a plan's arms in the ledger of its storage."""
     root = Storage(spec.run.storage)
     own = _begun(root.below(spec.name), spec)
     ledger = Ledger(root.below("ledger"))
     known = ledger.ids()
-    samples: dict[str, Sample] = {}
+    samples: dict[str, PriorTrial] = {}
     for name in _begun_names(root, spec.name) if known else ():
         inputs = own if own and name == spec.name else _inputs(root.below(name))
         if inputs is None:
@@ -101,10 +103,10 @@ def read_recorded(spec: StudySpec, plan: Plan) -> Recorded:
             trial_id = _first(inputs, cell, spec.seeds) if cell.id not in samples else None
             result = _read(ledger, trial_id) if trial_id in known else None
             if result is not None:
-                samples[cell.id] = Sample(result, inputs.split.groups)
+                samples[cell.id] = PriorTrial(result, inputs.split.groups)
     if own is None:
-        return Recorded(samples)
-    return Recorded(samples, len(own.dataset), len(own.dataset.label_names))
+        return PriorResults(samples)
+    return PriorResults(samples, len(own.dataset), len(own.dataset.label_names))
 
 
 def _begun_names(root: Storage, name: str) -> list[str]:
@@ -112,7 +114,7 @@ def _begun_names(root: Storage, name: str) -> list[str]:
     return sorted(root.holding(NAME), key=lambda each: (each != name, each))
 
 
-def _begun(home: Storage, spec: StudySpec) -> Inputs | None:
+def _begun(home: Storage, spec: StudySpec) -> StudyData | None:
     """Return the inputs of this study if it was begun with the same data and split."""
     try:
         before = read_spec(home)
@@ -124,10 +126,10 @@ def _begun(home: Storage, spec: StudySpec) -> Inputs | None:
     return _inputs(home) if same else None
 
 
-def _inputs(home: Storage) -> Inputs | None:
+def _inputs(home: Storage) -> StudyData | None:
     """Read the inputs of a study; damaged ones are none here, and set aside by its next launch."""
     try:
-        return Inputs.load(home)
+        return StudyData.load(home)
     except InputError:
         return None
 
@@ -140,9 +142,9 @@ def _read(ledger: Ledger, trial_id: str | None) -> TrialResult | None:
         return None
 
 
-def _first(inputs: Inputs, cell: Cell, seeds: tuple[int, ...]) -> str | None:
+def _first(inputs: StudyData, cell: Arm, seeds: tuple[int, ...]) -> str | None:
     """Return the identity of an arm's first trial in a study, if it can be one of its trials."""
-    trial = TrialSpec(cell, 0, 0, seeds[0])
+    trial = Trial(cell, 0, 0, seeds[0])
     if cell.fraction not in inputs.fold(trial).fit:
         return None
     return inputs.trial_id(trial)

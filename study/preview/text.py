@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from study.config.study import StudySpec
-from study.planning.contrasts import Declared, declare, unequal_lines
+from study.planning.contrasts import DeclaredContrast, declare_contrasts, format_unequal_parameters
 from study.planning.plan import Plan, make_plan
-from study.planning.search_budget import search_lines
-from study.planning.trials import Cell, Feature
+from study.planning.search_budget import format_search
+from study.planning.trials import Arm, NamedModality
 from study.preview.cost import (
     ASSUMED_LABELS,
     ASSUMED_MOLECULES,
     ASSUMED_WIDTH,
-    Estimate,
-    Times,
+    CostEstimate,
+    MeasuredTimes,
     embedding_bytes,
-    estimate,
+    estimate_cost,
     record_bytes,
 )
-from study.preview.power import MEASURED_MOLECULES, Foreseen, foresee, group, repeats_needed
-from study.preview.prior_results import Recorded, read_recorded
+from study.preview.power import (
+    MEASURED_MOLECULES,
+    DetectableEffect,
+    estimate_detectable_effects,
+    group_contrasts,
+    repeats_needed,
+)
+from study.preview.prior_results import PriorResults, read_prior_results
 
 CORES = 2
 """Cores that the expected time is stated for."""
@@ -33,7 +39,7 @@ _SOURCES = {
 }
 
 
-def plan_text(spec: StudySpec, times: Times | None = None) -> str:
+def format_plan(spec: StudySpec, times: MeasuredTimes | None = None) -> str:
     """Return what `study plan` prints; `times` are those of a pilot.
 
     Raises
@@ -42,13 +48,13 @@ def plan_text(spec: StudySpec, times: Times | None = None) -> str:
         A contrast of the file stands for no pair of arms.
     """
     plan = make_plan(spec)
-    declared = declare(spec, plan)
-    recorded = read_recorded(spec, plan)
+    declared = declare_contrasts(spec, plan)
+    recorded = read_prior_results(spec, plan)
     if times and times.table:
-        recorded = Recorded(recorded.samples, *times.table)
+        recorded = PriorResults(recorded.samples, *times.table)
     molecules = recorded.molecules or ASSUMED_MOLECULES
     known = times or recorded.times(plan, molecules)
-    cost = estimate(plan, molecules, known)
+    cost = estimate_cost(plan, molecules, known)
     lines = [
         *_count_lines(spec, plan, cost),
         *_crew_lines(spec, plan),
@@ -59,7 +65,7 @@ def plan_text(spec: StudySpec, times: Times | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _count_lines(spec: StudySpec, plan: Plan, cost: Estimate) -> list[str]:
+def _count_lines(spec: StudySpec, plan: Plan, cost: CostEstimate) -> list[str]:
     repeats = f"{plan.folds} folds x {plan.repeats} repeats x {len(plan.seeds)} seeds"
     more = len(plan.added) - SHOWN
     return [
@@ -72,13 +78,13 @@ def _count_lines(spec: StudySpec, plan: Plan, cost: Estimate) -> list[str]:
         f"cells     {len(plan.cells):,} distinct arms",
         f"trials    {cost.trials:,} ({repeats} an arm)",
         f"fits      {cost.fits:,} heads to train; {plan.averages:,} averages of members",
-        *search_lines(spec.search, spec.training.epochs),
+        *format_search(spec.search, spec.training.epochs),
         f"encoders  {cost.jobs:,} shared jobs (load or train once, used by every arm)",
         *_shared_lines(cost),
     ]
 
 
-def _shared_lines(cost: Estimate) -> list[str]:
+def _shared_lines(cost: CostEstimate) -> list[str]:
     """Say how many trainings of encoders are saved by sharing them."""
     if not cost.trainings:
         return []
@@ -89,7 +95,9 @@ def _shared_lines(cost: Estimate) -> list[str]:
     ]
 
 
-def _time_lines(spec: StudySpec, cost: Estimate, times: Times, recorded: Recorded) -> list[str]:
+def _time_lines(
+    spec: StudySpec, cost: CostEstimate, times: MeasuredTimes, recorded: PriorResults
+) -> list[str]:
     """Say what the work takes, and where the numbers are from."""
     source = times.source or "rough"
     size = recorded.molecules or ASSUMED_MOLECULES
@@ -109,7 +117,7 @@ def _time_lines(spec: StudySpec, cost: Estimate, times: Times, recorded: Recorde
     ]
 
 
-def _storage_line(plan: Plan, cost: Estimate, recorded: Recorded) -> str:
+def _storage_line(plan: Plan, cost: CostEstimate, recorded: PriorResults) -> str:
     molecules = recorded.molecules or ASSUMED_MOLECULES
     labels = recorded.labels or ASSUMED_LABELS
     records = record_bytes(plan, molecules, labels)
@@ -122,11 +130,11 @@ def _storage_line(plan: Plan, cost: Estimate, recorded: Recorded) -> str:
 
 
 def _contrast_lines(
-    spec: StudySpec, plan: Plan, declared: Declared, recorded: Recorded
+    spec: StudySpec, plan: Plan, declared: DeclaredContrast, recorded: PriorResults
 ) -> list[str]:
     """Say what each family can tell, what it cannot, and what is left out."""
     molecules = recorded.molecules or ASSUMED_MOLECULES
-    foreseen = foresee(declared.contrasts, plan, molecules, recorded)
+    foreseen = estimate_detectable_effects(declared.contrasts, plan, molecules, recorded)
     counts = {
         key: float(sample.result.counts.get("parameters", 0))
         for key, sample in recorded.samples.items()
@@ -137,7 +145,7 @@ def _contrast_lines(
             *_unequal_lines(declared),
         ]
     lines = [f"contrasts {len(declared.contrasts):,} declared; smallest difference in AUROC seen:"]
-    for (family, source), members in group(foreseen).items():
+    for (family, source), members in group_contrasts(foreseen).items():
         span = _span(sorted({f"{each.smallest:.4f}" for each in members}))
         lines.append(f"          {family}: {span} in {_pairs(len(members))} ({_SOURCES[source]})")
         lines += _warning(members, plan, molecules, 2 * spec.analysis.rope)
@@ -147,13 +155,15 @@ def _contrast_lines(
             f"{MEASURED_MOLECULES:,} molecules x 138 labels, networks with a seed deviation of "
             "0.0015)"
         )
-    lines += [f"weights   {line}" for line in unequal_lines(declared.contrasts, counts)]
+    lines += [f"weights   {line}" for line in format_unequal_parameters(declared.contrasts, counts)]
     if spec.parameters == "matched":
         lines.append("weights   hidden widths are matched to the reference heads at launch")
     return lines + _unequal_lines(declared)
 
 
-def _warning(members: Sequence[Foreseen], plan: Plan, molecules: int, limit: float) -> list[str]:
+def _warning(
+    members: Sequence[DetectableEffect], plan: Plan, molecules: int, limit: float
+) -> list[str]:
     """Say which contrasts of a group cannot be resolved, and what would help."""
     blind = [each for each in members if each.smallest > limit]
     if not blind:
@@ -168,7 +178,7 @@ def _warning(members: Sequence[Foreseen], plan: Plan, molecules: int, limit: flo
     ]
 
 
-def _unequal_lines(declared: Declared) -> list[str]:
+def _unequal_lines(declared: DeclaredContrast) -> list[str]:
     """Count what is not compared because an ensemble meets another number of models."""
     families: dict[str, int] = {}
     for contrast in declared.unequal:
@@ -194,7 +204,7 @@ def _crew_lines(spec: StudySpec, plan: Plan) -> list[str]:
     ]
 
 
-def _workers(feature: Feature, cell: Cell) -> int:
+def _workers(feature: NamedModality, cell: Arm) -> int:
     """Return how many processes run an encoder: one where it is not trained."""
     trained = {"finetune": feature.choice.training, "joint": cell.training}
     numbers = trained.get(feature.choice.resolved)

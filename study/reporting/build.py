@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from study.analysis.study_analysis import Evidence
+from study.analysis.study_analysis import StudyAnalysis
 from study.config.loading import study_name
 from study.config.study import StudySpec
 from study.errors import InputError
-from study.planning.contrasts import contrasts_of
-from study.reporting.context import Material
+from study.planning.contrasts import build_contrasts
+from study.reporting.context import ReportContext
 from study.reporting.document import Document
-from study.reporting.formatting import render
+from study.reporting.formatting import render_table
 from study.reporting.output import to_html, to_markdown
 from study.reporting.sections import (
     arms,
@@ -32,7 +32,7 @@ from study.reporting.sections import (
     verdict,
 )
 from study.results.study_results import read_folder
-from study.storage.mirror import Mirror
+from study.storage.mirror import LocalMirror
 from study.storage.storage import Storage, write_atomic
 
 ORDER = (
@@ -55,13 +55,15 @@ ORDER = (
 """Sections as they stand on the page."""
 
 
-def compose(evidence: Evidence, beside: Mapping[str, Evidence] | None = None) -> Document:
+def compose_report(
+    evidence: StudyAnalysis, beside: Mapping[str, StudyAnalysis] | None = None
+) -> Document:
     """Make the report of a study.
 
     Parameters
     ----------
-    evidence : Evidence
-    beside : mapping of str to Evidence, optional
+    evidence : StudyAnalysis
+    beside : mapping of str to StudyAnalysis, optional
         Other studies by name, for example the same arms on another split.
 
     Raises
@@ -72,7 +74,7 @@ def compose(evidence: Evidence, beside: Mapping[str, Evidence] | None = None) ->
     name = evidence.record.spec.name
     if not evidence.arms:
         raise InputError(f"study '{name}' has no finished trial to report; `study launch` runs it")
-    material = Material(evidence, beside or {})
+    material = ReportContext(evidence, beside or {})
     made = [each.section(material) for each in ORDER]
     found = tuple(section for section in made if section is not None)
     return Document(f"Study {name}", evidence.record.spec.description, found)
@@ -82,14 +84,14 @@ LISTED = "files.txt"
 """Names of the files of a report: those of an earlier one that are no more are removed."""
 
 
-def files_of(document: Document) -> Mapping[str, bytes]:
+def report_files(document: Document) -> Mapping[str, bytes]:
     """Return every file of a report by its name in the folder; the page comes first."""
     files = {
         "report.html": to_html(document).encode(),
         "report.md": to_markdown(document).encode(),
     }
     for table in document.tables:
-        files[f"tables/{table.name}.csv"] = render(table.frame, table.columns, "csv").encode()
+        files[f"tables/{table.name}.csv"] = render_table(table.frame, table.columns, "csv").encode()
     for figure in document.figures:
         files[f"figures/{figure.name}.svg"] = figure.svg.encode()
         files[f"figures/{figure.name}.png"] = figure.png
@@ -98,7 +100,7 @@ def files_of(document: Document) -> Mapping[str, bytes]:
 
 def write_report(document: Document, folder: Path) -> tuple[Path, ...]:
     """Write a report; return its files, the page first."""
-    files = files_of(document)
+    files = report_files(document)
     for name in set(_earlier(folder)) - files.keys():
         (folder / name).unlink(missing_ok=True)
     for name, data in files.items():
@@ -146,8 +148,8 @@ def report_study(
     """
     evidence = _evidence(study, storage)
     others = [_evidence(each, storage) for each in beside]
-    document = compose(evidence, {each.record.spec.name: each for each in others})
-    place = Mirror(Storage(storage).below(evidence.record.spec.name, "report"))
+    document = compose_report(evidence, {each.record.spec.name: each for each in others})
+    place = LocalMirror(Storage(storage).below(evidence.record.spec.name, "report"))
     folder = out or place.root
     written = write_report(document, folder)
     if out is None:
@@ -164,7 +166,7 @@ def report_study(
     return "\n".join(lines) + "\n", evidence.record.missing == 0
 
 
-def _evidence(study: str, storage: str) -> Evidence:
+def _evidence(study: str, storage: str) -> StudyAnalysis:
     name = study_name(study)
     record = read_folder(Storage(storage).below(name))
-    return Evidence(record, contrasts_of(record.spec, record.plan))
+    return StudyAnalysis(record, build_contrasts(record.spec, record.plan))

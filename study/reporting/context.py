@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from study.analysis.learning_curves import Curve, curves
-from study.analysis.sparse_gain import SparseGain, sparse_gain
-from study.analysis.study_analysis import Evidence, Finding
-from study.planning.contrasts import Contrast, declare, is_fair
-from study.planning.trials import Cell
+from study.analysis.learning_curves import LearningCurve, build_learning_curves
+from study.analysis.sparse_gain import SparseGain, estimate_sparse_gain
+from study.analysis.study_analysis import ContrastResult, StudyAnalysis
+from study.planning.contrasts import Contrast, declare_contrasts, is_fair
+from study.planning.trials import Arm
 
 TECHNIQUES = {
     "single": "",
@@ -21,47 +21,47 @@ TECHNIQUES = {
 }
 
 
-def head_name(cell: Cell) -> str:
+def format_head_name(cell: Arm) -> str:
     """Technique, operator and partition in words; empty for a single modality."""
     words = [TECHNIQUES.get(cell.technique, cell.technique)]
     words += [str(word) for word in (cell.fusion, cell.partition) if word]
     return ", ".join(word for word in words if word)
 
 
-def features_name(cell: Cell) -> str:
+def format_features(cell: Arm) -> str:
     """Modalities joined by a plus sign."""
     return " + ".join(cell.names)
 
 
-class Names:
+class ArmNames:
     """Names of the arms of one study.
 
     Parameters
     ----------
-    cells : sequence of Cell
+    cells : sequence of Arm
         All arms: what they all share is left out.
     """
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
+    def __init__(self, cells: Sequence[Arm]) -> None:
         self.fractions = {cell.fraction for cell in cells}
         plain = Counter(str(cell) for cell in cells)
         self._numbers = _differing(cells) if max(plain.values(), default=1) > 1 else {}
 
-    def of(self, cell: Cell, *, fraction: bool | None = None, lines: bool = False) -> str:
+    def of(self, cell: Arm, *, fraction: bool | None = None, lines: bool = False) -> str:
         """Return the name of an arm.
 
         Parameters
         ----------
-        cell : Cell
+        cell : Arm
         fraction : bool, optional
             Whether to say the training fraction; by default where the study has several.
         lines : bool
             Break the line behind the modalities.
         """
         shown = len(self.fractions) > 1 if fraction is None else fraction
-        head = [head_name(cell), self._numbers.get(cell.id, "")]
+        head = [format_head_name(cell), self._numbers.get(cell.id, "")]
         rest = ", ".join(word for word in head if word)
-        first = features_name(cell) + (f" at {cell.fraction:g}" if shown else "")
+        first = format_features(cell) + (f" at {cell.fraction:g}" if shown else "")
         return (("\n" if lines else ": ").join([first, rest])) if rest else first
 
     def contrast(self, contrast: Contrast) -> tuple[str, str]:
@@ -74,7 +74,7 @@ class Names:
         """
         arm, reference = contrast.arm, contrast.reference
         parts = [
-            (features_name(arm), features_name(reference)),
+            (format_features(arm), format_features(reference)),
             (self._head(arm), self._head(reference)),
             (f"at {arm.fraction:g}", f"at {reference.fraction:g}"),
         ]
@@ -88,12 +88,12 @@ class Names:
             return f"{change} {shared[0]}", ""
         return change, " ".join(shared)
 
-    def _head(self, cell: Cell) -> str:
-        words = (head_name(cell), self._numbers.get(cell.id, ""))
+    def _head(self, cell: Arm) -> str:
+        words = (format_head_name(cell), self._numbers.get(cell.id, ""))
         return ", ".join(word for word in words if word)
 
 
-def _differing(cells: Sequence[Cell]) -> Mapping[str, str]:
+def _differing(cells: Sequence[Arm]) -> Mapping[str, str]:
     """Training numbers that are not the same for all arms, by cell id."""
     dumped = {cell.id: cell.training.model_dump(mode="json") for cell in cells}
     keys = [key for key in next(iter(dumped.values()), {}) if _several(dumped, key)]
@@ -112,26 +112,26 @@ MOST_CONTRASTS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class ReportContext:
     """Evidence of a study, and of others it is set beside.
 
     Attributes
     ----------
-    evidence : Evidence
-    beside : mapping of str to Evidence
+    evidence : StudyAnalysis
+    beside : mapping of str to StudyAnalysis
         By the name of the study.
     """
 
-    evidence: Evidence
-    beside: Mapping[str, Evidence] = field(default_factory=dict)
+    evidence: StudyAnalysis
+    beside: Mapping[str, StudyAnalysis] = field(default_factory=dict)
 
     @cached_property
-    def names(self) -> Names:
+    def names(self) -> ArmNames:
         """Names of the arms."""
-        return Names(self.evidence.record.plan.cells)
+        return ArmNames(self.evidence.record.plan.cells)
 
     @cached_property
-    def cells(self) -> tuple[Cell, ...]:
+    def cells(self) -> tuple[Arm, ...]:
         """Arms with a finished trial, in the order of the file."""
         return tuple(arm.cell for arm in self.evidence.arms.values())
 
@@ -141,21 +141,21 @@ class Material:
         return max(cell.fraction for cell in self.cells)
 
     @cached_property
-    def full(self) -> tuple[Cell, ...]:
+    def full(self) -> tuple[Arm, ...]:
         """Arms at the largest fraction."""
         return tuple(cell for cell in self.cells if cell.fraction == self.fullest)
 
-    def level(self, cell: Cell) -> float:
+    def level(self, cell: Arm) -> float:
         """Macro AUROC of an arm."""
         return self.evidence.levels[cell.id].auroc.mean
 
     @cached_property
-    def headlines(self) -> tuple[Finding, ...]:
+    def headlines(self) -> tuple[ContrastResult, ...]:
         """At most five findings: of each question the first with the most data and modalities.
 
         Chosen by what was asked, never by what came out.
         """
-        chosen: dict[str, list[Finding]] = {}
+        chosen: dict[str, list[ContrastResult]] = {}
         for finding in sorted(self.evidence.findings, key=_rank):
             chosen.setdefault(finding.contrast.family, []).append(finding)
         firsts = [finding for group in chosen.values() for finding in group[:1]]
@@ -178,7 +178,7 @@ class Material:
     def unequal(self) -> tuple[Contrast, ...]:
         """What is not compared, because an ensemble is no fair rival of a single model."""
         record = self.evidence.record
-        found = declare(record.spec, record.plan).unequal
+        found = declare_contrasts(record.spec, record.plan).unequal
         return tuple(contrast for contrast in found if self.evidence.shared(contrast))
 
     def _asked(self) -> list[Contrast]:
@@ -194,7 +194,7 @@ class Material:
     def sparse(self) -> tuple[SparseGain, ...]:
         """Where the gains of the label balancers lie; else of the headline of techniques."""
         chosen = self.balancers or tuple(finding.contrast for finding in self.headlines[:1])
-        return tuple(sparse_gain(self.evidence, each) for each in chosen[:MOST_CONTRASTS])
+        return tuple(estimate_sparse_gain(self.evidence, each) for each in chosen[:MOST_CONTRASTS])
 
     def title(self, contrast: Contrast) -> str:
         """Name a contrast in one line, with a star where an ensemble meets a single model."""
@@ -203,12 +203,12 @@ class Material:
         return (f"{shared}: {change}" if shared else change) + star
 
     @cached_property
-    def curves(self) -> tuple[Curve, ...]:
+    def curves(self) -> tuple[LearningCurve, ...]:
         """Learning curves."""
-        return curves(self.evidence)
+        return build_learning_curves(self.evidence)
 
 
-def _rank(finding: Finding) -> tuple[float, int]:
+def _rank(finding: ContrastResult) -> tuple[float, int]:
     """More data first, then more modalities; the sort keeps the order of the file."""
     contrast = finding.contrast
     return -contrast.arm.fraction, -len(contrast.arm.features)

@@ -35,7 +35,7 @@ class Bullets:
 
 
 @dataclass(frozen=True)
-class Table:
+class DocumentTable:
     """A table that can be sorted on the page, and is a CSV file beside it.
 
     Attributes
@@ -105,11 +105,11 @@ class Figure:
         return self.width > 420
 
 
-Block = Prose | Bullets | Table | Figure
+Block = Prose | Bullets | DocumentTable | Figure
 
 
 @dataclass(frozen=True)
-class Section:
+class DocumentSection:
     """A part of the report with a heading.
 
     Attributes
@@ -130,9 +130,9 @@ class Section:
         return [block for block in self.blocks if isinstance(block, Figure)]
 
     @property
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[DocumentTable]:
         """The tables in their order."""
-        return [block for block in self.blocks if isinstance(block, Table)]
+        return [block for block in self.blocks if isinstance(block, DocumentTable)]
 
 
 @dataclass(frozen=True)
@@ -142,12 +142,12 @@ class Document:
     Attributes
     ----------
     title, subtitle : str
-    sections : tuple of Section
+    sections : tuple of DocumentSection
     """
 
     title: str
     subtitle: str
-    sections: tuple[Section, ...]
+    sections: tuple[DocumentSection, ...]
 
     @property
     def figures(self) -> list[Figure]:
@@ -155,6 +155,6 @@ class Document:
         return [figure for section in self.sections for figure in section.figures]
 
     @property
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[DocumentTable]:
         """Every table."""
         return [table for section in self.sections for table in section.tables]

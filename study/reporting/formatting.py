@@ -60,7 +60,7 @@ def records(frame: DataFrame) -> list[Row]:
     return [{str(key): value for key, value in row.items()} for row in rows]
 
 
-def render(frame: DataFrame, columns: Sequence[Column], kind: Kind) -> str:
+def render_table(frame: DataFrame, columns: Sequence[Column], kind: Kind) -> str:
     """Return a frame as text of one kind, ending in a newline.
 
     CSV and JSON have every column of the frame, the others those of `columns` that it has.
@@ -111,31 +111,31 @@ def _plain(shown: DataFrame, numeric: Sequence[bool]) -> str:
 DASH = "-"
 
 
-def fixed(value: float | None, form: str = ".4f") -> str:
+def format_fixed(value: float | None, form: str = ".4f") -> str:
     """Return a number in a fixed form."""
     return DASH if value is None or math.isnan(value) else format(value, form)
 
 
-def with_interval(value: float, low: float, high: float, form: str = ".4f") -> str:
+def format_interval(value: float, low: float, high: float, form: str = ".4f") -> str:
     """Return a number and its interval in brackets, if it has one."""
     if math.isnan(low) or math.isnan(high):
-        return fixed(value, form)
+        return format_fixed(value, form)
     return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
-def p_value(p: float) -> str:
+def format_p_value(p: float) -> str:
     """Return ``p = 0.012`` or ``p < 0.001``."""
     if math.isnan(p):
         return "p undefined"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def counted(number: int, one: str, many: str = "") -> str:
+def format_count(number: int, one: str, many: str = "") -> str:
     """Return ``1 fold``, ``5 folds``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def listed(words: Sequence[str]) -> str:
+def format_list(words: Sequence[str]) -> str:
     """Join words as in a sentence: ``a, b and c``."""
     if len(words) < 2:
         return "".join(words)

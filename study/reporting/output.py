@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from study.reporting.document import Block, Bullets, Document, Figure, Prose
 from study.reporting.figures._canvas import BAND, INK, PAPER, RULE, SOFT
-from study.reporting.formatting import Column, Row, render
+from study.reporting.formatting import Column, Row, render_table
 
 THEMED = {INK: "ink", SOFT: "soft", RULE: "rule", BAND: "band", PAPER: "paper"}
 """Colors of a figure that follow the page, light or dark."""
@@ -92,4 +92,4 @@ def _block(block: Block) -> str:
     if isinstance(block, Figure):
         words = block.description.replace("[", "(").replace("]", ")")  # brackets end the text
         return f"![{words}](figures/{block.name}.svg)\n\n**{block.title}.** {block.caption}"
-    return f"{block.caption}\n\n{render(block.frame, block.columns, 'md').rstrip()}"
+    return f"{block.caption}\n\n{render_table(block.frame, block.columns, 'md').rstrip()}"

@@ -8,21 +8,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from study.analysis.comparison import Compared, Rival
+from study.analysis.comparison import ArmComparison, PairedComparison
 from study.analysis.learning_curves import (
-    Claim,
-    Curve,
-    Efficiency,
+    DataEfficiency,
+    FractionClaim,
+    LearningCurve,
     PowerLaw,
-    claims,
-    curves,
-    efficiencies,
+    build_fraction_claims,
+    build_learning_curves,
+    estimate_data_efficiency,
 )
-from study.analysis.paired import Difference
-from study.analysis.study_analysis import Evidence, Finding
+from study.analysis.paired import PairedDifference
+from study.analysis.study_analysis import ContrastResult, StudyAnalysis
 from study.errors import InputError
-from study.reporting.formatting import Column, Kind, Row, counted, frame_of, records, render
-from study.results.summary import CellSummary
+from study.reporting.formatting import (
+    Column,
+    Kind,
+    Row,
+    format_count,
+    frame_of,
+    records,
+    render_table,
+)
+from study.results.summary import ArmSummary
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -57,30 +65,30 @@ NO_SEEDS = (
 )
 
 
-def comparison_frame(compared: Sequence[Compared], *, studies: bool = False) -> DataFrame:
+def comparison_frame(compared: Sequence[ArmComparison], *, studies: bool = False) -> DataFrame:
     """Return one row an arm, with the study's name if asked; undefined numbers are None."""
     frame = frame_of(_row(each) for each in compared)
     return frame if studies else frame.drop(columns=["study", "reference_study"], errors="ignore")
 
 
-def _row(each: Compared) -> Row:
+def _row(each: ArmComparison) -> Row:
     summary, level = each.summary, each.level
     row: Row = {"study": each.study, **summary.cell.params()}
     row |= {
         "fraction": summary.cell.fraction,
-        "auroc": number(summary.auroc),
-        "auroc_low": number(level.low) if level else None,
-        "auroc_high": number(level.high) if level else None,
-        "auroc_sd": number(summary.auroc_sd),
-        "ap": number(summary.average_precision),
-        "auroc_q5": number(summary.fifths[-1]) if summary.fifths else None,
+        "auroc": format_number(summary.auroc),
+        "auroc_low": format_number(level.low) if level else None,
+        "auroc_high": format_number(level.high) if level else None,
+        "auroc_sd": format_number(summary.auroc_sd),
+        "ap": format_number(summary.average_precision),
+        "auroc_q5": format_number(summary.fifths[-1]) if summary.fifths else None,
         **_rival(each.rival),
         "trials": f"{summary.repeats}/{summary.repeats + summary.missing}",
     }
     return row
 
 
-def _rival(rival: Rival | None) -> Row:
+def _rival(rival: PairedComparison | None) -> Row:
     """Return what is said of a gain; None in every column of an arm without a reference."""
     macro = difference_row("gain", rival.macro if rival else None)
     sparse = difference_row("sparse_gain", rival.sparse if rival else None)
@@ -88,12 +96,12 @@ def _rival(rival: Rival | None) -> Row:
     mark = "" if rival is None or rival.equal_size else " *"
     return {
         **macro,
-        "gain_p": number(rival.macro.p) if rival else None,
-        "gain_p_holm": number(rival.verdict.p_holm) if rival else None,
-        "gain_p_corrected_t": number(corrected.p) if corrected else None,
-        "p_better": number(corrected.better) if corrected else None,
-        "p_equivalent": number(corrected.equivalent) if corrected else None,
-        "smallest_detectable": number(rival.macro.smallest) if rival else None,
+        "gain_p": format_number(rival.macro.p) if rival else None,
+        "gain_p_holm": format_number(rival.verdict.p_holm) if rival else None,
+        "gain_p_corrected_t": format_number(corrected.p) if corrected else None,
+        "p_better": format_number(corrected.better) if corrected else None,
+        "p_equivalent": format_number(corrected.equivalent) if corrected else None,
+        "smallest_detectable": format_number(rival.macro.smallest) if rival else None,
         "verdict": f"{rival.verdict}{mark}" if rival else None,
         **sparse,
         "reference_study": rival.study if rival else None,
@@ -101,15 +109,15 @@ def _rival(rival: Rival | None) -> Row:
     }
 
 
-def difference_row(name: str, difference: Difference | None) -> Row:
+def difference_row(name: str, difference: PairedDifference | None) -> Row:
     """Return a difference and its interval as three columns."""
     if difference is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
-    low, high = number(difference.low), number(difference.high)
-    return {name: number(difference.estimate), f"{name}_low": low, f"{name}_high": high}
+    low, high = format_number(difference.low), format_number(difference.high)
+    return {name: format_number(difference.estimate), f"{name}_low": low, f"{name}_high": high}
 
 
-def caveats(compared: Sequence[Compared]) -> list[str]:
+def format_caveats(compared: Sequence[ArmComparison]) -> list[str]:
     """Return what to know before reading a comparison: the legend and arms not to be trusted."""
     rivals = [each.rival for each in compared if each.rival]
     lines = [LEGEND]
@@ -118,13 +126,13 @@ def caveats(compared: Sequence[Compared]) -> list[str]:
     if any(rival.macro.seed_from != "seeds" for rival in rivals):
         lines.append(NO_SEEDS)
     summaries = [each.summary for each in compared]
-    return [*lines, *unranked(summaries), *unsettled(summaries)]
+    return [*lines, *unranked(summaries), *find_unsettled(summaries)]
 
 
-def unranked(summaries: Sequence[CellSummary]) -> list[str]:
+def unranked(summaries: Sequence[ArmSummary]) -> list[str]:
     """Return a line for every arm whose means are undefined because a label is."""
     return [
-        f"undefined: {summary.cell}: AUROC of {counted(summary.undefined, 'pair')} of label and "
+        f"undefined: {summary.cell}: AUROC of {format_count(summary.undefined, 'pair')} of label and "
         "test fold, without positives or without negatives, and with it the means over labels; "
         "use fewer folds, or leave these labels out of the table"
         for summary in summaries
@@ -132,7 +140,7 @@ def unranked(summaries: Sequence[CellSummary]) -> list[str]:
     ]
 
 
-def unsettled(summaries: Sequence[CellSummary]) -> list[str]:
+def find_unsettled(summaries: Sequence[ArmSummary]) -> list[str]:
     """Return a line for every arm whose training ended where it should not."""
     return [
         f"not converged: {summary.cell}: {summary.unconverged} of {summary.repeats} trials were "
@@ -143,7 +151,7 @@ def unsettled(summaries: Sequence[CellSummary]) -> list[str]:
     ]
 
 
-def number(value: float) -> float | None:
+def format_number(value: float) -> float | None:
     """Return a number, or None where it is undefined."""
     return None if math.isnan(value) else value
 
@@ -164,13 +172,13 @@ FINDING_COLUMNS = (
 """Columns that readers see; CSV and JSON have every column of the frame."""
 
 
-def finding_frame(findings: Sequence[Finding], study: str | None = None) -> DataFrame:
+def finding_frame(findings: Sequence[ContrastResult], study: str | None = None) -> DataFrame:
     """Return one row a declared contrast, with the study's name if it is given."""
     first = {} if study is None else {"study": study}
     return frame_of(first | _contrast_row(finding) for finding in findings)
 
 
-def _contrast_row(finding: Finding) -> Row:
+def _contrast_row(finding: ContrastResult) -> Row:
     macro, contrast = finding.macro, finding.contrast
     corrected, precision = macro.corrected, finding.average_precision
     return {
@@ -178,22 +186,22 @@ def _contrast_row(finding: Finding) -> Row:
         "arm": str(contrast.arm),
         "reference": str(contrast.reference),
         **difference_row("difference", macro),
-        "p": number(macro.p),
-        "p_holm": number(finding.verdict.p_holm),
-        "p_corrected_t": number(corrected.p),
-        "p_better": number(corrected.better),
-        "p_equivalent": number(corrected.equivalent),
-        "p_worse": number(corrected.worse),
-        "smallest_detectable": number(macro.smallest),
+        "p": format_number(macro.p),
+        "p_holm": format_number(finding.verdict.p_holm),
+        "p_corrected_t": format_number(corrected.p),
+        "p_better": format_number(corrected.better),
+        "p_equivalent": format_number(corrected.equivalent),
+        "p_worse": format_number(corrected.worse),
+        "smallest_detectable": format_number(macro.smallest),
         "verdict": str(finding.verdict) + ("" if finding.equal_size else " *"),
-        "ap_difference": number(precision.mean),
-        "ap_low": number(precision.low),
-        "ap_high": number(precision.high),
+        "ap_difference": format_number(precision.mean),
+        "ap_low": format_number(precision.low),
+        "ap_high": format_number(precision.high),
         **_fifths(finding),
     }
 
 
-def _fifths(finding: Finding) -> Row:
+def _fifths(finding: ContrastResult) -> Row:
     row: Row = {}
     for place, difference in enumerate(finding.fifths, start=1):
         row |= difference_row(f"difference_q{place}", difference)
@@ -201,7 +209,7 @@ def _fifths(finding: Finding) -> Row:
 
 
 @dataclass(frozen=True)
-class Part:
+class TablePart:
     """One table of the scaling of a study.
 
     Attributes
@@ -268,7 +276,7 @@ CLAIM_LEGEND = (
 )
 
 
-def scaling_parts(evidence: Evidence) -> tuple[Part, ...]:
+def scaling_parts(evidence: StudyAnalysis) -> tuple[TablePart, ...]:
     """Return the four tables of the scaling of a study.
 
     Raises
@@ -276,26 +284,28 @@ def scaling_parts(evidence: Evidence) -> tuple[Part, ...]:
     InputError
         No arm has finished trials at two fractions.
     """
-    found = curves(evidence)
+    found = build_learning_curves(evidence)
     if not found:
         raise InputError(
             f"study '{evidence.record.spec.name}' has no arm with finished trials at two training "
             "fractions; give its file several, e.g. fractions: [0.1, 0.25, 0.5, 1.0], and launch it"
         )
     laws = frame_of(row for curve in found for row in law_rows(curve))
-    reached = frame_of(map(efficiency_row, efficiencies(evidence)))
-    made = frame_of(map(claim_row, claims(evidence)))
+    reached = frame_of(map(efficiency_row, estimate_data_efficiency(evidence)))
+    made = frame_of(map(claim_row, build_fraction_claims(evidence)))
     points = frame_of(row for curve in found for row in curve_rows(curve))
     said = CLAIM_LEGEND.format(len(made))
     return (
-        Part("curves", "Learning curves", CURVE_LEGEND, CURVE_COLUMNS, points),
-        Part("power_laws", "Power laws", LAW_LEGEND, LAW_COLUMNS, laws),
-        Part("efficiencies", "Data efficiency", EFFICIENCY_LEGEND, EFFICIENCY_COLUMNS, reached),
-        Part("claims", "Less data against all of it", said, CLAIM_COLUMNS, made),
+        TablePart("curves", "Learning curves", CURVE_LEGEND, CURVE_COLUMNS, points),
+        TablePart("power_laws", "Power laws", LAW_LEGEND, LAW_COLUMNS, laws),
+        TablePart(
+            "efficiencies", "Data efficiency", EFFICIENCY_LEGEND, EFFICIENCY_COLUMNS, reached
+        ),
+        TablePart("claims", "Less data against all of it", said, CLAIM_COLUMNS, made),
     )
 
 
-def scaling_text(parts: Sequence[Part], kind: Kind) -> str:
+def scaling_text(parts: Sequence[TablePart], kind: Kind) -> str:
     """Return the tables as text, ending in a newline.
 
     JSON is an object of the tables; CSV one table, whose column ``part`` tells them apart.
@@ -306,11 +316,11 @@ def scaling_text(parts: Sequence[Part], kind: Kind) -> str:
         from pandas import concat
 
         frames = {part.name: part.frame for part in parts}
-        return render(concat(frames, names=["part"]).reset_index("part"), (), kind)
+        return render_table(concat(frames, names=["part"]).reset_index("part"), (), kind)
     return "\n".join(_part_text(part, kind) for part in parts if len(part.frame))
 
 
-def curve_rows(curve: Curve) -> Iterator[Row]:
+def curve_rows(curve: LearningCurve) -> Iterator[Row]:
     """Yield a row for every fraction of a curve."""
     points = zip(curve.fractions, curve.molecules, curve.auroc, curve.low, curve.high, strict=True)
     for fraction, molecules, auroc, low, high in points:
@@ -318,14 +328,14 @@ def curve_rows(curve: Curve) -> Iterator[Row]:
             "arm": curve.name,
             "fraction": fraction,
             "molecules": molecules,
-            "auroc": number(auroc),
-            "auroc_low": number(low),
-            "auroc_high": number(high),
+            "auroc": format_number(auroc),
+            "auroc_low": format_number(low),
+            "auroc_high": format_number(high),
             "shape": "rises" if curve.monotone else "drops",
         }
 
 
-def law_rows(curve: Curve) -> Iterator[Row]:
+def law_rows(curve: LearningCurve) -> Iterator[Row]:
     """Yield a row for every power law of a curve."""
     for law in (curve.two, curve.three):
         if law is not None:
@@ -337,16 +347,16 @@ def _law_row(law: PowerLaw) -> Row:
         "form": law.form,
         "a": law.a,
         "b": law.b,
-        "b_low": number(law.b_low),
-        "b_high": number(law.b_high),
+        "b_low": format_number(law.b_low),
+        "b_high": format_number(law.b_high),
         "c": law.c if "c" in law.form else None,
-        "c_low": number(law.c_low),
-        "c_high": number(law.c_high),
-        "holdout_error": number(law.holdout_error),
+        "c_low": format_number(law.c_low),
+        "c_high": format_number(law.c_high),
+        "holdout_error": format_number(law.holdout_error),
     }
 
 
-def efficiency_row(each: Efficiency) -> Row:
+def efficiency_row(each: DataEfficiency) -> Row:
     """Return a data-efficiency fraction; ends that lie beyond the fractions are None."""
     sign = {"above": "> ", "below": "<= ", "": ""}[each.censored]
     factor = {"above": "< ", "below": ">= ", "": ""}[each.censored]
@@ -363,7 +373,7 @@ def efficiency_row(each: Efficiency) -> Row:
     }
 
 
-def claim_row(claim: Claim) -> Row:
+def claim_row(claim: FractionClaim) -> Row:
     """Return a claim."""
     corrected = claim.difference.corrected
     return {
@@ -371,9 +381,9 @@ def claim_row(claim: Claim) -> Row:
         "reference": str(claim.reference),
         "fraction": claim.arm.fraction,
         **difference_row("difference", claim.difference),
-        "p_holm": number(claim.verdict.p_holm),
-        "p_corrected_t": number(corrected.p),
-        "p_better": number(corrected.better),
+        "p_holm": format_number(claim.verdict.p_holm),
+        "p_corrected_t": format_number(corrected.p),
+        "p_better": format_number(corrected.better),
         "verdict": str(claim.verdict),
     }
 
@@ -383,6 +393,6 @@ def _end(value: float) -> str:
     return {0.0: "below", math.inf: "above"}.get(value, f"{value:.3g}")
 
 
-def _part_text(part: Part, kind: Kind) -> str:
+def _part_text(part: TablePart, kind: Kind) -> str:
     heading = f"## {part.heading}\n" if kind == "md" else part.heading
-    return f"{heading}\n{render(part.frame, part.columns, kind)}\n{part.legend}\n"
+    return f"{heading}\n{render_table(part.frame, part.columns, kind)}\n{part.legend}\n"

@@ -7,10 +7,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from study.results.trial_result import TrialResult
-from study.storage.checksums import UNREADABLE, LedgerError, seal, seal_json, unseal, unseal_json
+from study.storage.checksums import (
+    UNREADABLE,
+    LedgerError,
+    add_checksum,
+    add_json_checksum,
+    verify_checksum,
+    verify_json_checksum,
+)
 from study.storage.storage import Storage
 
-__all__ = ["Failure", "Ledger", "LedgerError", "seal", "unseal"]
+__all__ = ["Failure", "Ledger", "LedgerError", "add_checksum", "verify_checksum"]
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".trial"
@@ -49,7 +56,7 @@ class Ledger:
 
     def put(self, result: TrialResult) -> None:
         """Write a result; an earlier failure of the same trial is forgotten."""
-        self.storage.write(result.id + _SUFFIX, seal(result.to_bytes()))
+        self.storage.write(result.id + _SUFFIX, add_checksum(result.to_bytes()))
         self.storage.remove(result.id + _FAILED)
         _log.debug("result of trial %s is kept", result.id)
 
@@ -77,7 +84,7 @@ class Ledger:
     def _opened(self, trial_id: str, data: bytes) -> TrialResult:
         place = self.storage.path(trial_id + _SUFFIX)
         try:
-            result = TrialResult.from_bytes(unseal(data, place))
+            result = TrialResult.from_bytes(verify_checksum(data, place))
         except UNREADABLE as error:
             raise LedgerError(f"{error if place in str(error) else place}; {_ANEW}") from error
         if result.id != trial_id:
@@ -116,7 +123,7 @@ class Ledger:
         texts = asdict(failure)
         if not failure.traceback:
             del texts["traceback"]
-        self.storage.write(failure.id + _FAILED, seal_json(texts))
+        self.storage.write(failure.id + _FAILED, add_json_checksum(texts))
         _log.debug("failure of trial %s is kept", failure.id)
 
     def failures(self, trial_ids: Iterable[str]) -> list[Failure]:
@@ -139,7 +146,7 @@ class Ledger:
     def _failure(self, name: str, data: bytes) -> Failure:
         place = self.storage.path(name)
         try:
-            texts = unseal_json(data, place, ("id", "trial", "cause"), ("traceback",))
+            texts = verify_json_checksum(data, place, ("id", "trial", "cause"), ("traceback",))
             failure = Failure(**texts)
         except LedgerError as error:
             raise LedgerError(f"{error}; {_ANEW}") from error

@@ -10,7 +10,7 @@ from study.errors import TrialError
 
 
 @dataclass(frozen=True)
-class Tried:
+class SearchCandidate:
     """One configuration of a search.
 
     Attributes
@@ -45,7 +45,7 @@ class Tried:
         return {**vars(self), "numbers": dict(self.numbers), "monitored": list(self.monitored)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Tried:
+    def from_json(cls, value: Mapping[str, Any]) -> SearchCandidate:
         """Rebuild what `to_json` wrote."""
         return cls(**{**value, "monitored": tuple(value["monitored"])})
 
@@ -61,7 +61,7 @@ class SearchLog:
         Configurations that were granted.
     monitor : str
         The validation value: ``auroc``, or ``loss`` with its sign turned.
-    tried : tuple of Tried
+    tried : tuple of SearchCandidate
         In the order in which they were drawn; the first has the arm's own numbers. Fewer than
         the budget only where the arm feels so few of the numbers that no more are distinct.
     chosen : int
@@ -73,7 +73,7 @@ class SearchLog:
     method: str
     budget: int
     monitor: str
-    tried: tuple[Tried, ...]
+    tried: tuple[SearchCandidate, ...]
     chosen: int
     seconds: float
 
@@ -83,7 +83,7 @@ class SearchLog:
         return sum(each.epochs for each in self.tried)
 
     @property
-    def winner(self) -> Tried:
+    def winner(self) -> SearchCandidate:
         """The chosen configuration."""
         return self.tried[self.chosen]
 
@@ -94,10 +94,10 @@ class SearchLog:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SearchLog:
         """Rebuild what `to_json` wrote."""
-        return cls(**{**value, "tried": tuple(map(Tried.from_json, value["tried"]))})
+        return cls(**{**value, "tried": tuple(map(SearchCandidate.from_json, value["tried"]))})
 
 
-def best_of(tried: Sequence[Tried]) -> int:
+def best_candidate(tried: Sequence[SearchCandidate]) -> int:
     """Return the place of the largest validation value.
 
     Of equals the one that was trained to its end counts, then the earlier one: the arm's own

@@ -9,68 +9,68 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from study.artifacts.study_data import Inputs
+from study.artifacts.study_data import StudyData
 from study.artifacts.study_folder import read_spec
 from study.config.study import StudySpec
 from study.errors import InputError
-from study.planning.contrasts import reference_arms
+from study.planning.contrasts import find_reference_arms
 from study.planning.plan import Plan, make_plan
-from study.planning.trials import Cell
+from study.planning.trials import Arm
 from study.results.ledger import Failure, Ledger
-from study.results.summary import CellSummary, summarise
+from study.results.summary import ArmSummary, summarize
 from study.results.trial_result import TrialResult
 from study.storage.storage import Storage
 
 
 @dataclass(frozen=True, eq=False)
-class StudyRecord:
+class StudyResults:
     """Everything a comparison, a report or a tracking page is made from.
 
     Attributes
     ----------
     spec : StudySpec
     plan : Plan
-    inputs : Inputs
+    inputs : StudyData
     results : mapping of trial id to TrialResult
     failures : tuple of Failure
     """
 
     spec: StudySpec
     plan: Plan
-    inputs: Inputs
+    inputs: StudyData
     results: Mapping[str, TrialResult]
     failures: tuple[Failure, ...] = ()
 
     @cached_property
-    def summaries(self) -> list[CellSummary]:
+    def summaries(self) -> list[ArmSummary]:
         """One row a cell, in the order of the file."""
         results = list(self.results.values())
         positives = self.inputs.dataset.positives
-        return summarise(self.plan.cells, results, positives, self.plan.per_cell)
+        return summarize(self.plan.cells, results, positives, self.plan.per_cell)
 
     @cached_property
     def references(self) -> Mapping[str, str]:
         """Reference arm of each cell that has one."""
-        return reference_arms(self.plan.cells)
+        return find_reference_arms(self.plan.cells)
 
     @property
     def missing(self) -> int:
         """Trials without a result."""
         return len(self.plan.cells) * self.plan.per_cell - len(self.results)
 
-    def results_of(self, cell: Cell) -> list[TrialResult]:
+    def results_of(self, cell: Arm) -> list[TrialResult]:
         """Finished trials of a cell, in the order of seeds, repeats and folds."""
         ids = (self.inputs.trial_id(trial) for trial in self.plan.trials_of(cell))
         return [self.results[trial_id] for trial_id in ids if trial_id in self.results]
 
 
-def read_record(
+def read_results(
     spec: StudySpec,
     plan: Plan,
-    inputs: Inputs,
+    inputs: StudyData,
     ledger: Ledger,
     seen: Mapping[str, TrialResult] | None = None,
-) -> StudyRecord:
+) -> StudyResults:
     """Read every finished trial of a study from the ledger; those in `seen` are not read again."""
     trials = {inputs.trial_id(trial): trial for trial in plan.trials()}
     old = seen or {}
@@ -78,7 +78,7 @@ def read_record(
     results = {key: old[key] for key in finished & old.keys()}
     results |= {result.id: result for result in ledger.get_many(finished - old.keys())}
     failures = ledger.failures(trials.keys() - results.keys())
-    return StudyRecord(spec, plan, inputs, results, tuple(failures))
+    return StudyResults(spec, plan, inputs, results, tuple(failures))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Launched:
 
     spec: StudySpec
     plan: Plan
-    inputs: Inputs
+    inputs: StudyData
     ledger: Ledger
 
 
@@ -104,10 +104,10 @@ def open_folder(folder: Path | Storage) -> Launched:
     if spec is None:
         raise InputError(f"{home.url} holds no study: launch it first, or give --storage")
     ledger = Ledger(home.above.below("ledger"))
-    return Launched(spec, make_plan(spec), Inputs.load(home), ledger)
+    return Launched(spec, make_plan(spec), StudyData.load(home), ledger)
 
 
-def read_folder(folder: Path | Storage) -> StudyRecord:
+def read_folder(folder: Path | Storage) -> StudyResults:
     """Read a launched study from its own folder: its file, data set, split and results.
 
     Raises
@@ -116,7 +116,7 @@ def read_folder(folder: Path | Storage) -> StudyRecord:
         There is no such study.
     """
     study = open_folder(folder)
-    return read_record(study.spec, study.plan, study.inputs, study.ledger)
+    return read_results(study.spec, study.plan, study.inputs, study.ledger)
 
 
 class Studied(Protocol):
@@ -131,7 +131,7 @@ class Studied(Protocol):
         """Its arms and trials."""
 
     @property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> StudyData:
         """Its table and split."""
 
     @property
@@ -146,7 +146,7 @@ class Rereader:
         self._study, self._turn = study, threading.Lock()
         self._seen: Mapping[str, TrialResult] = {}
 
-    def __call__(self) -> StudyRecord:
+    def __call__(self) -> StudyResults:
         """Return the study as it stands.
 
         Raises
@@ -156,6 +156,6 @@ class Rereader:
         """
         study = self._study
         with self._turn:
-            record = read_record(study.spec, study.plan, study.inputs, study.ledger, self._seen)
+            record = read_results(study.spec, study.plan, study.inputs, study.ledger, self._seen)
             self._seen = record.results
         return record

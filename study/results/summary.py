@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from study.config.redaction import redacted
+from study.config.redaction import redact
 from study.errors import StorageError
 from study.metrics import density_fifths, fifth_means, macro_mean
-from study.planning.trials import Cell, Repeat, repeat_of
+from study.planning.trials import Arm, Repeat, repeat_of
 from study.results.ledger import Failure
 from study.results.trial_result import TrialResult
 from study.storage.storage import Storage
@@ -26,12 +26,12 @@ STARTED = 2
 
 
 @dataclass(frozen=True)
-class CellSummary:
+class ArmSummary:
     """A cell in figures.
 
     Attributes
     ----------
-    cell : Cell
+    cell : Arm
     repeats : int
         Finished trials.
     missing : int
@@ -54,7 +54,7 @@ class CellSummary:
         Mean wall time of a fit.
     """
 
-    cell: Cell
+    cell: Arm
     repeats: int
     missing: int
     auroc: float
@@ -67,17 +67,17 @@ class CellSummary:
     seconds: float
 
 
-def summarise(
-    cells: Sequence[Cell],
+def summarize(
+    cells: Sequence[Arm],
     results: Sequence[TrialResult],
     positives: NDArray[np.int64],
     expected: int,
-) -> list[CellSummary]:
+) -> list[ArmSummary]:
     """Summarise every cell of a study in the order given.
 
     Parameters
     ----------
-    cells : sequence of Cell
+    cells : sequence of Arm
     results : sequence of TrialResult
         Finished trials of these cells.
     positives : ndarray of int64, (l,)
@@ -97,15 +97,15 @@ def summarise(
 
 
 def _summary(
-    cell: Cell,
+    cell: Arm,
     trials: Sequence[TrialResult],
     fifths: NDArray[np.int64],
     expected: int,
-) -> CellSummary:
+) -> ArmSummary:
     folds = [macro_mean(trial.auroc) for trial in trials]
     levels = [fold.value for fold in folds]
     by_fifth = [fifth_means(trial.auroc, fifths) for trial in trials]
-    return CellSummary(
+    return ArmSummary(
         cell=cell,
         repeats=len(trials),
         missing=expected - len(trials),
@@ -142,7 +142,7 @@ WIDTH = 80
 _log = logging.getLogger(__name__)
 
 
-def failure_lines(failures: Iterable[Failure]) -> list[str]:
+def format_failures(failures: Iterable[Failure]) -> list[str]:
     """Return a line for every cause, with the number of its trials and the first of them."""
     by_cause: dict[str, list[str]] = {}
     for failure in sorted(failures, key=lambda failure: failure.trial):
@@ -201,6 +201,6 @@ def write_log(home: Storage, task_id: str, name: str, traceback: str) -> None:
         return
     folder, file = home.below(FOLDER), re.sub(r"[^\w.+-]+", "-", task_id) + ".txt"
     try:
-        folder.write(file, redacted(f"{name}\n\n{traceback}").encode())
+        folder.write(file, redact(f"{name}\n\n{traceback}").encode())
     except StorageError as error:
         _log.warning("a traceback is not kept: %s", error)

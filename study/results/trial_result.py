@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from study.errors import InputError
 from study.metrics import auroc, average_precision
-from study.planning.trials import TrialSpec
+from study.planning.trials import Trial
 
 _ARRAYS = ("test_rows", "test_labels", "scores")
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
@@ -33,7 +33,7 @@ class TrialResult:
     id : str
         Identity of the trial: spec, data, rows and versions.
     trial : mapping
-        `TrialSpec.to_json`.
+        `Trial.to_json`.
     label_names : tuple of str, (l,)
     test_rows : ndarray of int64, (t,)
         Rows of the data set, in the order of the scores.
@@ -88,9 +88,9 @@ class TrialResult:
     __hash__ = None  # type: ignore[assignment]  # holds arrays
 
     @cached_property
-    def spec(self) -> TrialSpec:
+    def spec(self) -> Trial:
         """The trial as a value."""
-        return TrialSpec.from_json(self.trial)
+        return Trial.from_json(self.trial)
 
     @cached_property
     def auroc(self) -> NDArray[np.float64]:

@@ -13,27 +13,34 @@ from statistics import fmean
 
 from rich.console import Console
 
-from study.analysis.arm_scores import Pool, pool_of
-from study.analysis.comparison import compare
-from study.config.study import Meter, StudySpec
+from study.analysis.arm_scores import ScorePool, build_score_pool
+from study.analysis.comparison import compare_arms
+from study.config.study import BudgetMeter, StudySpec
 from study.errors import InputError, StorageError, StudyError
 from study.executors.base import Executor
-from study.executors.factory import executor_of
-from study.planning.contrasts import contrasts_of, unequal_lines
-from study.planning.trials import TrialSpec
-from study.progress import Reporter, Together, reporter
-from study.reporting.formatting import render
-from study.reporting.tables import COLUMNS, caveats, comparison_frame
-from study.results.study_results import Rereader, StudyRecord
-from study.results.summary import failure_lines
-from study.runner.prepare import Prepared, check_same, lay_out, prepare
-from study.runner.stages import Site, crew_of, encoder_tasks, fit, make_features, run_encoders
-from study.runner.status import Counting, state_file
-from study.runner.stopping import Stop
+from study.executors.factory import build_executor
+from study.planning.contrasts import build_contrasts, format_unequal_parameters
+from study.planning.trials import Trial
+from study.progress import CallbackList, ProgressCallback, build_progress
+from study.reporting.formatting import render_table
+from study.reporting.tables import COLUMNS, comparison_frame, format_caveats
+from study.results.study_results import Rereader, StudyResults
+from study.results.summary import format_failures
+from study.runner.prepare import Prepared, check_unchanged, prepare, write_study_folder
+from study.runner.stages import (
+    StageRunner,
+    encoder_tasks,
+    make_features,
+    run_encoders,
+    run_trials,
+    worker_group_for,
+)
+from study.runner.status import ProgressFile, state_file
+from study.runner.stopping import StopSignal
 from study.storage.lock import StudyLock
-from study.tracking.background import Pages, Projector
-from study.tracking.open import tracker_of
-from study.training.trial import average_trial
+from study.tracking.background import BackgroundSync, TrackingStore
+from study.tracking.open import build_store
+from study.training.trial import run_average_trial
 
 _log = logging.getLogger(__name__)
 
@@ -42,13 +49,13 @@ PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
-class Work:
+class LaunchWork:
     """The trials of a launch by identity, and which of them are known already."""
 
-    trials: Mapping[str, TrialSpec]
+    trials: Mapping[str, Trial]
     known: frozenset[str]
 
-    def missing(self, *, averages: bool) -> dict[str, TrialSpec]:
+    def missing(self, *, averages: bool) -> dict[str, Trial]:
         """Return unknown trials: those to fit, or those that average others."""
         return {
             trial_id: trial
@@ -61,10 +68,10 @@ class Work:
 def launch(
     study: Prepared,
     executor: Executor,
-    pages: Pages | None,
-    reporter: Reporter,
-    stop: Stop | None = None,
-) -> StudyRecord:
+    pages: TrackingStore | None,
+    reporter: ProgressCallback,
+    stop: StopSignal | None = None,
+) -> StudyResults:
     """Run what the ledger lacks and return the study as it stands afterwards.
 
     A failing trial stops no other: it is recorded with its cause. Results are in the ledger
@@ -80,15 +87,19 @@ def launch(
     KeyboardInterrupt
         `stop` was asked for; what had finished is kept.
     """
-    stop, meter, read = stop or Stop(reporter.note), Meter(study.spec.run.budget), Rereader(study)
+    stop, meter, read = (
+        stop or StopSignal(reporter.note),
+        BudgetMeter(study.spec.run.budget),
+        Rereader(study),
+    )
     if pages is None:
-        _run(Site(study, executor, reporter, stop, meter), lambda: None)
+        _run(StageRunner(study, executor, reporter, stop, meter), lambda: None)
         return read()
-    projector = Projector(pages, read, reporter.note)
-    told = Together(reporter, Counting(projector.tell))
+    projector = BackgroundSync(pages, read, reporter.note)
+    told = CallbackList(reporter, ProgressFile(projector.tell))
     with closing(projector):
         try:
-            _run(Site(study, executor, told, stop, meter), projector.due)
+            _run(StageRunner(study, executor, told, stop, meter), projector.due)
         except (KeyboardInterrupt, StudyError):
             _leave(projector, read)
             raise
@@ -97,7 +108,7 @@ def launch(
     return record
 
 
-def _leave(projector: Projector, read: Rereader) -> None:
+def _leave(projector: BackgroundSync, read: Rereader) -> None:
     """Show a launch that ends early as it stands, if the pages answer soon."""
     try:
         projector.finish(read(), stopped=True, patience=PATIENCE)
@@ -105,7 +116,7 @@ def _leave(projector: Projector, read: Rereader) -> None:
         return
 
 
-def _run(site: Site, due: Callable[[], None]) -> None:
+def _run(site: StageRunner, due: Callable[[], None]) -> None:
     """Run every stage; `due` hears that there is something new to show."""
     work = _work(site)
     fits = work.missing(averages=False)
@@ -113,24 +124,26 @@ def _run(site: Site, due: Callable[[], None]) -> None:
     if fits:
         encoders = encoder_tasks(site, fits.values())
         _log.info("to run: %d encoder jobs, %d trials", len(encoders), len(fits))
-        crews = {task.crew for task in encoders} | {crew_of(site, t) for t in fits.values()}
+        crews = {task.crew for task in encoders} | {
+            worker_group_for(site, t) for t in fits.values()
+        }
         site.executor.require({crew for crew in crews if crew})
         make_features(site, fits.values())
-        fit(site, fits, run_encoders(site, encoders), due)
+        run_trials(site, fits, run_encoders(site, encoders), due)
     _average(site, work.missing(averages=True))
 
 
-def _work(site: Site) -> Work:
+def _work(site: StageRunner) -> LaunchWork:
     study = site.study
     trials = {study.inputs.trial_id(trial): trial for trial in study.plan.trials()}
     known, damaged = study.ledger.sound(trials)
     for place in damaged:
         site.reporter.note(f"damaged record set aside, its trial runs again: {place}")
     site.reporter.note(f"{len(trials)} trials, {len(known)} already in the ledger")
-    return Work(trials, frozenset(known))
+    return LaunchWork(trials, frozenset(known))
 
 
-def _average(site: Site, averages: Mapping[str, TrialSpec]) -> None:
+def _average(site: StageRunner, averages: Mapping[str, Trial]) -> None:
     """Average the scores of members; nothing is trained, so the driver does it."""
     if not averages:
         return
@@ -145,11 +158,11 @@ def _average(site: Site, averages: Mapping[str, TrialSpec]) -> None:
             site.fail(trial_id, trial, f"its member {absent[0]} has no result")
             continue
         results = [study.ledger.get(member_id) for member_id in members]
-        study.ledger.put(average_trial(trial, results, study.inputs))
+        study.ledger.put(run_average_trial(trial, results, study.inputs))
 
 
 @dataclass(frozen=True)
-class Asked:
+class LaunchOptions:
     """How `study launch` is to run.
 
     Attributes
@@ -168,7 +181,7 @@ class Asked:
     wait: bool = False
 
 
-def run_study(spec: StudySpec, asked: Asked) -> bool:
+def run_study(spec: StudySpec, asked: LaunchOptions) -> bool:
     """Launch a study and print its table; return whether every trial has finished.
 
     Raises
@@ -181,9 +194,9 @@ def run_study(spec: StudySpec, asked: Asked) -> bool:
         Ctrl-C; everything that had finished is kept.
     """
     console = Console()
-    screen = reporter(console)
+    screen = build_progress(console)
     study = _prepared(spec, screen.note)
-    pages = tracker_of(study.spec.run) if asked.mlflow else None
+    pages = build_store(study.spec.run) if asked.mlflow else None
     folder = study.home
     folder.prepare()
     try:
@@ -191,10 +204,10 @@ def run_study(spec: StudySpec, asked: Asked) -> bool:
             StudyLock(folder).held(wait=asked.wait, note=screen.note) as lock,
             closing(state_file(folder)) as state,  # only the owner writes how far it is
         ):
-            record = _launch(study, asked, pages, Together(screen, state), lock)
+            record = _launch(study, asked, pages, CallbackList(screen, state), lock)
     finally:
         screen.close()
-    print_record(record, console)
+    print_results(record, console)
     _places(study, pages, console)
     return record.missing == 0
 
@@ -210,48 +223,52 @@ def _prepared(spec: StudySpec, note: Callable[[str], None]) -> Prepared:
 
 
 def _launch(
-    study: Prepared, asked: Asked, pages: Pages | None, told: Reporter, lock: StudyLock
-) -> StudyRecord:
+    study: Prepared,
+    asked: LaunchOptions,
+    pages: TrackingStore | None,
+    told: ProgressCallback,
+    lock: StudyLock,
+) -> StudyResults:
     """Launch under the lock of the study."""
-    changed = check_same(study, extend=asked.extend)
+    changed = check_unchanged(study, extend=asked.extend)
     if changed:
         told.note(changed)
-    for said in lay_out(study):
+    for said in write_study_folder(study):
         told.note(said)
-    stop = Stop(told.note, lambda: lock.lost)
-    executor = executor_of(study.spec.run, ray=asked.ray, check=stop.check)
+    stop = StopSignal(told.note, lambda: lock.lost)
+    executor = build_executor(study.spec.run, ray=asked.ray, check=stop.check)
     with stop.listening(), closing(executor):
         return launch(study, executor, pages, told, stop)
 
 
-def print_record(record: StudyRecord, console: Console) -> None:
+def print_results(record: StudyResults, console: Console) -> None:
     """Print the table of a study, what to know before reading it, and what is missing."""
     data = record.inputs.dataset
     head = (
         f"\n{record.spec.name}: {len(data)} molecules x {len(data.label_names)} labels, "
         f"{record.spec.split.groups} groups, {record.plan.per_cell} trials an arm"
     )
-    pool = pool_of(record)
-    compared = compare([pool])
-    lines = [head, render(comparison_frame(compared), COLUMNS, "table").rstrip("\n")]
-    lines += [*caveats(compared), *_weight_lines(pool), *failure_lines(record.failures)]
+    pool = build_score_pool(record)
+    compared = compare_arms([pool])
+    lines = [head, render_table(comparison_frame(compared), COLUMNS, "table").rstrip("\n")]
+    lines += [*format_caveats(compared), *_weight_lines(pool), *format_failures(record.failures)]
     if record.missing:
         lines.append(f"{record.missing} trials are missing; launch again to run them")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _weight_lines(pool: Pool) -> list[str]:
+def _weight_lines(pool: ScorePool) -> list[str]:
     """Say which compared arms differ by more than 2 % in trained weights."""
     weights = {
         cell_id: fmean(result.counts["parameters"] for result in results)
         for cell_id, results in pool.results.items()
         if results
     }
-    return unequal_lines(contrasts_of(pool.spec, pool.plan), weights)
+    return format_unequal_parameters(build_contrasts(pool.spec, pool.plan), weights)
 
 
-def _places(study: Prepared, pages: Pages | None, console: Console) -> None:
+def _places(study: Prepared, pages: TrackingStore | None, console: Console) -> None:
     """Say where the results are, and the command that shows the pages."""
     lines = [f"results: {study.ledger.storage.url}"]
     uri = getattr(pages, "uri", None)

@@ -13,22 +13,22 @@ import yaml
 
 from fusion import FusionError
 from modalities import Encoder, ModalityError
-from modalities.weights.model_card import card_hint
-from study.artifacts.study_data import Inputs, modality_of
+from modalities.weights.model_card import model_card_hint
+from study.artifacts.study_data import StudyData, build_modality
 from study.artifacts.study_folder import read_spec, write_spec
 from study.config.study import StudySpec, digest
 from study.data import OdorDataset, load_or_build
 from study.errors import InputError
-from study.planning.contrasts import declare
+from study.planning.contrasts import declare_contrasts
 from study.planning.plan import Plan, make_plan
-from study.planning.trials import Feature
-from study.plugins.registry import Vocabulary
+from study.planning.trials import NamedModality
+from study.plugins.registry import Registry
 from study.results.ledger import Ledger
 from study.splits import Split, make_split
 from study.storage.mirror import local_folder
 from study.storage.storage import Storage
-from study.training.equivalence import refuse_inert
-from study.training.parameter_matching import matched
+from study.training.equivalence import refuse_equivalent_arms
+from study.training.parameter_matching import match_parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Prepared:
     spec : StudySpec
         With the widths of matched heads written into its grid.
     plan : Plan
-    inputs : Inputs
+    inputs : StudyData
     ledger : Ledger
     home : Storage
         The study's own folder: its file, data set and split.
@@ -50,7 +50,7 @@ class Prepared:
 
     spec: StudySpec
     plan: Plan
-    inputs: Inputs
+    inputs: StudyData
     ledger: Ledger
     home: Storage
     key: str
@@ -77,15 +77,15 @@ def prepare(spec: StudySpec, note: Callable[[str], None] | None = None) -> Prepa
         of arms, or an arm repeats another; no study was begun.
     """
     storage, plan = Storage(spec.run.storage), make_plan(spec)
-    declare(spec, plan)
+    declare_contrasts(spec, plan)
     _check_modalities(plan)
     _check_partitions(plan)
     dataset = load_or_build(spec.data, storage.below("cache", "datasets"), note)
-    split = split_of(spec, dataset)
-    inputs = Inputs(dataset, split, storage.below("cache").address)
-    refuse_inert(plan, inputs)
+    split = build_split(spec, dataset)
+    inputs = StudyData(dataset, split, storage.below("cache").address)
+    refuse_equivalent_arms(plan, inputs)
     if spec.parameters == "matched":
-        spec = matched(spec, plan, inputs)
+        spec = match_parameters(spec, plan, inputs)
         plan = make_plan(spec)
     key = digest([dataset.digest, split.digest])
     ledger = Ledger(storage.below("ledger"))
@@ -103,12 +103,12 @@ def _check_modalities(plan: Plan) -> None:
     """
     for feature, layers in _features(plan):
         try:
-            modality = modality_of(feature.choice)
+            modality = build_modality(feature.choice)
             if feature.choice.weights is None and not layers:
                 continue
             encoder = modality.encoder(seed=0)
         except ModalityError as error:
-            said = card_hint(feature.choice.word, feature.choice.options)
+            said = model_card_hint(feature.choice.word, feature.choice.options)
             raise InputError(f"modality '{feature.name}': {error}{said}") from error
         for count in sorted(layers):
             _check_layers(encoder, count, feature.name)
@@ -120,9 +120,9 @@ def _check_layers(encoder: Encoder, count: int, name: str) -> None:
     check_layers(encoder, count, name)
 
 
-def _features(plan: Plan) -> list[tuple[Feature, set[int]]]:
+def _features(plan: Plan) -> list[tuple[NamedModality, set[int]]]:
     """Return the modalities of a plan, each once, with the ``top_layers`` they are trained with."""
-    features: dict[str, tuple[Feature, set[int]]] = {}
+    features: dict[str, tuple[NamedModality, set[int]]] = {}
     for cell in plan.cells:
         for feature in cell.features:
             _, layers = features.setdefault(feature.key, (feature, set()))
@@ -137,12 +137,12 @@ def _check_partitions(plan: Plan) -> None:
     """Build the rule of every partition: options out of range are found here, not in a trial."""
     for partition in {str(c.partition): c.partition for c in plan.cells if c.partition}.values():
         try:
-            Vocabulary("partition").load(partition.word)(**partition.options)
+            Registry("partition").load(partition.word)(**partition.options)
         except FusionError as error:
             raise InputError(f"partition '{partition}': {error}") from error
 
 
-def lay_out(study: Prepared) -> list[str]:
+def write_study_folder(study: Prepared) -> list[str]:
     """Write file, data set and split of a study where its workers read them.
 
     Returns
@@ -163,7 +163,7 @@ def lay_out(study: Prepared) -> list[str]:
     return [text for text in said if text]
 
 
-def split_of(spec: StudySpec, dataset: OdorDataset) -> Split:
+def build_split(spec: StudySpec, dataset: OdorDataset) -> Split:
     """Make the split a study asks for; the same file gives the same split."""
     section = spec.split
     split = make_split(
@@ -200,7 +200,7 @@ _FREE = ("run", "description")
 """Parts of a study file that stand for no trial and no question."""
 
 
-def check_same(study: Prepared, *, extend: bool) -> str:
+def check_unchanged(study: Prepared, *, extend: bool) -> str:
     """Compare a study with the file it was launched with before; return a note, or nothing.
 
     Parameters

@@ -7,39 +7,39 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from study.artifacts.embeddings import EncoderJob, job_of
-from study.artifacts.study_data import modality_of
-from study.config.components import ModalityChoice
-from study.config.redaction import redacted
-from study.config.study import Meter
+from study.artifacts.embeddings import EncoderJob, encoder_job_for
+from study.artifacts.study_data import build_modality
+from study.config.components import ModalityConfig
+from study.config.redaction import redact
+from study.config.study import BudgetMeter
 from study.errors import InputError, StorageError
-from study.executors.base import Crew, Executor, Listener, Outcome, Task
+from study.executors.base import Executor, Task, TaskCallback, TaskResult, WorkerGroup
 from study.executors.failures import FailureKind
-from study.planning.trials import TrialSpec
-from study.progress import Reporter
+from study.planning.trials import Trial
+from study.progress import ProgressCallback
 from study.results.ledger import Failure
 from study.results.summary import write_log
 from study.runner.prepare import Prepared
-from study.runner.stopping import Stop
-from study.training.packing import packs_of, stackable
+from study.runner.stopping import StopSignal
+from study.training.packing import build_packs, can_share_process
 
-Runner = Callable[[Sequence[Task], Listener], None]
-Told = Callable[[Outcome], None]
+Runner = Callable[[Sequence[Task], TaskCallback], None]
+Told = Callable[[TaskResult], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class StageRunner:
     """A study at work: what runs, where, who hears of it, and whether it has been asked to end."""
 
     study: Prepared
     executor: Executor
-    reporter: Reporter
-    stop: Stop
-    meter: Meter
+    reporter: ProgressCallback
+    stop: StopSignal
+    meter: BudgetMeter
 
     def run(
         self, runner: Runner, tasks: Sequence[Task], name: str, told: Told | None = None
-    ) -> list[Outcome]:
+    ) -> list[TaskResult]:
         """Run a stage and return the outcomes that failed.
 
         Raises
@@ -59,7 +59,7 @@ class Site:
         self.stop.check()
         return stage.failed
 
-    def grid(self, tasks: Sequence[Task], listener: Listener) -> None:
+    def grid(self, tasks: Sequence[Task], listener: TaskCallback) -> None:
         """Run encoder jobs or trials."""
         self.executor.grid(tasks, listener, folder=self.study.home.below("scratch").address)
 
@@ -79,7 +79,7 @@ class Site:
         task_id: str,
         name: str,
         work: str,
-        crew: Crew | None,
+        crew: WorkerGroup | None,
         pieces: int = 1,
         **own: object,
     ) -> Task:
@@ -89,13 +89,13 @@ class Site:
 
     def spend(self, task: Task, seconds: float) -> None:
         """Count the machines that a piece of work had."""
-        crew = task.crew or Crew()
+        crew = task.crew or WorkerGroup()
         cpus = crew.workers * self.study.spec.run.cpus_per_trial
         self.meter.spend(seconds, cpus=cpus, gpus=crew.workers * crew.gpus)
 
-    def fail(self, trial_id: str, trial: TrialSpec, cause: str, traceback: str = "") -> None:
+    def fail(self, trial_id: str, trial: Trial, cause: str, traceback: str = "") -> None:
         """Record why a trial has no result, and say it."""
-        failure = Failure(trial_id, str(trial), cause, redacted(traceback))
+        failure = Failure(trial_id, str(trial), cause, redact(traceback))
         self.study.ledger.put_failure(failure)
         self.reporter.note(f"failed: {trial}: {cause}")
 
@@ -104,13 +104,13 @@ class Site:
         write_log(self.study.home, task_id, name, traceback)
 
 
-class _Stage(Listener):
+class _Stage(TaskCallback):
     """Hears of the tasks of a stage, and tells the reporter."""
 
-    def __init__(self, site: Site, told: Told | None, tasks: Sequence[Task]) -> None:
+    def __init__(self, site: StageRunner, told: Told | None, tasks: Sequence[Task]) -> None:
         self._site, self._told = site, told
         self._tasks = {task.id: task for task in tasks}
-        self.failed: list[Outcome] = []
+        self.failed: list[TaskResult] = []
 
     @property
     def stopping(self) -> bool:
@@ -130,7 +130,7 @@ class _Stage(Listener):
         self._site.reporter.lost(self._tasks[task_id].pieces)
         self._site.reporter.note(f"{self._tasks[task_id].name}: {cause}; it is tried again")
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: TaskResult) -> None:
         if (
             outcome.kind is FailureKind.STORAGE_REFUSED
         ):  # no trial's own fault, and the next would meet it too
@@ -149,7 +149,7 @@ class _Stage(Listener):
         self._site.reporter.advance(pieces=pieces, failed=failed)
 
 
-def make_features(site: Site, trials: Collection[TrialSpec]) -> None:
+def make_features(site: StageRunner, trials: Collection[Trial]) -> None:
     """Make the missing features of every modality.
 
     Raises
@@ -170,7 +170,7 @@ def make_features(site: Site, trials: Collection[TrialSpec]) -> None:
         )
 
 
-def _shards(site: Site, choice: ModalityChoice) -> list[Task]:
+def _shards(site: StageRunner, choice: ModalityConfig) -> list[Task]:
     store, smiles = site.study.inputs.features_store, site.study.inputs.dataset.smiles
     common = {"store": site.study.inputs.features_place, "choice": choice.model_dump(mode="json")}
     return [
@@ -179,22 +179,22 @@ def _shards(site: Site, choice: ModalityChoice) -> list[Task]:
             "study.training.tasks:featurize",
             {**common, "bucket": shard.bucket, "smiles": list(shard.smiles)},
         )
-        for shard in store.missing(modality_of(choice), smiles)
+        for shard in store.missing(build_modality(choice), smiles)
     ]
 
 
-def _choices(trials: Collection[TrialSpec]) -> list[ModalityChoice]:
+def _choices(trials: Collection[Trial]) -> list[ModalityConfig]:
     features = {f.key: f for trial in trials for f in trial.cell.features}
     return [feature.choice for feature in features.values()]
 
 
-def encoder_tasks(site: Site, trials: Collection[TrialSpec]) -> list[Task]:
+def encoder_tasks(site: StageRunner, trials: Collection[Trial]) -> list[Task]:
     """Return the encoder jobs that trials need and the cache lacks."""
     inputs = site.study.inputs
     jobs: dict[str, EncoderJob] = {}
     for trial in trials:
         for feature in trial.cell.features:
-            job = job_of(feature, trial)
+            job = encoder_job_for(feature, trial)
             if job is not None:
                 jobs.setdefault(inputs.job_id(job), job)
     sound, damaged = inputs.embedding_store.sound(set(jobs))
@@ -209,13 +209,13 @@ def encoder_tasks(site: Site, trials: Collection[TrialSpec]) -> list[Task]:
     ]
 
 
-def _crew(site: Site, job: EncoderJob) -> Crew:
+def _crew(site: StageRunner, job: EncoderJob) -> WorkerGroup:
     """Return who runs an encoder job: the workers of its training; one to embed alone."""
     workers = job.feature.choice.training.workers if job.place else 1
-    return Crew(workers, site.study.spec.run.gpus_per_worker)
+    return WorkerGroup(workers, site.study.spec.run.gpus_per_worker)
 
 
-def run_encoders(site: Site, tasks: Collection[Task]) -> dict[str, Outcome]:
+def run_encoders(site: StageRunner, tasks: Collection[Task]) -> dict[str, TaskResult]:
     """Run encoder jobs; return the outcome of each one that failed, its name in the cause."""
     failed = site.run(site.grid, list(tasks), "encoders")
     names = {task.id: task.name for task in tasks}
@@ -230,28 +230,28 @@ PACKS = 4
 GIB = 1024**3
 
 
-def crew_of(site: Site, trial: TrialSpec) -> Crew | None:
+def worker_group_for(site: StageRunner, trial: Trial) -> WorkerGroup | None:
     """Return who runs a trial: a crew if it trains encoders through its fusion."""
     run = site.study.spec.run
     if trial.cell.joint:
-        return Crew(trial.cell.training.workers, run.gpus_per_worker)
-    heads = stackable(replace(trial, cell=replace(trial.cell, search=None)))
-    return Crew(1, run.gpus_per_pack) if run.gpus_per_pack and heads else None
+        return WorkerGroup(trial.cell.training.workers, run.gpus_per_worker)
+    heads = can_share_process(replace(trial, cell=replace(trial.cell, search=None)))
+    return WorkerGroup(1, run.gpus_per_pack) if run.gpus_per_pack and heads else None
 
 
-def fit(
-    site: Site,
-    fits: Mapping[str, TrialSpec],
-    broken: Mapping[str, Outcome],
+def run_trials(
+    site: StageRunner,
+    fits: Mapping[str, Trial],
+    broken: Mapping[str, TaskResult],
     due: Callable[[], None],
 ) -> None:
     """Run the trials that are missing; those whose encoder failed fail with its cause.
 
     Parameters
     ----------
-    site : Site
-    fits : mapping of id to TrialSpec
-    broken : mapping of str to Outcome
+    site : StageRunner
+    fits : mapping of id to Trial
+    broken : mapping of str to TaskResult
         Encoder jobs that failed, by their identity.
     due : function
         Hears when every trial of an arm has ended.
@@ -266,7 +266,7 @@ def fit(
     left = Counter(trial.cell.id for trial in chosen.values())
     packs = {_name(ids): ids for ids in _packs(site, chosen)}
 
-    def told(outcome: Outcome) -> None:
+    def told(outcome: TaskResult) -> None:
         for trial_id, why in _failures(site, packs[outcome.id], outcome).items():
             trial, trace = chosen[trial_id], why["traceback"]
             site.fail(trial_id, trial, why["cause"], trace)
@@ -282,16 +282,16 @@ def fit(
         site.stop.spend(f"run.budget.trials: {most} is reached, {len(able)} were missing")
 
 
-def _packs(site: Site, trials: Mapping[str, TrialSpec]) -> list[tuple[str, ...]]:
+def _packs(site: StageRunner, trials: Mapping[str, Trial]) -> list[tuple[str, ...]]:
     """Deal trials into packs; the longest work first would need times nobody has yet."""
     if not trials:
         return []
     run = site.study.spec.run
-    slots = site.executor.slots(Crew(1, run.gpus_per_pack))
+    slots = site.executor.slots(WorkerGroup(1, run.gpus_per_pack))
     memory = int(run.pack_memory * GIB)
     # a time limit is one of each trial, and a process that is ended takes its pack along
     fewest = len(trials) if run.time_limit is not None else PACKS * slots
-    return packs_of(trials, site.study.inputs, memory, fewest=fewest)
+    return build_packs(trials, site.study.inputs, memory, fewest=fewest)
 
 
 def _name(ids: Sequence[str]) -> str:
@@ -299,22 +299,24 @@ def _name(ids: Sequence[str]) -> str:
     return ids[0] if len(ids) == 1 else f"{ids[0]}+{len(ids) - 1}"
 
 
-def _task(site: Site, ids: Sequence[str], trials: Mapping[str, TrialSpec]) -> Task:
+def _task(site: StageRunner, ids: Sequence[str], trials: Mapping[str, Trial]) -> Task:
     """Return a pack as a task."""
     first = trials[ids[0]]
     more = f" and {len(ids) - 1} more trials" if len(ids) > 1 else ""
-    work = "pack" if stackable(first) else "trial"
+    work = "pack" if can_share_process(first) else "trial"
     return site.task(
         _name(ids),
         f"{first}{more}",
         f"study.training.tasks:{work}",
-        crew_of(site, first),
+        worker_group_for(site, first),
         pieces=len(ids),
         trials=[trials[trial_id].to_json() for trial_id in ids],
     )
 
 
-def _failures(site: Site, ids: Sequence[str], outcome: Outcome) -> Mapping[str, Mapping[str, str]]:
+def _failures(
+    site: StageRunner, ids: Sequence[str], outcome: TaskResult
+) -> Mapping[str, Mapping[str, str]]:
     """Return cause and traceback of the members of a pack that failed.
 
     Of a pack that was lost these are all that the ledger lacks.
@@ -327,10 +329,10 @@ def _failures(site: Site, ids: Sequence[str], outcome: Outcome) -> Mapping[str, 
     return {trial_id: why for trial_id in ids if trial_id not in kept}
 
 
-def _broken(study: Prepared, trial: TrialSpec, broken: Mapping[str, Outcome]) -> Outcome | None:
+def _broken(study: Prepared, trial: Trial, broken: Mapping[str, TaskResult]) -> TaskResult | None:
     """Return why a trial cannot run: the first of its encoder jobs that failed."""
     if not broken:
         return None
-    jobs = (job_of(feature, trial) for feature in trial.cell.features)
+    jobs = (encoder_job_for(feature, trial) for feature in trial.cell.features)
     ids = [study.inputs.job_id(job) for job in jobs if job is not None]
     return next((broken[job_id] for job_id in ids if job_id in broken), None)

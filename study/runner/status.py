@@ -9,16 +9,16 @@ from dataclasses import asdict
 
 from study.config.loading import study_name
 from study.errors import StorageError
-from study.progress import Progress, Tally
+from study.progress import CountingCallback, Progress
 from study.results.study_results import open_folder
-from study.results.summary import failure_lines, traceback_lines
-from study.storage.lock import held_by
+from study.results.summary import format_failures, traceback_lines
+from study.storage.lock import read_holder
 from study.storage.storage import Storage
 
 FILE = "progress.json"
 
 
-class Counting(Tally):
+class ProgressFile(CountingCallback):
     """A reporter that hands on how far the launch is.
 
     Parameters
@@ -52,7 +52,7 @@ class Counting(Tally):
         self._show(self.progress)
 
 
-def state_file(storage: Storage) -> Counting:
+def state_file(storage: Storage) -> ProgressFile:
     """Return a reporter that writes how far the launch is; a full disk does not stop it."""
 
     def write(progress: Progress) -> None:
@@ -61,7 +61,7 @@ def state_file(storage: Storage) -> Counting:
         except (StorageError, OSError):  # what counts is the ledger, which names its own trouble
             return
 
-    return Counting(write)
+    return ProgressFile(write)
 
 
 def read_state(storage: Storage) -> Progress | None:
@@ -72,7 +72,7 @@ def read_state(storage: Storage) -> Progress | None:
         return None
 
 
-def status_text(source: str, storage: str, *, tracebacks: bool = False) -> tuple[str, bool]:
+def format_status(source: str, storage: str, *, tracebacks: bool = False) -> tuple[str, bool]:
     """Return how far a study is, and whether every trial has finished.
 
     Parameters
@@ -102,7 +102,7 @@ def status_text(source: str, storage: str, *, tracebacks: bool = False) -> tuple
         if failures
         else f"{study.spec.name}: {counts}",
         *(running or ["no launch is running"]),
-        *failure_lines(failures),
+        *format_failures(failures),
     ]
     if missing and not running:
         lines.append(f"{missing} trials are missing; launch the study again to run them")
@@ -113,7 +113,7 @@ def status_text(source: str, storage: str, *, tracebacks: bool = False) -> tuple
 
 def _running_lines(storage: Storage) -> list[str]:
     """Say who runs the study and how far the stage is."""
-    owner, progress = held_by(storage), read_state(storage)
+    owner, progress = read_holder(storage), read_state(storage)
     if owner is None:
         return []
     stage = [f"stage:   {progress}"] if progress is not None and progress.stage else []

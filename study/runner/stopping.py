@@ -15,7 +15,7 @@ GRACE = 10.0
 """Seconds that trials under way may still take after the first Ctrl-C."""
 
 
-class Stop:
+class StopSignal:
     """Whether a launch has been asked to end.
 
     Parameters

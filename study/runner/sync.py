@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from study.config.loading import study_name
-from study.results.study_results import StudyRecord, read_folder
+from study.results.study_results import StudyResults, read_folder
 from study.storage.lock import StudyLock
 from study.storage.storage import Storage
-from study.tracking.open import tracker_of
+from study.tracking.open import build_store
 
 if TYPE_CHECKING:
-    from study.tracking.mlflow_store import Tracker
+    from study.tracking.mlflow_store import MLflowStore
 
 
 def sync_study(
@@ -54,6 +54,6 @@ def sync_study(
     return text, record.missing == 0
 
 
-def _tracker(record: StudyRecord, storage: str, tracking: str | None) -> Tracker:
+def _tracker(record: StudyResults, storage: str, tracking: str | None) -> MLflowStore:
     run = record.spec.run.model_copy(update={"storage": storage})
-    return tracker_of(run if tracking is None else run.model_copy(update={"tracking": tracking}))
+    return build_store(run if tracking is None else run.model_copy(update={"tracking": tracking}))

@@ -19,7 +19,7 @@ _BLOCK = 512
 """Rows compared with the whole table at once: (512, n) of float32."""
 
 
-def parse(smiles: Sequence[str]) -> list[Mol]:
+def parse_molecules(smiles: Sequence[str]) -> list[Mol]:
     """Parse every SMILES.
 
     Raises
@@ -39,7 +39,7 @@ def parse(smiles: Sequence[str]) -> list[Mol]:
     return mols
 
 
-def canonical(mols: Sequence[Mol], *, stereo: bool) -> tuple[str, ...]:
+def canonical_smiles(mols: Sequence[Mol], *, stereo: bool) -> tuple[str, ...]:
     """Canonical SMILES; without stereo (and isotopes) it names the constitution.
 
     Without stereo it is made twice: what the first pass drops can leave explicit hydrogens or
@@ -50,7 +50,7 @@ def canonical(mols: Sequence[Mol], *, stereo: bool) -> tuple[str, ...]:
     found = tuple(Chem.MolToSmiles(mol, isomericSmiles=stereo) for mol in mols)
     if stereo:
         return found
-    return tuple(Chem.MolToSmiles(mol, isomericSmiles=False) for mol in parse(found))
+    return tuple(Chem.MolToSmiles(mol, isomericSmiles=False) for mol in parse_molecules(found))
 
 
 def scaffolds(mols: Sequence[Mol]) -> tuple[str, ...]:
@@ -92,27 +92,27 @@ def tanimoto_blocks(
 
 
 SIMILARITY = 0.5
-"""Tanimoto similarity of ECFP4 from which two molecules are neighbors for `butina`."""
+"""Tanimoto similarity of ECFP4 from which two molecules are neighbors for `group_by_butina`."""
 
 
-def molecule(smiles: Sequence[str]) -> tuple[str, ...]:
+def group_by_molecule(smiles: Sequence[str]) -> tuple[str, ...]:
     """One group a molecule: its canonical SMILES, stereo included."""
-    return canonical(parse(smiles), stereo=True)
+    return canonical_smiles(parse_molecules(smiles), stereo=True)
 
 
-def constitution(smiles: Sequence[str]) -> tuple[str, ...]:
+def group_by_constitution(smiles: Sequence[str]) -> tuple[str, ...]:
     """Stereoisomers together: the canonical SMILES without stereo."""
-    return canonical(parse(smiles), stereo=False)
+    return canonical_smiles(parse_molecules(smiles), stereo=False)
 
 
-def butina(smiles: Sequence[str]) -> tuple[str, ...]:
+def group_by_butina(smiles: Sequence[str]) -> tuple[str, ...]:
     """Clusters of similar molecules, each named by its center.
 
     Butina 1999, J. Chem. Inf. Comput. Sci. 39:747: the molecule with most neighbors takes all
     of them that are still free, and so on down; ties go to the later row, as in rdkit.
     """
-    names = constitution(smiles)
-    neighbors = _neighbors(ecfp4(parse(names)))
+    names = group_by_constitution(smiles)
+    neighbors = _neighbors(ecfp4(parse_molecules(names)))
     center = np.full(len(names), -1, dtype=np.int64)
     for row in sorted(range(len(names)), key=lambda i: (len(neighbors[i]), i), reverse=True):
         if center[row] < 0:
@@ -121,17 +121,17 @@ def butina(smiles: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"like {names[row]}" for row in center)
 
 
-def murcko(smiles: Sequence[str]) -> tuple[str, ...]:
+def group_by_murcko(smiles: Sequence[str]) -> tuple[str, ...]:
     """Molecules of one Bemis-Murcko scaffold together; all acyclic ones share the empty one."""
-    found = scaffolds(parse(constitution(smiles)))
+    found = scaffolds(parse_molecules(group_by_constitution(smiles)))
     return tuple(core or "acyclic molecules" for core in found)
 
 
 _SCHEMES: dict[str, Callable[[Sequence[str]], tuple[str, ...]]] = {
-    "molecule": molecule,
-    "constitution": constitution,
-    "butina": butina,
-    "murcko": murcko,
+    "molecule": group_by_molecule,
+    "constitution": group_by_constitution,
+    "butina": group_by_butina,
+    "murcko": group_by_murcko,
 }
 SCHEMES = tuple(_SCHEMES)
 """The words a study file may use."""
@@ -165,7 +165,5 @@ def group_rows(smiles: Sequence[str], scheme: str, folds: int) -> NDArray[np.int
 def _neighbors(bits: NDArray[np.float32]) -> list[NDArray[np.int64]]:
     """Rows at least `SIMILARITY` alike, itself included, of every row."""
     return [
-        np.flatnonzero(row >= SIMILARITY)
-        for _, block in tanimoto_blocks(bits)
-        for row in block
+        np.flatnonzero(row >= SIMILARITY) for _, block in tanimoto_blocks(bits) for row in block
     ]

@@ -82,7 +82,7 @@ class LeakAudit:
         return row
 
 
-def leak_audit(split: Split, smiles: Sequence[str], labels: NDArray[np.uint8]) -> LeakAudit:
+def audit_leakage(split: Split, smiles: Sequence[str], labels: NDArray[np.uint8]) -> LeakAudit:
     """Audit a split of these molecules (n,) and labels (n, l).
 
     Raises
@@ -96,11 +96,11 @@ def leak_audit(split: Split, smiles: Sequence[str], labels: NDArray[np.uint8]) -
             f"leak audit: the split has {len(split)} rows, smiles {len(smiles)}, labels "
             f"{len(labels)}: they must be of one data set"
         )
-    mols = chem.parse(smiles)
+    mols = chem.parse_molecules(smiles)
     owners = _owners(split)
-    _refuse_duplicates(chem.canonical(mols, stereo=True), owners)
+    _refuse_duplicates(chem.canonical_smiles(mols, stereo=True), owners)
     nearest = _nearest(chem.ecfp4(mols), owners)  # (R, n)
-    twins = _shared(chem.canonical(mols, stereo=False), owners)  # (R, n)
+    twins = _shared(chem.canonical_smiles(mols, stereo=False), owners)  # (R, n)
     folds, fractions = split.folds, split.fractions
     similar = [nearest[fold.repeat, fold.test] for fold in folds]
     return LeakAudit(

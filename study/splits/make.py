@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from study.errors import InputError
 from study.splits.groups import group_rows
 from study.splits.split import Fold, Split
-from study.splits.stratify import stratify
+from study.splits.stratify import stratify_groups
 
 Rows = NDArray[np.int64]
 
@@ -91,7 +91,7 @@ def make_split(
     for repeat in range(repeats):
         rng = _generator(seed, repeat)
         shares = [1 / folds] * folds
-        part = stratify(
+        part = stratify_groups(
             labels, table.groups, shares, rng, minimum=min_positives, label_names=label_names
         )
         made += [_fold(table, repeat, index, part == index) for index in range(folds)]
@@ -102,7 +102,7 @@ def _fold(table: _Table, repeat: int, index: int, tested: NDArray[np.bool_]) -> 
     test, train = np.flatnonzero(tested), np.flatnonzero(~tested)
     shares = [1 - table.validation, table.validation]
     rng = _generator(table.seed, repeat, index)
-    kept = stratify(table.labels[train], table.groups[train], shares, rng)
+    kept = stratify_groups(table.labels[train], table.groups[train], shares, rng)
     chains = [_peel(table, train[kept == part], (repeat, index, part)) for part in (0, 1)]
     empty = [f for f in table.fractions if len(chains[0][f]) == 0]
     if empty:
@@ -122,7 +122,7 @@ def _peel(table: _Table, rows: Rows, key: tuple[int, ...]) -> dict[float, Rows]:
             share = target / len(rows)
             rng = _generator(table.seed, *key, step)
             units = np.arange(len(rows))
-            rows = rows[stratify(table.labels[rows], units, [share, 1 - share], rng) == 0]
+            rows = rows[stratify_groups(table.labels[rows], units, [share, 1 - share], rng) == 0]
         chain[fraction] = rows
     return {fraction: chain[fraction] for fraction in table.fractions}
 

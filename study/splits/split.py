@@ -118,12 +118,12 @@ def _check_apart(place: str, what: str, groups: Rows, one: Rows, other: Rows) ->
 _FORMAT = "olfaction-study split 1"
 
 
-def pack(state: Mapping[str, Any]) -> bytes:
+def pack_split(state: Mapping[str, Any]) -> bytes:
     """Serialise a state that holds its digest."""
     return json.dumps({"format": _FORMAT, **state}, separators=(",", ":")).encode()
 
 
-def unpack(data: bytes, place: str) -> dict[str, Any]:
+def unpack_split(data: bytes, place: str) -> dict[str, Any]:
     """Return a state, after comparing it with the digest it was written with."""
     try:
         content = json.loads(data)
@@ -140,23 +140,23 @@ def unpack(data: bytes, place: str) -> dict[str, Any]:
     return content
 
 
-def write(path: Path, state: Mapping[str, Any]) -> None:
+def write_split(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state with its digest, whole or not at all."""
     from study.storage.storage import write_atomic  # fsspec is slow to import and only needed here
 
     try:
-        write_atomic(path, pack(state))
+        write_atomic(path, pack_split(state))
     except StorageError as error:
         raise InputError(f"{path}: the split cannot be written: {error}") from error
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_split(path: Path) -> dict[str, Any]:
     """Read a state and compare it with the digest it was written with."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: not a readable split: {error}") from error
-    return unpack(data, str(path))
+    return unpack_split(data, str(path))
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,11 +270,11 @@ class Split:
         InputError
             The path cannot be written.
         """
-        write(Path(path), {**self._state(), "digest": self.digest})
+        write_split(Path(path), {**self._state(), "digest": self.digest})
 
     def to_bytes(self) -> bytes:
         """Return the JSON that `save` writes."""
-        return pack({**self._state(), "digest": self.digest})
+        return pack_split({**self._state(), "digest": self.digest})
 
     @classmethod
     def load(cls, path: str | Path, *, dataset_digest: str | None = None) -> Split:
@@ -285,12 +285,12 @@ class Split:
         InputError
             The file cannot be read, was changed, or belongs to another data set.
         """
-        return cls._checked(read(Path(path)), str(path), dataset_digest)
+        return cls._checked(read_split(Path(path)), str(path), dataset_digest)
 
     @classmethod
     def from_bytes(cls, data: bytes, place: str, *, dataset_digest: str | None = None) -> Split:
         """Read what `to_bytes` made and `place` held, checked as by `load`."""
-        return cls._checked(unpack(data, place), place, dataset_digest)
+        return cls._checked(unpack_split(data, place), place, dataset_digest)
 
     @classmethod
     def _checked(cls, state: Mapping[str, Any], path: str, dataset_digest: str | None) -> Split:

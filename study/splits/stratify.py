@@ -27,7 +27,7 @@ _SWEEPS = 200
 
 
 @dataclass(eq=False)
-class Balance:
+class LabelBalance:
     """An assignment under repair.
 
     Attributes
@@ -47,7 +47,7 @@ class Balance:
     part: Rows
 
     @classmethod
-    def of(cls, counts: Floats, sizes: Floats, shares: Floats, part: Rows) -> Balance:
+    def of(cls, counts: Floats, sizes: Floats, shares: Floats, part: Rows) -> LabelBalance:
         """Measure an assignment of units (u,) against shares (k,)."""
         table = np.column_stack([counts, sizes])
         have = np.stack([table[part == j].sum(axis=0) for j in range(len(shares))])
@@ -65,7 +65,7 @@ class Balance:
         self.part[unit] = target
 
 
-def repair(balance: Balance, minimum: int) -> bool:
+def repair_folds(balance: LabelBalance, minimum: int) -> bool:
     """Lower the cost until no exchange helps; then weigh up labels below the minimum.
 
     Returns
@@ -84,14 +84,14 @@ def repair(balance: Balance, minimum: int) -> bool:
     return False
 
 
-def _descend(balance: Balance, weight: Floats) -> None:
+def _descend(balance: LabelBalance, weight: Floats) -> None:
     pairs = list(itertools.combinations(range(len(balance.want)), 2))
     for _ in range(_SWEEPS):
         if not sum(_exchange(balance, weight, a, b) for a, b in pairs):
             return
 
 
-def _exchange(balance: Balance, weight: Floats, a: int, b: int) -> bool:
+def _exchange(balance: LabelBalance, weight: Floats, a: int, b: int) -> bool:
     """Make the best exchange between two parts; say whether one lowered the cost."""
     residual = balance.have - balance.want
     pull = _coarse(weight * (residual[b] - residual[a]))  # (c,)
@@ -108,7 +108,9 @@ def _exchange(balance: Balance, weight: Floats, a: int, b: int) -> bool:
     return True
 
 
-def _shortlist(balance: Balance, weight: Floats, pull: Floats, part: int) -> tuple[Rows, Floats]:
+def _shortlist(
+    balance: LabelBalance, weight: Floats, pull: Floats, part: int
+) -> tuple[Rows, Floats]:
     """Return units of a part whose leaving costs least, nobody (-1) first, and that cost."""
     units = np.flatnonzero(balance.part == part)
     table = balance.table[units]
@@ -126,7 +128,7 @@ def _coarse(values: Floats) -> Floats:
     return np.round(values * 2.0**16) / 2.0**16
 
 
-def _rows(balance: Balance, units: Rows) -> Floats:
+def _rows(balance: LabelBalance, units: Rows) -> Floats:
     """Columns of units (s, c); nobody has none of anything."""
     return np.where(units[:, None] >= 0, balance.table[units], 0.0)
 
@@ -172,7 +174,7 @@ def check_feasible(
 
 
 def shortfall_message(
-    counts: Floats, balance: Balance, minimum: int, label_names: Sequence[str] | None
+    counts: Floats, balance: LabelBalance, minimum: int, label_names: Sequence[str] | None
 ) -> str:
     """Say which labels the search left below the minimum, and where."""
     have, parts = balance.have[:, :-1], len(balance.have)
@@ -212,7 +214,7 @@ _SLACK = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
+class GroupUnits:
     """Groups of rows, the things that are dealt.
 
     Attributes
@@ -230,7 +232,7 @@ class Units:
     unit_of: Rows
 
     @classmethod
-    def gather(cls, labels: NDArray[np.uint8], groups: Rows) -> Units:
+    def gather(cls, labels: NDArray[np.uint8], groups: Rows) -> GroupUnits:
         """Sum labels (n, l) over rows of equal group (n,)."""
         names, unit_of = np.unique(groups, return_inverse=True)
         counts = np.zeros((len(names), labels.shape[1]))
@@ -238,7 +240,7 @@ class Units:
         return cls(counts, np.bincount(unit_of).astype(np.float64), unit_of)
 
 
-def stratify(
+def stratify_groups(
     labels: NDArray[np.uint8],
     groups: Rows,
     shares: Sequence[float],
@@ -273,19 +275,21 @@ def stratify(
     InputError
         A label cannot have `minimum` positives in every part.
     """
-    units = Units.gather(labels, groups)
+    units = GroupUnits.gather(labels, groups)
     check_feasible(units.counts, len(shares), minimum, label_names)
     if len(units.sizes) == 0:
         return np.zeros(0, dtype=np.int64)
     for _ in range(_ATTEMPTS):
         part = _deal(units, np.asarray(shares, dtype=np.float64), rng)
-        balance = Balance.of(units.counts, units.sizes, np.asarray(shares, dtype=np.float64), part)
-        if repair(balance, minimum):
+        balance = LabelBalance.of(
+            units.counts, units.sizes, np.asarray(shares, dtype=np.float64), part
+        )
+        if repair_folds(balance, minimum):
             return balance.part[units.unit_of]
     raise InputError(shortfall_message(units.counts, balance, minimum, label_names))
 
 
-def _deal(units: Units, shares: Floats, rng: np.random.Generator) -> Rows:
+def _deal(units: GroupUnits, shares: Floats, rng: np.random.Generator) -> Rows:
     """Assign every unit (u,): the rarest open label first, to the part that lacks it most."""
     left = units.counts.sum(axis=0)
     wanted = np.outer(shares, left)  # (k, l)

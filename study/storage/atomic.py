@@ -21,7 +21,7 @@ LEFT_AFTER = 86400.0
 _KEPT = ": nothing that was finished is lost"
 
 
-def create(path: Path, data: bytes) -> bool:
+def create_file(path: Path, data: bytes) -> bool:
     """Put a file where there is none; of several who try at once, one is told True.
 
     A hard link is whole when it appears, also on NFS; without links an empty file may be seen.
@@ -41,7 +41,7 @@ def create(path: Path, data: bytes) -> bool:
 
 
 def _create_in_place(path: Path, data: bytes) -> bool:
-    """Do as `create` on a file system without hard links."""
+    """Do as `create_file` on a file system without hard links."""
     try:
         with path.open("xb") as file:
             file.write(data)
@@ -52,7 +52,7 @@ def _create_in_place(path: Path, data: bytes) -> bool:
     return True
 
 
-def sweep(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove what killed writers left in a folder; what cannot be removed stays."""
     before = time.time() - LEFT_AFTER
     for left in temporaries(folder):
@@ -62,7 +62,7 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def naming(path: str, verb: str) -> Iterator[None]:
+def name_error(path: str, verb: str) -> Iterator[None]:
     """Say which file the system refused, why, and what to do.
 
     Parameters
@@ -82,11 +82,11 @@ def naming(path: str, verb: str) -> Iterator[None]:
         if isinstance(error, FileNotFoundError) and verb != "written":
             raise
         raise StorageError(
-            f"{path} cannot be {verb} ({reason(error)}); {_remedy(error)}{_KEPT}"
+            f"{path} cannot be {verb} ({error_reason(error)}); {_remedy(error)}{_KEPT}"
         ) from error
 
 
-def reason(error: OSError) -> str:
+def error_reason(error: OSError) -> str:
     """Return the system's words without the path."""
     return error.strerror or str(error)
 

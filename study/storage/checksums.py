@@ -36,13 +36,13 @@ UNREADABLE = (
 """What reading damaged bytes may raise: those of archives, arrays and JSON, whatever they hold."""
 
 
-def seal(payload: bytes) -> bytes:
+def add_checksum(payload: bytes) -> bytes:
     """Put a checksum line before a payload."""
     return _MAGIC + sha256_of(payload).encode() + b"\n" + payload
 
 
-def unseal(data: bytes, place: str) -> bytes:
-    """Return the payload of `seal`; LedgerError naming `place` if a byte differs."""
+def verify_checksum(data: bytes, place: str) -> bytes:
+    """Return the payload of `add_checksum`; LedgerError naming `place` if a byte differs."""
     line, end, payload = data[:_LINE], data[_LINE : _LINE + 1], data[_LINE + 1 :]
     if not line.startswith(_MAGIC) or end != b"\n":
         raise LedgerError(f"{place}: not a record of this program, or damaged")
@@ -51,15 +51,15 @@ def unseal(data: bytes, place: str) -> bytes:
     return payload
 
 
-def seal_json(value: Mapping[str, Any]) -> bytes:
+def add_json_checksum(value: Mapping[str, Any]) -> bytes:
     """Write a mapping as JSON that people can read, with a checksum of its values."""
     return json.dumps({_SUM: json_digest(value), **value}, indent=2).encode()
 
 
-def unseal_json(
+def verify_json_checksum(
     data: bytes, place: str, keys: Collection[str] | None = None, optional: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the mapping of `seal_json`, or one written before there was a checksum.
+    """Return the mapping of `add_json_checksum`, or one written before there was a checksum.
 
     Parameters
     ----------
@@ -95,7 +95,9 @@ def json_digest(value: object, *, allow_nan: bool = True) -> str:
 T = TypeVar("T")
 
 
-def put_checked(storage: Storage, name: str, data: bytes, read: Callable[[bytes, str], T]) -> str:
+def write_verified(
+    storage: Storage, name: str, data: bytes, read: Callable[[bytes, str], T]
+) -> str:
     """Write a file unless it holds the same already; set a damaged one aside first.
 
     Parameters
@@ -125,7 +127,7 @@ def put_checked(storage: Storage, name: str, data: bytes, read: Callable[[bytes,
     return said
 
 
-def get_checked(storage: Storage, name: str, read: Callable[[bytes, str], T]) -> T:
+def read_verified(storage: Storage, name: str, read: Callable[[bytes, str], T]) -> T:
     """Read a file.
 
     Raises

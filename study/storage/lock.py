@@ -22,8 +22,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from study.errors import StorageError, StudyError
-from study.storage.atomic import naming
-from study.storage.checksums import LedgerError, seal_json, unseal_json
+from study.storage.atomic import name_error
+from study.storage.checksums import LedgerError, add_json_checksum, verify_json_checksum
 from study.storage.storage import Storage
 
 LEASE = 60.0
@@ -33,7 +33,7 @@ _LOCK, _OWNER = "launch.lock", "launch-owner.json"
 _NUMBERED = re.compile(r"launch-(\d+)\.(lock|free)")
 """Leases, and the lock files of earlier versions; those let a lock go by renaming it to .free."""
 _MOMENT = 0.5
-"""Seconds to try for a file lock, in which a `held_by` elsewhere has let go of it again."""
+"""Seconds to try for a file lock, in which a `read_holder` elsewhere has let go of it again."""
 _POLL = 0.1
 _PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -69,10 +69,10 @@ class Owner:
 
     def to_bytes(self, renewals: int = 0) -> bytes:
         """Serialise as JSON with a checksum; renewals of a lease make different bytes."""
-        return seal_json({**asdict(self), "beat": renewals})
+        return add_json_checksum({**asdict(self), "beat": renewals})
 
 
-def this_process() -> Owner:
+def current_owner() -> Owner:
     """Return this process as the owner of a lock."""
     return Owner(
         user=_user(),
@@ -127,7 +127,7 @@ class StudyLock:
             self._lock.release()
 
 
-def held_by(storage: Storage) -> Owner | None:
+def read_holder(storage: Storage) -> Owner | None:
     """Return who holds the lock of a study's folder; None if nobody does."""
     return _lock_of(storage, LEASE).owner()
 
@@ -137,7 +137,7 @@ def is_lock(name: str) -> bool:
     return name in (_LOCK, _OWNER) or _NUMBERED.fullmatch(name) is not None
 
 
-def forget(storage: Storage) -> None:
+def remove_lock(storage: Storage) -> None:
     """Remove a lock for good, once there is nothing left that two could do at once."""
     for name in filter(is_lock, storage.names("")):
         with suppress(FileNotFoundError):
@@ -160,7 +160,7 @@ class _FileLock:
         self._file = FileLock(Path(storage.address) / _LOCK, thread_local=False)
 
     def take(self, *, wait: bool, note: Note) -> None:
-        with naming(self._storage.path(_LOCK), "written"):
+        with name_error(self._storage.path(_LOCK), "written"):
             Path(self._storage.address).mkdir(parents=True, exist_ok=True)
         if not self._acquired(_MOMENT):
             owner = self._written()
@@ -178,7 +178,7 @@ class _FileLock:
         """Write who holds the lock; say whose launch ended without letting go of it."""
         names = self._storage.names("")
         before = self._written()
-        self._storage.write(_OWNER, this_process().to_bytes())
+        self._storage.write(_OWNER, current_owner().to_bytes())
         if _OWNER in names:
             who = before or "an unknown process"  # its file is damaged
             note(f"the launch by {who} was cut off; this one goes on from there")
@@ -208,7 +208,7 @@ class _FileLock:
         return None
 
     def _acquired(self, seconds: float) -> bool:
-        with naming(self._storage.path(_LOCK), "written"):
+        with name_error(self._storage.path(_LOCK), "written"):
             try:
                 self._file.acquire(timeout=seconds, poll_interval=_POLL)
             except Timeout:
@@ -228,7 +228,7 @@ class _Lease:
 
     def __init__(self, storage: Storage, lease: float) -> None:
         self._storage, self._lease = storage, lease
-        self._mine, self._number, self._renewals = this_process(), 0, 0
+        self._mine, self._number, self._renewals = current_owner(), 0, 0
         self._lost, self._done = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, name="study lock", daemon=True)
 
@@ -333,7 +333,7 @@ def _refusal(storage: Storage, owner: Owner | None) -> str:
 def _read_owner(data: bytes, place: str) -> Owner | None:
     """Return what a lock says; None if it is damaged or released."""
     try:
-        value = unseal_json(data, place)
+        value = verify_json_checksum(data, place)
         return Owner(**{field.name: value[field.name] for field in fields(Owner)})
     except (LedgerError, KeyError):
         return None

@@ -45,7 +45,7 @@ def _cache() -> Path:
     return user_cache_path("olfaction-study")
 
 
-class Mirror:
+class LocalMirror:
     """Keeps a local folder equal to a folder of an object store, file by file."""
 
     def __init__(self, storage: Storage) -> None:
@@ -83,5 +83,5 @@ def feature_store(storage: Storage) -> FeatureStore:
     """Return the features kept in a folder of a storage."""
     if storage.is_local:
         return FeatureStore(Path(storage.address))
-    mirror = Mirror(storage)
+    mirror = LocalMirror(storage)
     return FeatureStore(mirror.root, mirror)

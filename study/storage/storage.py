@@ -16,10 +16,10 @@ import fsspec
 from modalities.store.arrays import map_file
 from modalities.store.files import quarantine_names, replace_file
 from study.errors import InputError, StorageError
-from study.storage.atomic import FULL, create, naming, reason, sweep
+from study.storage.atomic import FULL, create_file, error_reason, name_error, remove_leftovers
 
 
-def open_url(url: str) -> tuple[Any, str]:
+def open_storage(url: str) -> tuple[Any, str]:
     """Return the file system of a URL and the path in it."""
     parts = urlsplit(url)
     if parts.scheme and parts.password is not None:
@@ -38,7 +38,7 @@ def open_url(url: str) -> tuple[Any, str]:
     return fs, str(root).rstrip("/") or "/"
 
 
-def bytes_of(found: object) -> bytes:
+def read_bytes(found: object) -> bytes:
     """Return what was read; raise what was met instead."""
     if isinstance(found, Exception):
         raise found
@@ -46,7 +46,7 @@ def bytes_of(found: object) -> bytes:
 
 
 @contextmanager
-def as_os_errors(*, local: bool) -> Iterator[None]:
+def raise_os_errors(*, local: bool) -> Iterator[None]:
     """Turn the errors of an object store's driver into OSError, as those of a disk are."""
     try:
         yield
@@ -79,7 +79,7 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._fs, self._root = open_url(url)
+        self._fs, self._root = open_storage(url)
 
     @property
     def is_local(self) -> bool:
@@ -118,19 +118,19 @@ class Storage:
         """
         probe = f".probe-{uuid.uuid4().hex}"  # containers share process numbers
         try:
-            with as_os_errors(local=self.is_local):
+            with raise_os_errors(local=self.is_local):
                 if self.is_local:
                     Path(self._root).mkdir(parents=True, exist_ok=True)
                 self._put(probe, b"")
                 self._fs.rm_file(self._key(probe))
                 if self.is_local:
-                    sweep(Path(self._root))
+                    remove_leftovers(Path(self._root))
         except OSError as error:
             if error.errno in FULL:
-                with naming(self._root, "written"):
+                with name_error(self._root, "written"):
                     raise
             raise InputError(
-                f"storage '{self.url}' cannot be written ({reason(error)}); "
+                f"storage '{self.url}' cannot be written ({error_reason(error)}); "
                 "give another folder with 'run.storage' or --storage"
             ) from error
 
@@ -150,7 +150,7 @@ class Storage:
         """Write a record unless there is one; of several who try at once, one is told True."""
         with self._naming(name, "written"):
             if self.is_local:
-                return create(Path(self._key(name)), data)
+                return create_file(Path(self._key(name)), data)
             try:
                 self._fs.pipe_file(self._key(name), data, mode="create")
             except FileExistsError:
@@ -183,7 +183,7 @@ class Storage:
                 if isinstance(found, FileNotFoundError):
                     continue
                 with self._naming(name, "read"):
-                    yield name, bytes_of(found)
+                    yield name, read_bytes(found)
 
     def exists(self, name: str) -> bool:
         """Whether there is a record of this name."""
@@ -252,7 +252,7 @@ class Storage:
 
     @contextmanager
     def _naming(self, name: str, verb: str) -> Iterator[None]:
-        with naming(self.path(name), verb), as_os_errors(local=self.is_local):
+        with name_error(self.path(name), verb), raise_os_errors(local=self.is_local):
             yield
 
 
@@ -264,5 +264,5 @@ def write_atomic(path: Path, data: bytes) -> None:
     StorageError
         The system refuses; the file is as it was.
     """
-    with naming(str(path), "written"):
+    with name_error(str(path), "written"):
         replace_file(path, data)

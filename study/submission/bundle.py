@@ -25,7 +25,7 @@ _URL = re.compile(r"\w[\w+.-]*://")
 
 
 @dataclass(frozen=True)
-class Parcel:
+class JobBundle:
     """A study ready to travel.
 
     Attributes
@@ -77,7 +77,7 @@ class Parcel:
         (folder / self.name).write_text(self.text, encoding="utf-8")
 
 
-def make_parcel(source: str, overrides: Sequence[str], names: Sequence[str]) -> Parcel:
+def build_job_bundle(source: str, overrides: Sequence[str], names: Sequence[str]) -> JobBundle:
     """Check a study as far as it can be checked here, and gather what it needs.
 
     Parameters
@@ -99,7 +99,7 @@ def make_parcel(source: str, overrides: Sequence[str], names: Sequence[str]) -> 
     make_plan(spec)
     _check_storage(spec)
     wanted = sorted({*names, *VARIABLE.findall(yaml.safe_dump(sections))})
-    return Parcel(spec, sections, _local_files(sections), _values(wanted))
+    return JobBundle(spec, sections, _local_files(sections), _values(wanted))
 
 
 def _check_storage(spec: StudySpec) -> None:

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from study.config.study import Run
+from study.config.study import RunConfig
 from study.errors import InputError
-from study.submission.bundle import Parcel
+from study.submission.bundle import JobBundle
 
 SHARED = "/shared"
 """Where the pods mount the shared volume."""
@@ -27,12 +27,12 @@ _TEMPLATE = "kuberay.yaml.j2"
 _CREDENTIALS = "a password in run.tracking would stand in the manifest; write ${NAME} there"
 
 
-def manifest(parcel: Parcel, launch: Sequence[str] = ()) -> str:
+def build_manifest(parcel: JobBundle, launch: Sequence[str] = ()) -> str:
     """Return the manifest of a study: the study file as a ConfigMap, and the job.
 
     Parameters
     ----------
-    parcel : Parcel
+    parcel : JobBundle
         The study; its variables become references to a Secret.
     launch : sequence of str
         Further options of ``study launch``.
@@ -91,7 +91,7 @@ def _scalar(text: str, style: str) -> str:
     return written.rstrip("\n")
 
 
-def _check(parcel: Parcel) -> None:
+def _check(parcel: JobBundle) -> None:
     """Refuse what a pod would not have, and a password."""
     storage, tracking = parcel.spec.run.storage, parcel.sections.get("run", {}).get("tracking")
     if "://" not in storage and not f"{storage}/".startswith(f"{SHARED}/"):
@@ -108,7 +108,7 @@ def _check(parcel: Parcel) -> None:
         raise InputError(f"{_CREDENTIALS}, set NAME here and in the Secret '{VARIABLES}'")
 
 
-def _sections_in_pods(parcel: Parcel) -> dict[str, Any]:
+def _sections_in_pods(parcel: JobBundle) -> dict[str, Any]:
     """Return the study file for the pods: tracking from a variable, time for an autoscaler."""
     run = {"wait": WAIT, **parcel.sections.get("run", {})}
     if parcel.spec.run.tracking and "${" not in str(run["tracking"]):
@@ -117,20 +117,20 @@ def _sections_in_pods(parcel: Parcel) -> dict[str, Any]:
     return {**parcel.sections, "run": run}
 
 
-def _job_name(parcel: Parcel) -> str:
+def _job_name(parcel: JobBundle) -> str:
     """Return the name of the job and its ConfigMap; KubeRay takes 47 characters."""
     words = parcel.spec.name.replace("_", "-")
     return f"study-{words[:28].strip('-')}-{parcel.digest[:8]}"
 
 
-def _plain_pages(parcel: Parcel) -> str | None:
+def _plain_pages(parcel: JobBundle) -> str | None:
     """Return the tracking address, None if there is none or it is made of secret variables."""
     written = str(parcel.sections["run"].get("tracking"))
     secret = any(f"${{{name}}}" in written for name in parcel.variables)
     return None if secret or PAGES in parcel.variables else parcel.spec.run.tracking
 
 
-def _worker_groups(run: Run) -> list[dict[str, str | int]]:
+def _worker_groups(run: RunConfig) -> list[dict[str, str | int]]:
     """Return the groups of workers: one without GPUs, and one with a GPU a pod if asked for.
 
     ``least`` is the number of pods that are kept even when there is no work.

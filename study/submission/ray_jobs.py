@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from study.errors import InputError, StudyError
-from study.executors.environment import set_defaults, shorten, write_private
-from study.network import in_background, knock
-from study.submission.bundle import Parcel
+from study.executors.environment import set_defaults, shorten_path, write_private_environment
+from study.network import check_reachable, run_in_thread
+from study.submission.bundle import JobBundle
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -72,7 +72,7 @@ class JobServer:
 
         RAY_API_SERVER_ADDRESS and RAY_ADDRESS override the address that a client is given, so
         they are hidden from it. The header is set even without a token, because Ray's client
-        would look for one itself: `connect` asks first whether the cluster answers without.
+        would look for one itself: `connect_to_jobs` asks first whether the cluster answers without.
         """
         set_defaults()
         from ray.job_submission import JobSubmissionClient
@@ -127,7 +127,7 @@ class JobServer:
         set_defaults()
         from ray.exceptions import AuthenticationError
 
-        answer = in_background(lambda: question(self.client), "job server")
+        answer = run_in_thread(lambda: question(self.client), "job server")
         try:
             return answer.result(self.timeout if bounded else None)
         except AuthenticationError:
@@ -137,14 +137,14 @@ class JobServer:
             ) from None
         except RuntimeError as error:
             raise UnreachableError(
-                f"the job server at {self.url} says {shorten(str(error))}"
+                f"the job server at {self.url} says {shorten_path(str(error))}"
             ) from error
         except (OSError, ValueError, LookupError) as error:
             cause = str(error) or f"no answer in {self.timeout:g} seconds"
             raise UnreachableError(f"no job server answers at {self.url} ({cause})") from error
 
 
-def connect(address: str) -> JobServer:
+def connect_to_jobs(address: str) -> JobServer:
     """Return the job server at an address: it answers, asks for a token, and accepts ours.
 
     Raises
@@ -155,7 +155,7 @@ def connect(address: str) -> JobServer:
     url = _url(address)
     server = JobServer(url)
     try:
-        knock(url)
+        check_reachable(url)
         server.jobs()
     except TokenRefusedError:
         server = JobServer(url, _token())
@@ -175,7 +175,7 @@ def _url(address: str) -> str:
     return full.rstrip("/")
 
 
-def in_the_clear(url: str) -> bool:
+def is_unencrypted(url: str) -> bool:
     """Whether the token would cross a network unencrypted on the way to a job server."""
     parts = urlsplit(url)
     local = parts.hostname in ("localhost", "::1") or str(parts.hostname).startswith("127.")
@@ -258,13 +258,13 @@ class Submission:
 
     Attributes
     ----------
-    parcel : Parcel
+    parcel : JobBundle
     server : JobServer
     launch : sequence of str
         Further options of the ``study launch`` that runs there.
     """
 
-    parcel: Parcel
+    parcel: JobBundle
     server: JobServer
     launch: Sequence[str] = ()
 
@@ -289,14 +289,14 @@ class Submission:
         return int(number) if stem == self.stem and number.isdecimal() else 0
 
 
-def submit(
-    parcel: Parcel, address: str, say: Say, *, launch: Sequence[str] = (), follow: bool = True
+def submit_study(
+    parcel: JobBundle, address: str, say: Say, *, launch: Sequence[str] = (), follow: bool = True
 ) -> int:
     """Submit a study, or join it where it runs, and follow it to its end.
 
     Parameters
     ----------
-    parcel : Parcel
+    parcel : JobBundle
         The study.
     address : str
         Of the job server.
@@ -320,9 +320,9 @@ def submit(
         The job could not be begun.
     """
     require_extra("ray", "default", "`ray job submit`")
-    submission = Submission(parcel, connect(address), launch)
+    submission = Submission(parcel, connect_to_jobs(address), launch)
     server = submission.server
-    if in_the_clear(server.url):
+    if is_unencrypted(server.url):
         say(
             "note: the token crosses the network unencrypted; a tunnel (`ray dashboard`) hides it\n"
         )
@@ -353,7 +353,7 @@ def _begin(submission: Submission, say: Say) -> str:
     with tempfile.TemporaryDirectory(prefix="study-submit-") as scratch:
         folder = Path(scratch)
         parcel.write(folder)
-        variables = {"PYTHONUNBUFFERED": "1", **write_private(folder, parcel.variables)}
+        variables = {"PYTHONUNBUFFERED": "1", **write_private_environment(folder, parcel.variables)}
         try:
             submission.server.begin(job_id, command, folder, variables)
         except UnreachableError as error:
@@ -420,5 +420,5 @@ def _ended(job: JobDetails | None, job_id: str) -> int:
             "and start Ray there with its folder of programs on the PATH"
         )
     if job.driver_exit_code is None or job.driver_exit_code < 0:
-        raise StudyError(f"{job_id} was lost ({shorten(job.message or '')}); {again}")
+        raise StudyError(f"{job_id} was lost ({shorten_path(job.message or '')}); {again}")
     return job.driver_exit_code

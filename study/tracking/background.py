@@ -16,17 +16,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from study.errors import PagesError, StudyError
-from study.network import in_background
+from study.errors import StudyError, TrackingError
+from study.network import run_in_thread
 from study.progress import Progress
-from study.results.study_results import StudyRecord
-from study.tracking.sync import Stage
+from study.results.study_results import StudyResults
+from study.tracking.sync import SyncStage
 
 _log = logging.getLogger(__name__)
 _TRANSIENT = (StudyError, OSError)  # of the store, and of a ledger that is written meanwhile
 
 
-class Pages(Protocol):
+class TrackingStore(Protocol):
     """Where results are shown."""
 
     @property
@@ -34,13 +34,13 @@ class Pages(Protocol):
         """Where that is, without secrets."""
 
     def steps(
-        self, record: StudyRecord, stage: Stage, progress: Progress | None = None
+        self, record: StudyResults, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
         """Bring the pages up to the record; yield the name of each cell that was written."""
 
 
 @dataclass(frozen=True)
-class Pace:
+class SyncInterval:
     """How long the projector rests and is waited for, in seconds.
 
     Attributes
@@ -69,39 +69,39 @@ class Pace:
     page: float = 2.0
 
 
-USUAL = Pace()
+USUAL = SyncInterval()
 
 
-class Projector:
+class BackgroundSync:
     """Projects the ledger of a running study onto its pages.
 
     Parameters
     ----------
-    pages : Pages
+    pages : TrackingStore
         Used by the projector's thread alone.
     read : function
         Returns the study as it stands; called in that thread.
     note : function
         Told once of trouble and once of its end, in that thread; of waiting, by `finish`.
-    pace : Pace, optional
+    pace : SyncInterval, optional
     """
 
     def __init__(
         self,
-        pages: Pages,
-        read: Callable[[], StudyRecord],
+        pages: TrackingStore,
+        read: Callable[[], StudyResults],
         note: Callable[[str], None],
-        pace: Pace | None = None,
+        pace: SyncInterval | None = None,
     ) -> None:
         self._pages, self._read, self._note, self._pace = pages, read, note, pace or USUAL
         self._news = threading.Condition()
         self._due = self._closed = False
         self._told: Progress | None = None
         self._showing: Progress | None = None
-        self._last: tuple[StudyRecord, Stage] | None = None
+        self._last: tuple[StudyResults, SyncStage] | None = None
         self._began = self._ended = time.monotonic()
         self._rest, self._failures, self._trouble, self._written = 0.0, 0, "", 0
-        self._work = in_background(self._run, "pages")
+        self._work = run_in_thread(self._run, "pages")
 
     def due(self) -> None:
         """Say that there is something to show: the study begins, a cell is complete."""
@@ -117,7 +117,7 @@ class Projector:
 
     def finish(
         self,
-        record: StudyRecord,
+        record: StudyResults,
         *,
         stopped: bool = False,
         patience: float | None = None,
@@ -127,7 +127,7 @@ class Projector:
 
         Parameters
         ----------
-        record : StudyRecord
+        record : StudyResults
         stopped : bool
             The study was interrupted: its page says so, and only complete cells are written.
         patience : float, optional
@@ -137,11 +137,14 @@ class Projector:
 
         Raises
         ------
-        PagesError
+        TrackingError
             The store is broken or too slow; `study sync` does the rest.
         """
         with self._news:
-            self._last, self._written = (record, Stage.STOPPED if stopped else Stage.ENDED), 0
+            self._last, self._written = (
+                (record, SyncStage.STOPPED if stopped else SyncStage.ENDED),
+                0,
+            )
             self._news.notify()
         took = time.monotonic() - self._began
         usual = max(self._pace.patience, self._pace.delay * took)
@@ -157,13 +160,13 @@ class Projector:
             self._closed = True
             self._news.notify()
 
-    def _wait(self, record: StudyRecord, patience: float, hurried: Callable[[], bool]) -> None:
+    def _wait(self, record: StudyResults, patience: float, hurried: Callable[[], bool]) -> None:
         began = said = time.monotonic()
         while not wait([self._work], 0.1).done:  # short, so that Ctrl-C is heard
             now = time.monotonic()
             if hurried() or now - began > patience + self._pace.page * self._written:
                 why = self._trouble or f"the tracking store '{self._pages.uri}' is slow"
-                raise PagesError(
+                raise TrackingError(
                     f"the pages are not complete after {now - began:.0f} s: {why}; every result "
                     f"is in the ledger, and `study sync {record.spec.name}` writes the rest"
                 )
@@ -201,7 +204,7 @@ class Projector:
     def _catch_up(self) -> None:
         spent = time.thread_time()
         try:
-            self._project(self._read(), Stage.RUNNING)
+            self._project(self._read(), SyncStage.RUNNING)
         except _TRANSIENT as error:
             self._rest = self._failed(error, "the study goes on")
             self._due = True
@@ -211,12 +214,12 @@ class Projector:
             self._rest = max(self._pace.least, spent / self._pace.share)
         self._ended = time.monotonic()
 
-    def _end(self, record: StudyRecord, stage: Stage) -> int:
+    def _end(self, record: StudyResults, stage: SyncStage) -> int:
         self._failures = 0
         while True:
             try:
                 count = self._project(record, stage)
-            except PagesError as error:
+            except TrackingError as error:
                 rest = self._failed(error, "trying again")
                 with self._news:
                     if self._news.wait_for(lambda: self._closed, rest):
@@ -225,14 +228,14 @@ class Projector:
                 self._recovered()
                 return count
 
-    def _project(self, record: StudyRecord, stage: Stage) -> int:
+    def _project(self, record: StudyResults, stage: SyncStage) -> int:
         """Write pages until all are up or nobody wants more of them; return how many."""
         count = 0
         with closing(self._pages.steps(record, stage, self._showing)) as steps:
             for _ in steps:
                 count += 1
                 self._written += 1
-                if self._closed or (self._last and stage == Stage.RUNNING):
+                if self._closed or (self._last and stage == SyncStage.RUNNING):
                     break
         _log.debug("%d pages written", count)
         return count

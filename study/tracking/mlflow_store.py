@@ -17,14 +17,21 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from study.analysis.arm_scores import Pool
-from study.config.redaction import redacted, usable
-from study.errors import InputError, PagesError
-from study.network import answers, knock
+from study.analysis.arm_scores import ScorePool
+from study.config.redaction import redact, usable
+from study.errors import InputError, TrackingError
+from study.network import check_reachable, is_reachable
 from study.progress import Progress
-from study.results.study_results import StudyRecord
-from study.tracking.pages import ROLE, Metrics, Page, Shown, Value, WeightsPage
-from study.tracking.sync import WEIGHTS, Stage, keep_report, project, read_pool, show_weights
+from study.results.study_results import StudyResults
+from study.tracking.pages import ROLE, Metrics, RunPage, StoredRun, Value, WeightsPage
+from study.tracking.sync import (
+    WEIGHTS,
+    SyncStage,
+    read_pool,
+    store_report,
+    sync_runs,
+    sync_weights_page,
+)
 
 _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -47,7 +54,7 @@ def set_environment() -> None:
 _BATCH = 800  # MLflow takes 1000 values a call, parameters and tags included
 
 
-class Tracker:
+class MLflowStore:
     """Writes a study's pages; only the driver has one.
 
     Parameters
@@ -70,40 +77,42 @@ class Tracker:
 
     def __init__(self, uri: str, artifacts: str) -> None:
         set_environment()
-        self.uri, self._uri, self._artifacts = redacted(uri), usable(uri), artifacts
+        self.uri, self._uri, self._artifacts = redact(uri), usable(uri), artifacts
         self._served = uri.startswith("http")
         try:
-            knock(self._uri)
+            check_reachable(self._uri)
             self._client = MlflowClient(tracking_uri=self._uri)
-            answers(lambda: self._client.search_experiments(max_results=1), wait=not self._served)
+            is_reachable(
+                lambda: self._client.search_experiments(max_results=1), wait=not self._served
+            )
         except (MlflowException, SQLAlchemyError, OSError, ValueError, ImportError) as error:
             raise InputError(
-                f"tracking store '{self.uri}' does not answer ({redacted(str(error))}); "
+                f"tracking store '{self.uri}' does not answer ({redact(str(error))}); "
                 "give another with 'run.tracking' or --tracking-uri, or --no-mlflow"
             ) from error
 
-    def sync(self, record: StudyRecord, *, final: bool = True) -> int:
+    def sync(self, record: StudyResults, *, final: bool = True) -> int:
         """Bring the pages of a study up to its record; return how many cells were written.
 
         Parameters
         ----------
-        record : StudyRecord
+        record : StudyResults
         final : bool
             False while the study runs: only complete cells are written and the parent goes on.
 
         Raises
         ------
-        PagesError
+        TrackingError
             The store broke down; nothing is lost, projecting again makes up for it.
         """
-        return len(list(self.steps(record, Stage.ENDED if final else Stage.RUNNING)))
+        return len(list(self.steps(record, SyncStage.ENDED if final else SyncStage.RUNNING)))
 
     def steps(
-        self, record: StudyRecord, stage: Stage, progress: Progress | None = None
+        self, record: StudyResults, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
         """Do as `sync` does, and yield the name of each cell after its page was written."""
         with self._told():
-            yield from project(self, record, stage, progress)
+            yield from sync_runs(self, record, stage, progress)
 
     def clear(self, name: str) -> None:
         """Remove every page of a study, so that all are written anew (else as `sync`)."""
@@ -114,14 +123,14 @@ class Tracker:
     def pretraining(self, page: WeightsPage) -> bool:
         """Bring the page of finished weights up; return whether it was written (else as `sync`)."""
         with self._told():
-            return show_weights(self, page)
+            return sync_weights_page(self, page)
 
     def report(self, name: str, folder: Path) -> None:
         """Keep a report on the page of its study; InputError if it has none (else as `sync`)."""
         with self._told():
-            keep_report(self, name, folder)
+            store_report(self, name, folder)
 
-    def pool(self, name: str) -> Pool:
+    def pool(self, name: str) -> ScorePool:
         """Read every trial of a study back; InputError if it is not shown (else as `sync`)."""
         with self._told():
             return read_pool(self, name)
@@ -131,8 +140,8 @@ class Tracker:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            why = redacted(str(error)).partition("\n")[0]  # without the statement of a database
-            raise PagesError(
+            why = redact(str(error)).partition("\n")[0]  # without the statement of a database
+            raise TrackingError(
                 f"the tracking store '{self.uri}' broke down ({why}); every "
                 "result is in the ledger, weights in their folder, and the same command or "
                 "`study sync` writes the pages again"
@@ -155,7 +164,7 @@ class Tracker:
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
-    def shown(self, shelf: str) -> list[Shown]:
+    def shown(self, shelf: str) -> list[StoredRun]:
         """Return the runs of ours in an experiment, the oldest first."""
         runs, token = [], None
         while token != "":
@@ -170,11 +179,11 @@ class Tracker:
             token = found.token or ""
         return [_shown(run) for run in runs]
 
-    def open(self, shelf: str, name: str, tags: Mapping[str, str]) -> Shown:
+    def open(self, shelf: str, name: str, tags: Mapping[str, str]) -> StoredRun:
         """Begin a run."""
         return _shown(self._client.create_run(shelf, tags=dict(tags), run_name=name))
 
-    def write(self, shelf: str, page: Page) -> Shown:
+    def write(self, shelf: str, page: RunPage) -> StoredRun:
         """Write a run whole: its tags, its values, its files, its status."""
         begun = self.open(shelf, page.name, page.tags)
         self._log(begun, page.metrics, page.params)
@@ -185,46 +194,46 @@ class Tracker:
         self.close(begun, status)
         return replace(begun, status=status, metrics={name: v for name, v, _ in page.metrics})
 
-    def mend(self, page: Shown, tags: Mapping[str, str], metrics: Metrics) -> None:
+    def mend(self, page: StoredRun, tags: Mapping[str, str], metrics: Metrics) -> None:
         """Log the tags and metrics that differ, in one call."""
         texts = {key: text for key, text in tags.items() if page.tags.get(key) != text}
         values = [(k, v, 0) for k, v in metrics.items() if page.metrics.get(k) != v]
         if texts or values:
             self._log(page, values, tags=texts)
 
-    def name_data(self, page: Shown, record: StudyRecord) -> None:
+    def name_data(self, page: StoredRun, record: StudyResults) -> None:
         """Name the data set of a study on its run."""
         digest = record.inputs.dataset.digest[:36]
         if digest not in page.data:
-            recipe = redacted(record.spec.data.model_dump_json())
+            recipe = redact(record.spec.data.model_dump_json())
             entity = Dataset(record.inputs.dataset.name, digest, "study-recipe", recipe)
             tag = InputTag("mlflow.data.context", "training")
             self._client.log_inputs(page.id, [DatasetInput(entity, [tag])])
 
-    def keep(self, page: Shown, folder: Path, where: str | None = None) -> None:
+    def keep(self, page: StoredRun, folder: Path, where: str | None = None) -> None:
         """Log the files of a folder."""
         get_artifact_repository(page.files, self._uri).log_artifacts(  # type: ignore[no-untyped-call]
             str(folder), where
         )
 
-    def fetch(self, page: Shown, name: str, folder: Path) -> Path:
+    def fetch(self, page: StoredRun, name: str, folder: Path) -> Path:
         """Download an artifact."""
         return Path(self._client.download_artifacts(page.id, name, str(folder)))
 
-    def close(self, page: Shown, status: str) -> None:
+    def close(self, page: StoredRun, status: str) -> None:
         """Set the status of a run, with the time unless it goes on."""
         if status == "RUNNING":
             self._client.update_run(page.id, status)
         else:
             self._client.set_terminated(page.id, status, _now(page))
 
-    def remove(self, page: Shown) -> None:
+    def remove(self, page: StoredRun) -> None:
         """Delete a run."""
         self._client.delete_run(page.id)
 
     def _log(
         self,
-        page: Shown,
+        page: StoredRun,
         values: Sequence[Value],
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
@@ -238,9 +247,9 @@ class Tracker:
             self._client.log_batch(page.id, metrics[at : at + _BATCH])
 
 
-def _shown(run: Run) -> Shown:
+def _shown(run: Run) -> StoredRun:
     data = run.inputs.dataset_inputs if run.inputs else []
-    return Shown(
+    return StoredRun(
         id=str(run.info.run_id),
         status=str(run.info.status),
         tags=run.data.tags,
@@ -251,7 +260,7 @@ def _shown(run: Run) -> Shown:
     )
 
 
-def _now(page: Shown) -> int:
+def _now(page: StoredRun) -> int:
     """Return the time in ms: later than all that a page shows, also where a clock was set back.
 
     Of two values of one metric MLflow shows the later one, and the larger one of the same time.
@@ -259,4 +268,4 @@ def _now(page: Shown) -> int:
     return max(int(time.time() * 1000), page.ended + 1)
 
 
-__all__ = ["WEIGHTS", "Tracker"]
+__all__ = ["WEIGHTS", "MLflowStore"]

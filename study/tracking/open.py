@@ -6,21 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.config.study import Run, StudySpec
+from study.config.study import RunConfig, StudySpec
 from study.storage.mirror import local_folder
 from study.storage.storage import Storage
 
 if TYPE_CHECKING:
-    from study.tracking.mlflow_store import Tracker
+    from study.tracking.mlflow_store import MLflowStore
 
 
-def tracker_of(run: Run) -> Tracker:
+def build_store(run: RunConfig) -> MLflowStore:
     """Return the pages of a run: where it says, else a database in its storage."""
     root = local_folder(Storage(run.storage))
     return open_tracker(run.tracking or f"sqlite:///{root / 'mlflow.db'}", root)
 
 
-def keeper(storage: str, tracking: str | None) -> Callable[[StudySpec, Path], list[str]]:
+def open_report_keeper(
+    storage: str, tracking: str | None
+) -> Callable[[StudySpec, Path], list[str]]:
     """Return what keeps a report on the tracking page of its study, if it has one."""
 
     def keep(spec: StudySpec, folder: Path) -> list[str]:
@@ -33,7 +35,7 @@ def keeper(storage: str, tracking: str | None) -> Callable[[StudySpec, Path], li
     return keep
 
 
-def _existing_tracker(run: Run, storage: str, tracking: str | None) -> Tracker | None:
+def _existing_tracker(run: RunConfig, storage: str, tracking: str | None) -> MLflowStore | None:
     """Return the pages where a study is shown already: those named, else its storage's."""
     root = local_folder(Storage(storage))
     named = tracking or run.tracking
@@ -42,8 +44,8 @@ def _existing_tracker(run: Run, storage: str, tracking: str | None) -> Tracker |
     return open_tracker(named or f"sqlite:///{root / 'mlflow.db'}", root)
 
 
-def open_tracker(uri: str, root: Path) -> Tracker:
+def open_tracker(uri: str, root: Path) -> MLflowStore:
     """Return the pages of a store; a new experiment of a database keeps its files in `root`."""
-    from study.tracking.mlflow_store import Tracker
+    from study.tracking.mlflow_store import MLflowStore
 
-    return Tracker(uri, str(root / "artifacts"))
+    return MLflowStore(uri, str(root / "artifacts"))

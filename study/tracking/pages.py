@@ -15,22 +15,22 @@ from pathlib import Path
 import numpy as np
 
 from modalities import sha256_of
-from modalities.weights.model_card import CARD, Card
-from study.analysis.arm_scores import Pool, pool_of
-from study.analysis.comparison import Compared, differences
-from study.analysis.paired import Difference
-from study.config.redaction import without_secrets
+from modalities.weights.model_card import CARD, ModelCard
+from study.analysis.arm_scores import ScorePool, build_score_pool
+from study.analysis.comparison import ArmComparison, differences
+from study.analysis.paired import PairedDifference
+from study.config.redaction import remove_secrets
 from study.config.study import digest
 from study.metrics import density_fifths, macro_mean
-from study.planning.trials import Cell
-from study.pretraining.workspace import read_diary
-from study.progress import Progress, duration
-from study.reporting.formatting import Kind, render
+from study.planning.trials import Arm
+from study.pretraining.workspace import read_history
+from study.progress import Progress, format_duration
+from study.reporting.formatting import Kind, render_table
 from study.reporting.tables import COLUMNS, comparison_frame
-from study.results.ledger import seal
-from study.results.study_results import StudyRecord
-from study.results.summary import CellSummary
+from study.results.study_results import StudyResults
+from study.results.summary import ArmSummary
 from study.results.trial_result import TrialResult
+from study.storage.checksums import add_checksum
 
 PARENT = "mlflow.parentRunId"
 CELL = "olfaction.cell_id"
@@ -44,7 +44,7 @@ Value = tuple[str, float, int]
 
 
 @dataclass(frozen=True)
-class Page:
+class RunPage:
     """What is to be shown.
 
     Attributes
@@ -67,7 +67,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Shown:
+class StoredRun:
     """What a store shows.
 
     Attributes
@@ -108,24 +108,24 @@ LONGEST_PARAM, LONGEST_TAG = 6000, 5000
 
 
 @dataclass(frozen=True, eq=False)
-class Contents:
+class PageContents:
     """A record by cells; making the identities of its trials is what costs, so it is done once.
 
     Attributes
     ----------
-    record : StudyRecord
+    record : StudyResults
     results : mapping of cell id to list of TrialResult
         Finished trials, in the order of seeds, repeats and folds.
     causes : mapping of cell id to list of str
         Why trials have failed.
     """
 
-    record: StudyRecord
+    record: StudyResults
     results: Mapping[str, list[TrialResult]]
     causes: Mapping[str, list[str]]
 
     @cached_property
-    def complete(self) -> list[CellSummary]:
+    def complete(self) -> list[ArmSummary]:
         """Cells that have all their trials, as have their references."""
         record = self.record
         whole = {summary.cell.id for summary in record.summaries if summary.missing == 0}
@@ -136,11 +136,11 @@ class Contents:
         ]
 
     @cached_property
-    def pool(self) -> Pool:
+    def pool(self) -> ScorePool:
         """The trials as the inference takes them."""
-        return pool_of(self.record)
+        return build_score_pool(self.record)
 
-    def gain(self, cell: Cell) -> Metrics:
+    def gain(self, cell: Arm) -> Metrics:
         """Return the gain of an arm over its reference; empty without one."""
         wanted = self.record.references.get(cell.id)
         for reference in self.record.plan.cells:
@@ -149,7 +149,7 @@ class Contents:
                 return gain_metrics(*found) if found else {}
         return {}
 
-    def state(self, summary: CellSummary) -> str:
+    def state(self, summary: ArmSummary) -> str:
         """Digest of all that a cell's page shows: its trials, its reference's, its failures."""
         cell_id = summary.cell.id
         reference = self.record.references.get(cell_id, "")
@@ -157,7 +157,7 @@ class Contents:
         return digest([LAYOUT, reference, trials, summary.missing, self.causes[cell_id]])[:32]
 
 
-def contents_of(record: StudyRecord) -> Contents:
+def build_contents(record: StudyResults) -> PageContents:
     """Sort a record by cells."""
     causes = {failure.id: failure.cause for failure in record.failures}
     results: dict[str, list[TrialResult]] = {}
@@ -166,29 +166,29 @@ def contents_of(record: StudyRecord) -> Contents:
         ids = [record.inputs.trial_id(trial) for trial in record.plan.trials_of(cell)]
         results[cell.id] = [record.results[key] for key in ids if key in record.results]
         failed[cell.id] = [causes[key] for key in ids if key in causes]
-    return Contents(record, results, failed)
+    return PageContents(record, results, failed)
 
 
-def cell_page(
-    summary: CellSummary, contents: Contents, parent: str, said: tuple[dict[str, str], Metrics]
-) -> Page:
+def arm_page(
+    summary: ArmSummary, contents: PageContents, parent: str, said: tuple[dict[str, str], Metrics]
+) -> RunPage:
     """Return the page of a cell under its study's, with the tags and metrics of its gain."""
     record, cell = contents.record, summary.cell
     results = contents.results[cell.id]
     tags = {PARENT: parent, ROLE: "cell", CELL: cell.id, STATE: contents.state(summary)}
-    tags |= cell_tags(summary, record, contents.causes[cell.id]) | said[0]
-    values = {**cell_metrics(summary, results), **said[1]}
-    return Page(
+    tags |= arm_tags(summary, record, contents.causes[cell.id]) | said[0]
+    values = {**arm_metrics(summary, results), **said[1]}
+    return RunPage(
         name=str(cell),
         tags=tags,
-        params=cell_params(cell),
+        params=arm_params(cell),
         metrics=[(name, value, 0) for name, value in values.items()] + fold_metrics(results),
-        files=lambda folder: write_cell(folder, results, record),
+        files=lambda folder: write_arm(folder, results, record),
         complete=summary.missing == 0,
     )
 
 
-def cell_params(cell: Cell) -> dict[str, str]:
+def arm_params(cell: Arm) -> dict[str, str]:
     """Return every field of a cell as text."""
     numbers = cell.training.model_dump(mode="json")
     params = cell.params() | {f"training.{key}": str(value) for key, value in numbers.items()}
@@ -197,8 +197,8 @@ def cell_params(cell: Cell) -> dict[str, str]:
     return _cut(params, LONGEST_PARAM)
 
 
-def cell_tags(
-    summary: CellSummary, record: StudyRecord, causes: Sequence[str] = ()
+def arm_tags(
+    summary: ArmSummary, record: StudyResults, causes: Sequence[str] = ()
 ) -> dict[str, str]:
     """Return what the tracking pages can group and filter by, and why its first trial failed."""
     cell, split = summary.cell, record.spec.split
@@ -226,7 +226,7 @@ def _cut(texts: Mapping[str, str], longest: int) -> dict[str, str]:
     return {key: t if len(t) <= longest else t[: longest - 4] + " ..." for key, t in texts.items()}
 
 
-def cell_metrics(summary: CellSummary, results: Sequence[TrialResult]) -> dict[str, float]:
+def arm_metrics(summary: ArmSummary, results: Sequence[TrialResult]) -> dict[str, float]:
     """Return the means of a cell; undefined ones are left out."""
     values = {
         "auroc_macro": summary.auroc,
@@ -244,7 +244,7 @@ def cell_metrics(summary: CellSummary, results: Sequence[TrialResult]) -> dict[s
     return _defined(values)
 
 
-def gain_metrics(macro: Difference, sparse: Difference) -> Metrics:
+def gain_metrics(macro: PairedDifference, sparse: PairedDifference) -> Metrics:
     """Return a gain over all labels and over the sparsest fifth; undefined numbers are left out.
 
     The standard deviation is that of the folds, which share training molecules: it is no standard
@@ -275,7 +275,7 @@ def fold_metrics(results: Sequence[TrialResult]) -> list[Value]:
     return [value for value in values if not math.isnan(value[1])]
 
 
-def per_label_csv(results: Sequence[TrialResult], record: StudyRecord) -> str:
+def per_label_csv(results: Sequence[TrialResult], record: StudyResults) -> str:
     """Return the table of labels: positives, density fifth, mean AUROC and AP, AUROC by trial."""
     dataset = record.inputs.dataset
     fifths = density_fifths(dataset.positives)
@@ -291,20 +291,20 @@ def per_label_csv(results: Sequence[TrialResult], record: StudyRecord) -> str:
     return buffer.getvalue()
 
 
-def write_cell(folder: Path, results: Sequence[TrialResult], record: StudyRecord) -> None:
+def write_arm(folder: Path, results: Sequence[TrialResult], record: StudyResults) -> None:
     """Write the files of a cell: the table of labels, and every trial as the ledger has it."""
     (folder / "per_label.csv").write_text(per_label_csv(results, record), encoding="utf-8")
     (folder / "trials").mkdir()
     for result in results:
-        (folder / "trials" / f"{result.id}.trial").write_bytes(seal(result.to_bytes()))
+        (folder / "trials" / f"{result.id}.trial").write_bytes(add_checksum(result.to_bytes()))
 
 
-def verdict_page(each: Compared, runs: Mapping[str, str]) -> tuple[dict[str, str], Metrics]:
+def verdict_page(each: ArmComparison, runs: Mapping[str, str]) -> tuple[dict[str, str], Metrics]:
     """Return what a cell's page says of its gain: tags with a link to the reference, and metrics.
 
     Parameters
     ----------
-    each : Compared
+    each : ArmComparison
     runs : mapping of cell id to run id
     """
     level, rival = each.level, each.rival
@@ -328,13 +328,13 @@ def verdict_page(each: Compared, runs: Mapping[str, str]) -> tuple[dict[str, str
 COMPARISONS: Mapping[Kind, str] = {"csv": "csv", "md": "md", "json": "json", "latex": "tex"}
 
 
-def opening_tags(record: StudyRecord) -> dict[str, str]:
+def opening_tags(record: StudyResults) -> dict[str, str]:
     """Return the tags that the page of a study is made with."""
     return {ROLE: "study", "mlflow.note.content": record.spec.description}
 
 
 def study_tags(
-    record: StudyRecord, compared: Sequence[Compared], progress: Progress | None
+    record: StudyResults, compared: Sequence[ArmComparison], progress: Progress | None
 ) -> dict[str, str]:
     """Return how far a study is, by its ledger and by the launch under way."""
     left = progress.left if progress else None
@@ -344,20 +344,20 @@ def study_tags(
         "trials_missing": record.missing,
         "trials_running": progress.running if progress else 0,
         "progress": str(progress) if progress else "",
-        "time_left": duration(left) if left is not None else "",
+        "time_left": format_duration(left) if left is not None else "",
     }
     named = {f"olfaction.{name}": str(value) for name, value in tags.items()}
     return {**named, STATE: study_state(record, compared)}
 
 
-def study_state(record: StudyRecord, compared: Sequence[Compared]) -> str:
+def study_state(record: StudyResults, compared: Sequence[ArmComparison]) -> str:
     """Digest of the files of a study's page."""
-    table = render(comparison_frame(compared), COLUMNS, "json") if compared else ""
-    spec = without_secrets(record.spec).model_dump(mode="json")
+    table = render_table(comparison_frame(compared), COLUMNS, "json") if compared else ""
+    spec = remove_secrets(record.spec).model_dump(mode="json")
     return digest([LAYOUT, spec, record.inputs.split.digest, table])[:32]
 
 
-def headline(compared: Sequence[Compared]) -> Metrics:
+def headline(compared: Sequence[ArmComparison]) -> Metrics:
     """Return the numbers of a whole study: its best level, and how many gains are claims.
 
     None while it runs, when nothing is compared yet.
@@ -373,13 +373,13 @@ def headline(compared: Sequence[Compared]) -> Metrics:
     return {**{name: float(count) for name, count in counts.items()}, **best}
 
 
-def write_study(folder: Path, record: StudyRecord, compared: Sequence[Compared]) -> None:
+def write_study(folder: Path, record: StudyResults, compared: Sequence[ArmComparison]) -> None:
     """Write the files of a study: its file, its split, and the comparison once it has ended."""
     frame = comparison_frame(compared)
     for kind, suffix in COMPARISONS.items() if compared else ():
-        text = render(frame, COLUMNS, kind)
+        text = render_table(frame, COLUMNS, kind)
         (folder / f"comparison.{suffix}").write_text(text, encoding="utf-8")
-    shown = without_secrets(record.spec).model_dump_json(indent=2)
+    shown = remove_secrets(record.spec).model_dump_json(indent=2)
     (folder / "study.json").write_text(shown, encoding="utf-8")
     record.inputs.split.save(folder / "split.json")
 
@@ -410,22 +410,22 @@ class WeightsPage:
     metrics: tuple[tuple[str, float, int], ...]
     files: tuple[Path, ...]
 
-    def page(self) -> Page:
+    def page(self) -> RunPage:
         """Return it as any store takes it."""
         tags = {ROLE: "weights", NAME: self.name, STATE: self.state, **self.tags}
-        return Page(self.name, tags, self.params, self.metrics, self._copy)
+        return RunPage(self.name, tags, self.params, self.metrics, self._copy)
 
     def _copy(self, folder: Path) -> None:
         for file in self.files:
             shutil.copy(file, folder)
 
 
-def weights_page(card: Card, folder: Path) -> WeightsPage:
+def weights_page(card: ModelCard, folder: Path) -> WeightsPage:
     """Read the page of finished weights from their folder."""
     diary = folder / "epochs.json"
     metrics = tuple(
         (name, value, int(epoch["epoch"]))
-        for epoch in read_diary(diary)
+        for epoch in read_history(diary)
         for name, value in epoch.items()
         if name != "epoch"
     )
@@ -435,7 +435,7 @@ def weights_page(card: Card, folder: Path) -> WeightsPage:
     return WeightsPage(card.name, state, tags, _params(card), metrics, files)
 
 
-def _params(card: Card) -> dict[str, str]:
+def _params(card: ModelCard) -> dict[str, str]:
     sections = {
         "modality": {"word": card.modality, **card.options, "started_from": card.started_from},
         "objective": {"word": card.objective, **card.objective_options},

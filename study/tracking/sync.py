@@ -9,29 +9,29 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from study.analysis.arm_scores import Pool, pool_of_pages
-from study.analysis.comparison import Compared, compare
+from study.analysis.arm_scores import ScorePool, build_score_pool_from_runs
+from study.analysis.comparison import ArmComparison, compare_arms
 from study.config.study import StudySpec
 from study.errors import InputError
 from study.progress import Progress
-from study.results.ledger import unseal
-from study.results.study_results import StudyRecord
-from study.results.summary import CellSummary
+from study.results.study_results import StudyResults
+from study.results.summary import ArmSummary
 from study.results.trial_result import TrialResult
 from study.splits import Split
+from study.storage.checksums import verify_checksum
 from study.tracking.pages import (
     CELL,
     NAME,
     PARENT,
     ROLE,
     STATE,
-    Contents,
     Metrics,
-    Page,
-    Shown,
+    PageContents,
+    RunPage,
+    StoredRun,
     WeightsPage,
-    cell_page,
-    contents_of,
+    arm_page,
+    build_contents,
     headline,
     opening_tags,
     study_tags,
@@ -40,7 +40,7 @@ from study.tracking.pages import (
 )
 
 
-class Stage(StrEnum):
+class SyncStage(StrEnum):
     """What a study does: only one that has ended is compared, and loses pages of other cells."""
 
     RUNNING = "running"
@@ -48,7 +48,7 @@ class Stage(StrEnum):
     ENDED = "ended"
 
 
-class Store(Protocol):
+class RunStore(Protocol):
     """A tracking store: pages on shelves, a shelf for a study."""
 
     @property
@@ -61,62 +61,66 @@ class Store(Protocol):
     def shelf(self, name: str) -> str:
         """Find or make a shelf; one that was removed comes back."""
 
-    def shown(self, shelf: str) -> list[Shown]:
+    def shown(self, shelf: str) -> list[StoredRun]:
         """Return all pages of ours, the oldest first."""
 
-    def open(self, shelf: str, name: str, tags: Mapping[str, str]) -> Shown:
+    def open(self, shelf: str, name: str, tags: Mapping[str, str]) -> StoredRun:
         """Begin a page."""
 
-    def write(self, shelf: str, page: Page) -> Shown:
+    def write(self, shelf: str, page: RunPage) -> StoredRun:
         """Write a page whole."""
 
-    def mend(self, page: Shown, tags: Mapping[str, str], metrics: Metrics) -> None:
+    def mend(self, page: StoredRun, tags: Mapping[str, str], metrics: Metrics) -> None:
         """Bring tags and metrics of a page up; those it shows already are not sent."""
 
-    def name_data(self, page: Shown, record: StudyRecord) -> None:
+    def name_data(self, page: StoredRun, record: StudyResults) -> None:
         """Name the data set on a page that does not yet."""
 
-    def keep(self, page: Shown, folder: Path, where: str | None = None) -> None:
+    def keep(self, page: StoredRun, folder: Path, where: str | None = None) -> None:
         """Keep the files of a folder on a page."""
 
-    def fetch(self, page: Shown, name: str, folder: Path) -> Path:
+    def fetch(self, page: StoredRun, name: str, folder: Path) -> Path:
         """Bring a file or folder of a page into a folder; return where it lies."""
 
-    def close(self, page: Shown, status: str) -> None:
+    def close(self, page: StoredRun, status: str) -> None:
         """Set the status of a page."""
 
-    def remove(self, page: Shown) -> None:
+    def remove(self, page: StoredRun) -> None:
         """Remove a page."""
 
 
-def project(
-    store: Store, record: StudyRecord, stage: Stage, progress: Progress | None = None
+def sync_runs(
+    store: RunStore, record: StudyResults, stage: SyncStage, progress: Progress | None = None
 ) -> Generator[str]:
     """Bring the pages of a study up to its record; yield the name of each cell that was written.
 
     Unless the study has ended, only complete cells are written.
     """
-    contents = contents_of(record)
-    compared = compare([contents.pool]) if stage == Stage.ENDED else []
+    contents = build_contents(record)
+    compared = compare_arms([contents.pool]) if stage == SyncStage.ENDED else []
     shelf = store.shelf(record.spec.name)
     shown = store.shown(shelf)
     study = _StudyPage(store, record, compared, _parent(store, shelf, shown, record))
-    if stage == Stage.RUNNING and (record.missing or not study.page.closed):  # readers wait for it
+    if stage == SyncStage.RUNNING and (
+        record.missing or not study.page.closed
+    ):  # readers wait for it
         study.bring_up(progress)
         study.close("RUNNING")
     cells = _CellPages(store, shelf, study.page.id, contents, compared)
-    yield from cells.write(shown, only=None if stage == Stage.ENDED else contents.complete)
-    if stage == Stage.ENDED:
+    yield from cells.write(shown, only=None if stage == SyncStage.ENDED else contents.complete)
+    if stage == SyncStage.ENDED:
         cells.tidy(shown)
-    if stage != Stage.RUNNING:
+    if stage != SyncStage.RUNNING:
         study.bring_up(None)
         study.close(_STATUS[stage] or ("FAILED" if record.missing else "FINISHED"))
 
 
-_STATUS = {Stage.STOPPED: "KILLED", Stage.ENDED: ""}
+_STATUS = {SyncStage.STOPPED: "KILLED", SyncStage.ENDED: ""}
 
 
-def _parent(store: Store, shelf: str, shown: Sequence[Shown], record: StudyRecord) -> Shown:
+def _parent(
+    store: RunStore, shelf: str, shown: Sequence[StoredRun], record: StudyResults
+) -> StoredRun:
     """Find or make the page of the study; the oldest counts, where two drivers have made two."""
     found = [page for page in shown if page.tags[ROLE] == "study"]
     for double in found[1:]:
@@ -130,10 +134,10 @@ def _parent(store: Store, shelf: str, shown: Sequence[Shown], record: StudyRecor
 class _StudyPage:
     """The page of a whole study."""
 
-    store: Store
-    record: StudyRecord
-    compared: Sequence[Compared]
-    page: Shown
+    store: RunStore
+    record: StudyResults
+    compared: Sequence[ArmComparison]
+    page: StoredRun
 
     def bring_up(self, progress: Progress | None) -> None:
         """Write its files if they changed, then how far the study is and its headline."""
@@ -156,18 +160,20 @@ class _CellPages:
 
     Attributes
     ----------
-    pages : dict of cell id to Shown
+    pages : dict of cell id to StoredRun
         Those that are up to date.
     """
 
-    store: Store
+    store: RunStore
     shelf: str
     parent: str
-    contents: Contents
-    compared: Sequence[Compared]
-    pages: dict[str, Shown] = field(default_factory=dict)
+    contents: PageContents
+    compared: Sequence[ArmComparison]
+    pages: dict[str, StoredRun] = field(default_factory=dict)
 
-    def write(self, shown: Sequence[Shown], *, only: Sequence[CellSummary] | None) -> Iterator[str]:
+    def write(
+        self, shown: Sequence[StoredRun], *, only: Sequence[ArmSummary] | None
+    ) -> Iterator[str]:
         """Write what is not up to date: references first, so that others can link them."""
         references = self.contents.record.references
         chosen = self.contents.record.summaries if only is None else only
@@ -176,11 +182,11 @@ class _CellPages:
             cell_id = summary.cell.id
             if not self._kept(summary, [s for s in shown if s.tags.get(CELL) == cell_id]):
                 gain = self._said(said[cell_id]) if said else ({}, self.contents.gain(summary.cell))
-                page = cell_page(summary, self.contents, self.parent, gain)
+                page = arm_page(summary, self.contents, self.parent, gain)
                 self.pages[cell_id] = self.store.write(self.shelf, page)
                 yield page.name
 
-    def _kept(self, summary: CellSummary, found: Sequence[Shown]) -> bool:
+    def _kept(self, summary: ArmSummary, found: Sequence[StoredRun]) -> bool:
         """Keep a page that is up to date, and remove all others of its cell."""
         state = self.contents.state(summary)
         for page in found:
@@ -191,10 +197,10 @@ class _CellPages:
                 self.store.remove(page)
         return summary.cell.id in self.pages
 
-    def _said(self, each: Compared) -> tuple[dict[str, str], Metrics]:
+    def _said(self, each: ArmComparison) -> tuple[dict[str, str], Metrics]:
         return verdict_page(each, {cell_id: page.id for cell_id, page in self.pages.items()})
 
-    def tidy(self, shown: Sequence[Shown]) -> None:
+    def tidy(self, shown: Sequence[StoredRun]) -> None:
         """Remove the pages of cells that the study has no more; say what each gain is worth."""
         for page in shown:
             if page.tags[ROLE] == "cell" and page.tags.get(CELL) not in self.pages:
@@ -207,7 +213,7 @@ WEIGHTS = "weights"
 """Shelf of all pretrainings of a store; no study has this name."""
 
 
-def show_weights(store: Store, weights: WeightsPage) -> bool:
+def sync_weights_page(store: RunStore, weights: WeightsPage) -> bool:
     """Bring the page of finished weights up; return whether it was written."""
     shelf = store.shelf(WEIGHTS)
     found = [page for page in store.shown(shelf) if page.tags.get(NAME) == weights.name]
@@ -219,7 +225,7 @@ def show_weights(store: Store, weights: WeightsPage) -> bool:
     return True
 
 
-def keep_report(store: Store, name: str, folder: Path) -> None:
+def store_report(store: RunStore, name: str, folder: Path) -> None:
     """Keep the files of a report on the page of its study; InputError if there is none."""
     shelf = store.find(name)
     studies = _of(store.shown(shelf), "study") if shelf is not None else []
@@ -228,7 +234,7 @@ def keep_report(store: Store, name: str, folder: Path) -> None:
     store.keep(studies[0], folder, "report")
 
 
-def read_pool(store: Store, name: str) -> Pool:
+def read_pool(store: RunStore, name: str) -> ScorePool:
     """Read every trial of a study back; InputError if the store does not show it."""
     shelf = store.find(name)
     if shelf is None:
@@ -245,14 +251,14 @@ def read_pool(store: Store, name: str) -> Pool:
             store.fetch(studies[0], each, place) for each in ("split.json", "study.json")
         )
         spec = StudySpec.model_validate_json(file.read_bytes())
-        return pool_of_pages(spec, results, Split.load(split))
+        return build_score_pool_from_runs(spec, results, Split.load(split))
 
 
-def _of(shown: list[Shown], role: str) -> list[Shown]:
+def _of(shown: list[StoredRun], role: str) -> list[StoredRun]:
     return [page for page in shown if page.tags[ROLE] == role]
 
 
-def _stored(store: Store, page: Shown) -> Iterator[TrialResult]:
+def _stored(store: RunStore, page: StoredRun) -> Iterator[TrialResult]:
     with tempfile.TemporaryDirectory() as folder:
         for file in sorted(store.fetch(page, "trials", Path(folder)).glob("*.trial")):
-            yield TrialResult.from_bytes(unseal(file.read_bytes(), file.name))
+            yield TrialResult.from_bytes(verify_checksum(file.read_bytes(), file.name))

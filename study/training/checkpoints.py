@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 import torch
 
-from study.storage.checksums import UNREADABLE, LedgerError, seal, unseal
+from study.storage.checksums import UNREADABLE, LedgerError, add_checksum, verify_checksum
 from study.storage.storage import Storage
 
 _SUFFIX = ".checkpoint"
 
 
-class Checkpoints(Protocol):
+class CheckpointStore(Protocol):
     """One training's last state; tensors are on the CPU when it is read."""
 
     def load(self) -> Mapping[str, Any] | None:
@@ -29,7 +29,7 @@ class Checkpoints(Protocol):
         """Forget it: the result of the training is written."""
 
 
-class StoredCheckpoint:
+class StoredCheckpoints:
     """A sealed file under the identity of what is trained: another training never reads it.
 
     Parameters
@@ -62,7 +62,7 @@ class StoredCheckpoint:
 
     def _opened(self, data: bytes) -> Mapping[str, Any]:
         place = self.storage.path(self._name)
-        payload = unseal(data, place)
+        payload = verify_checksum(data, place)
         try:
             stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
@@ -82,7 +82,7 @@ class StoredCheckpoint:
         """Write the state in place of the last one."""
         buffer = io.BytesIO()
         torch.save({"identity": self.identity, "state": dict(state)}, buffer)
-        self.storage.write(self._name, seal(buffer.getvalue()))
+        self.storage.write(self._name, add_checksum(buffer.getvalue()))
 
     def clear(self) -> None:
         """Remove the file, if there is one."""

@@ -17,11 +17,11 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from study.errors import OutOfMemoryError, PeerLostError, StudyError
-from study.executors.timeouts import TimeLimitError, within
+from study.executors.timeouts import TimeLimitError, parse_limit
 
 
 @contextmanager
-def settled(threads: int) -> Iterator[None]:
+def torch_settings(threads: int) -> Iterator[None]:
     """Fix the number of threads and take subnormal numbers as zero inside a block.
 
     The number of threads can change the last digits of a sum, so it is a number of the study and
@@ -58,7 +58,7 @@ PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """The place of a process in a data-parallel training.
 
     Attributes
@@ -160,7 +160,7 @@ def _has_lost_a_peer(error: RuntimeError) -> bool:
         return False
     wait = timedelta(seconds=2 * PATIENCE)  # of the first process; the others would wait on
     try:
-        within(PATIENCE, lambda: distributed.monitored_barrier(timeout=wait))
+        parse_limit(PATIENCE, lambda: distributed.monitored_barrier(timeout=wait))
     except TimeLimitError:
         return False
     except RuntimeError:
@@ -168,7 +168,7 @@ def _has_lost_a_peer(error: RuntimeError) -> bool:
     return False
 
 
-def here(*, gpu: bool = False) -> Ranks:
+def current_process_group(*, gpu: bool = False) -> ProcessGroup:
     """Return the place of this process: alone, or in the process group that was set up for it.
 
     Parameters
@@ -183,7 +183,7 @@ def here(*, gpu: bool = False) -> Ranks:
     """
     grouped = distributed.is_available() and distributed.is_initialized()
     rank, size = (distributed.get_rank(), distributed.get_world_size()) if grouped else (0, 1)
-    return Ranks(rank, size, _gpu() if gpu else torch.device("cpu"))
+    return ProcessGroup(rank, size, _gpu() if gpu else torch.device("cpu"))
 
 
 def _gpu() -> torch.device:

@@ -12,24 +12,24 @@ from torch import nn
 
 from fusion import HeadShape, MultimodalModel, SingleHead, seeded
 from modalities import Encoder
-from study.artifacts.embeddings import EncoderJob, job_of
-from study.artifacts.study_data import Inputs, modality_of
-from study.config.training import Training
+from study.artifacts.embeddings import EncoderJob, encoder_job_for
+from study.artifacts.study_data import StudyData, build_modality
+from study.config.training import TrainingConfig
 from study.errors import TrialError
-from study.planning.trials import Feature, TrialSpec
-from study.training.checkpoints import Checkpoints
-from study.training.distributed import Ranks
+from study.planning.trials import NamedModality, Trial
+from study.training.checkpoints import CheckpointStore
+from study.training.distributed import ProcessGroup
 from study.training.freezing import check_layers
-from study.training.inner_scores import inner_auroc
-from study.training.packing import place_of
-from study.training.supervised import Gather, Part, device_of, fit, moved
+from study.training.inner_scores import compute_inner_auroc
+from study.training.packing import fold_key
+from study.training.supervised import Gather, LabeledRows, fit, model_device, move_batch
 from study.training.trainer import Rows
 
 EMBED_BATCH = 256
 
 
 @dataclass(frozen=True)
-class Branch:
+class EncodedModality:
     """A modality as the model meets it: an encoder to train, or embeddings that are ready."""
 
     encoder: nn.Module | None
@@ -37,21 +37,21 @@ class Branch:
     dim: int
 
 
-def run_job(
+def run_encoder_job(
     job: EncoderJob,
-    inputs: Inputs,
-    ranks: Ranks | None = None,
-    checkpoints: Checkpoints | None = None,
+    inputs: StudyData,
+    ranks: ProcessGroup | None = None,
+    checkpoints: CheckpointStore | None = None,
 ) -> NDArray[np.float32]:
     """Make an encoder ready and embed every molecule of the table, (n, d).
 
     Parameters
     ----------
     job : EncoderJob
-    inputs : Inputs
-    ranks : Ranks, optional
+    inputs : StudyData
+    ranks : ProcessGroup, optional
         Place of this process among the replicas of the training; alone on the CPU without it.
-    checkpoints : Checkpoints, optional
+    checkpoints : CheckpointStore, optional
         Of the training, if there is one.
 
     Raises
@@ -59,9 +59,9 @@ def run_job(
     StudyError
         The training broke down, or runs on another number of processes than it asks for.
     """
-    ranks = ranks or Ranks()
+    ranks = ranks or ProcessGroup()
     features = inputs.features(job.feature.choice)
-    encoder = modality_of(job.feature.choice).encoder(seed=job.seed)
+    encoder = build_modality(job.feature.choice).encoder(seed=job.seed)
 
     def gather(some: Rows) -> dict[str, torch.Tensor]:
         return encoder.collate(features, some)
@@ -72,7 +72,7 @@ def run_job(
         if job.feature.choice.resolved == "finetune":
             columns = inputs.columns(job)
             training, validation = (
-                Part(part[fraction], inputs.dataset.labels[np.ix_(part[fraction], columns)])
+                LabeledRows(part[fraction], inputs.dataset.labels[np.ix_(part[fraction], columns)])
                 for part in (fold.fit, fold.validation)
             )
             numbers = job.feature.choice.training
@@ -100,7 +100,7 @@ def _with_head(job: EncoderJob, encoder: Encoder, labels: int) -> MultimodalMode
     return MultimodalModel({name: _module(encoder)}, head)
 
 
-def check_workers(asked: int, ranks: Ranks) -> None:
+def check_workers(asked: int, ranks: ProcessGroup) -> None:
     """Check that a training of encoders runs on as many processes as its numbers say.
 
     Raises
@@ -117,28 +117,30 @@ def check_workers(asked: int, ranks: Ranks) -> None:
 
 def _embed(encoder: nn.Module, gather: Gather, rows: Rows) -> NDArray[np.float32]:
     encoder.eval()
-    device, parts = device_of(encoder), []
+    device, parts = model_device(encoder), []
     with torch.inference_mode():
         for start in range(0, len(rows), EMBED_BATCH):
-            batch = moved(gather(rows[start : start + EMBED_BATCH]), device)
+            batch = move_batch(gather(rows[start : start + EMBED_BATCH]), device)
             parts.append(encoder(batch).float().cpu())
     embeddings: NDArray[np.float32] = torch.cat(parts).numpy()
     return embeddings
 
 
-def part_of(inputs: Inputs, rows: Rows) -> Part:
+def labeled_rows(inputs: StudyData, rows: Rows) -> LabeledRows:
     """Return training rows with their labels."""
-    return Part(rows, inputs.dataset.labels[rows])
+    return LabeledRows(rows, inputs.dataset.labels[rows])
 
 
-def branch_of(feature: Feature, trial: TrialSpec, inputs: Inputs, training: Rows) -> Branch:
+def encode_modality(
+    feature: NamedModality, trial: Trial, inputs: StudyData, training: Rows
+) -> EncodedModality:
     """Read the embeddings of a feature, or transform or encode its features here."""
-    job = job_of(feature, trial)
+    job = encoder_job_for(feature, trial)
     if job is not None:
         stored = inputs.embedding_store.get(inputs.job_id(job))
         return _ready(_standardised(stored, training))
     features = inputs.features(feature.choice)
-    encoder = modality_of(feature.choice).encoder(seed=trial.torch_seed)
+    encoder = build_modality(feature.choice).encoder(seed=trial.torch_seed)
     encoder.fit(features, training)
     top_layers = trial.cell.training.top_layers
     if feature.choice.trainable and top_layers is not None:
@@ -147,7 +149,9 @@ def branch_of(feature: Feature, trial: TrialSpec, inputs: Inputs, training: Rows
         everything = np.arange(len(features))
         transformed = _embed(_module(encoder), lambda r: encoder.collate(features, r), everything)
         return _ready(transformed)
-    return Branch(_module(encoder), lambda rows: encoder.collate(features, rows), encoder.dim)
+    return EncodedModality(
+        _module(encoder), lambda rows: encoder.collate(features, rows), encoder.dim
+    )
 
 
 def _standardised(embeddings: NDArray[np.float32], training: Rows) -> NDArray[np.float32]:
@@ -163,8 +167,10 @@ def _standardised(embeddings: NDArray[np.float32], training: Rows) -> NDArray[np
     return result
 
 
-def _ready(embeddings: NDArray[np.float32]) -> Branch:
-    return Branch(None, lambda rows: torch.from_numpy(embeddings[rows]), embeddings.shape[1])
+def _ready(embeddings: NDArray[np.float32]) -> EncodedModality:
+    return EncodedModality(
+        None, lambda rows: torch.from_numpy(embeddings[rows]), embeddings.shape[1]
+    )
 
 
 def _module(encoder: object) -> nn.Module:
@@ -173,22 +179,22 @@ def _module(encoder: object) -> nn.Module:
     return encoder
 
 
-def head_shape(numbers: Training) -> HeadShape:
+def head_shape(numbers: TrainingConfig) -> HeadShape:
     """Return the shape of a head from the numbers of a training."""
     return HeadShape(hidden=numbers.hidden, dropout=numbers.dropout)
 
 
-def table_of(branch: Branch, molecules: int) -> Branch:
+def build_embedding_table(branch: EncodedModality, molecules: int) -> EncodedModality:
     """Return a branch whose embeddings are ready with all of them in one tensor."""
     values: torch.Tensor = branch.gather(np.arange(molecules))
 
     def gather(rows: Rows) -> torch.Tensor:
         return values.index_select(0, torch.tensor(rows))
 
-    return Branch(None, gather, branch.dim)
+    return EncodedModality(None, gather, branch.dim)
 
 
-class SharedInputs:
+class EncoderCache:
     """Reads each table, and measures each modality alone, once for the trials of a pack.
 
     Tables are standardized or fitted on the training rows of a place (repeat, fold, fraction).
@@ -197,38 +203,40 @@ class SharedInputs:
 
     def __init__(self) -> None:
         self._place: Hashable = None
-        self._tables: dict[Hashable, Branch] = {}
+        self._tables: dict[Hashable, EncodedModality] = {}
         self._scores: dict[Hashable, NDArray[np.float64]] = {}
 
-    def branch(self, feature: Feature, trial: TrialSpec, inputs: Inputs, training: Rows) -> Branch:
-        """Do what `branch_of` does; an encoder that the trial trains is made anew."""
+    def branch(
+        self, feature: NamedModality, trial: Trial, inputs: StudyData, training: Rows
+    ) -> EncodedModality:
+        """Do what `encode_modality` does; an encoder that the trial trains is made anew."""
         if feature.choice.resolved == "joint":
-            return branch_of(feature, trial, inputs, training)
-        if self._place != place_of(trial):
-            self._place, self._tables = place_of(trial), {}
-        job = job_of(feature, trial)
+            return encode_modality(feature, trial, inputs, training)
+        if self._place != fold_key(trial):
+            self._place, self._tables = fold_key(trial), {}
+        job = encoder_job_for(feature, trial)
         key = (feature.key, inputs.job_id(job) if job else None)
         if key not in self._tables:
-            branch = branch_of(feature, trial, inputs, training)
-            self._tables[key] = table_of(branch, len(inputs.dataset))
+            branch = encode_modality(feature, trial, inputs, training)
+            self._tables[key] = build_embedding_table(branch, len(inputs.dataset))
         return self._tables[key]
 
     def inner(
         self,
         branches: Mapping[str, tuple[Gather, int]],
-        training: Part,
-        validation: Part,
+        training: LabeledRows,
+        validation: LabeledRows,
         groups: NDArray[np.int64],
-        trial: TrialSpec,
+        trial: Trial,
     ) -> NDArray[np.float64]:
-        """Do what `inner_auroc` does: a modality's scores do not depend on the others'."""
+        """Do what `compute_inner_auroc` does: a modality's scores do not depend on the others'."""
         keys = {feature.slot: feature.key for feature in trial.cell.features}
         numbers = trial.cell.training.model_dump_json()
         values = []
         for name, branch in branches.items():
-            key = (keys[name], place_of(trial), trial.seed, numbers)
+            key = (keys[name], fold_key(trial), trial.seed, numbers)
             if key not in self._scores:
                 own = {name: branch}
-                self._scores[key] = inner_auroc(own, training, validation, groups, trial)
+                self._scores[key] = compute_inner_auroc(own, training, validation, groups, trial)
             values.append(self._scores[key])
         return np.concatenate(values)

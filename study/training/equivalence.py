@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 
 from fusion.partitions import LabelPartition, PartitionContext
 from modalities import ModalityError, ModalityFeatures
-from study.artifacts.study_data import Inputs, modality_of
+from study.artifacts.study_data import StudyData, build_modality
 from study.errors import InputError
 from study.planning.plan import Plan
-from study.planning.trials import Cell, Feature, TrialSpec
-from study.plugins.registry import Vocabulary
+from study.planning.trials import Arm, NamedModality, Trial
+from study.plugins.registry import Registry
 
 MOLECULES = 8
 
 
-def embedded_alike(plan: Plan, inputs: Inputs) -> Mapping[str, str]:
+def share_embeddings(plan: Plan, inputs: StudyData) -> Mapping[str, str]:
     """Return for each modality that repeats an earlier one the key of that one.
 
     Encoders that are neither trained nor fitted are built from one seed and tried on a few
     molecules of the table.
     """
-    by_word: dict[str, dict[str, Feature]] = {}
+    by_word: dict[str, dict[str, NamedModality]] = {}
     for feature in (f for cell in plan.cells for f in cell.features):
         choice = feature.choice
         if choice.trainable and not choice.fitted and choice.resolved == "frozen":
@@ -41,9 +41,9 @@ def embedded_alike(plan: Plan, inputs: Inputs) -> Mapping[str, str]:
     return same
 
 
-def _embedding(feature: Feature, smiles: tuple[str, ...]) -> bytes | None:
+def _embedding(feature: NamedModality, smiles: tuple[str, ...]) -> bytes | None:
     """Embed a few molecules; None if one cannot be represented, which the launch will say."""
-    modality = modality_of(feature.choice)
+    modality = build_modality(feature.choice)
     try:
         records = [modality.featurize(text) for text in smiles]
     except ModalityError:
@@ -65,7 +65,7 @@ Place = tuple[object, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Probe:
+class ModelProbe:
     """What a head does with random embeddings, from the seed that every other head starts from.
 
     Attributes
@@ -80,13 +80,13 @@ class Probe:
     weights: NDArray[np.float64]
     gradients: NDArray[np.float64]
 
-    def equals(self, other: Probe) -> bool:
+    def equals(self, other: ModelProbe) -> bool:
         """Whether two heads are one, up to the order of floating-point sums."""
         pairs = zip(vars(self).values(), vars(other).values(), strict=True)
         return all(a.shape == b.shape and np.allclose(a, b, 1e-4, 1e-6) for a, b in pairs)
 
 
-def refuse_inert(plan: Plan, inputs: Inputs) -> None:
+def refuse_equivalent_arms(plan: Plan, inputs: StudyData) -> None:
     """Refuse arms that build the same model from the same data and seed as another.
 
     Raises
@@ -96,7 +96,7 @@ def refuse_inert(plan: Plan, inputs: Inputs) -> None:
     """
     lines = [
         f"{again} repeats {first}: {_why(again, first)}"
-        for again, first in inert_arms(plan, inputs)
+        for again, first in find_equivalent_arms(plan, inputs)
     ]
     if lines:
         head = (
@@ -105,7 +105,7 @@ def refuse_inert(plan: Plan, inputs: Inputs) -> None:
         raise InputError("\n  ".join([head, *lines]))
 
 
-def _why(again: Cell, first: Cell) -> str:
+def _why(again: Arm, first: Arm) -> str:
     """Say in what two arms differ, and that it makes no difference."""
     ours, theirs = again.training.model_dump(), first.training.model_dump()
     numbers = [name for name, value in ours.items() if theirs[name] != value]
@@ -121,11 +121,11 @@ def _why(again: Cell, first: Cell) -> str:
     return f"the partitions {again.partition} and {first.partition} deal every label alike"
 
 
-def inert_arms(plan: Plan, inputs: Inputs) -> Iterator[tuple[Cell, Cell]]:
+def find_equivalent_arms(plan: Plan, inputs: StudyData) -> Iterator[tuple[Arm, Arm]]:
     """Yield each arm that repeats an earlier one, with that one."""
-    probes: dict[Place, Probe] = {}
-    groups: dict[Place, list[Cell]] = {}
-    alike = embedded_alike(plan, inputs)
+    probes: dict[Place, ModelProbe] = {}
+    groups: dict[Place, list[Arm]] = {}
+    alike = share_embeddings(plan, inputs)
     for cell in plan.cells:
         groups.setdefault(_data(cell, alike), []).append(cell)
     for cells in groups.values():
@@ -136,7 +136,7 @@ def inert_arms(plan: Plan, inputs: Inputs) -> Iterator[tuple[Cell, Cell]]:
                     break
 
 
-def _data(cell: Cell, alike: Mapping[str, str]) -> Place:
+def _data(cell: Arm, alike: Mapping[str, str]) -> Place:
     """Return all that decides a trial but the head: features, rows, the numbers that count."""
     numbers = cell.training.model_dump()
     felt = {k: v for k, v in numbers.items() if cell.joint or k not in ENCODER_NUMBERS}
@@ -145,7 +145,7 @@ def _data(cell: Cell, alike: Mapping[str, str]) -> Place:
 
 
 def _same_model(
-    cell: Cell, other: Cell, inputs: Inputs, plan: Plan, probes: dict[Place, Probe]
+    cell: Arm, other: Arm, inputs: StudyData, plan: Plan, probes: dict[Place, ModelProbe]
 ) -> bool:
     kinds = {cell.technique, other.technique}
     if kinds & {"single", "independent_mean"}:  # no head of their own to vary
@@ -157,7 +157,7 @@ def _same_model(
     return _probe(cell, probes).equals(_probe(other, probes))
 
 
-def _same_owners(cell: Cell, other: Cell, inputs: Inputs, plan: Plan) -> bool:
+def _same_owners(cell: Arm, other: Arm, inputs: StudyData, plan: Plan) -> bool:
     """Whether two balancers deal their labels alike in every trial."""
     if cell.partition == other.partition:
         return True
@@ -169,12 +169,12 @@ def _owners_equal(one: NDArray[np.int64] | None, other: NDArray[np.int64] | None
     return one is not None and other is not None and np.array_equal(one, other)
 
 
-def _owners(trial: TrialSpec, inputs: Inputs) -> NDArray[np.int64] | None:
+def _owners(trial: Trial, inputs: StudyData) -> NDArray[np.int64] | None:
     """Return the owners of a trial's labels, (l,); None where they are known only in training."""
     partition = trial.cell.partition
     if partition is None:
         return None
-    rule = Vocabulary("partition").load(partition.word)
+    rule = Registry("partition").load(partition.word)
     if rule.per_batch or rule.needs_inner_scores:
         return None
     rows = inputs.fold(trial).fit[trial.cell.fraction]
@@ -184,17 +184,17 @@ def _owners(trial: TrialSpec, inputs: Inputs) -> NDArray[np.int64] | None:
     return dealt.owner
 
 
-def _probe(cell: Cell, probes: dict[Place, Probe]) -> Probe:
+def _probe(cell: Arm, probes: dict[Place, ModelProbe]) -> ModelProbe:
     """Try a head on random embeddings; its input widths do not matter, so they are small."""
     shape = (cell.training.hidden, cell.training.dropout)
     key = (len(cell.features), repr(cell.fusion and cell.fusion.json_value()), shape)
     if key not in probes:
         dims = {feature.slot: 3 + i for i, feature in enumerate(cell.features)}
-        probes[key] = probe_of(head_of(cell, dims, PROBE_LABELS), dims)
+        probes[key] = build_probe(build_probe_head(cell, dims, PROBE_LABELS), dims)
     return probes[key]
 
 
-def head_of(cell: Cell, dims: Mapping[str, int], labels: int) -> Any:  # noqa: ANN401 (a torch module)
+def build_probe_head(cell: Arm, dims: Mapping[str, int], labels: int) -> Any:  # noqa: ANN401 (a torch module)
     """Build the head of an arm for embeddings of these widths, with labels dealt in turn."""
     from fusion import seeded
     from study.training.model import build_head  # torch: only a launch builds heads
@@ -209,10 +209,10 @@ def head_of(cell: Cell, dims: Mapping[str, int], labels: int) -> Any:  # noqa: A
         return build_head(cell, dims, labels, context)
 
 
-def probe_of(
+def build_probe(
     head: Any,  # noqa: ANN401 (a torch module)
     dims: Mapping[str, int],
-) -> Probe:
+) -> ModelProbe:
     """Run a head once in evaluation and once in training, and take its gradients."""
     from fusion import seeded
 
@@ -227,4 +227,4 @@ def probe_of(
     outputs = np.stack([part.detach().double().numpy() for part in (calm, driven)])
     flat = [value.detach().double().numpy().ravel() for value in values]
     gradients = [v.grad.double().numpy().ravel() for v in values if v.grad is not None]
-    return Probe(outputs, np.sort(np.concatenate(flat)), np.sort(np.concatenate(gradients)))
+    return ModelProbe(outputs, np.sort(np.concatenate(flat)), np.sort(np.concatenate(gradients)))

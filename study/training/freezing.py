@@ -10,7 +10,7 @@ from modalities import StagedEncoder
 from study.errors import InputError
 
 
-class Hold:
+class FreezeSchedule:
     """Holds submodules of a module, and lets go of those held before.
 
     A held module is in evaluation mode, so that dropout is off and the statistics of batch norm
@@ -37,7 +37,7 @@ class Hold:
         return held != before
 
 
-def held_parts(
+def frozen_modules(
     encoders: Iterable[nn.Module], epoch: int, *, freeze_epochs: int, top_layers: int | None
 ) -> Collection[nn.Module]:
     """Return what is held in an epoch, each module without its children.

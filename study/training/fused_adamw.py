@@ -27,7 +27,7 @@ def _plain(method: Method) -> Method:
     return plain
 
 
-class QuickAdamW(torch.optim.AdamW):
+class FusedAdamW(torch.optim.AdamW):
     """Torch's fused AdamW; `advance` is `step`, straight to the same kernel.
 
     Parameters

@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 
 from fusion import HeadShape, MultimodalModel, SingleHead, seeded
 from study.metrics import auroc
-from study.planning.trials import TrialSpec
-from study.splits import stratify
-from study.training.supervised import Gather, Part, fit, predict
+from study.planning.trials import Trial
+from study.splits import stratify_groups
+from study.training.supervised import Gather, LabeledRows, fit, predict
 
 FOLDS = 3
 
 
-def inner_auroc(
+def compute_inner_auroc(
     branches: Mapping[str, tuple[Gather, int]],
-    training: Part,
-    validation: Part,
+    training: LabeledRows,
+    validation: LabeledRows,
     groups: NDArray[np.int64],
-    trial: TrialSpec,
+    trial: Trial,
 ) -> NDArray[np.float64]:
     """AUROC of every modality on every label, out of fold inside the training rows.
 
@@ -29,11 +29,11 @@ def inner_auroc(
     ----------
     branches : mapping of modality to (gather, width)
         Embeddings of each modality.
-    training, validation : Part
+    training, validation : LabeledRows
         Parts of the training fold; `validation` stops each inner fit early.
     groups : ndarray of int64, (n_train,)
         Groups of the training rows: they do not cross inner folds either.
-    trial : TrialSpec
+    trial : Trial
         Numbers and seed of the fits.
 
     Returns
@@ -43,7 +43,7 @@ def inner_auroc(
     """
     shares = [1 / FOLDS] * FOLDS
     rng = np.random.default_rng(trial.torch_seed)
-    part_of = stratify(training.labels, groups, shares, rng)
+    part_of = stratify_groups(training.labels, groups, shares, rng)
     values = [
         auroc(training.labels, _out_of_fold({name: branch}, training, validation, part_of, trial))
         for name, branch in branches.items()
@@ -53,10 +53,10 @@ def inner_auroc(
 
 def _out_of_fold(
     branch: Mapping[str, tuple[Gather, int]],
-    training: Part,
-    validation: Part,
+    training: LabeledRows,
+    validation: LabeledRows,
     part_of: NDArray[np.int64],
-    trial: TrialSpec,
+    trial: Trial,
 ) -> NDArray[np.float32]:
     """Scores (n_train, l) of every training row by a model that was not trained on it."""
     gather = {name: take for name, (take, _) in branch.items()}
@@ -69,7 +69,7 @@ def _out_of_fold(
             dims = {name: width for name, (_, width) in branch.items()}
             head = SingleHead(dims, training.labels.shape[1], shape)
         model = MultimodalModel(dict.fromkeys(branch), head)
-        inner = Part(training.rows[~held], training.labels[~held])
+        inner = LabeledRows(training.rows[~held], training.labels[~held])
         fit(model, gather, inner, validation, numbers, seed=trial.torch_seed + fold)
         scores[held] = predict(model, gather, training.rows[held])
     return scores

@@ -10,48 +10,48 @@ from torch import nn
 
 from fusion import LabelBalancer, MultimodalModel, SingleHead, seeded
 from fusion.partitions import PartitionContext
-from study.artifacts.study_data import Inputs
+from study.artifacts.study_data import StudyData
 from study.errors import InputError
-from study.planning.trials import Cell, TrialSpec
-from study.plugins.registry import Vocabulary
-from study.training.encoders import Branch, head_shape
-from study.training.inner_scores import inner_auroc
-from study.training.supervised import Gather, Part
+from study.planning.trials import Arm, Trial
+from study.plugins.registry import Registry
+from study.training.encoders import EncodedModality, head_shape
+from study.training.inner_scores import compute_inner_auroc
+from study.training.supervised import Gather, LabeledRows
 
 InnerScores = Callable[
-    [Mapping[str, tuple[Gather, int]], Part, Part, NDArray[np.int64], TrialSpec],
+    [Mapping[str, tuple[Gather, int]], LabeledRows, LabeledRows, NDArray[np.int64], Trial],
     NDArray[np.float64],
 ]
 
 
 def build_head(
-    cell: Cell, dims: Mapping[str, int], n_labels: int, context: PartitionContext | None
+    cell: Arm, dims: Mapping[str, int], n_labels: int, context: PartitionContext | None
 ) -> nn.Module:
     """Build the head of a cell: one modality, a fusion operator, or the label balancer."""
     shape = head_shape(cell.training)
     if cell.technique == "single":
         return SingleHead(dims, n_labels, shape)
     if cell.fusion is not None:
-        operator = Vocabulary("operator").load(cell.fusion.word)
+        operator = Registry("operator").load(cell.fusion.word)
         module: nn.Module = operator(dims, n_labels, shape, **cell.fusion.options)
         return module
     if cell.partition is None or context is None:
         raise TypeError(f"{cell}: the technique '{cell.technique}' has no head of its own")
-    rule = Vocabulary("partition").load(cell.partition.word)(**cell.partition.options)
+    rule = Registry("partition").load(cell.partition.word)(**cell.partition.options)
     return LabelBalancer(dims, n_labels, shape, rule.build(context))
 
 
 def partition_context(
-    trial: TrialSpec,
-    branches: Mapping[str, Branch],
-    inputs: Inputs,
-    training: Part,
-    validation: Part,
-    inner: InnerScores = inner_auroc,
+    trial: Trial,
+    branches: Mapping[str, EncodedModality],
+    inputs: StudyData,
+    training: LabeledRows,
+    validation: LabeledRows,
+    inner: InnerScores = compute_inner_auroc,
 ) -> PartitionContext:
     """Gather what a partition may know: training rows, and inner scores if its rule asks.
 
-    `inner` measures the scores: what `inner_auroc` does, or remembers.
+    `inner` measures the scores: what `compute_inner_auroc` does, or remembers.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def partition_context(
             "chosen with test rows: make the split anew"
         )
     partition = trial.cell.partition
-    rule = Vocabulary("partition").load(partition.word) if partition else None
+    rule = Registry("partition").load(partition.word) if partition else None
     scores = None
     if rule is not None and rule.needs_inner_scores:
         gather = {name: (branch.gather, branch.dim) for name, branch in branches.items()}
@@ -81,7 +81,7 @@ def partition_context(
     return context.keep_from(test)
 
 
-def owners_of(model: nn.Module) -> tuple[int, ...]:
+def label_owners(model: nn.Module) -> tuple[int, ...]:
     """Return which modality of the cell each label is trained by, (l,).
 
     Empty where the owners change at every step, or the head has none.
@@ -91,25 +91,25 @@ def owners_of(model: nn.Module) -> tuple[int, ...]:
     return () if owner is None else tuple(int(value) for value in owner.tolist())
 
 
-def model_of(
-    trial: TrialSpec,
-    branches: Mapping[str, Branch],
-    inputs: Inputs,
-    training: Part,
-    validation: Part,
-    inner: InnerScores = inner_auroc,
+def build_model(
+    trial: Trial,
+    branches: Mapping[str, EncodedModality],
+    inputs: StudyData,
+    training: LabeledRows,
+    validation: LabeledRows,
+    inner: InnerScores = compute_inner_auroc,
 ) -> MultimodalModel:
     """Build the model of a trial from its seed; nothing of it is trained yet.
 
     Parameters
     ----------
-    trial : TrialSpec
-    branches : mapping of slot to Branch
-    inputs : Inputs
-    training, validation : Part
+    trial : Trial
+    branches : mapping of slot to EncodedModality
+    inputs : StudyData
+    training, validation : LabeledRows
         What a label partition may be chosen on.
     inner : function
-        Measures the inner scores that a partition asks for: `inner_auroc`, or what remembers.
+        Measures the inner scores that a partition asks for: `compute_inner_auroc`, or what remembers.
     """
     dims = {name: branch.dim for name, branch in branches.items()}
     context = None

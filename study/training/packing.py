@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
 
-from study.artifacts.study_data import Inputs
-from study.planning.trials import Cell, TrialSpec
+from study.artifacts.study_data import StudyData
+from study.planning.trials import Arm, Trial
 
 WIDTH = 2048
 """Columns of an embedding, for an estimate of memory: no fewer than those shipped have."""
@@ -16,7 +16,7 @@ MOST = 64
 """Trials of a pack: its process is told of as one, and tried again as one if it is lost."""
 
 
-def stackable(trial: TrialSpec) -> bool:
+def can_share_process(trial: Trial) -> bool:
     """Whether a trial trains a head alone, on embeddings that are ready, with given numbers.
 
     The others run by themselves: those that train encoders too, choose their numbers, or train
@@ -26,24 +26,24 @@ def stackable(trial: TrialSpec) -> bool:
     return cell.technique != "independent_mean" and not cell.joint and cell.search is None
 
 
-def place_of(trial: TrialSpec) -> tuple[int, int, float]:
+def fold_key(trial: Trial) -> tuple[int, int, float]:
     """Return what the embeddings of a trial are standardized on: repeat, fold, fraction."""
     return trial.repeat, trial.fold, trial.cell.fraction
 
 
-def packs_of(
-    trials: Mapping[str, TrialSpec], inputs: Inputs, memory: int, *, fewest: int = 1
+def build_packs(
+    trials: Mapping[str, Trial], inputs: StudyData, memory: int, *, fewest: int = 1
 ) -> list[tuple[str, ...]]:
     """Deal trials into packs that read the same features.
 
     The trials of a pack are trained one after the other, place by place: its process holds the
-    tables of one place and one head at a time. A trial that is not `stackable` is a pack of its
+    tables of one place and one head at a time. A trial that is not `can_share_process` is a pack of its
     own.
 
     Parameters
     ----------
-    trials : mapping of id to TrialSpec
-    inputs : Inputs
+    trials : mapping of id to Trial
+    inputs : StudyData
     memory : int
         Most bytes that a process may hold at a time.
     fewest : int
@@ -58,17 +58,17 @@ def packs_of(
     alike: dict[Hashable, list[str]] = {}
     for key, trial in sorted(trials.items(), key=lambda pair: (*_order(pair[1]), pair[0])):
         features = tuple(feature.key for feature in trial.cell.features)
-        alike.setdefault(features if stackable(trial) else key, []).append(key)
+        alike.setdefault(features if can_share_process(trial) else key, []).append(key)
     most = min(MOST, max(1, len(trials) // max(1, fewest)))
     return [pack for ids in alike.values() for pack in _cut(ids, trials, inputs, memory, most)]
 
 
-def _order(trial: TrialSpec) -> tuple[tuple[int, int, float], int]:
-    return place_of(trial), trial.seed
+def _order(trial: Trial) -> tuple[tuple[int, int, float], int]:
+    return fold_key(trial), trial.seed
 
 
 def _cut(
-    ids: Sequence[str], trials: Mapping[str, TrialSpec], inputs: Inputs, memory: int, most: int
+    ids: Sequence[str], trials: Mapping[str, Trial], inputs: StudyData, memory: int, most: int
 ) -> list[tuple[str, ...]]:
     """Cut trials in the order of `_order` where the memory or the number is used up."""
     packs: list[list[str]] = []
@@ -79,8 +79,8 @@ def _cut(
         trial = trials[key]
         own = {(trial.seed, feature.key) for feature in trial.cell.features}
         head = _head_bytes(trial.cell, len(inputs.dataset.label_names))
-        tables = tables | own if place_of(trial) == place else own
-        place, largest = place_of(trial), max(largest, head)
+        tables = tables | own if fold_key(trial) == place else own
+        place, largest = fold_key(trial), max(largest, head)
         taken = largest + len(tables) * 4 * len(inputs.dataset) * WIDTH
         if not packs or len(packs[-1]) >= most or taken > memory:
             packs.append([])
@@ -89,7 +89,7 @@ def _cut(
     return [tuple(pack) for pack in packs]
 
 
-def _head_bytes(cell: Cell, labels: int) -> int:
+def _head_bytes(cell: Arm, labels: int) -> int:
     """Bytes of one head in training: its weights, what trains them, and a batch."""
     layers, modalities = [*cell.training.hidden, labels], len(cell.features)
     weights = modalities * (WIDTH * layers[0] + sum(a * b for a, b in pairwise(layers)))

@@ -12,38 +12,38 @@ from dataclasses import dataclass
 
 import torch
 
-from study.artifacts.study_data import Inputs
+from study.artifacts.study_data import StudyData
 from study.executors.failures import cause_of, traceback_of
-from study.planning.trials import TrialSpec
+from study.planning.trials import Trial
 from study.results.trial_result import TrialResult
-from study.training.distributed import Ranks
-from study.training.encoders import SharedInputs
-from study.training.packing import place_of
+from study.training.distributed import ProcessGroup
+from study.training.encoders import EncoderCache
+from study.training.packing import fold_key
 from study.training.trial import run_trial
 
 
 @dataclass(frozen=True)
-class Ended:
+class PackResult:
     """How a trial of a pack ended.
 
     Attributes
     ----------
-    trial : TrialSpec
+    trial : Trial
     result : TrialResult or None
         None if it failed.
     cause, traceback : str
         Why it failed.
     """
 
-    trial: TrialSpec
+    trial: Trial
     result: TrialResult | None
     cause: str = ""
     traceback: str = ""
 
 
 def run_pack(
-    trials: Sequence[TrialSpec], inputs: Inputs, *, device: torch.device | None = None
-) -> Iterator[Ended]:
+    trials: Sequence[Trial], inputs: StudyData, *, device: torch.device | None = None
+) -> Iterator[PackResult]:
     """Run head trials; yield how each ended as soon as it has.
 
     A trial gives the same result, to the last bit, whatever the other trials of its pack are. A
@@ -51,17 +51,17 @@ def run_pack(
 
     Parameters
     ----------
-    trials : sequence of TrialSpec
+    trials : sequence of Trial
         Trials that share a process (see `study.training.packing.stackable`), in any order.
-    inputs : Inputs
+    inputs : StudyData
     device : torch.device, optional
         Default: the CPU.
     """
-    shared, ranks = SharedInputs(), Ranks(device=device or torch.device("cpu"))
-    for trial in sorted(trials, key=place_of):
+    shared, ranks = EncoderCache(), ProcessGroup(device=device or torch.device("cpu"))
+    for trial in sorted(trials, key=fold_key):
         try:
             with ranks.named_errors():
-                ended = Ended(trial, run_trial(trial, inputs, ranks, shared=shared))
+                ended = PackResult(trial, run_trial(trial, inputs, ranks, shared=shared))
         except Exception as error:  # noqa: BLE001 (whatever it is, it fails this trial alone)
-            ended = Ended(trial, None, cause_of(error), traceback_of(error))
+            ended = PackResult(trial, None, cause_of(error), traceback_of(error))
         yield ended

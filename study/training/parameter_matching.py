@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from study.artifacts.study_data import Inputs, modality_of
-from study.config.grid import Grid, ListedArm
+from study.artifacts.study_data import StudyData, build_modality
+from study.config.grid import GridBlock, ListedArm
 from study.config.study import StudySpec
 from study.errors import InputError
-from study.planning.contrasts import TOLERANCE, reference_arms
+from study.planning.contrasts import TOLERANCE, find_reference_arms
 from study.planning.plan import Plan
-from study.planning.trials import Cell
-from study.training.equivalence import head_of
+from study.planning.trials import Arm
+from study.training.equivalence import build_probe_head
 
 STEPS = 12
 Widths = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ParameterCounts:
     """What the weights of a head are counted from.
 
     Attributes
@@ -35,18 +35,18 @@ class Sizes:
     dims: Mapping[str, int]
     encoders: Mapping[str, int]
 
-    def weights(self, cell: Cell) -> int:
+    def weights(self, cell: Arm) -> int:
         """Return the trained weights of an arm, as a trial counts them."""
         if cell.technique == "independent_mean":
             return sum(self.weights(cell.single(feature)) for feature in cell.features)
         joint = [f for f in cell.features if f.choice.resolved == "joint"]
         dims = {feature.slot: self.dims[feature.key] for feature in cell.features}
-        head = head_of(cell, dims, self.labels)
+        head = build_probe_head(cell, dims, self.labels)
         own = sum(int(values.numel()) for values in head.parameters())
         return own + sum(self.encoders[feature.key] for feature in joint)
 
 
-def sizes_of(plan: Plan, inputs: Inputs) -> Sizes:
+def count_parameters(plan: Plan, inputs: StudyData) -> ParameterCounts:
     """Return the widths of all embeddings of a plan.
 
     An encoder says its width when it is built. A fitted transform knows it after it was fitted
@@ -56,21 +56,21 @@ def sizes_of(plan: Plan, inputs: Inputs) -> Sizes:
     Parameters
     ----------
     plan : Plan
-    inputs : Inputs
+    inputs : StudyData
     """
     features = {f.key: f for cell in plan.cells for f in cell.features}
     dims, encoders = {}, {}
     for key, feature in features.items():
-        encoder = modality_of(feature.choice).encoder(seed=0)
+        encoder = build_modality(feature.choice).encoder(seed=0)
         if feature.choice.fitted:
             fold = inputs.split.folds[0]
             encoder.fit(inputs.features(feature.choice), fold.fit[max(fold.fit)])
         dims[key] = encoder.dim
         encoders[key] = sum(int(v.numel()) for v in getattr(encoder, "parameters", list)())
-    return Sizes(len(inputs.dataset.label_names), dims, encoders)
+    return ParameterCounts(len(inputs.dataset.label_names), dims, encoders)
 
 
-def matched(spec: StudySpec, plan: Plan, inputs: Inputs) -> StudySpec:
+def match_parameters(spec: StudySpec, plan: Plan, inputs: StudyData) -> StudySpec:
     """Return a study whose arms have as many trained weights as their reference head.
 
     The grid becomes an explicit list of the same arms in the same order; those with a reference
@@ -81,20 +81,20 @@ def matched(spec: StudySpec, plan: Plan, inputs: Inputs) -> StudySpec:
     InputError
         No widths come within 2 %.
     """
-    sizes = sizes_of(plan, inputs)
-    by_id, references = {cell.id: cell for cell in plan.cells}, reference_arms(plan.cells)
+    sizes = count_parameters(plan, inputs)
+    by_id, references = {cell.id: cell for cell in plan.cells}, find_reference_arms(plan.cells)
     extra = {cell.id for cell in plan.added}
     arms: dict[str, ListedArm] = {}
     for cell in plan.cells:
         if cell.id not in extra and cell.arm_id not in arms:
             reference = by_id.get(references.get(cell.id, ""))
-            widths = widths_like(cell, reference, sizes) if reference else None
+            widths = match_widths(cell, reference, sizes) if reference else None
             arms[cell.arm_id] = _listed(cell, widths, spec)
-    block = Grid.model_validate({"arms": tuple(arms.values())})
+    block = GridBlock.model_validate({"arms": tuple(arms.values())})
     return spec.model_copy(update={"grid": (block,)})
 
 
-def _listed(cell: Cell, widths: Widths | None, spec: StudySpec) -> ListedArm:
+def _listed(cell: Arm, widths: Widths | None, spec: StudySpec) -> ListedArm:
     """Write an arm as an item of an explicit list."""
     base = spec.training.model_dump()
     numbers = {k: v for k, v in cell.shared.model_dump().items() if v != base[k]}
@@ -104,7 +104,7 @@ def _listed(cell: Cell, widths: Widths | None, spec: StudySpec) -> ListedArm:
     return ListedArm.model_validate({**own, **given, "training": numbers})
 
 
-def widths_like(cell: Cell, reference: Cell, sizes: Sizes) -> Widths:
+def match_widths(cell: Arm, reference: Arm, sizes: ParameterCounts) -> Widths:
     """Return hidden widths, all scaled alike, that give an arm its reference's weights.
 
     A secant search over the scale, since weights grow nearly in proportion to the widths.

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from study.config.training import Training
+from study.config.training import TrainingConfig
 from study.errors import TrialError
 from study.metrics import auroc, macro_mean
-from study.training.checkpoints import Checkpoints
-from study.training.distributed import Ranks
-from study.training.freezing import held_parts
-from study.training.trainer import History, Pace, Rows, train
+from study.training.checkpoints import CheckpointStore
+from study.training.distributed import ProcessGroup
+from study.training.freezing import frozen_modules
+from study.training.trainer import Rows, TrainerConfig, TrainingHistory, train
 
 Gather = Callable[[Rows], Any]
 """Rows of the data set -> batch of one modality (tensor or mapping of tensors)."""
@@ -31,7 +31,7 @@ PREDICT_BATCH = 512
 
 
 @dataclass(frozen=True)
-class Part:
+class LabeledRows:
     """Rows of the training fold with their labels (r, l); nothing else is visible here."""
 
     rows: Rows
@@ -41,14 +41,14 @@ class Part:
 def fit(
     model: nn.Module,
     gather: Mapping[str, Gather],
-    training: Part,
-    validation: Part,
-    numbers: Training,
+    training: LabeledRows,
+    validation: LabeledRows,
+    numbers: TrainingConfig,
     *,
     seed: int,
-    ranks: Ranks | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> History:
+    ranks: ProcessGroup | None = None,
+    checkpoints: CheckpointStore | None = None,
+) -> TrainingHistory:
     """Train a model in place and leave it with the weights of its best epoch.
 
     Parameters
@@ -57,15 +57,15 @@ def fit(
         Batches ``{modality: batch}`` -> logits (b, l); moved to the device of `ranks`.
     gather : mapping of modality to function
         Makes the batches.
-    training, validation : Part
+    training, validation : LabeledRows
         Disjoint parts of the training fold.
-    numbers : Training
+    numbers : TrainingConfig
         Epochs, learning rates, patience, monitored value.
     seed : int
         Order of the batches and dropout masks.
-    ranks : Ranks, optional
+    ranks : ProcessGroup, optional
         Place of this process among the replicas; without it the only one, on the CPU.
-    checkpoints : Checkpoints, optional
+    checkpoints : CheckpointStore, optional
         Kept after each epoch and gone on from.
 
     Raises
@@ -73,13 +73,15 @@ def fit(
     TrialError
         The loss is not finite; the message says in which epoch.
     """
-    course = Labelled(model, gather, training, validation, numbers)
-    return train(course, pace_of(numbers), seed=seed, ranks=ranks, checkpoints=checkpoints)
+    course = SupervisedModule(model, gather, training, validation, numbers)
+    return train(
+        course, to_trainer_config(numbers), seed=seed, ranks=ranks, checkpoints=checkpoints
+    )
 
 
-def pace_of(numbers: Training) -> Pace:
+def to_trainer_config(numbers: TrainingConfig) -> TrainerConfig:
     """Return the numbers of the loop."""
-    return Pace(
+    return TrainerConfig(
         epochs=numbers.epochs,
         patience=numbers.patience,
         epoch_steps=numbers.epoch_steps,
@@ -89,19 +91,19 @@ def pace_of(numbers: Training) -> Pace:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class SupervisedModule:
     """The course of a fit: a row is a position in the training part."""
 
     module: nn.Module
     gather: Mapping[str, Gather]
-    training: Part
-    validation: Part
-    numbers: Training
+    training: LabeledRows
+    validation: LabeledRows
+    numbers: TrainingConfig
 
     @cached_property
     def _device(self) -> torch.device:
         """Where the module was when the first loss was asked for: it stays there."""
-        return device_of(self.module)
+        return model_device(self.module)
 
     @cached_property
     def _targets(self) -> torch.Tensor:
@@ -131,7 +133,7 @@ class Labelled:
     ) -> tuple[torch.Tensor, float]:
         """Mean cross-entropy a molecule and label."""
         targets = self._targets.index_select(0, torch.from_numpy(rows)).to(self._device)
-        batch = gathered(self.gather, self.training.rows[rows], self._device)
+        batch = gather_batch(self.gather, self.training.rows[rows], self._device)
         logits: torch.Tensor = module(batch)
         return binary_cross_entropy_with_logits(logits.float(), targets), len(rows)
 
@@ -145,7 +147,7 @@ class Labelled:
         encoders = getattr(self.module, "encoders", nn.ModuleDict()).values()
         trained = [encoder for encoder in encoders if any(True for _ in encoder.parameters())]
         numbers = self.numbers
-        return held_parts(
+        return frozen_modules(
             trained, epoch, freeze_epochs=numbers.freeze_epochs, top_layers=numbers.top_layers
         )
 
@@ -160,19 +162,19 @@ def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Rows]:
         yield order[start:end]
 
 
-def gathered(gather: Mapping[str, Gather], rows: Rows, device: torch.device) -> dict[str, Any]:
+def gather_batch(gather: Mapping[str, Gather], rows: Rows, device: torch.device) -> dict[str, Any]:
     """Make the batch of every modality and move it to a device."""
-    return {name: moved(take(rows), device) for name, take in gather.items()}
+    return {name: move_batch(take(rows), device) for name, take in gather.items()}
 
 
-def moved(batch: Any, device: torch.device) -> Any:  # noqa: ANN401 (a tensor or a mapping of them)
+def move_batch(batch: Any, device: torch.device) -> Any:  # noqa: ANN401 (a tensor or a mapping of them)
     """Return a batch (a tensor, or a mapping of names to batches) on a device."""
     if isinstance(batch, Mapping):
-        return {name: moved(value, device) for name, value in batch.items()}
+        return {name: move_batch(value, device) for name, value in batch.items()}
     return batch.to(device)
 
 
-def device_of(module: nn.Module) -> torch.device:
+def model_device(module: nn.Module) -> torch.device:
     """Return where the weights of a module are; the CPU if it has none."""
     weights = next(module.parameters(), None)
     return torch.device("cpu") if weights is None else weights.device
@@ -204,10 +206,10 @@ MONITORS: Mapping[str, Callable[[NDArray[np.uint8], NDArray[np.float32]], float]
 def predict(model: nn.Module, gather: Mapping[str, Gather], rows: Rows) -> NDArray[np.float32]:
     """Probabilities of every label, (r, l); the model is left in evaluation mode."""
     model.eval()
-    device, parts = device_of(model), []
+    device, parts = model_device(model), []
     with torch.inference_mode():
         for start in range(0, len(rows), PREDICT_BATCH):
-            logits = model(gathered(gather, rows[start : start + PREDICT_BATCH], device))
+            logits = model(gather_batch(gather, rows[start : start + PREDICT_BATCH], device))
             parts.append(torch.sigmoid(logits).cpu().numpy())
     scores = np.concatenate(parts)
     if not np.isfinite(scores).all():

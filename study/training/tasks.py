@@ -8,22 +8,22 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from modalities import Shard
-from study.artifacts.study_data import Inputs, modality_of, stored
-from study.config.components import ModalityChoice
+from study.artifacts.study_data import StudyData, build_modality, storage_errors
+from study.config.components import ModalityConfig
 from study.storage.mirror import feature_store
 from study.storage.storage import Storage
 
 if TYPE_CHECKING:
-    from study.planning.trials import TrialSpec
+    from study.planning.trials import Trial
     from study.results.ledger import Ledger
 
 
 def featurize(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Make the features of one shard; ``{store, choice, bucket, smiles}`` -> count."""
-    choice = ModalityChoice.model_validate(payload["choice"])
+    choice = ModalityConfig.model_validate(payload["choice"])
     shard = Shard(payload["bucket"], tuple(payload["smiles"]))
-    with stored():
-        made = feature_store(Storage(payload["store"])).fill(modality_of(choice), shard)
+    with storage_errors():
+        made = feature_store(Storage(payload["store"])).fill(build_modality(choice), shard)
     return {"made": made}
 
 
@@ -33,16 +33,16 @@ def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
     In a group of processes all of them call this, and the first one writes.
     """
     from study.artifacts.embeddings import EncoderJob
-    from study.training.checkpoints import StoredCheckpoint
-    from study.training.distributed import here, settled
-    from study.training.encoders import run_job
+    from study.training.checkpoints import StoredCheckpoints
+    from study.training.distributed import current_process_group, torch_settings
+    from study.training.encoders import run_encoder_job
 
-    inputs, ranks = _inputs(payload), here(gpu=payload.get("gpu", False))
+    inputs, ranks = _inputs(payload), current_process_group(gpu=payload.get("gpu", False))
     job = EncoderJob.from_json(payload["job"])
     job_id, started = inputs.job_id(job), time.perf_counter()
-    checkpoint = StoredCheckpoint(inputs.checkpoints, job_id)
-    with settled(payload["threads"]), ranks.named_errors():
-        embeddings = run_job(job, inputs, ranks, checkpoint)
+    checkpoint = StoredCheckpoints(inputs.checkpoints, job_id)
+    with torch_settings(payload["threads"]), ranks.named_errors():
+        embeddings = run_encoder_job(job, inputs, ranks, checkpoint)
     if ranks.is_first:
         inputs.embedding_store.put(job_id, embeddings)
         checkpoint.clear()
@@ -57,13 +57,16 @@ def pack(payload: Mapping[str, Any]) -> dict[str, Any]:
     Members that the ledger has already (a pack that is tried again) are not trained.
     """
     from study.results.ledger import Ledger
-    from study.training.distributed import here, settled
+    from study.training.distributed import current_process_group, torch_settings
     from study.training.packs import run_pack
 
     inputs, ledger = _inputs(payload), Ledger(Storage(payload["ledger"]))
-    device, started = here(gpu=payload.get("gpu", False)).device, time.perf_counter()
+    device, started = (
+        current_process_group(gpu=payload.get("gpu", False)).device,
+        time.perf_counter(),
+    )
     failed: dict[str, dict[str, str]] = {}
-    with settled(payload["threads"]):
+    with torch_settings(payload["threads"]):
         for ended in run_pack(_missing(payload, inputs, ledger), inputs, device=device):
             if ended.result is None:
                 why = {"cause": ended.cause, "traceback": ended.traceback}
@@ -79,18 +82,18 @@ def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
     As `pack`, with one trial; these keep checkpoints. In a group of processes all of them call
     this, and the first one writes.
     """
-    from study.planning.trials import TrialSpec
+    from study.planning.trials import Trial
     from study.results.ledger import Ledger
-    from study.training.checkpoints import StoredCheckpoint
-    from study.training.distributed import here, settled
-    from study.training.search.trial import run_searched
+    from study.training.checkpoints import StoredCheckpoints
+    from study.training.distributed import current_process_group, torch_settings
+    from study.training.search.trial import run_searched_trial
     from study.training.trial import run_trial
 
-    inputs, ranks = _inputs(payload), here(gpu=payload.get("gpu", False))
-    spec = TrialSpec.from_json(payload["trials"][0])
-    checkpoint = StoredCheckpoint(inputs.checkpoints, inputs.trial_id(spec))
-    run = run_searched if spec.cell.search else run_trial
-    with settled(payload["threads"]), ranks.named_errors():
+    inputs, ranks = _inputs(payload), current_process_group(gpu=payload.get("gpu", False))
+    spec = Trial.from_json(payload["trials"][0])
+    checkpoint = StoredCheckpoints(inputs.checkpoints, inputs.trial_id(spec))
+    run = run_searched_trial if spec.cell.search else run_trial
+    with torch_settings(payload["threads"]), ranks.named_errors():
         result = run(spec, inputs, ranks, checkpoint)
     if ranks.is_first:
         Ledger(Storage(payload["ledger"])).put(result)
@@ -98,19 +101,19 @@ def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {"seconds": result.seconds, "failed": {}}
 
 
-def _missing(payload: Mapping[str, Any], inputs: Inputs, ledger: Ledger) -> list[TrialSpec]:
-    from study.planning.trials import TrialSpec
+def _missing(payload: Mapping[str, Any], inputs: StudyData, ledger: Ledger) -> list[Trial]:
+    from study.planning.trials import Trial
 
-    trials = [TrialSpec.from_json(each) for each in payload["trials"]]
+    trials = [Trial.from_json(each) for each in payload["trials"]]
     known = ledger.ids() if len(trials) > 1 else set()
     return [each for each in trials if inputs.trial_id(each) not in known]
 
 
-def _inputs(payload: Mapping[str, Any]) -> Inputs:
+def _inputs(payload: Mapping[str, Any]) -> StudyData:
     """Read a study's inputs once a process."""
     return _load(payload["study"], payload["digest"])
 
 
 @lru_cache(maxsize=2)
-def _load(folder: str, digest: str) -> Inputs:  # noqa: ARG001 (the digest tells a changed folder)
-    return Inputs.load(folder)
+def _load(folder: str, digest: str) -> StudyData:  # noqa: ARG001 (the digest tells a changed folder)
+    return StudyData.load(folder)

@@ -17,18 +17,18 @@ from torch.optim.swa_utils import AveragedModel
 
 from fusion import seeded
 from study.errors import StudyError, TrialError
-from study.executors.preemption import LEAVING, LeavingError, given
-from study.training.checkpoints import Checkpoints
-from study.training.distributed import Ranks
-from study.training.freezing import Hold
-from study.training.fused_adamw import QuickAdamW
+from study.executors.preemption import LEAVING, PreemptedError, preemption_noticed
+from study.training.checkpoints import CheckpointStore
+from study.training.distributed import ProcessGroup
+from study.training.freezing import FreezeSchedule
+from study.training.fused_adamw import FusedAdamW
 
 Rows = NDArray[np.int64]
 Told = Callable[[int, float, float], None]
 """Hears of each epoch: its number, mean training loss and monitored value."""
 
 
-class Course(Protocol):
+class TrainingModule(Protocol):
     """What is trained. Its methods get the module to use: a replica, or the averaged weights."""
 
     @property
@@ -57,13 +57,13 @@ class Course(Protocol):
         """Submodules held in this epoch, each without its children (see `study.training.freezing`)."""
 
 
-def constant(progress: float) -> float:  # noqa: ARG001 (the signature of a schedule)
+def constant_schedule(progress: float) -> float:  # noqa: ARG001 (the signature of a schedule)
     """Schedule of a fit: the learning rates stay as they are."""
     return 1.0
 
 
 @dataclass(frozen=True)
-class Pace:
+class TrainerConfig:
     """Numbers of the loop.
 
     Attributes
@@ -87,11 +87,11 @@ class Pace:
     epoch_steps: int = 1
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     average: float = 0.0
-    schedule: Callable[[float], float] = constant
+    schedule: Callable[[float], float] = constant_schedule
 
 
 @dataclass(frozen=True)
-class History:
+class TrainingHistory:
     """What happened: per-epoch training loss and monitored value, and the epoch kept."""
 
     loss: tuple[float, ...]
@@ -107,22 +107,24 @@ class Stepper:
 
     Parameters
     ----------
-    course : Course
+    course : TrainingModule
         Its module lies on the device already.
     precision : {'float32', 'bfloat16', 'float16'}
         Of the forward pass; float16 scales the loss so that small gradients survive.
     average : float
         Decay of the moving average; 0: none.
-    ranks : Ranks
+    ranks : ProcessGroup
         Place of this process.
     """
 
-    def __init__(self, course: Course, precision: str, average: float, ranks: Ranks) -> None:
+    def __init__(
+        self, course: TrainingModule, precision: str, average: float, ranks: ProcessGroup
+    ) -> None:
         self._course = course
         self._ranks = ranks
         self._replica: nn.Module = course.module
         self._dtype: torch.dtype = getattr(torch, precision)
-        self._optimizer = QuickAdamW(course.groups())
+        self._optimizer = FusedAdamW(course.groups())
         self._rates = [group["lr"] for group in self._optimizer.param_groups]
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=precision == "float16")
         self._average = _Average(course.module, average) if average else None
@@ -224,14 +226,14 @@ def _weights(module: nn.Module) -> list[torch.Tensor]:
 
 
 def train(
-    course: Course,
-    pace: Pace,
+    course: TrainingModule,
+    pace: TrainerConfig,
     *,
     seed: int,
-    ranks: Ranks | None = None,
-    checkpoints: Checkpoints | None = None,
+    ranks: ProcessGroup | None = None,
+    checkpoints: CheckpointStore | None = None,
     told: Told | None = None,
-) -> History:
+) -> TrainingHistory:
     """Train a course's module in place and leave it with the weights of its best epoch.
 
     Every epoch draws from generators of its own, made from `seed` and its number: a run that
@@ -241,13 +243,13 @@ def train(
 
     Parameters
     ----------
-    course : Course
-    pace : Pace
+    course : TrainingModule
+    pace : TrainerConfig
     seed : int
         Order of the batches, dropout masks and random views.
-    ranks : Ranks, optional
+    ranks : ProcessGroup, optional
         Place of this process; without it one process on the CPU.
-    checkpoints : Checkpoints, optional
+    checkpoints : CheckpointStore, optional
         Kept after each epoch by the first process and gone on from; not cleared here.
     told : function, optional
         Called by the first process after each epoch.
@@ -256,10 +258,10 @@ def train(
     ------
     TrialError
         The loss or the monitored value is not finite; the message says in which epoch.
-    LeavingError
+    PreemptedError
         A machine of the group is about to be taken away; the last epoch is kept.
     """
-    run = Run(course, pace, seed, ranks or Ranks())
+    run = Trainer(course, pace, seed, ranks or ProcessGroup())
     run.resume(checkpoints)
     while not run.ended:
         run.epoch()
@@ -267,15 +269,19 @@ def train(
             checkpoints.save(run.state())
         if run.ranks.is_first and told is not None:
             told(len(run.losses), run.losses[-1], run.monitored[-1])
-        if checkpoints is not None and not run.ended and run.ranks.total([float(given())])[0]:
-            raise LeavingError(LEAVING)
+        if (
+            checkpoints is not None
+            and not run.ended
+            and run.ranks.total([float(preemption_noticed())])[0]
+        ):
+            raise PreemptedError(LEAVING)
     return run.finish()
 
 
-class Diary:
+class TrainingState:
     """What a training has done so far, and the random numbers of each of its epochs."""
 
-    def __init__(self, pace: Pace, seed: int) -> None:
+    def __init__(self, pace: TrainerConfig, seed: int) -> None:
         self.pace, self.seed = pace, seed
         self.losses: list[float] = []
         self.monitored: list[float] = []
@@ -295,9 +301,9 @@ class Diary:
         )
 
     @property
-    def history(self) -> History:
+    def history(self) -> TrainingHistory:
         """The course of the values, and the epoch that is kept."""
-        return History(tuple(self.losses), tuple(self.monitored), self.best_epoch)
+        return TrainingHistory(tuple(self.losses), tuple(self.monitored), self.best_epoch)
 
     def check_loss(self, loss: float, epoch: int) -> None:
         """Raise a TrialError unless a training loss is finite."""
@@ -321,14 +327,16 @@ class Diary:
         return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-class Run(Diary):
+class Trainer(TrainingState):
     """A training under way; everything that has to survive a kill is in `state`."""
 
-    def __init__(self, course: Course, pace: Pace, seed: int, ranks: Ranks) -> None:
+    def __init__(
+        self, course: TrainingModule, pace: TrainerConfig, seed: int, ranks: ProcessGroup
+    ) -> None:
         super().__init__(pace, seed)
         self.course, self.ranks = course, ranks
         self.module = course.module.to(ranks.device)
-        self.hold = Hold(self.module)
+        self.hold = FreezeSchedule(self.module)
         self.stepper = Stepper(course, pace.precision, pace.average, ranks)
 
     def epoch(self) -> None:
@@ -348,7 +356,7 @@ class Run(Diary):
         """Take the steps of an epoch; return the mean loss."""
         generator = torch.Generator().manual_seed(self.drawn_from(epoch))
         rng = np.random.default_rng([self.seed, epoch, self.ranks.rank])
-        batches = joined(self.course, generator, self.pace.epoch_steps)
+        batches = join_histories(self.course, generator, self.pace.epoch_steps)
         total, weights = 0.0, 0.0
         for number, rows in enumerate(batches):
             done = (epoch - 1 + number / len(batches)) / self.pace.epochs
@@ -362,7 +370,7 @@ class Run(Diary):
         history = {"losses": self.losses, "monitored": self.monitored, "best": self.best}
         return {"module": self.module.state_dict(), **self.stepper.state(), **history}
 
-    def resume(self, checkpoints: Checkpoints | None) -> None:
+    def resume(self, checkpoints: CheckpointStore | None) -> None:
         """Go on from the last state, if there is one."""
         state = checkpoints.load() if checkpoints is not None else None
         epoch = len(state["losses"]) if state is not None else 0
@@ -377,14 +385,16 @@ class Run(Diary):
             self.losses, self.monitored = list(state["losses"]), list(state["monitored"])
             self.best = state["best"]
 
-    def finish(self) -> History:
+    def finish(self) -> TrainingHistory:
         """Leave the module with its best weights, nothing held."""
         self.hold(())
         self.module.load_state_dict(self.best)
         return self.history
 
 
-def joined(course: Course, generator: torch.Generator, fewest: int) -> Sequence[Rows]:
+def join_histories(
+    course: TrainingModule, generator: torch.Generator, fewest: int
+) -> Sequence[Rows]:
     """Return the batches of an epoch: whole passes until there are `fewest` of them."""
     batches: list[Rows] = []
     while len(batches) < max(1, fewest):

@@ -12,47 +12,49 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fusion import average_scores
-from study.artifacts.study_data import Inputs
-from study.planning.trials import TrialSpec
+from study.artifacts.study_data import StudyData
+from study.planning.trials import Trial
 from study.results.trial_result import TrialResult
-from study.training.checkpoints import Checkpoints
-from study.training.distributed import Ranks
-from study.training.encoders import Branch, SharedInputs, check_workers, part_of
-from study.training.model import model_of, owners_of
-from study.training.supervised import Gather, Part, fit, predict
-from study.training.trainer import History
+from study.training.checkpoints import CheckpointStore
+from study.training.distributed import ProcessGroup
+from study.training.encoders import EncodedModality, EncoderCache, check_workers, labeled_rows
+from study.training.model import build_model, label_owners
+from study.training.supervised import Gather, LabeledRows, fit, predict
+from study.training.trainer import TrainingHistory
 
 _VERSIONS = ("olfaction-study", "torch", "rdkit", "numpy", "mordredcommunity", "transformers")
 
 
-def average_trial(trial: TrialSpec, members: Sequence[TrialResult], inputs: Inputs) -> TrialResult:
+def run_average_trial(
+    trial: Trial, members: Sequence[TrialResult], inputs: StudyData
+) -> TrialResult:
     """Return the ``independent_mean`` of models trained apart: their scores averaged, no fit."""
     scores = average_scores([member.scores for member in members]).astype(np.float32)
     counts = {key: members[0].counts[key] for key in ("fit", "validation")}
     counts["parameters"] = sum(member.counts["parameters"] for member in members)
     seconds = sum(member.seconds for member in members)
-    return evaluated(trial, inputs, scores, counts, None, seconds)
+    return build_result(trial, inputs, scores, counts, None, seconds)
 
 
-def evaluated(
-    trial: TrialSpec,
-    inputs: Inputs,
+def build_result(
+    trial: Trial,
+    inputs: StudyData,
     scores: NDArray[np.float32],
     counts: Mapping[str, int],
-    history: History | None,
+    history: TrainingHistory | None,
     seconds: float,
 ) -> TrialResult:
     """Set scores beside the labels of the test fold.
 
     Parameters
     ----------
-    trial : TrialSpec
-    inputs : Inputs
+    trial : Trial
+    inputs : StudyData
     scores : ndarray of float32, (n, l)
         Probabilities of the molecules of the test fold.
     counts : mapping of str to int
         Molecules of the other parts, trained weights, epochs.
-    history : History or None
+    history : TrainingHistory or None
         Of the training, if there was one.
     seconds : float
         What it took.
@@ -75,24 +77,24 @@ def evaluated(
 
 
 def run_trial(
-    trial: TrialSpec,
-    inputs: Inputs,
-    ranks: Ranks | None = None,
-    checkpoints: Checkpoints | None = None,
-    shared: SharedInputs | None = None,
+    trial: Trial,
+    inputs: StudyData,
+    ranks: ProcessGroup | None = None,
+    checkpoints: CheckpointStore | None = None,
+    shared: EncoderCache | None = None,
 ) -> TrialResult:
     """Train the model of a trial and score its test fold.
 
     Parameters
     ----------
-    trial : TrialSpec
-    inputs : Inputs
-    ranks : Ranks, optional
+    trial : Trial
+    inputs : StudyData
+    ranks : ProcessGroup, optional
         Place of this process among the replicas; alone on the CPU without it. Only a trial that
         trains encoders (calibration ``joint``) has more than one.
-    checkpoints : Checkpoints, optional
+    checkpoints : CheckpointStore, optional
         Of the training.
-    shared : SharedInputs, optional
+    shared : EncoderCache, optional
         What it shares with other trials of this process; nothing without it.
 
     Raises
@@ -100,9 +102,9 @@ def run_trial(
     TrialError
         Training broke down; the message says where.
     """
-    started, ranks = time.perf_counter(), ranks or Ranks()
+    started, ranks = time.perf_counter(), ranks or ProcessGroup()
     check_workers(trial.cell.training.workers if trial.cell.joint else 1, ranks)
-    ready = made_ready(trial, inputs, shared or SharedInputs())
+    ready = prepare_trial(trial, inputs, shared or EncoderCache())
     history = fit(
         ready.model,
         ready.gather,
@@ -113,17 +115,17 @@ def run_trial(
         ranks=ranks,
         checkpoints=checkpoints,
     )
-    return concluded(ready, inputs, history, time.perf_counter() - started)
+    return evaluate_trial(ready, inputs, history, time.perf_counter() - started)
 
 
 @dataclass(frozen=True, eq=False)
-class Ready:
+class PreparedTrial:
     """A trial before its training: its parts of the training fold and its model."""
 
-    trial: TrialSpec
-    training: Part
-    validation: Part
-    branches: Mapping[str, Branch]
+    trial: Trial
+    training: LabeledRows
+    validation: LabeledRows
+    branches: Mapping[str, EncodedModality]
     model: nn.Module
 
     @property
@@ -132,23 +134,27 @@ class Ready:
         return {name: branch.gather for name, branch in self.branches.items()}
 
 
-def made_ready(trial: TrialSpec, inputs: Inputs, shared: SharedInputs) -> Ready:
+def prepare_trial(trial: Trial, inputs: StudyData, shared: EncoderCache) -> PreparedTrial:
     """Read what a trial is trained on and build its model."""
     fold, fraction, features = inputs.fold(trial), trial.cell.fraction, trial.cell.features
-    training, validation = (part_of(inputs, part[fraction]) for part in (fold.fit, fold.validation))
+    training, validation = (
+        labeled_rows(inputs, part[fraction]) for part in (fold.fit, fold.validation)
+    )
     branches = {f.slot: shared.branch(f, trial, inputs, training.rows) for f in features}
-    model = model_of(trial, branches, inputs, training, validation, shared.inner)
-    return Ready(trial, training, validation, branches, model)
+    model = build_model(trial, branches, inputs, training, validation, shared.inner)
+    return PreparedTrial(trial, training, validation, branches, model)
 
 
-def concluded(ready: Ready, inputs: Inputs, history: History, seconds: float) -> TrialResult:
+def evaluate_trial(
+    ready: PreparedTrial, inputs: StudyData, history: TrainingHistory, seconds: float
+) -> TrialResult:
     """Score the test fold with the model of a trial that was trained in so many seconds."""
     scores = predict(ready.model, ready.gather, inputs.fold(ready.trial).test)
     sizes = {"fit": len(ready.training.rows), "validation": len(ready.validation.rows)}
     weights = _parameters(ready.model)
     counts = {**sizes, "parameters": weights, "epochs": len(history.loss)}
-    result = evaluated(ready.trial, inputs, scores, counts, history, seconds)
-    return replace(result, owners=owners_of(ready.model))
+    result = build_result(ready.trial, inputs, scores, counts, history, seconds)
+    return replace(result, owners=label_owners(ready.model))
 
 
 def _parameters(model: nn.Module) -> int:

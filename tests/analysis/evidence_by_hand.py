@@ -2,25 +2,25 @@
 
 import numpy as np
 
-from study.analysis.study_analysis import Evidence
-from study.artifacts.study_data import Inputs
-from study.config.components import ModalityChoice
+from study.analysis.study_analysis import StudyAnalysis
+from study.artifacts.study_data import StudyData
+from study.config.components import ModalityConfig
 from study.config.loading import read_study
-from study.config.training import Training
+from study.config.training import TrainingConfig
 from study.data import OdorDataset
 from study.planning.contrasts import Contrast
 from study.planning.plan import Plan
-from study.planning.trials import Cell, Feature
-from study.results.study_results import StudyRecord
+from study.planning.trials import Arm, NamedModality
+from study.results.study_results import StudyResults
 from study.results.trial_result import TrialResult
-from study.splits import Fold, Split, stratify
+from study.splits import Fold, Split, stratify_groups
 
 FOLDS = 4
 
 
 def cell_of(epochs):
-    feature = Feature("fingerprint", ModalityChoice.model_validate("fingerprint"))
-    return Cell((feature,), "single", None, None, 1.0, Training(epochs=epochs))
+    feature = NamedModality("fingerprint", ModalityConfig.model_validate("fingerprint"))
+    return Arm((feature,), "single", None, None, 1.0, TrainingConfig(epochs=epochs))
 
 
 def table_of(labels):
@@ -28,12 +28,12 @@ def table_of(labels):
     rows = np.arange(len(labels))
     names = tuple(f"label {i}" for i in range(labels.shape[1]))
     data = OdorDataset("by hand", tuple(map(str, rows)), labels, names)
-    part = stratify(labels, rows, [1 / FOLDS] * FOLDS, np.random.default_rng(0))
+    part = stratify_groups(labels, rows, [1 / FOLDS] * FOLDS, np.random.default_rng(0))
     none = np.array([], dtype=np.int64)
     folds = tuple(
         Fold(0, i, rows[part == i], {1.0: rows[part != i]}, {1.0: none}) for i in range(FOLDS)
     )
-    return Inputs(data, Split("molecule", 0, FOLDS, 1, (1.0,), rows, folds, data.digest), None)
+    return StudyData(data, Split("molecule", 0, FOLDS, 1, (1.0,), rows, folds, data.digest), None)
 
 
 def evidence_of(labels, score, seeds=(0, 1)):
@@ -52,5 +52,5 @@ def evidence_of(labels, score, seeds=(0, 1)):
             test_labels=labels[rows],
             scores=scores[cells.index(trial.cell), trial.seed][rows].astype(np.float32),
         )
-    record = StudyRecord(read_study("quickstart"), plan, inputs, results)
-    return Evidence(record, (Contrast("technique", cells[1], cells[0]),))
+    record = StudyResults(read_study("quickstart"), plan, inputs, results)
+    return StudyAnalysis(record, (Contrast("technique", cells[1], cells[0]),))

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from study.analysis.study_analysis import Evidence
+from study.analysis.study_analysis import StudyAnalysis
 from study.config.loading import check_study
-from study.planning.contrasts import default_contrasts
+from study.planning.contrasts import build_default_contrasts
 from study.planning.plan import make_plan
-from study.results.study_results import StudyRecord
+from study.results.study_results import StudyResults
 from study.results.trial_result import TrialResult
 
 SIZES = {"a": 64, "b": 128, "c": 256}
@@ -74,7 +74,9 @@ def made(raw, strength, *, molecules=240, noise=0.3, without=lambda _: False):
     ]
     split = SimpleNamespace(groups=np.arange(molecules) // 2, folds=folds)
     inputs = SimpleNamespace(dataset=table, split=split, trial_id=trial_id)
-    return Evidence(StudyRecord(spec, plan, inputs, results), default_contrasts(plan.cells))
+    return StudyAnalysis(
+        StudyResults(spec, plan, inputs, results), build_default_contrasts(plan.cells)
+    )
 
 
 def trial_id(trial):

@@ -7,8 +7,13 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from study.calibration.calibration import MODELS, coverage, null_count, tables
-from study.calibration.simulation import population, run_model
+from study.calibration.calibration import (
+    MODELS,
+    count_null_verdicts,
+    measure_coverage,
+    simulate_tables,
+)
+from study.calibration.simulation import draw_population, simulate_run
 from study.cli.analysis import calibrate
 from study.metrics import auroc
 
@@ -17,14 +22,14 @@ TABLES = 24
 
 @pytest.fixture(scope="module")
 def people():
-    return population(2000, seed=1)
+    return draw_population(2000, seed=1)
 
 
 @pytest.fixture(scope="module")
 def draws(people):
     return [
-        (table, [run_model(model, table, people, (0, 1)) for model in MODELS])
-        for table in tables(people, TABLES, seed=1)
+        (table, [simulate_run(model, table, people, (0, 1)) for model in MODELS])
+        for table in simulate_tables(people, TABLES, seed=1)
     ]
 
 
@@ -51,7 +56,7 @@ def test_the_truth_is_measured_outside_the_table(people, draws):
 
 
 def test_intervals_hold_the_truth(draws):
-    found = coverage(draws, (0,))
+    found = measure_coverage(draws, (0,))
     assert found.tables == TABLES
     assert found.truth > 5 * found.truth_se > 0  # more features are better
     assert min(found.held, found.held_trained, found.held_corrected) >= 20  # 22.8 expected
@@ -61,7 +66,7 @@ def test_a_model_that_always_claims_would_be_noticed(draws):
     """The same pairs with the second seed's scores made worse: now they must be told apart."""
     rng = np.random.default_rng(0)
     worse = [(table, [spoiled(run, rng) for run in runs]) for table, runs in draws]
-    fair, foul = (null_count(each, 0, ((0,), (1,))) for each in (draws, worse))
+    fair, foul = (count_null_verdicts(each, 0, ((0,), (1,))) for each in (draws, worse))
     assert fair.pairs == foul.pairs == TABLES
     assert fair.claims <= 3
     assert foul.claims >= 22

@@ -8,25 +8,25 @@ import json
 import numpy as np
 import pytest
 
-from study.analysis.arm_scores import arm_of, pool_of, pool_of_pages
-from study.analysis.comparison import compare
-from study.analysis.paired import macro_weights, paired
+from study.analysis.arm_scores import build_arm_scores, build_score_pool, build_score_pool_from_runs
+from study.analysis.comparison import compare_arms
+from study.analysis.paired import estimate_difference, macro_weights
 from study.errors import InputError
 from study.metrics import density_fifths
-from study.reporting.formatting import Column, frame_of, render
-from study.reporting.tables import COLUMNS, UNEQUAL, caveats, comparison_frame
+from study.reporting.formatting import Column, frame_of, render_table
+from study.reporting.tables import COLUMNS, UNEQUAL, comparison_frame, format_caveats
 
 SINGLE = {"features": "counts", "technique": "single"}
 
 
 @pytest.fixture(scope="module")
 def pool(launched):
-    return pool_of(launched[1])
+    return build_score_pool(launched[1])
 
 
 @pytest.fixture(scope="module")
 def compared(pool):
-    return compare([pool])
+    return compare_arms([pool])
 
 
 def of(compared, technique):
@@ -37,10 +37,10 @@ def test_a_gain_is_the_paired_difference_to_the_head(compared, pool):
     balancer, head = of(compared, "label_balancer"), of(compared, "mlp_head")
     assert head.rival is None
     sides = [
-        arm_of(pool.results[each.summary.cell.id], len(pool.groups), groups=pool.groups)
+        build_arm_scores(pool.results[each.summary.cell.id], len(pool.groups), groups=pool.groups)
         for each in (balancer, head)
     ]
-    expected = paired(*sides, pool.groups, macro_weights(len(pool.positives)))
+    expected = estimate_difference(*sides, pool.groups, macro_weights(len(pool.positives)))
     assert balancer.rival.macro == expected
     folds = np.subtract(balancer.summary.folds, head.summary.folds)
     assert balancer.rival.macro.estimate == pytest.approx(folds.mean())
@@ -55,12 +55,12 @@ def test_a_gain_is_over_the_trials_that_both_arms_have(launched):
         for key, result in record.results.items()
         if (result.spec.cell.technique, result.spec.fold) != (gone, 0)
     }
-    compared = compare([pool_of(dataclasses.replace(record, results=kept))])
+    compared = compare_arms([build_score_pool(dataclasses.replace(record, results=kept))])
     rival, (one,) = of(compared, gone).rival, of(compared, gone).summary.folds
     assert rival.macro.estimate == pytest.approx(one - of(compared, head).summary.folds[1])
     assert len(rival.macro.folds) == 1
     kept = {key: r for key, r in kept.items() if r.spec.cell.technique != gone}
-    compared = compare([pool_of(dataclasses.replace(record, results=kept))])
+    compared = compare_arms([build_score_pool(dataclasses.replace(record, results=kept))])
     assert of(compared, gone).rival is None
 
 
@@ -75,7 +75,7 @@ def test_a_sparse_gain_is_that_of_the_labels_with_the_fewest_positives(compared,
 
 
 def test_a_baseline_is_every_other_arm_s_reference(pool):
-    compared = compare([pool], SINGLE)
+    compared = compare_arms([pool], SINGLE)
     assert {str(e.rival.reference) for e in compared if e.rival} == {"counts / single / 1"}
     assert sum(each.rival is None for each in compared) == 1
 
@@ -89,7 +89,7 @@ def test_a_baseline_is_every_other_arm_s_reference(pool):
 )
 def test_a_baseline_that_is_not_one_arm_is_refused(pool, words, message):
     with pytest.raises(InputError, match=message):
-        compare([pool], words)
+        compare_arms([pool], words)
 
 
 def test_arms_of_another_study_are_paired_if_its_folds_are_the_same(
@@ -97,36 +97,38 @@ def test_arms_of_another_study_are_paired_if_its_folds_are_the_same(
 ):
     other = {**tiny, "name": "other", "grid": [{"features": [["counts"]]}]}
     other["training"] = {**tiny["training"], "epochs": 3}
-    elsewhere = pool_of(run_tiny(spec_of(other, tmp_path))[1])
+    elsewhere = build_score_pool(run_tiny(spec_of(other, tmp_path))[1])
     with pytest.raises(InputError, match="stands for 2 arms"):
-        compare([pool, elsewhere], SINGLE)
+        compare_arms([pool, elsewhere], SINGLE)
     mine = {**SINGLE, "study": "other"}
-    assert of(compare([pool, elsewhere], mine), "mlp_head").rival.study == "other"
+    assert of(compare_arms([pool, elsewhere], mine), "mlp_head").rival.study == "other"
     moved = {**other, "split": {**tiny["split"], "seed": 5}}
-    apart = pool_of(run_tiny(spec_of(moved, tmp_path / "apart"))[1])
-    assert {e.rival for e in compare([pool, apart], mine) if e.study == "tiny"} == {None}
+    apart = build_score_pool(run_tiny(spec_of(moved, tmp_path / "apart"))[1])
+    assert {e.rival for e in compare_arms([pool, apart], mine) if e.study == "tiny"} == {None}
 
 
 def test_results_without_their_table_give_the_same_rows(launched, compared):
     _, record, _ = launched
-    pages = pool_of_pages(record.spec, list(record.results.values()), record.inputs.split)
-    assert comparison_frame(compare([pages])).equals(comparison_frame(compared))
+    pages = build_score_pool_from_runs(
+        record.spec, list(record.results.values()), record.inputs.split
+    )
+    assert comparison_frame(compare_arms([pages])).equals(comparison_frame(compared))
 
 
 def test_pages_that_lack_a_fold_are_refused(launched):
     _, record, _ = launched
     some = [result for result in record.results.values() if result.spec.fold == 0]
     with pytest.raises(InputError, match="hold 1 of 2 folds"):
-        pool_of_pages(record.spec, some, record.inputs.split)
+        build_score_pool_from_runs(record.spec, some, record.inputs.split)
 
 
 def test_json_and_csv_carry_the_numbers(compared):
     frame = comparison_frame(compared, studies=True)
-    read = json.loads(render(frame, COLUMNS, "json"))
+    read = json.loads(render_table(frame, COLUMNS, "json"))
     balancer = next(row for row in read if row["technique"] == "label_balancer")
     assert balancer["gain_low"] < balancer["gain"] < balancer["gain_high"]
     assert " / mlp_head / concat" in balancer["reference"]
-    lines = list(csv.DictReader(io.StringIO(render(frame, COLUMNS, "csv"))))
+    lines = list(csv.DictReader(io.StringIO(render_table(frame, COLUMNS, "csv"))))
     assert [line["auroc"] for line in lines] == [str(each.summary.auroc) for each in compared]
     assert [row["auroc"] for row in read] == [each.summary.auroc for each in compared]
     assert (read[0]["gain"], read[0]["verdict"]) == (None, None)
@@ -135,12 +137,12 @@ def test_json_and_csv_carry_the_numbers(compared):
 
 def test_tables_for_readers(compared):
     frame = comparison_frame(compared)
-    table = render(frame, COLUMNS, "table").splitlines()
+    table = render_table(frame, COLUMNS, "table").splitlines()
     assert table[0].split() == [w for c in COLUMNS[1:] for w in c.heading.split()]
-    markdown = render(frame, COLUMNS, "md").splitlines()
+    markdown = render_table(frame, COLUMNS, "md").splitlines()
     assert len(markdown) == len(frame) + 2
     assert len({line.count("|") for line in markdown}) == 1
-    latex = render(frame, COLUMNS, "latex").splitlines()
+    latex = render_table(frame, COLUMNS, "latex").splitlines()
     assert latex[0] == r"\begin{tabular}{llllrrrrrrlrl}"
     assert any(r"mlp\_head" in line for line in latex)
     assert len({line.count("&") for line in latex[2:3] + latex[4:-2]}) == 1
@@ -181,24 +183,24 @@ x|y\_\% & 0.30 \\
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_text_of_a_table_by_hand(kind):
-    assert render(frame_of(VALUES), HEADED, kind) == TEXTS[kind]
+    assert render_table(frame_of(VALUES), HEADED, kind) == TEXTS[kind]
 
 
 def test_json_keeps_every_number_as_it_is():
-    first, second = json.loads(render(frame_of(VALUES), HEADED, "json"))
+    first, second = json.loads(render_table(frame_of(VALUES), HEADED, "json"))
     assert first == {"a|b": "x|y_%", "n": 0.1 + 0.2, "k": 3, "more": None}
     assert isinstance(first["k"], int)
     assert second == {"a|b": None, "n": None, "k": None, "more": 1e-20}
 
 
 def test_a_table_without_rows_is_no_error():
-    assert json.loads(render(frame_of([]), HEADED, "json")) == []
+    assert json.loads(render_table(frame_of([]), HEADED, "json")) == []
     for kind in ("table", "md", "csv"):
-        assert render(frame_of([]), HEADED, kind).strip() == ""
+        assert render_table(frame_of([]), HEADED, kind).strip() == ""
 
 
 def test_an_ensemble_beside_a_single_model_is_marked(compared):
     mean = of(compared, "independent_mean")
     assert not mean.rival.equal_size
     assert comparison_frame([mean])["verdict"][0].endswith(" *")
-    assert UNEQUAL in caveats(compared)
+    assert UNEQUAL in format_caveats(compared)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from made_studies import file_of, macro, made
 
-from study.analysis.anova import decompose
-from study.analysis.factor_effects import factor_effects
-from study.analysis.factor_grid import grid_of
-from study.analysis.mixed_model import Trials, fit_main_effects, marginals
+from study.analysis.anova import decompose_variance
+from study.analysis.factor_effects import estimate_factor_effects
+from study.analysis.factor_grid import build_factor_grid
+from study.analysis.mixed_model import TrialScores, estimate_marginal_means, fit_main_effects
 from study.analysis.paired import corrected_t
 
 SETS = [["a", "b"], ["a", "c"], ["b", "c"]]
@@ -44,7 +44,7 @@ def test_known_shares_come_back():
     squares = {name: 5 * (part**2).sum() for name, part in parts.items()}
     squares["residual"] = (noise**2).sum()
     total = sum(squares.values())
-    found = decompose(values, ["first", "second"], 0.5)
+    found = decompose_variance(values, ["first", "second"], 0.5)
     assert [s.factor for s in found] == ["first", "second", "first x second", "residual"]
     assert [s.share for s in found] == pytest.approx([v / total for v in squares.values()])
     assert [s.sd for s in found] == pytest.approx([math.sqrt(v / 60) for v in squares.values()])
@@ -72,7 +72,7 @@ def test_three_factors_agree_with_means_by_hand(blocks):
     expected["higher"] = squares_of(values, [1, 2, 3]) / total
     left = within - within.mean(axis=0)
     expected["residual"] = (left**2).sum() / total
-    shares = decompose(values, ["f", "g", "h"], None)
+    shares = decompose_variance(values, ["f", "g", "h"], None)
     assert {share.factor: share.share for share in shares} == pytest.approx(expected)
     assert sum(share.share for share in shares) == pytest.approx(1)
     if blocks > 1:
@@ -82,10 +82,10 @@ def test_three_factors_agree_with_means_by_hand(blocks):
 
 
 def test_arms_that_score_the_same_explain_nothing():
-    (share, rest) = decompose(np.full((3, 2), 0.8), ["f"], None)
+    (share, rest) = decompose_variance(np.full((3, 2), 0.8), ["f"], None)
     assert math.isnan(share.share)
     assert (share.sd, rest.sd) == (0, 0)
-    (alone, _) = decompose(np.array([[0.8, 0.9]]), ["f"], None)  # one trial: no residual
+    (alone, _) = decompose_variance(np.array([[0.8, 0.9]]), ["f"], None)  # one trial: no residual
     assert alone.share == pytest.approx(1)
     assert math.isnan(alone.omega)
 
@@ -98,7 +98,7 @@ def full():
 
 
 def test_a_full_grid_is_exact_pooled_and_within_each_fraction(full):
-    effects = factor_effects(full)
+    effects = estimate_factor_effects(full)
     assert effects.complete
     assert effects.note.startswith("exact analysis of variance")
     pooled = {s.factor: s.share for s in effects.shares if s.fraction is None}
@@ -109,13 +109,13 @@ def test_a_full_grid_is_exact_pooled_and_within_each_fraction(full):
         cells = [c for c in full.record.plan.cells if len(c.names) > 1 and c.fraction == fraction]
         values = np.array([macro(full, cell) for cell in cells]).T.reshape(8, 3, 2)
         here = [s for s in effects.shares if s.fraction == fraction]
-        expected = decompose(values, ["features", "head"], fraction)
+        expected = decompose_variance(values, ["features", "head"], fraction)
         assert [s.share for s in here] == pytest.approx([s.share for s in expected])
         assert [s.factor for s in here] == ["features", "head", "features x head", "residual"]
 
 
 def test_marginal_means_and_interactions_by_hand(full):
-    effects = factor_effects(full)
+    effects = estimate_factor_effects(full)
     cells = [cell for cell in full.record.plan.cells if len(cell.names) > 1]
     scores = {cell.id: macro(full, cell) for cell in cells}
     products = [cell for cell in cells if "product" in str(cell.fusion)]
@@ -143,7 +143,7 @@ def test_of_a_grid_with_gaps_the_largest_full_part_is_used_and_named():
         {"features": SETS, "technique": ["mlp_head", "independent_mean"]},
         {"features": [["a", "b", "c"]], "fusion": ["concat", "product"]},
     ]
-    effects = factor_effects(made(file_of(grid, split={"folds": 3}), strength))
+    effects = estimate_factor_effects(made(file_of(grid, split={"folds": 3}), strength))
     assert not effects.complete
     assert "largest full part, 6 arms, without features" in effects.note
     assert "head mlp_head / product" in effects.note
@@ -158,7 +158,7 @@ def test_one_factor_at_a_time_falls_back_to_a_mixed_model():
         {"features": [["a", "b"]], "fusion": ["product", "parallel"]},
     ]
     evidence = made(file_of(grid, split={"folds": 5}), strength)
-    effects = factor_effects(evidence)
+    effects = estimate_factor_effects(evidence)
     assert not effects.complete
     assert "mixed model" in effects.note
     assert {s.factor for s in effects.shares} == {"features", "head", "residual"}
@@ -177,12 +177,15 @@ def test_one_factor_at_a_time_falls_back_to_a_mixed_model():
 def test_on_a_full_grid_the_mixed_model_agrees_with_the_exact_analysis():
     grid = [{"features": [["a", "b"]], "fusion": ["concat", "product"]}]
     evidence = made(file_of(grid, split={"folds": 5, "repeats": 2}), strength)
-    whole = grid_of(evidence.record.plan.cells)
+    whole = build_factor_grid(evidence.record.plan.cells)
     arms = list(evidence.arms.values())
     scores = np.stack([macro(evidence, arm.cell) for arm in arms], axis=1)
     levels = tuple(level for level in whole.cells for _ in arms[0].keys)
-    trials = Trials(whole, levels, arms[0].keys * 2, scores.T.ravel())
-    found, exact = fit_main_effects(trials), list(marginals(scores, whole, arms[0].keys))
+    trials = TrialScores(whole, levels, arms[0].keys * 2, scores.T.ravel())
+    found, exact = (
+        fit_main_effects(trials),
+        list(estimate_marginal_means(scores, whole, arms[0].keys)),
+    )
     assert found.mean == pytest.approx(scores.mean())
     for mine, other in zip(found.marginals(), exact, strict=True):
         assert (mine.factor, mine.level) == (other.factor, other.level)
@@ -197,7 +200,7 @@ def test_factors_that_cannot_be_told_apart_are_not_fitted():
         {"features": [["a", "b"]], "fusion": ["concat"]},
         {"features": [["a", "c"]], "fusion": ["product"]},
     ]
-    effects = factor_effects(made(file_of(grid, split={"folds": 3}), strength))
+    effects = estimate_factor_effects(made(file_of(grid, split={"folds": 3}), strength))
     assert (effects.shares, effects.marginals) == ((), ())
     assert "cannot be told apart" in effects.note
 
@@ -209,15 +212,15 @@ def test_missing_trials_are_said():
         strength,
         without=lambda t: t.fold == 3 and "c" in t.cell.names,
     )
-    effects = factor_effects(lost)
+    effects = estimate_factor_effects(lost)
     assert not effects.complete
     assert "the 3 of 4 trials" in effects.note
     assert sum(s.share for s in effects.shares) == pytest.approx(1)
 
 
 def test_single_modalities_are_compared_where_there_is_nothing_else():
-    effects = factor_effects(made(file_of([{"features": [["a"], ["b"]]}]), even))
+    effects = estimate_factor_effects(made(file_of([{"features": [["a"], ["b"]]}]), even))
     assert "arms of one modality" in effects.note
     assert [s.factor for s in effects.shares] == ["features", "residual"]
-    alone = factor_effects(made(file_of([{"features": [["a"]]}]), even))
+    alone = estimate_factor_effects(made(file_of([{"features": [["a"]]}]), even))
     assert alone.shares == ()

@@ -7,7 +7,13 @@ import pytest
 from evidence_by_hand import evidence_of
 from scipy import stats
 
-from study.analysis.paired import corrected_t, macro_weights, paired, seed_error, seed_term
+from study.analysis.paired import (
+    corrected_t,
+    estimate_difference,
+    estimate_seed_term,
+    macro_weights,
+    seed_error,
+)
 from study.errors import StudyError
 
 
@@ -64,23 +70,23 @@ def test_the_seed_term_is_the_variance_inside_folds():
     values = np.array([0.1, 0.5, 0.3, 0.9])  # folds (0.1, 0.3) and (0.5, 0.9)
     expected = math.sqrt((0.02 + 0.08) / 2 / 4)
     assert seed_error(values, keys) == pytest.approx(expected)
-    term = seed_term(values, keys, molecules=9.0)
+    term = estimate_seed_term(values, keys, molecules=9.0)
     assert (term.se, term.df, term.source) == (pytest.approx(expected), 2, "seeds")
 
 
 def test_with_one_seed_the_folds_tell_what_molecules_do_not():
     values, keys = np.array([0.0, 0.2, 0.4]), [(0, 0, fold) for fold in range(3)]
-    term = seed_term(values, keys, molecules=0.1)
+    term = estimate_seed_term(values, keys, molecules=0.1)
     # the folds have variance 0.04, molecules account for 3 * 0.01 of it, three fits for the rest
     assert (term.se, term.df, term.source) == (pytest.approx(math.sqrt(0.01 / 3)), 2, "folds")
-    assert seed_term(values, keys, molecules=0.2).se == 0
-    assert math.isnan(seed_term(values[:1], keys[:1], 0.1).se)
+    assert estimate_seed_term(values, keys, molecules=0.2).se == 0
+    assert math.isnan(estimate_seed_term(values[:1], keys[:1], 0.1).se)
 
 
 def test_repeats_are_pooled():
     keys = [(0, repeat, fold) for repeat in (0, 1) for fold in (0, 1)]
     values = np.array([0.0, 0.2, 1.0, 1.4])  # variances 0.02 and 0.08 inside the repeats
-    term = seed_term(values, keys, molecules=0.1)
+    term = estimate_seed_term(values, keys, molecules=0.1)
     assert term.se == pytest.approx(math.sqrt((0.05 / 2 - 0.01) / 2))
     assert term.df == 2
 
@@ -89,7 +95,7 @@ def test_a_difference_adds_molecules_and_seeds():
     evidence = random_study()
     arm, reference = evidence.pair(evidence.contrasts[0])
     weights = macro_weights(10)
-    found = paired(arm, reference, evidence.groups, weights)
+    found = estimate_difference(arm, reference, evidence.groups, weights)
     values = (arm.auroc - reference.auroc).mean(axis=1)
     pulls = (arm.influence - reference.influence).astype(np.float64).mean(axis=1)
     assert found.estimate == pytest.approx(values.mean())
@@ -106,7 +112,7 @@ def test_with_one_seed_the_interval_is_the_wider_of_molecules_and_folds():
     evidence = random_study(seeds=(0,))
     arm, reference = evidence.pair(evidence.contrasts[0])
     values = arm.auroc - reference.auroc
-    found = [paired(arm, reference, evidence.groups, one) for one in np.eye(10)]
+    found = [estimate_difference(arm, reference, evidence.groups, one) for one in np.eye(10)]
     wider = 0
     for label, each in enumerate(found):
         plain = stats.ttest_1samp(values[:, label], 0)
@@ -124,4 +130,4 @@ def test_arms_of_other_trials_are_refused():
     arm, _ = evidence.pair(evidence.contrasts[0])
     other = random_study(seeds=(0,)).pair(evidence.contrasts[0])[1]
     with pytest.raises(StudyError, match="different trials"):
-        paired(arm, other, evidence.groups, macro_weights(10))
+        estimate_difference(arm, other, evidence.groups, macro_weights(10))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from study.analysis.influence import pooled_auroc, pull
+from study.analysis.influence import compute_influence, pooled_auroc
 from study.analysis.paired import standard_error
 from study.metrics import auroc, average_precision
 
@@ -31,7 +31,7 @@ def delong_variance(labels, scores):
 @settings(deadline=None)
 @given(tables())
 def test_one_sort_gives_what_the_metrics_give(table):
-    found = pull(*table)
+    found = compute_influence(*table)
     np.testing.assert_allclose(found.auroc, auroc(*table), atol=1e-12)
     np.testing.assert_allclose(found.average_precision, average_precision(*table), atol=1e-12)
     labels, scores = (part.ravel() for part in table)
@@ -44,7 +44,7 @@ def test_one_sort_gives_what_the_metrics_give(table):
 @given(tables())
 def test_squared_influence_is_delongs_variance(table):
     labels, scores = table
-    found = pull(labels, scores).influence
+    found = compute_influence(labels, scores).influence
     for column, truth in enumerate(labels.T):
         if 2 <= truth.sum() <= len(truth) - 2:
             expected = delong_variance(truth, scores[:, column])
@@ -54,7 +54,7 @@ def test_squared_influence_is_delongs_variance(table):
 
 def test_a_label_without_positives_or_negatives_has_no_influence():
     labels = np.array([[0, 1, 0], [0, 1, 1], [0, 1, 1]], dtype=np.uint8)
-    found = pull(labels, np.array([[0.1] * 3, [0.5] * 3, [0.3] * 3], dtype=np.float32))
+    found = compute_influence(labels, np.array([[0.1] * 3, [0.5] * 3, [0.3] * 3], dtype=np.float32))
     assert np.isnan(found.auroc).tolist() == [True, True, False]
     assert np.isnan(found.influence).all(axis=0).tolist() == [True, True, False]
 
@@ -63,10 +63,10 @@ def test_twins_count_once():
     rng = np.random.default_rng(0)
     labels = (rng.random((40, 6)) < 0.15).astype(np.uint8)
     scores = rng.random((40, 6)).astype(np.float32)
-    alone = pull(labels, scores).influence
+    alone = compute_influence(labels, scores).influence
     order = rng.permutation(80)  # the groups need not be sorted
     groups = np.arange(40).repeat(2)[order]
-    twins = pull(labels[groups], scores[groups], groups).influence
+    twins = compute_influence(labels[groups], scores[groups], groups).influence
     for column in range(6):
         expected = standard_error(alone[:, column], np.arange(40))
         assert standard_error(twins[:, column], groups) == pytest.approx(expected)
@@ -89,7 +89,7 @@ def test_standard_error_of_a_macro_difference_is_the_bootstraps(twins):
     truth = truth.repeat(twins, axis=0)
     scores = [each.repeat(twins, axis=0) for each in scores]  # molecules of a group are alike
     groups = np.arange(1200 // twins).repeat(twins)
-    pulls = [pull(truth, each).influence.mean(axis=1) for each in scores]
+    pulls = [compute_influence(truth, each).influence.mean(axis=1) for each in scores]
     claimed = standard_error(pulls[0] - pulls[1], groups)
     drawn = []
     for _ in range(500):

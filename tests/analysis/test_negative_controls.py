@@ -7,15 +7,15 @@ import pytest
 
 from fusion import FusionError
 from fusion.partitions import PartitionContext
-from study.analysis.arm_scores import arm_of
-from study.analysis.paired import level, macro_weights, paired
+from study.analysis.arm_scores import build_arm_scores
+from study.analysis.paired import estimate_difference, estimate_level, macro_weights
 from study.analysis.verdicts import judge
-from study.calibration.calibration import MODELS, Word, null_count, tables
-from study.calibration.simulation import Model, population, run_model
+from study.calibration.calibration import MODELS, Word, count_null_verdicts, simulate_tables
+from study.calibration.simulation import SimulatedModel, draw_population, simulate_run
 from study.errors import InputError
 from study.metrics import macro_mean
 from study.training.model import partition_context
-from study.training.supervised import Part
+from study.training.supervised import LabeledRows
 
 PAIRS = 100
 
@@ -23,14 +23,14 @@ PAIRS = 100
 @pytest.fixture(scope="module")
 def null_draws():
     """100 tables, and both models with two seeds on each."""
-    people = population(2000, seed=0)
-    draws = tables(people, PAIRS, seed=0)
-    return [(t, [run_model(m, t, people, (0, 1), truth=False) for m in MODELS]) for t in draws]
+    people = draw_population(2000, seed=0)
+    draws = simulate_tables(people, PAIRS, seed=0)
+    return [(t, [simulate_run(m, t, people, (0, 1), truth=False) for m in MODELS]) for t in draws]
 
 
 @pytest.mark.parametrize("model", [0, 1])
 def test_two_seeds_of_one_model_do_not_win(null_draws, model):
-    found = null_count(null_draws, model, ((0,), (1,)))
+    found = count_null_verdicts(null_draws, model, ((0,), (1,)))
     assert found.pairs == PAIRS
     assert found.claims <= 5
 
@@ -54,7 +54,7 @@ def test_a_trial_refuses_to_choose_a_partition_on_its_test_fold(launched):
     study, record, _ = launched
     trial = next(t for t in study.plan.trials() if t.cell.technique == "label_balancer")
     labels, fold = record.inputs.dataset.labels, record.inputs.fold(trial)
-    train, test = (Part(rows, labels[rows]) for rows in (fold.train(1.0), fold.test))
+    train, test = (LabeledRows(rows, labels[rows]) for rows in (fold.train(1.0), fold.test))
     branches = dict.fromkeys(feature.slot for feature in trial.cell.features)
     assert partition_context(trial, branches, record.inputs, train, train).k == 2
     with pytest.raises(FusionError, match=r"oracle partition is refused"):
@@ -64,21 +64,21 @@ def test_a_trial_refuses_to_choose_a_partition_on_its_test_fold(launched):
 
 
 def test_permuted_labels_cannot_be_ranked():
-    people = population(2000, seed=0, permuted=0.5)
+    people = draw_population(2000, seed=0, permuted=0.5)
     names = people.dataset.label_names
     permuted = np.array([name.startswith("permuted") for name in names])
-    for table in tables(people, 5, seed=0):
+    for table in simulate_tables(people, 5, seed=0):
         groups = table.split.groups
-        run = run_model(Model(128), table, people, (0,), truth=False)
-        arm = arm_of(run.results, len(groups), groups=groups)
-        found, se = level(arm, groups, permuted / permuted.sum())
+        run = simulate_run(SimulatedModel(128), table, people, (0,), truth=False)
+        arm = build_arm_scores(run.results, len(groups), groups=groups)
+        found, se = estimate_level(arm, groups, permuted / permuted.sum())
         assert abs(found.mean - 0.5) < 3 * se
-        real, se = level(arm, groups, ~permuted / (~permuted).sum())
+        real, se = estimate_level(arm, groups, ~permuted / (~permuted).sum())
         assert real.mean - 0.5 > 3 * se  # the others can
 
 
 def test_a_duplicate_across_folds_is_an_error():
-    people = population(600, seed=0)
+    people = draw_population(600, seed=0)
     split = people.table(0, 300, seed=0).split
     twins = np.arange(len(split.groups))
     twins[split.folds[0].test[0]] = twins[split.folds[1].test[0]]
@@ -89,15 +89,15 @@ def test_a_duplicate_across_folds_is_an_error():
 
 
 def test_an_undefined_label_is_nan_and_loud():
-    people = population(600, seed=0)
+    people = draw_population(600, seed=0)
     table = people.table(0, 300, seed=0)
-    results = list(run_model(Model(8), table, people, (0,)).results)
+    results = list(simulate_run(SimulatedModel(8), table, people, (0,)).results)
     truth = results[0].test_labels.copy()
     truth[:, 4] = 0  # no positive of this label in the first fold
     results[0] = dataclasses.replace(results[0], test_labels=truth)
     mean = macro_mean(results[0].auroc)
     assert (np.isnan(mean.value), mean.undefined) == (True, 1)
-    arm = arm_of(results, 300)
-    found = paired(arm, arm, table.split.groups, macro_weights(20))
+    arm = build_arm_scores(results, 300)
+    found = estimate_difference(arm, arm, table.split.groups, macro_weights(20))
     assert np.isnan([arm.auroc[0, 4], arm.average_precision[0, 4], arm.level, found.p]).all()
     assert judge(found, found.p).word is Word.NOT_RESOLVABLE

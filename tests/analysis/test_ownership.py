@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from study.analysis.sparse_gain import agreement, jaccard, ownerships
-from study.analysis.study_analysis import Evidence
+from study.analysis.sparse_gain import jaccard_similarity, owner_agreement, read_label_ownership
+from study.analysis.study_analysis import StudyAnalysis
 from study.errors import InputError
 from study.results.trial_result import TrialResult
 
@@ -22,7 +22,7 @@ def balanced(tiny, spec_of, run_tiny, tmp_path):
 
 
 def test_a_fixed_partition_is_recorded_by_the_order_of_the_features(balanced):
-    (found,) = ownerships(Evidence(balanced, ()))
+    (found,) = read_label_ownership(StudyAnalysis(balanced, ()))
     assert found.cell.partition.word == "round_robin"
     assert found.modalities == found.cell.names
     assert found.owners.shape == (2, len(balanced.inputs.dataset.label_names))
@@ -30,16 +30,20 @@ def test_a_fixed_partition_is_recorded_by_the_order_of_the_features(balanced):
         rows = fold.fit[1.0]
         densest = np.argsort(-balanced.inputs.dataset.labels[rows].sum(axis=0), kind="stable")
         assert owners[densest].tolist() == [0, 1] * 3  # dealt in turn, the densest first
-    assert found.agreement == agreement(found.owners)
+    assert found.agreement == owner_agreement(found.owners)
 
 
 def test_agreement_and_jaccard_by_hand():
     owners = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1]])
     # pairs: 3 of 4, 4 of 4, 3 of 4; modality 0: 1/2, 2/2, 1/2; modality 1: 2/3, 2/2, 2/3
-    assert agreement(owners) == pytest.approx((3 / 4 + 1 + 3 / 4) / 3)
-    assert jaccard(owners, 2) == pytest.approx((1 / 2 + 2 / 3 + 1 + 1 + 1 / 2 + 2 / 3) / 6)
-    assert jaccard(owners, 3) == jaccard(owners, 2)  # the third owns nothing anywhere
-    assert np.isnan([agreement(owners[:1]), jaccard(owners[:1], 2)]).all()
+    assert owner_agreement(owners) == pytest.approx((3 / 4 + 1 + 3 / 4) / 3)
+    assert jaccard_similarity(owners, 2) == pytest.approx(
+        (1 / 2 + 2 / 3 + 1 + 1 + 1 / 2 + 2 / 3) / 6
+    )
+    assert jaccard_similarity(owners, 3) == jaccard_similarity(
+        owners, 2
+    )  # the third owns nothing anywhere
+    assert np.isnan([owner_agreement(owners[:1]), jaccard_similarity(owners[:1], 2)]).all()
 
 
 def header_of(data):

@@ -12,17 +12,21 @@ from made_studies import file_of, macro, made
 from sklearn.isotonic import IsotonicRegression
 from typer.testing import CliRunner
 
-from study.analysis.arm_scores import arm_of
-from study.analysis.bootstrap import molecule_covariance, score_draws, seed_covariance
-from study.analysis.learning_curves import claims, curves, efficiencies
-from study.analysis.paired import level, paired
-from study.analysis.power_law import reach, reach_interval
-from study.analysis.study_analysis import Evidence
-from study.analysis.verdicts import holm
+from study.analysis.arm_scores import build_arm_scores
+from study.analysis.bootstrap import draw_scores, molecule_covariance, seed_covariance
+from study.analysis.learning_curves import (
+    build_fraction_claims,
+    build_learning_curves,
+    estimate_data_efficiency,
+)
+from study.analysis.paired import estimate_difference, estimate_level
+from study.analysis.power_law import find_fraction_needed, fraction_needed_interval
+from study.analysis.study_analysis import StudyAnalysis
+from study.analysis.verdicts import adjust_holm
 from study.cli.analysis import scaling
 from study.errors import InputError
 from study.metrics import auroc
-from study.planning.contrasts import default_contrasts
+from study.planning.contrasts import build_default_contrasts
 from study.reporting.tables import scaling_parts, scaling_text
 
 FRACTIONS = np.array([0.1, 0.2, 0.4, 0.8])
@@ -51,7 +55,7 @@ def strength(cell):
     ],
 )
 def test_the_smallest_fraction_that_reaches_a_score(target, fraction, censored):
-    found = reach(FRACTIONS, SCORES, target)
+    found = find_fraction_needed(FRACTIONS, SCORES, target)
     assert found.fraction == pytest.approx(fraction)
     assert found.censored == censored
 
@@ -59,18 +63,22 @@ def test_the_smallest_fraction_that_reaches_a_score(target, fraction, censored):
 def test_a_curve_that_drops_is_pooled_as_scikit_learn_does():
     scores = np.array([0.6, 0.8, 0.7, 0.9])
     rising = IsotonicRegression().fit_transform(FRACTIONS, scores)
-    found = reach(FRACTIONS, scores, 0.72)
+    found = find_fraction_needed(FRACTIONS, scores, 0.72)
     assert np.interp(np.log(found.fraction), np.log(FRACTIONS), rising) == pytest.approx(0.72)
-    assert reach(FRACTIONS, scores, 0.76).fraction > 0.4  # on the plateau at 0.75 until there
+    assert (
+        find_fraction_needed(FRACTIONS, scores, 0.76).fraction > 0.4
+    )  # on the plateau at 0.75 until there
 
 
 def test_the_interval_of_a_fraction_is_open_where_draws_are_censored():
     targets = np.linspace(0.65, 0.85, 201)
-    inside = reach_interval(FRACTIONS, np.tile(SCORES, (201, 1)), targets)
-    ends = [reach(FRACTIONS, SCORES, target).fraction for target in targets[[5, 195]]]
+    inside = fraction_needed_interval(FRACTIONS, np.tile(SCORES, (201, 1)), targets)
+    ends = [
+        find_fraction_needed(FRACTIONS, SCORES, target).fraction for target in targets[[5, 195]]
+    ]
     assert inside == pytest.approx(ends)
     targets[:20], targets[-20:] = 0.1, 0.99
-    assert reach_interval(FRACTIONS, np.tile(SCORES, (201, 1)), targets) == (0, math.inf)
+    assert fraction_needed_interval(FRACTIONS, np.tile(SCORES, (201, 1)), targets) == (0, math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +88,7 @@ def evidence():
 
 
 def test_a_curve_has_the_levels_of_its_arms(evidence):
-    found = {curve.name: curve for curve in curves(evidence)}
+    found = {curve.name: curve for curve in build_learning_curves(evidence)}
     assert len(found) == 4
     for curve in found.values():
         assert curve.fractions == (0.25, 0.5, 0.75, 1.0)
@@ -88,7 +96,7 @@ def test_a_curve_has_the_levels_of_its_arms(evidence):
         assert {cell.arm_id for cell in curve.cells} == {curve.arm_id}
         points = zip(curve.cells, curve.auroc, curve.low, curve.high, strict=True)
         for cell, score, low, high in points:
-            expected = level(evidence.arms[cell.id], evidence.groups, evidence.weights)[0]
+            expected = estimate_level(evidence.arms[cell.id], evidence.groups, evidence.weights)[0]
             assert score == pytest.approx(macro(evidence, cell).mean())
             assert (low, high) == (expected.low, expected.high)
         assert curve.monotone
@@ -101,7 +109,9 @@ def test_a_drop_beyond_noise_is_flagged_and_one_within_is_not():
     raw = file_of(grid, split={"folds": 4}, fractions=fractions)
 
     def shape(*levels):
-        (curve,) = curves(made(raw, lambda c: levels[fractions.index(c.fraction)], noise=0.05))
+        (curve,) = build_learning_curves(
+            made(raw, lambda c: levels[fractions.index(c.fraction)], noise=0.05)
+        )
         return curve
 
     dropping, flat = shape(0.5, 1.2, 0.8), shape(0.5, 1.2, 1.2)
@@ -112,15 +122,18 @@ def test_a_drop_beyond_noise_is_flagged_and_one_within_is_not():
 
 def test_two_points_are_a_curve_without_a_law():
     raw = file_of([{"features": [["a"]]}], split={"folds": 2}, fractions=[0.5, 1.0])
-    (curve,) = curves(made(raw, strength))
+    (curve,) = build_learning_curves(made(raw, strength))
     assert (curve.two, curve.three) == (None, None)
-    assert curves(made(file_of([{"features": [["a"]]}], split={"folds": 2}), strength)) == ()
+    assert (
+        build_learning_curves(made(file_of([{"features": [["a"]]}], split={"folds": 2}), strength))
+        == ()
+    )
 
 
 def test_fractions_are_compared_over_the_trials_they_share():
     raw = file_of([{"features": [["a"]]}], split={"folds": 3}, fractions=[0.25, 0.5, 1.0])
     lost = made(raw, strength, without=lambda t: t.cell.fraction < 1 and t.fold == 2)
-    (curve,) = curves(lost)
+    (curve,) = build_learning_curves(lost)
     whole = next(cell for cell in lost.record.plan.cells if cell.fraction == 1)
     assert curve.auroc[-1] == pytest.approx(macro(lost, whole)[:2].mean())
 
@@ -128,19 +141,19 @@ def test_fractions_are_compared_over_the_trials_they_share():
 def test_draws_spread_as_the_interval_of_a_difference(evidence):
     cells = evidence.record.plan.cells
     one, other = (evidence.arms[cells[i].id] for i in (0, 5))
-    draws = score_draws([one, other], evidence.groups, evidence.weights, 20_000, seed=1)
-    found = paired(one, other, evidence.groups, evidence.weights)
+    draws = draw_scores([one, other], evidence.groups, evidence.weights, 20_000, seed=1)
+    found = estimate_difference(one, other, evidence.groups, evidence.weights)
     ends = np.quantile(draws[:, 0] - draws[:, 1], [0.025, 0.975])
     assert ends[1] - ends[0] == pytest.approx(found.high - found.low, rel=0.08)
     assert draws.mean(axis=0) == pytest.approx([one.level, other.level], abs=5e-4)
-    again = score_draws([one, other], evidence.groups, evidence.weights, 20_000, seed=1)
+    again = draw_scores([one, other], evidence.groups, evidence.weights, 20_000, seed=1)
     assert (draws == again).all()
 
 
 def test_molecules_vary_together_as_in_a_bootstrap_of_whole_groups(evidence):
     cells = evidence.record.plan.cells[:3]
     trials = [evidence.record.results_of(cell)[:4] for cell in cells]  # the folds of one seed
-    arms = [arm_of(results, 240) for results in trials]
+    arms = [build_arm_scores(results, 240) for results in trials]
     rng, drawn = np.random.default_rng(0), []
     for _ in range(400):
         times = rng.multinomial(120, np.full(120, 1 / 120))[evidence.groups]
@@ -158,7 +171,7 @@ def test_with_one_seed_the_folds_tell_of_the_seeds():
     raw = file_of([{"features": [["a"], ["b"]]}], split={"folds": 4})
     lone = made(raw, strength, noise=3.0)
     one, other = arms = list(lone.arms.values())
-    found = paired(one, other, lone.groups, lone.weights)
+    found = estimate_difference(one, other, lone.groups, lone.weights)
     molecules = molecule_covariance(arms, lone.groups, lone.weights)
     seeds, freedom = seed_covariance(arms, molecules, lone.weights)
     away = np.array([1, -1])
@@ -168,7 +181,7 @@ def test_with_one_seed_the_folds_tell_of_the_seeds():
 
 
 def test_claims_are_the_declared_pairs_and_modalities_at_every_smaller_fraction(evidence):
-    found = claims(evidence)
+    found = build_fraction_claims(evidence)
     pairs = {(c.arm.arm_id, c.reference.arm_id) for c in found}
     names = {
         c.arm_id: c.technique if len(c.names) > 1 else c.names[0]
@@ -185,7 +198,7 @@ def test_claims_are_the_declared_pairs_and_modalities_at_every_smaller_fraction(
     for claim in found:
         away = macro(evidence, claim.arm) - macro(evidence, claim.reference)
         assert claim.difference.estimate == pytest.approx(away.mean())
-    adjusted = holm([claim.difference.p for claim in found])
+    adjusted = adjust_holm([claim.difference.p for claim in found])
     assert [claim.verdict.p_holm for claim in found] == adjusted
     words = {
         (names[c.arm.arm_id], names[c.reference.arm_id], c.arm.fraction): str(c.verdict)
@@ -197,15 +210,17 @@ def test_claims_are_the_declared_pairs_and_modalities_at_every_smaller_fraction(
 
 def test_ensembles_meet_single_models_where_the_file_says_so():
     keys = {"split": {"folds": 2}, "fractions": [0.5, 1.0]}
-    fair = claims(made(file_of(GRID, **keys), strength))
-    every = claims(made(file_of(GRID, **keys, analysis={"ensembles": "any"}), strength))
+    fair = build_fraction_claims(made(file_of(GRID, **keys), strength))
+    every = build_fraction_claims(
+        made(file_of(GRID, **keys, analysis={"ensembles": "any"}), strength)
+    )
     assert (len(fair), len(every)) == (3, 5)
     more = [claim.arm.technique for claim in every if len(claim.reference.names) == 1]
     assert sorted(more) == ["independent_mean", "independent_mean", "mlp_head", "mlp_head"]
 
 
 def test_the_data_efficiency_fraction_of_made_arms(evidence):
-    found = {(each.arm, each.reference): each for each in efficiencies(evidence)}
+    found = {(each.arm, each.reference): each for each in estimate_data_efficiency(evidence)}
     assert len(found) == 3
     (head,) = [e for (a, r), e in found.items() if "mlp_head" in a and r == "b / single"]
     assert head.fraction == pytest.approx(0.5, abs=0.05)  # 1.6 * 0.5 = 0.8
@@ -213,13 +228,13 @@ def test_the_data_efficiency_fraction_of_made_arms(evidence):
     assert (head.censored, head.factor) == ("", 1 / head.fraction)
     raw = file_of(GRID, split={"folds": 4}, fractions=[0.25, 0.5, 1.0])
     weaker = made(raw, lambda cell: 0.05 if len(cell.names) > 1 else 1.0)
-    above = [e for e in efficiencies(weaker) if e.reference.endswith("single")]
+    above = [e for e in estimate_data_efficiency(weaker) if e.reference.endswith("single")]
     assert {(e.censored, e.fraction, e.high) for e in above} == {("above", 1.0, math.inf)}
 
 
 def test_a_study_of_one_fraction_has_no_scaling():
     single = made(file_of(GRID, split={"folds": 2}), strength)
-    assert (claims(single), efficiencies(single)) == ((), ())
+    assert (build_fraction_claims(single), estimate_data_efficiency(single)) == ((), ())
     with pytest.raises(InputError, match="no arm with finished trials at two training fractions"):
         scaling_parts(single)
 
@@ -228,7 +243,7 @@ def test_the_command_prints_the_scaling_of_a_launched_study(tmp_path, tiny, spec
     grid = [{"features": [["counts"]]}, {"features": [["counts", "characters"]]}]
     raw = tiny | {"grid": grid, "fractions": [0.4, 0.7, 1.0]}
     _, record, _ = run_tiny(spec_of(raw, tmp_path))
-    parts = scaling_parts(Evidence(record, default_contrasts(record.plan.cells)))
+    parts = scaling_parts(StudyAnalysis(record, build_default_contrasts(record.plan.cells)))
     app = typer.Typer()
     app.command()(scaling)
     done = CliRunner().invoke(app, ["tiny", "--storage", str(tmp_path)])

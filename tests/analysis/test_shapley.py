@@ -9,7 +9,7 @@ from made_studies import file_of, macro, made
 from scipy import stats
 
 from study.analysis.paired import standard_error
-from study.analysis.shapley import modality_gains, shapley_values
+from study.analysis.shapley import estimate_modality_gains, shapley_values
 
 SETS = [list(s) for size in (1, 2, 3) for s in itertools.combinations("abc", size)]
 ALONE, TOGETHER = SETS[:3], SETS[3:]
@@ -83,7 +83,9 @@ def test_a_set_with_a_missing_subset_is_not_shared_out():
 
 
 def test_gains_are_paired_differences_of_sets_that_differ_by_one(evidence):
-    gains = [g for g in modality_gains(evidence) if g.fraction == 1 and "concat" in g.technique]
+    gains = [
+        g for g in estimate_modality_gains(evidence) if g.fraction == 1 and "concat" in g.technique
+    ]
     added = {(g.modality, g.features): g for g in gains if g.kind == "add one"}
     left = {(g.modality, g.features): g for g in gains if g.kind == "leave one"}
     assert added.keys() == set(itertools.permutations("abc", 2))
@@ -103,7 +105,7 @@ def test_an_arm_that_has_not_run_is_left_out():
     raw = file_of(grid, split={"folds": 2})
     evidence = made(raw, strength, without=lambda trial: trial.cell.names == ("a",))
     assert shapley_values(evidence) == ()
-    assert [(g.modality, g.features) for g in modality_gains(evidence)] == [("a", "b")]
+    assert [(g.modality, g.features) for g in estimate_modality_gains(evidence)] == [("a", "b")]
     none = made(raw, strength, without=lambda trial: trial.cell.names != ("a",))
-    assert modality_gains(none) == ()
+    assert estimate_modality_gains(none) == ()
     assert np.isfinite(none.arms[next(iter(none.arms))].level)

@@ -8,8 +8,8 @@ from evidence_by_hand import evidence_of
 from scipy import stats
 from statsmodels.api import WLS, add_constant
 
-from study.analysis.negative_controls import seed_null
-from study.analysis.sparse_gain import slope_weights, sparse_gain
+from study.analysis.negative_controls import estimate_seed_null
+from study.analysis.sparse_gain import estimate_sparse_gain, slope_weights
 
 LABELS, MOLECULES = 20, 1000
 
@@ -39,7 +39,7 @@ def evidence():
 
 @pytest.fixture(scope="module")
 def found(evidence):
-    return sparse_gain(evidence, evidence.contrasts[0])
+    return estimate_sparse_gain(evidence, evidence.contrasts[0])
 
 
 def test_labels_make_the_fifths(found, evidence):
@@ -74,7 +74,7 @@ def test_the_slope_is_a_weighted_regression(found):
 def test_a_planted_trend_is_found_and_a_missing_one_is_not(found):
     assert found.slope.high < 0  # rare labels gain more
     none = study_of(np.zeros(LABELS))
-    flat = sparse_gain(none, none.contrasts[0])
+    flat = estimate_sparse_gain(none, none.contrasts[0])
     assert flat.slope.low < 0 < flat.slope.high
 
 
@@ -100,7 +100,7 @@ def test_the_ribbon_holds_what_seeds_alone_do():
     inside = []
     for number in range(16):
         null = study_of(np.zeros(LABELS), number=number)
-        gain = sparse_gain(null, null.contrasts[0])
+        gain = estimate_sparse_gain(null, null.contrasts[0])
         ends = zip(gain.fifths, gain.null.fifth_low, gain.null.fifth_high, strict=True)
         inside += [low <= fifth.difference.estimate <= high for fifth, low, high in ends]
         inside.append(gain.null.slope_low <= gain.slope.estimate <= gain.null.slope_high)
@@ -119,7 +119,7 @@ def test_choosing_on_the_test_folds_gains_most_where_labels_are_rare(found, evid
 
 def test_one_seed_has_no_ribbon_and_no_oracle():
     single = study_of(np.zeros(LABELS), seeds=(0,))
-    gain = sparse_gain(single, single.contrasts[0])
+    gain = estimate_sparse_gain(single, single.contrasts[0])
     assert (gain.null, gain.oracle) == (None, ())
 
 
@@ -130,7 +130,7 @@ def test_an_undefined_label_is_nan_everywhere_it_counts():
     truth[7, 19] = 1  # defined in one fold of four
     rng = np.random.default_rng(0)
     rare = evidence_of(truth, lambda *_: truth + rng.normal(size=truth.shape), (0,))
-    gain = sparse_gain(rare, rare.contrasts[0])
+    gain = estimate_sparse_gain(rare, rare.contrasts[0])
     last = gain.labels[19]
     assert np.isnan([last.gain, last.se, last.p, last.q, last.headroom]).all()
     assert np.isnan(gain.fifths[4].difference.estimate)
@@ -142,6 +142,6 @@ def test_seeds_are_paired_as_if_they_were_arms(evidence):
     cell = evidence.contrasts[0].reference
     levels = evidence.arms[cell.id].auroc.mean(axis=1).reshape(3, -1).mean(axis=1)
     expected = [a - b for a, b in itertools.combinations(levels, 2)]
-    found = seed_null(evidence, cell)
+    found = estimate_seed_null(evidence, cell)
     np.testing.assert_allclose([each.estimate for each in found], expected)
     assert {each.seed_from for each in found} == {"folds"}  # one seed a side

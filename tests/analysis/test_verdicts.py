@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from study.analysis.paired import Corrected, Difference
-from study.analysis.verdicts import Word, discoveries, holm, judge
+from study.analysis.paired import CorrectedT, PairedDifference
+from study.analysis.verdicts import VerdictKind, adjust_holm, control_false_discoveries, judge
 
-CORRECTED = Corrected(0.02, 0.005, 4, 0.006, 0.034, 0.5, 0.1, 0.1, 0.1)
-DIFFERENCE = Difference(0.02, 0.002, 0.0, 0.002, 0.016, 0.024, 0.5, CORRECTED, 0.0056, (0.02,))
+CORRECTED = CorrectedT(0.02, 0.005, 4, 0.006, 0.034, 0.5, 0.1, 0.1, 0.1)
+DIFFERENCE = PairedDifference(
+    0.02, 0.002, 0.0, 0.002, 0.016, 0.024, 0.5, CORRECTED, 0.0056, (0.02,)
+)
 
 
 def difference(p, **changes):
@@ -19,10 +21,10 @@ def difference(p, **changes):
 @pytest.mark.parametrize(
     ("p_holm", "p_corrected", "word"),
     [
-        (0.04, 0.04, Word.WINS),
-        (0.04, 0.06, Word.SUGGESTIVE),
-        (0.06, 0.04, Word.SUGGESTIVE),
-        (0.05, 0.05, Word.NO_EVIDENCE),
+        (0.04, 0.04, VerdictKind.WINS),
+        (0.04, 0.06, VerdictKind.SUGGESTIVE),
+        (0.06, 0.04, VerdictKind.SUGGESTIVE),
+        (0.05, 0.05, VerdictKind.NO_EVIDENCE),
     ],
 )
 def test_both_win_and_one_suggests(p_holm, p_corrected, word):
@@ -35,35 +37,37 @@ def test_a_claim_says_whom_it_favors():
 
 
 def test_small_differences_are_equivalent_and_wide_ones_not_resolvable():
-    assert judge(difference(0.5, low=-0.004, high=0.0049), 0.5).word is Word.EQUIVALENT
-    assert judge(difference(0.5, low=-0.004, high=0.0051), 0.5).word is Word.NO_EVIDENCE
-    assert judge(difference(0.5, smallest=0.0101), 0.5).word is Word.NOT_RESOLVABLE
+    assert judge(difference(0.5, low=-0.004, high=0.0049), 0.5).word is VerdictKind.EQUIVALENT
+    assert judge(difference(0.5, low=-0.004, high=0.0051), 0.5).word is VerdictKind.NO_EVIDENCE
+    assert judge(difference(0.5, smallest=0.0101), 0.5).word is VerdictKind.NOT_RESOLVABLE
     likely = replace(DIFFERENCE, corrected=replace(CORRECTED, equivalent=0.95))
-    assert judge(likely, 0.5).word is Word.EQUIVALENT
+    assert judge(likely, 0.5).word is VerdictKind.EQUIVALENT
 
 
 def test_an_unknown_corrected_t_cannot_agree():
-    assert judge(difference(float("nan")), 0.01).word is Word.SUGGESTIVE
+    assert judge(difference(float("nan")), 0.01).word is VerdictKind.SUGGESTIVE
 
 
 def test_an_undefined_difference_is_not_resolvable():
     nan = float("nan")
     unknown = difference(nan, estimate=nan, low=nan, high=nan, smallest=nan)
-    assert judge(unknown, nan).word is Word.NOT_RESOLVABLE
+    assert judge(unknown, nan).word is VerdictKind.NOT_RESOLVABLE
 
 
 def test_an_undefined_p_is_left_out_of_its_family():
-    assert holm([0.03, float("nan"), 0.01]) == pytest.approx(
+    assert adjust_holm([0.03, float("nan"), 0.01]) == pytest.approx(
         [0.03, float("nan"), 0.02], nan_ok=True
     )
 
 
 def test_holm_by_hand():
     # smallest first: 3 * 0.01, max(0.03, 2 * 0.02), max(0.04, 0.03)
-    assert holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
-    assert holm([]) == []
+    assert adjust_holm([0.03, 0.01, 0.02]) == pytest.approx([0.04, 0.03, 0.04])
+    assert adjust_holm([]) == []
 
 
 def test_benjamini_hochberg_by_hand():
     # largest first: 0.5, min(0.5, 0.03 * 4 / 3), min(0.04, 0.02 * 4 / 2), 0.001 * 4
-    assert discoveries([0.5, 0.001, 0.03, 0.02]) == pytest.approx([0.5, 0.004, 0.04, 0.04])
+    assert control_false_discoveries([0.5, 0.001, 0.03, 0.02]) == pytest.approx(
+        [0.5, 0.004, 0.04, 0.04]
+    )

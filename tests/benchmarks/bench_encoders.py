@@ -22,9 +22,9 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from modalities import ModalityError, ModalityFeatures
-from modalities.pretraining import Molecules
-from study.data import Recipe, build_dataset
-from study.plugins.registry import Vocabulary
+from modalities.pretraining import MoleculeBatch
+from study.data import DatasetConfig, build_dataset
+from study.plugins.registry import Registry
 
 MOLECULES, COPIES, BATCH, LABELS = 128, 4, 128, 91
 FINE_TUNING, BAR = 4000 * 20, 240.0
@@ -35,8 +35,8 @@ Rows = NDArray[np.int64]
 
 def main() -> int:
     """Print a table for every modality and objective."""
-    tasks = [(_modality, word) for word in Vocabulary("modality").words()]
-    tasks += [(_objective, word) for word in Vocabulary("objective").words()]
+    tasks = [(_modality, word) for word in Registry("modality").words()]
+    tasks += [(_objective, word) for word in Registry("objective").words()]
     tasks = [(task, word) for task, word in tasks if word in sys.argv[1:] or not sys.argv[1:]]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as alone:
@@ -65,14 +65,14 @@ def _modality(word: str) -> list[Row]:
 
 def _objective(word: str) -> list[Row]:
     """Cost of a pretraining with the first modality of the objective, views and masks included."""
-    objective = Vocabulary("objective").load(word)()
+    objective = Registry("objective").load(word)()
     kind = objective.modalities[0]
     features, encoder = _ready(kind)
     if encoder is None or features is None:
         return []
-    modality = Vocabulary("modality").load(kind)()
+    modality = Registry("modality").load(kind)()
     names = tuple(f"{text.lower()}ane" for text in features.smiles)
-    examples = objective.prepare(modality, Molecules(features.smiles, names))
+    examples = objective.prepare(modality, MoleculeBatch(features.smiles, names))
     model, rng = objective.model(encoder, seed=0), np.random.default_rng(0)
     rows = np.tile(np.arange(len(features)), COPIES)
     found = []
@@ -86,8 +86,8 @@ def _objective(word: str) -> list[Row]:
 def _ready(word: str) -> tuple[ModalityFeatures | None, nn.Module | None]:
     """Return features of some odorants and a fitted encoder; None where a file is needed."""
     try:
-        modality = Vocabulary("modality").load(word)()
-        smiles = build_dataset(Recipe.model_validate("starter")).smiles[:MOLECULES]
+        modality = Registry("modality").load(word)()
+        smiles = build_dataset(DatasetConfig.model_validate("starter")).smiles[:MOLECULES]
         records = [modality.featurize(text) for text in smiles]
     except ModalityError as error:
         say(f"left out: {error}")

@@ -17,11 +17,11 @@ from _bench import Cost, Row, measure, show
 from _processes import family, memory_line
 
 from modalities import FeatureStore, Modality, ModalityError, Shard
-from study.data import Recipe, build_dataset
+from study.data import DatasetConfig, build_dataset
 from study.errors import InputError
-from study.executors.base import Outcome, Outcomes, Task
+from study.executors.base import ResultCallback, Task, TaskResult
 from study.executors.ray import RayExecutor
-from study.plugins.registry import Vocabulary
+from study.plugins.registry import Registry
 
 MOLECULES = 200
 TABLE = 5_000
@@ -30,8 +30,8 @@ COLD_BAR, WARM_BAR = 300.0, 1.0
 
 def main() -> int:
     """Print the table."""
-    smiles = build_dataset(Recipe.model_validate("starter")).smiles[:MOLECULES]
-    words = Vocabulary("modality")
+    smiles = build_dataset(DatasetConfig.model_validate("starter")).smiles[:MOLECULES]
+    words = Registry("modality")
     rows = []
     for word in words.words():
         try:
@@ -64,22 +64,22 @@ def _whole_table() -> int:
     """Print what the descriptors of a whole table take on all cores, and when they are there."""
     recipe = "gs-lf-ifra"
     try:
-        smiles = build_dataset(Recipe.model_validate(recipe)).smiles
+        smiles = build_dataset(DatasetConfig.model_validate(recipe)).smiles
     except InputError as error:
         sys.stderr.write(f"simulated molecules: {error}\n")
         source = {"source": "simulated", "molecules": TABLE, "labels": 10}
         recipe = "simulated"
-        made = Recipe.model_validate({"preset": recipe, "sources": [source]})
+        made = DatasetConfig.model_validate({"preset": recipe, "sources": [source]})
         smiles = build_dataset(made).smiles
     with tempfile.TemporaryDirectory() as folder, family() as processes:
         executor = RayExecutor("local")
-        store, modality = FeatureStore(Path(folder)), Vocabulary("modality").load("mordred")()
+        store, modality = FeatureStore(Path(folder)), Registry("modality").load("mordred")()
         tasks = [
             Task(str(shard.bucket), "study.training.tasks:featurize", _payload(folder, shard))
             for shard in store.missing(modality, smiles)
         ]
         before, began = processes.cpu_seconds(), time.perf_counter()
-        executor.map(tasks, Outcomes(_kept))
+        executor.map(tasks, ResultCallback(_kept))
         store.load(modality, smiles)
         cold = Cost(time.perf_counter() - began, processes.cpu_seconds() - before)
         executor.close()
@@ -102,7 +102,7 @@ def _payload(folder: str, shard: Shard) -> dict[str, object]:
     }
 
 
-def _kept(outcome: Outcome) -> None:
+def _kept(outcome: TaskResult) -> None:
     if not outcome.finished:
         raise RuntimeError(outcome.cause)
 

@@ -93,23 +93,23 @@ def _spec(size: int, folder: str) -> Any:
 
 
 def _plan(size: int, folder: str) -> Any:
-    from study.preview.text import plan_text
+    from study.preview.text import format_plan
 
     spec = _spec(size, folder)
-    return lambda: plan_text(spec)
+    return lambda: format_plan(spec)
 
 
 def _study(size: int, folder: str) -> Any:
-    from study.artifacts.study_data import Inputs
+    from study.artifacts.study_data import StudyData
     from study.data import load_or_build
     from study.planning.plan import make_plan
     from study.results.ledger import Ledger
-    from study.runner.prepare import Prepared, split_of
+    from study.runner.prepare import Prepared, build_split
     from study.storage.storage import Storage
 
     spec, storage = _spec(size, folder), Storage(folder)
     dataset = load_or_build(spec.data, storage.below("cache", "datasets"))
-    inputs = Inputs(dataset, split_of(spec, dataset), storage.below("cache").address)
+    inputs = StudyData(dataset, build_split(spec, dataset), storage.below("cache").address)
     ledger = Ledger(storage.below("ledger"))
     return Prepared(spec, make_plan(spec), inputs, ledger, storage.below("growth"), "key")
 
@@ -135,31 +135,31 @@ def _results(study: Any) -> Any:
 
 
 def _record(size: int, folder: str) -> Any:
-    from study.results.study_results import StudyRecord
+    from study.results.study_results import StudyResults
 
     study = _study(size, folder)
     results = {result.id: result for result in _results(study)}
-    return StudyRecord(study.spec, study.plan, study.inputs, results)
+    return StudyResults(study.spec, study.plan, study.inputs, results)
 
 
 def _comparison(size: int, folder: str) -> Any:
-    from study.analysis.arm_scores import pool_of
-    from study.analysis.comparison import compare
+    from study.analysis.arm_scores import build_score_pool
+    from study.analysis.comparison import compare_arms
 
     record = _record(size, folder)
-    return lambda: compare([pool_of(record)])
+    return lambda: compare_arms([build_score_pool(record)])
 
 
 def _pages(size: int, folder: str) -> Any:
-    from study.tracking.mlflow_store import Tracker
+    from study.tracking.mlflow_store import MLflowStore
 
     record = _record(size, folder)
-    tracker = Tracker(f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts")
+    tracker = MLflowStore(f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts")
     return lambda: tracker.sync(record)
 
 
 def _ledger(size: int, folder: str) -> Any:
-    from study.results.study_results import read_record
+    from study.results.study_results import read_results
 
     study = _study(size, folder)
     results = list(_results(study))
@@ -167,7 +167,7 @@ def _ledger(size: int, folder: str) -> Any:
     def work() -> None:
         for result in results:
             study.ledger.put(result)
-        read_record(study.spec, study.plan, study.inputs, study.ledger)
+        read_results(study.spec, study.plan, study.inputs, study.ledger)
 
     return work
 

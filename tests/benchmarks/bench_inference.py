@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 from _bench import Cost, Row, measure, say, show
 
-from study.analysis.sparse_gain import sparse_gain
-from study.analysis.study_analysis import Evidence
-from study.artifacts.study_data import Inputs
-from study.config.components import Fusion, ModalityChoice
+from study.analysis.sparse_gain import estimate_sparse_gain
+from study.analysis.study_analysis import StudyAnalysis
+from study.artifacts.study_data import StudyData
+from study.config.components import ModalityConfig, OperatorConfig
 from study.config.loading import read_study
-from study.config.training import Training
+from study.config.training import TrainingConfig
 from study.data import OdorDataset
 from study.planning.contrasts import Contrast
 from study.planning.plan import Plan
-from study.planning.trials import Cell, Feature
+from study.planning.trials import Arm, NamedModality
 from study.results.ledger import Ledger
-from study.results.study_results import StudyRecord, read_record
+from study.results.study_results import StudyResults, read_results
 from study.results.trial_result import TrialResult
-from study.splits import Fold, Split, stratify
+from study.splits import Fold, Split, stratify_groups
 from study.storage.storage import Storage
 
 ARMS, FOLDS, MOLECULES, LABELS = 100, 5, 5_000, 91
@@ -53,13 +53,15 @@ def main() -> int:
     return status or int(used > BYTES)
 
 
-def timed(inputs: Inputs, plan: Plan, ledger: Ledger) -> Iterator[Row]:
+def timed(inputs: StudyData, plan: Plan, ledger: Ledger) -> Iterator[Row]:
     """Read, compare and locate; the bar is on all of it."""
     spec, found = read_study("quickstart"), []
-    reading = measure(lambda: found.append(read_record(spec, plan, inputs, ledger)))
+    reading = measure(lambda: found.append(read_results(spec, plan, inputs, ledger)))
     evidence = evidence_of(found[0])
     findings = measure(lambda: (evidence.levels, evidence.findings))
-    sparse = measure(lambda: [sparse_gain(evidence, c) for c in evidence.contrasts[:SPARSE]])
+    sparse = measure(
+        lambda: [estimate_sparse_gain(evidence, c) for c in evidence.contrasts[:SPARSE]]
+    )
     yield Row("read the trials", reading, f"{ARMS * FOLDS} trials")
     yield Row("levels and findings", findings, f"{len(evidence.findings)} contrasts")
     yield Row("sparse gains", sparse, f"{SPARSE} contrasts")
@@ -68,13 +70,13 @@ def timed(inputs: Inputs, plan: Plan, ledger: Ledger) -> Iterator[Row]:
     yield Row("all of the inference", whole, bar=SECONDS)
 
 
-def evidence_of(record: StudyRecord) -> Evidence:
+def evidence_of(record: StudyResults) -> StudyAnalysis:
     """Every arm against the first."""
     first, *others = record.plan.cells
-    return Evidence(record, tuple(Contrast("technique", arm, first) for arm in others))
+    return StudyAnalysis(record, tuple(Contrast("technique", arm, first) for arm in others))
 
 
-def a_table(folder: Path) -> Inputs:
+def a_table(folder: Path) -> StudyData:
     """A table of random labels, 0.6 % to 30 % positive, and its split."""
     rng = np.random.default_rng(0)
     shares = np.geomspace(0.3, 0.006, LABELS)
@@ -82,28 +84,30 @@ def a_table(folder: Path) -> Inputs:
     names = tuple(f"label {i}" for i in range(LABELS))
     dataset = OdorDataset("random", tuple(map(str, range(MOLECULES))), labels, names)
     rows, groups = np.arange(MOLECULES), np.arange(MOLECULES)
-    part = stratify(labels, groups, [1 / FOLDS] * FOLDS, rng)
+    part = stratify_groups(labels, groups, [1 / FOLDS] * FOLDS, rng)
     empty = np.array([], dtype=np.int64)
     folds = tuple(
         Fold(0, i, rows[part == i], {1.0: rows[part != i]}, {1.0: empty}) for i in range(FOLDS)
     )
     split = Split("molecule", 0, FOLDS, 1, (1.0,), groups, folds, dataset.digest)
-    return Inputs(dataset, split, folder / "cache")
+    return StudyData(dataset, split, folder / "cache")
 
 
 def a_plan() -> Plan:
     """Arms that differ in a number of their training."""
     features = tuple(
-        Feature(word, ModalityChoice.model_validate(word)) for word in ("fingerprint", "mordred")
+        NamedModality(word, ModalityConfig.model_validate(word))
+        for word in ("fingerprint", "mordred")
     )
-    concat = Fusion.model_validate("concat")
+    concat = OperatorConfig.model_validate("concat")
     cells = tuple(
-        Cell(features, "mlp_head", concat, None, 1.0, Training(epochs=1 + i)) for i in range(ARMS)
+        Arm(features, "mlp_head", concat, None, 1.0, TrainingConfig(epochs=1 + i))
+        for i in range(ARMS)
     )
     return Plan(cells, ARMS, {}, (), 1, FOLDS, (0,))
 
 
-def trials(inputs: Inputs, plan: Plan) -> Iterator[TrialResult]:
+def trials(inputs: StudyData, plan: Plan) -> Iterator[TrialResult]:
     """Trials whose scores know a little of the labels, another little in each arm."""
     rng = np.random.default_rng(1)
     for trial in plan.trials():

@@ -21,7 +21,7 @@ from pathlib import Path
 from _bench import machine, say
 from _processes import Family, family, memory_line
 
-from study.executors.base import Outcome, Outcomes, Task
+from study.executors.base import ResultCallback, Task, TaskResult
 from study.executors.ray import RayExecutor, ray, tune  # Ray after its environment is set
 
 HERE = Path(__file__).parent
@@ -95,8 +95,8 @@ def _ours(executor: RayExecutor, folder: Path) -> Grid:
     def grid(count: int, seconds: float) -> None:
         work = "idle_work:wait" if seconds else "idle_work:nothing"
         tasks = [Task(f"t{n}", work, {"n": n, "seconds": seconds}) for n in range(count)]
-        found: list[Outcome] = []
-        executor.grid(tasks, Outcomes(found.append), folder=str(folder / "ours"))
+        found: list[TaskResult] = []
+        executor.grid(tasks, ResultCallback(found.append), folder=str(folder / "ours"))
         if not all(outcome.finished for outcome in found) or len(found) != count:
             raise RuntimeError(f"{len(found)} outcomes of {count}")
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 from _bench import Cost, Row, measure, show
 
-from study.analysis.study_analysis import Evidence
-from study.artifacts.study_data import Inputs
+from study.analysis.study_analysis import StudyAnalysis
+from study.artifacts.study_data import StudyData
 from study.config.loading import check_study
 from study.config.study import StudySpec
-from study.planning.contrasts import contrasts_of
+from study.planning.contrasts import build_contrasts
 from study.planning.plan import Plan, make_plan
-from study.reporting.build import compose, write_report
+from study.reporting.build import compose_report, write_report
 from study.reporting.document import Document
-from study.results.study_results import StudyRecord
+from study.results.study_results import StudyResults
 from study.results.trial_result import TrialResult
 from study.runner.prepare import prepare
 
@@ -38,19 +38,19 @@ def main() -> int:
         study = prepare(spec)
         plan = make_plan(spec)
         found = {result.id: result for result in trials(study.inputs, plan)}
-        record = StudyRecord(spec, plan, study.inputs, found)
+        record = StudyResults(spec, plan, study.inputs, found)
         rows = list(timed(record, Path(folder) / "report"))
     title = f"{len(plan.cells)} arms x {plan.per_cell} trials, {MOLECULES} molecules x {LABELS}"
     return show(f"report of {title} labels", rows)
 
 
-def timed(record: StudyRecord, folder: Path) -> Iterator[Row]:
+def timed(record: StudyResults, folder: Path) -> Iterator[Row]:
     """Infer, compose and write; the bar is on all of it."""
-    evidence = Evidence(record, contrasts_of(record.spec, record.plan))
+    evidence = StudyAnalysis(record, build_contrasts(record.spec, record.plan))
     made: list[Document] = []
     parts = [
         measure(lambda: (evidence.levels, evidence.findings)),
-        measure(lambda: made.append(compose(evidence))),
+        measure(lambda: made.append(compose_report(evidence))),
         measure(lambda: write_report(made[0], folder)),
     ]
     drawn = f"{len(made[0].figures)} figures, {len(made[0].tables)} tables"
@@ -98,7 +98,7 @@ def a_study(folder: str) -> StudySpec:
     return check_study(raw, "large.yaml")
 
 
-def trials(inputs: Inputs, plan: Plan) -> Iterator[TrialResult]:
+def trials(inputs: StudyData, plan: Plan) -> Iterator[TrialResult]:
     """Trials whose scores know a little of the labels, a little more with more data."""
     rng = np.random.default_rng(1)
     for trial in plan.trials():

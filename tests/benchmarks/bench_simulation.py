@@ -25,7 +25,7 @@ from pathlib import Path
 from _bench import machine, say
 from bench_storage import page_seconds
 
-from study.executors.base import Outcome, Outcomes, Task
+from study.executors.base import ResultCallback, Task, TaskResult
 from study.executors.ray import RayExecutor
 from study.results.ledger import seal
 from study.storage.storage import Storage
@@ -118,9 +118,9 @@ def _driver() -> float:
     with tempfile.TemporaryDirectory() as folder:
         for count in (4, *counts):
             tasks = [Task(f"t{n}", "idle_work:nothing", {"n": n}) for n in range(count)]
-            found: list[Outcome] = []
+            found: list[TaskResult] = []
             began = time.process_time()
-            executor.grid(tasks, Outcomes(found.append), folder=f"{folder}/scratch")
+            executor.grid(tasks, ResultCallback(found.append), folder=f"{folder}/scratch")
             spent.append(time.process_time() - began)
     executor.close()
     return (spent[2] - spent[1]) / (counts[1] - counts[0])

@@ -14,12 +14,12 @@ import numpy as np
 from _bench import Row, measure, show
 
 from study.config.loading import check_study
-from study.planning.trials import TrialSpec
-from study.results.study_results import StudyRecord, read_record
+from study.planning.trials import Trial
+from study.results.study_results import StudyResults, read_results
 from study.results.trial_result import TrialResult
-from study.runner.prepare import Prepared, lay_out, prepare
+from study.runner.prepare import Prepared, prepare, write_study_folder
 from study.storage.lock import StudyLock
-from study.tracking.mlflow_store import Tracker
+from study.tracking.mlflow_store import MLflowStore
 
 STUDY = {
     "name": "storage",
@@ -53,14 +53,14 @@ def page_seconds() -> float:
             study.ledger.put(_result(trial, study))
         record = _record(study)
         for name in ("first", "second"):
-            tracker = Tracker(f"sqlite:///{folder}/{name}.db", f"{folder}/{name}")
+            tracker = MLflowStore(f"sqlite:///{folder}/{name}.db", f"{folder}/{name}")
             cost = measure(lambda tracker=tracker: tracker.sync(record))
         return cost.per(len(record.summaries)).wall
 
 
 def _study(folder: str) -> Prepared:
     study = prepare(check_study({**STUDY, "run": {"storage": folder}}, "the benchmark"))
-    lay_out(study)
+    write_study_folder(study)
     return study
 
 
@@ -92,8 +92,8 @@ def _ledger(study: Prepared) -> list[Row]:
 def _pages(study: Prepared, folder: Path) -> list[Row]:
     record = _record(study)
     uri, artifacts = f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")
-    made = measure(lambda: Tracker(uri, artifacts))
-    tracker = Tracker(uri, artifacts)
+    made = measure(lambda: MLflowStore(uri, artifacts))
+    tracker = MLflowStore(uri, artifacts)
     cells = len(record.summaries)
     first = measure(lambda: tracker.sync(record))
     again = measure(lambda: tracker.sync(record))
@@ -104,11 +104,11 @@ def _pages(study: Prepared, folder: Path) -> list[Row]:
     ]
 
 
-def _record(study: Prepared) -> StudyRecord:
-    return read_record(study.spec, study.plan, study.inputs, study.ledger)
+def _record(study: Prepared) -> StudyResults:
+    return read_results(study.spec, study.plan, study.inputs, study.ledger)
 
 
-def _result(trial: TrialSpec, study: Prepared) -> TrialResult:
+def _result(trial: Trial, study: Prepared) -> TrialResult:
     """Return a finished trial with random scores and a history of 30 epochs."""
     data, fold = study.inputs.dataset, study.inputs.fold(trial)
     rng = np.random.default_rng(trial.torch_seed)

@@ -22,12 +22,12 @@ from tracking_servers import MlflowServer, SlowRoad
 
 import study.training.tasks  # noqa: F401 (its time is no part of a wall)
 from study.config.loading import check_study
-from study.executors.base import Inline
-from study.progress import Reporter
+from study.executors.base import LocalExecutor
+from study.progress import ProgressCallback
 from study.runner.launcher import launch
-from study.runner.prepare import lay_out, prepare
-from study.tracking.mlflow_store import Tracker
-from study.tracking.pages import ROLE, Page
+from study.runner.prepare import prepare, write_study_folder
+from study.tracking.mlflow_store import MLflowStore
+from study.tracking.pages import ROLE, RunPage
 
 BAR, PAGE_BAR, CALL = 1.10, 0.6, 30.0
 FITS = 24
@@ -48,7 +48,7 @@ STUDY = {
 At = Mapping[int, Callable[[], object]]
 
 
-class Slowly(Reporter):
+class Slowly(ProgressCallback):
     """Lets every trial take its time; after some of them something happens."""
 
     def __init__(self, seconds: float, at: At) -> None:
@@ -118,11 +118,11 @@ def _wall(name: str, folder: Path, uri: str | None, seconds: float, at: At) -> f
     """Return the wall time of a launch, from its first question to its last page."""
     run = {"storage": str(folder / "store" / name)}
     study = prepare(check_study({**STUDY, "name": name, "run": run}, "the benchmark"))
-    lay_out(study)
+    write_study_folder(study)
     slowly = Slowly(seconds, at)
     began = time.monotonic()
-    tracker = Tracker(uri, "unused") if uri else None
-    launch(study, Inline(), tracker, slowly)
+    tracker = MLflowStore(uri, "unused") if uri else None
+    launch(study, LocalExecutor(), tracker, slowly)
     wall = time.monotonic() - began
     if tracker is not None:
         shown = Pages(tracker).shown(name)
@@ -137,10 +137,10 @@ def _values(server: MlflowServer, folder: Path) -> int:
     rows = []
     database = f"sqlite:///{folder / 'own.db'}"
     for place, uri in {"SQLite": database, "a server": server.uri}.items():
-        tracker = Tracker(uri, str(folder / "artifacts"))
+        tracker = MLflowStore(uri, str(folder / "artifacts"))
         shelf = tracker.shelf("values")
         values = [(f"metric_{number}", float(number), 0) for number in range(100)]
-        page = Page("a trial", {ROLE: "cell"}, {}, values, lambda _: None)
+        page = RunPage("a trial", {ROLE: "cell"}, {}, values, lambda _: None)
         cost = measure(lambda t=tracker, s=shelf, p=page: [t.write(s, p) for _ in range(4)], 3)
         rows.append(Row(f"{place}: a page of 100 values, 4 due", cost.per(4), bar=PAGE_BAR))
     return show("Pages of 100 values", rows)

@@ -17,10 +17,10 @@ from sklearn.metrics import roc_auc_score
 from fusion import HeadShape, MultimodalModel, SingleHead
 from modalities import ModalityFeatures
 from study.config.study import Training
-from study.data import Recipe, build_dataset
+from study.data import DatasetConfig, build_dataset
 from study.metrics import auroc
-from study.plugins.registry import Vocabulary
-from study.training.supervised import Gather, Part, fit
+from study.plugins.registry import Registry
+from study.training.supervised import Gather, LabeledRows, fit
 
 LABELS, EPOCHS = 91, 3
 SHAPE = HeadShape((512,), 0.6)
@@ -31,7 +31,9 @@ def main() -> int:
     """Print the table."""
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
-    dataset = build_dataset(Recipe.model_validate({"sources": [_simulated()], "key": "isomeric"}))
+    dataset = build_dataset(
+        DatasetConfig.model_validate({"sources": [_simulated()], "key": "isomeric"})
+    )
     smiles = dataset.smiles[:1000]
     rows = [
         Row("head, one epoch: 4,000 x 1,300 inputs, 91 labels", _head_epoch(rng)),
@@ -68,7 +70,7 @@ def _encoder_epoch(word: str, smiles: tuple[str, ...], rng: np.random.Generator)
 
 
 def _encoder(word: str, smiles: tuple[str, ...]) -> tuple[torch.nn.Module, Gather]:
-    modality = Vocabulary("modality").load(word)()
+    modality = Registry("modality").load(word)()
     records = [modality.featurize(text) for text in smiles]
     features = ModalityFeatures.stack(modality.version, smiles, records)
     encoder = modality.encoder(seed=0)
@@ -86,7 +88,7 @@ def _epoch(
     train = rows[: len(rows) - held_out]
     other = rows[-held_out:] if held_out else rows[-len(rows) // 10 :]
     numbers = Training(epochs=EPOCHS, patience=EPOCHS)
-    parts = [Part(some, labels[some]) for some in (train, other)]
+    parts = [LabeledRows(some, labels[some]) for some in (train, other)]
     run = measure(lambda: fit(model, {name: gather}, *parts, numbers, seed=0))
     return run.per(EPOCHS)
 

@@ -29,13 +29,13 @@ from _launches import launched
 from _processes import memory_line
 
 import study
-from study.data import Recipe, build_dataset
+from study.data import DatasetConfig, build_dataset
 from study.errors import InputError
-from study.planning.trials import TrialSpec
+from study.planning.trials import Trial
 from study.results.ledger import Ledger
 from study.results.study_results import Launched, open_folder
 from study.storage.storage import Storage
-from study.training.packing import stackable
+from study.training.packing import can_share_process
 
 BAR = 20 * 60.0
 CORES = 2
@@ -82,7 +82,7 @@ def _content(seeds: int) -> dict[str, Any]:
         for key in ("weights", "sha256", "training"):
             modality.pop(key, None)
     try:
-        build_dataset(Recipe.model_validate(content["data"]))
+        build_dataset(DatasetConfig.model_validate(content["data"]))
     except InputError as error:
         say(f"simulated molecules: {error}")
         content["data"] = SIMULATED
@@ -99,7 +99,7 @@ def _warming(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _alone(opened: Launched, home: Path, count: int) -> None:
     """Print what one process for each trial takes."""
-    trials = {opened.inputs.trial_id(t): t for t in opened.plan.trials() if stackable(t)}
+    trials = {opened.inputs.trial_id(t): t for t in opened.plan.trials() if can_share_process(t)}
     seconds = {key: opened.ledger.get(key).seconds for key in trials}
     sample = random.Random(0).sample(sorted(trials), count)  # noqa: S311 (no secret)
     apart = Ledger(Storage(str(home.parent / "apart")))
@@ -117,7 +117,7 @@ def _alone(opened: Launched, home: Path, count: int) -> None:
     )
 
 
-def _wall(trials: Sequence[TrialSpec], home: Path, apart: Ledger) -> float:
+def _wall(trials: Sequence[Trial], home: Path, apart: Ledger) -> float:
     payloads = [
         json.dumps(
             {

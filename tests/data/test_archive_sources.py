@@ -6,11 +6,11 @@ import pytest
 
 from study.data.tables import read_rows
 from study.errors import InputError
-from study.plugins.registry import Vocabulary
+from study.plugins.registry import Registry
 
 
 def read(word, archive, **options):
-    return Vocabulary("source").load(word)(**options).read(archive)
+    return Registry("source").load(word)(**options).read(archive)
 
 
 def test_goodscents_joins_stimulus_to_structure_and_counts_what_it_leaves_out(archive):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from study.data import Recipe, build_dataset
+from study.data import DatasetConfig, build_dataset
 from study.errors import InputError
-from study.plugins.registry import Vocabulary
+from study.plugins.registry import Registry
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def write(tmp_path):
 
 def build(**options):
     sources = [{"source": "csv", **options}]
-    return build_dataset(Recipe.model_validate({"sources": sources, "vocabulary": "union"}))
+    return build_dataset(DatasetConfig.model_validate({"sources": sources, "vocabulary": "union"}))
 
 
 def test_columns_and_list_give_the_same_table(write):
@@ -73,4 +73,4 @@ def test_missing_column_names_the_columns_there_are(write):
 
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"there is no file .*absent\.csv"):
-        Vocabulary("source").load("csv")(file=str(tmp_path / "absent.csv")).read(None)
+        Registry("source").load("csv")(file=str(tmp_path / "absent.csv")).read(None)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.data import Recipe, Threshold, build_dataset, curate, describe
-from study.data.chemistry import structure
-from study.data.curation import base, spelling, synonym_table
+from study.data import DatasetConfig, Threshold, build_dataset, curate, describe
+from study.data.chemistry import read_structure
+from study.data.curation import base_spelling, normalize_spelling, read_synonyms
 from study.data.source import RawEntry, RawTable
 from study.errors import InputError
 
@@ -23,7 +23,7 @@ def table(*rows, name="made", **more):
 
 
 def recipe(**fields):
-    return Recipe.model_validate({"sources": ["starter"], "vocabulary": "union", **fields})
+    return DatasetConfig.model_validate({"sources": ["starter"], "vocabulary": "union", **fields})
 
 
 def rows_of(dataset):
@@ -39,7 +39,9 @@ def step(dataset, start):
 
 
 def test_tiny_archive_by_hand(archive):
-    dataset = build_dataset(Recipe.model_validate({"archive": archive, "sources": GS_LF_IFRA}))
+    dataset = build_dataset(
+        DatasetConfig.model_validate({"archive": archive, "sources": GS_LF_IFRA})
+    )
     assert dataset.label_names == ("cherry", "fruity", "jasmin", "odorless", "woody")
     assert rows_of(dataset) == {
         "CCC(C)O": {"woody"},
@@ -166,7 +168,7 @@ def test_rating_that_is_missing_is_no_positive():
     ],
 )
 def test_qualified_descriptor_is_reduced_to_its_base(raw, label):
-    assert base(raw) == label
+    assert base_spelling(raw) == label
 
 
 @pytest.mark.parametrize(
@@ -181,20 +183,20 @@ def test_qualified_descriptor_is_reduced_to_its_base(raw, label):
     ],
 )
 def test_labels_are_spelled_alike(source, raw, label):
-    assert spelling(source, synonyms=True)(raw) == label
+    assert normalize_spelling(source, synonyms=True)(raw) == label
 
 
 def test_without_synonyms_only_case_and_spaces_go():
-    assert spelling("goodscents", synonyms=False)(" Musk  like ") == "musk like"
+    assert normalize_spelling("goodscents", synonyms=False)(" Musk  like ") == "musk like"
 
 
 def test_synonyms_lead_to_final_labels_in_one_step():
-    targets = synonym_table().items()
+    targets = read_synonyms().items()
     chained = [
         key
         for key, label in targets
         for scope in (key[0], "*")
-        if (scope, label) in synonym_table()
+        if (scope, label) in read_synonyms()
     ]
     assert chained == []
 
@@ -208,9 +210,9 @@ def test_key_is_the_same_for_every_spelling_and_stable(smiles):
     molecule = Chem.MolFromSmiles(smiles)
     for key, seed in itertools.product(("nonstereo", "isomeric"), range(20)):
         spelled = Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=seed + 1)[0]
-        found = structure(spelled, key).smiles
-        assert found == structure(smiles, key).smiles
-        assert structure(found, key).smiles == found
+        found = read_structure(spelled, key).smiles
+        assert found == read_structure(smiles, key).smiles
+        assert read_structure(found, key).smiles == found
 
 
 def test_description_counts_what_the_table_holds():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from study.data import CacheWarning, Recipe, cache, load_or_build
+from study.data import CacheWarning, DatasetConfig, cache, load_or_build
 from study.errors import StorageError
 
 
@@ -12,7 +12,7 @@ def csv_recipe(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("smiles,sweet\nCCO,1\nCCC,0\n", encoding="utf-8")
     sources = [{"source": "csv", "file": str(path)}]
-    return Recipe.model_validate({"sources": sources, "unlabelled": "keep"}), path
+    return DatasetConfig.model_validate({"sources": sources, "unlabelled": "keep"}), path
 
 
 def same(a, b):
@@ -34,7 +34,7 @@ def test_second_call_reads_the_same_table(csv_recipe, tmp_path, monkeypatch):
 
 
 def test_ratings_survive(archive, tmp_path):
-    recipe = Recipe.model_validate({"preset": "keller", "archive": archive})
+    recipe = DatasetConfig.model_validate({"preset": "keller", "archive": archive})
     built = load_or_build(recipe, tmp_path / "cache")
     read = load_or_build(recipe, tmp_path / "cache")
     assert same(read, built)

@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from study.data import FetchError, archive_words, download, fetch_archives, terms
+from study.data import FetchError, archive_names, archive_terms, download, fetch_archives
 
 CONTENT = {"alpha/behavior.csv": b"a,b\n1,2\n", "beta/deep.csv": b"c\n3\n"}
 
@@ -110,13 +110,13 @@ def test_large_file_pointer_is_followed(address, site, tmp_path):
 
 def test_terms_say_what_is_not_licensed():
     for part in ("goodscents states no licence", "leffingwell is CC BY-NC", "No table is shipped"):
-        assert part in terms()
+        assert part in archive_terms()
 
 
 def test_shipped_registry_covers_every_archive_source(monkeypatch, tmp_path):
     monkeypatch.undo()
     files = download.registry()["files"]
-    assert {"goodscents", "leffingwell", "ifra_2019", "dravnieks_1985"} <= set(archive_words())
+    assert {"goodscents", "leffingwell", "ifra_2019", "dravnieks_1985"} <= set(archive_names())
     for name in ("goodscents/behavior.csv", "prediction_targets/keller_2016.csv"):
         assert len(files[name]["sha256"]) == 64
     address = download._address(download.RAW_URL)

@@ -3,13 +3,13 @@
 import pytest
 
 from modalities import sha256_of
-from study.data import Recipe, build_dataset, download
-from study.data.chemistry import structure
-from study.plugins.registry import Vocabulary
+from study.data import DatasetConfig, build_dataset, download
+from study.data.chemistry import read_structure
+from study.plugins.registry import Registry
 
 
 def build(real_archive, preset):
-    return build_dataset(Recipe.model_validate({"preset": preset, "archive": real_archive}))
+    return build_dataset(DatasetConfig.model_validate({"preset": preset, "archive": real_archive}))
 
 
 def test_shipped_hashes_are_those_of_the_archive(real_archive):
@@ -47,12 +47,12 @@ def test_seed_like_table_has_about_5690_molecules_and_is_flagged(real_archive):
 
 @pytest.mark.parametrize(("measure", "least"), [("applicability", 40), ("use", 55)])
 def test_dravnieks_is_138_molecules_by_146(real_archive, measure, least):
-    source = Vocabulary("source").load("dravnieks_1985")(measure=measure)
+    source = Registry("source").load("dravnieks_1985")(measure=measure)
     table = source.read(real_archive)
     assert (len(table.entries), len(table.vocabulary)) == (138, 146)
     sources = [{"source": "dravnieks_1985", "measure": measure}]
     recipe = {"preset": "dravnieks", "archive": real_archive, "sources": sources}
-    dataset = build_dataset(Recipe.model_validate(recipe))
+    dataset = build_dataset(DatasetConfig.model_validate(recipe))
     assert len(dataset) == 138
     assert len(dataset.label_names) >= least
     assert dataset.ratings.shape == dataset.labels.shape
@@ -60,13 +60,13 @@ def test_dravnieks_is_138_molecules_by_146(real_archive, measure, least):
 
 def test_dravnieks_wide_table_agrees_with_the_long_one(real_archive):
     """The archive holds the same ratings twice; the long table is an independent reading."""
-    from study.data.tables import read_rows, structures
+    from study.data.tables import read_rows, read_structures
 
     rows = read_rows(real_archive / "prediction_targets" / "dravnieks_1985.csv")
-    smiles = structures(real_archive / "dravnieks_1985" / "molecules.csv")
+    smiles = read_structures(real_archive / "dravnieks_1985" / "molecules.csv")
     long = {(smiles[r["CID"][:-2]], r["Descriptor"].lower(), float(r["Applicability"]))
             for r in rows}  # fmt: skip
-    entries = Vocabulary("source").load("dravnieks_1985")().read(real_archive).entries
+    entries = Registry("source").load("dravnieks_1985")().read(real_archive).entries
     shared = {label for _, label, _ in long} & set(entries[0].ratings)
     wide = {(e.smiles, label, e.ratings[label]) for e in entries for label in shared}
     assert len(shared) > 100
@@ -74,7 +74,7 @@ def test_dravnieks_wide_table_agrees_with_the_long_one(real_archive):
 
 
 def test_keller_is_480_molecules_by_19(real_archive):
-    table = Vocabulary("source").load("keller_2016")().read(real_archive)
+    table = Registry("source").load("keller_2016")().read(real_archive)
     assert (len(table.entries), len(table.vocabulary)) == (480, 19)
     dataset = build(real_archive, "keller")
     assert dataset.labels.shape == (476, 19)
@@ -83,5 +83,5 @@ def test_keller_is_480_molecules_by_19(real_archive):
 
 def test_every_archive_structure_parses(real_archive):
     for word in ("goodscents", "leffingwell", "ifra_2019", "dravnieks_1985", "keller_2016"):
-        entries = Vocabulary("source").load(word)().read(real_archive).entries
-        assert [e.place for e in entries if structure(e.smiles, "nonstereo") is None] == []
+        entries = Registry("source").load(word)().read(real_archive).entries
+        assert [e.place for e in entries if read_structure(e.smiles, "nonstereo") is None] == []

@@ -3,11 +3,11 @@
 import pytest
 from pydantic import ValidationError
 
-from study.data import Recipe, presets
+from study.data import DatasetConfig, dataset_presets
 
 
 def test_bare_word_is_the_preset():
-    recipe = Recipe.model_validate("seed-like")
+    recipe = DatasetConfig.model_validate("seed-like")
     assert (recipe.name, recipe.key, recipe.vocabulary) == ("seed-like", "isomeric", "intersection")
     assert [choice.source for choice in recipe.sources] == [
         "goodscents", "leffingwell", "ifra_2019",
@@ -15,33 +15,38 @@ def test_bare_word_is_the_preset():
 
 
 def test_nothing_said_is_the_default_preset():
-    assert Recipe.model_validate({}) == Recipe.model_validate("gs-lf-ifra")
+    assert DatasetConfig.model_validate({}) == DatasetConfig.model_validate("gs-lf-ifra")
 
 
 def test_explicit_fields_override_the_preset():
-    recipe = Recipe.model_validate({"preset": "seed-like", "key": "nonstereo", "archive": "/a"})
+    recipe = DatasetConfig.model_validate(
+        {"preset": "seed-like", "key": "nonstereo", "archive": "/a"}
+    )
     assert (recipe.key, str(recipe.folder())) == ("nonstereo", "/a")
 
 
 def test_sources_without_a_preset_stand_alone():
-    recipe = Recipe.model_validate({"sources": ["leffingwell", {"source": "ifra_2019"}]})
+    recipe = DatasetConfig.model_validate({"sources": ["leffingwell", {"source": "ifra_2019"}]})
     assert recipe.name == "leffingwell+ifra_2019"
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", dataset_presets())
 def test_every_preset_is_valid_and_survives_a_round_trip(name):
-    recipe = Recipe.model_validate(name)
-    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    recipe = DatasetConfig.model_validate(name)
+    assert DatasetConfig.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
 def test_identity_ignores_where_the_archive_lies():
     here, there = ({"preset": "gs-lf", "archive": folder} for folder in ("/a", "/b"))
-    assert Recipe.model_validate(here).identity() == Recipe.model_validate(there).identity()
+    assert (
+        DatasetConfig.model_validate(here).identity()
+        == DatasetConfig.model_validate(there).identity()
+    )
 
 
 def test_archive_variable_is_used_when_the_field_is_not(monkeypatch):
     monkeypatch.setenv("OLFACTION_ARCHIVE", "/from/variable")
-    assert str(Recipe.model_validate("gs-lf").folder()) == "/from/variable"
+    assert str(DatasetConfig.model_validate("gs-lf").folder()) == "/from/variable"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_archive_variable_is_used_when_the_field_is_not(monkeypatch):
 )
 def test_mistake_is_named_with_what_is_allowed(section, message):
     with pytest.raises(ValidationError) as caught:
-        Recipe.model_validate(section)
+        DatasetConfig.model_validate(section)
     assert message in str(caught.value)
 
 
@@ -82,7 +87,7 @@ def test_mistakes_are_told_together():
         "sources": ["pubchem", {"source": "simulated", "seed": "x", "colour": 1}],
     }
     with pytest.raises(ValidationError) as caught:
-        Recipe.model_validate(section)
+        DatasetConfig.model_validate(section)
     parts = ("'nonstereo' or 'isomeric'", "pubchem", "'seed' cannot be 'x'", "no option 'colour'")
     for part in parts:
         assert part in str(caught.value)

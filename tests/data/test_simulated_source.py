@@ -7,14 +7,14 @@ from rdkit.Chem import rdFingerprintGenerator
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
-from study.data import Recipe, build_dataset
+from study.data import DatasetConfig, build_dataset
 from study.errors import InputError
-from study.plugins.registry import Vocabulary
+from study.plugins.registry import Registry
 
 
 def build(**options):
     sources = [{"source": "simulated", **options}]
-    return build_dataset(Recipe.model_validate({"preset": "simulated", "sources": sources}))
+    return build_dataset(DatasetConfig.model_validate({"preset": "simulated", "sources": sources}))
 
 
 @pytest.fixture(scope="module")
@@ -109,4 +109,4 @@ def test_largest_table_is_possible():
 def test_option_out_of_range_is_named(wrong):
     (name,) = wrong
     with pytest.raises(InputError, match=f"source simulated: option '{name}' is .*, allowed"):
-        Vocabulary("source").load("simulated")(**wrong)
+        Registry("source").load("simulated")(**wrong)

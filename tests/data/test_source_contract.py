@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from study.errors import InputError
-from study.plugins.registry import Vocabulary
+from study.plugins.registry import Registry
 
-SOURCES = Vocabulary("source")
+SOURCES = Registry("source")
 WORDS = SOURCES.words()
 ALLOWED = {"int", "float", "bool", "str", "None", "Literal"}
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from fusion import FusionError
 from modalities import ModalityError
 from study.errors import StudyError
-from study.plugins.registry import FAMILIES, Vocabulary
+from study.plugins.registry import FAMILIES, Registry
 
 SEED, TIMES = os.environ.get("FUZZ_SEED"), float(os.environ.get("FUZZ_TIMES", "1"))
 """Another seed than the fixed one of the suite (a number), and how many times as many cases."""
@@ -111,7 +111,7 @@ class Cases:
 @cache
 def words() -> tuple[str, ...]:
     """Return every word of every vocabulary: values that are right at some place."""
-    return tuple(word for family in FAMILIES for word in Vocabulary(family).words())
+    return tuple(word for family in FAMILIES for word in Registry(family).words())
 
 
 TEXTS = [

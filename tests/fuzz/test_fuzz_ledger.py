@@ -27,12 +27,12 @@ from hypothesis import given
 
 from study.artifacts.embeddings import EmbeddingStore
 from study.data import pack
-from study.data.cache import seal_table, unseal_table
+from study.data.cache import add_table_checksum, verify_table_checksum
 from study.results.ledger import Ledger, seal
 from study.splits import Split
-from study.storage.checksums import seal_json
+from study.storage.checksums import add_json_checksum
 from study.storage.storage import Storage
-from study.training.checkpoints import StoredCheckpoint
+from study.training.checkpoints import StoredCheckpoints
 
 WHOLE, TABLE, SPLIT = result().to_bytes(), dataset(), split()
 FAILURE = {"id": TRIAL_ID, "trial": "graph / fold 0", "cause": "the loss became nan"}
@@ -73,7 +73,7 @@ def checked(read):
 
 def test_whole_records_are_read(ledger, folder, cases):
     assert ledger("whole records", seal(WHOLE)) == result()
-    assert unseal_table(seal_table(TABLE), "x").digest == TABLE.digest
+    assert verify_table_checksum(add_table_checksum(TABLE), "x").digest == TABLE.digest
     assert Split.from_bytes(SPLIT.to_bytes(), "x").digest == SPLIT.digest
 
 
@@ -97,7 +97,7 @@ def test_hostile_archives(payload, ledger):
 
 
 @fuzzed(400)
-@given(text=json_texts(FAILURE), data=damaged(seal_json(FAILURE)))
+@given(text=json_texts(FAILURE), data=damaged(add_json_checksum(FAILURE)))
 def test_failures(text, data, folder, cases):
     found = Ledger(Storage(str(folder)))
     path = folder / f"{TRIAL_ID}.failed.json"
@@ -129,7 +129,10 @@ def test_embeddings(other, hostile, data, folder, cases):
 @given(payload=checkpoints(checkpoint(TRIAL_ID)))
 def test_checkpoints(payload, folder, cases):
     logging.disable()
-    kept, path = StoredCheckpoint(Storage(str(folder)), TRIAL_ID), folder / f"{TRIAL_ID}.checkpoint"
+    kept, path = (
+        StoredCheckpoints(Storage(str(folder)), TRIAL_ID),
+        folder / f"{TRIAL_ID}.checkpoint",
+    )
     path.write_bytes(seal(payload))
     value = cases.outcome("checkpoints", kept.load)
     assert value is None or isinstance(value, dict)
@@ -142,14 +145,14 @@ def test_checkpoints(payload, folder, cases):
 
 def read_table(data):
     """Read a table; one that is accepted keeps its rules and can be written again."""
-    table = unseal_table(data, "the place")
+    table = verify_table_checksum(data, "the place")
     assert dataclasses.replace(table).digest == table.digest
-    assert unseal_table(seal_table(table), "x").digest == table.digest
+    assert verify_table_checksum(add_table_checksum(table), "x").digest == table.digest
     assert all(isinstance(name, str) for name in (*table.smiles, *table.label_names))
 
 
 @fuzzed(600)
-@given(payload=hostile_archives(pack(TABLE), "head.npy"), data=damaged(seal_table(TABLE)))
+@given(payload=hostile_archives(pack(TABLE), "head.npy"), data=damaged(add_table_checksum(TABLE)))
 def test_tables(payload, data, cases):
     sealed = hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
     for place, content in (

@@ -18,13 +18,13 @@ from fuzz_words import fuzzed, no_code_ran
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.config.base import FromFile
+from study.config.base import ValidationContext
 from study.config.loading import check_file, check_study, read_study
 from study.config.study import StudySpec
 from study.planning.plan import make_plan
-from study.planning.trials import TrialSpec
+from study.planning.trials import Trial
 from study.pretraining.config import PretrainingSpec, read_pretraining
-from study.preview.text import plan_text
+from study.preview.text import format_plan
 
 WHOLE, WHOLE_PRETRAININGS = studies(), pretrainings()
 
@@ -43,10 +43,10 @@ def folder(tmp_path_factory):
 def planned(spec):
     """Use a study that was accepted: it survives its record, and a plan of it can be printed."""
     assert StudySpec.model_validate_json(spec.model_dump_json()) == spec
-    text = plan_text(spec)
+    text = format_plan(spec)
     text.encode()
     trial = next(make_plan(spec).trials())
-    assert TrialSpec.from_json(json.loads(json.dumps(trial.to_json()))) == trial
+    assert Trial.from_json(json.loads(json.dumps(trial.to_json()))) == trial
     return text
 
 
@@ -60,7 +60,7 @@ def test_mutated_studies(raw, folder, cases):
 @given(raw=mutated(WHOLE_PRETRAININGS))
 def test_mutated_pretrainings(raw, folder, cases):
     def read():
-        spec = check_file(PretrainingSpec, raw, "mine.yaml", FromFile())
+        spec = check_file(PretrainingSpec, raw, "mine.yaml", ValidationContext())
         assert PretrainingSpec.model_validate_json(spec.model_dump_json()) == spec
 
     cases.outcome("mutated pretrainings", read)

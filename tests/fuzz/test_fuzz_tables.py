@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.config.loading import check_study
-from study.data import Recipe, build_dataset, curate, describe, pack, unpack
+from study.data import DatasetConfig, build_dataset, curate, describe, pack, unpack
 from study.splits import Split, make_split
 
 
@@ -131,5 +131,5 @@ def test_archives(files, word, more, threshold, split, archive, use):
 @fuzzed(800)
 @given(tables=read_tables(), more=recipes, split=splits)
 def test_what_sources_could_read(tables, more, split, use):
-    recipe = Recipe(sources=("starter",), **{"vocabulary": "union", **more})
+    recipe = DatasetConfig(sources=("starter",), **{"vocabulary": "union", **more})
     use("read tables", lambda: curate(tables, recipe), split)

@@ -7,11 +7,11 @@ from pathlib import Path
 from modality_words import MOLECULES, modality_of
 
 import modalities.pretraining
-from modalities.pretraining import Molecules
+from modalities.pretraining import MoleculeBatch
 
 FOLDER = Path(modalities.pretraining.__file__).parent
 OBJECTIVES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem[0] != "_")
-LEARNED = Molecules(MOLECULES[1:], tuple(f"{text.lower()}ane" for text in MOLECULES[1:]))
+LEARNED = MoleculeBatch(MOLECULES[1:], tuple(f"{text.lower()}ane" for text in MOLECULES[1:]))
 """The made-up table of names lacks the first molecule."""
 
 

@@ -12,9 +12,9 @@ from modality_words import MOLECULES, features_of
 from modalities import ModalityError
 from modalities.graph import Graph
 from modalities.mordred_network import MordredNetwork
-from modalities.nn.graph import MASKED_ATOM, Graphs
-from modalities.pretraining import Molecules
-from modalities.pretraining.contrastive import Contrastive, Views, nt_xent_logits
+from modalities.nn.graph import MASKED_ATOM, GraphBatch
+from modalities.pretraining import MoleculeBatch
+from modalities.pretraining.contrastive import Contrastive, GraphViews, nt_xent_logits
 
 TABLE = (*MOLECULES, "CC(=O)O.CCN", "[He]", "CC12CCC(CC1=O)C2(C)C", "CC(C)(C)c1cc(C)cc(C)c1O")
 ROWS = np.arange(len(TABLE))
@@ -22,7 +22,7 @@ SEEDS = range(20)
 
 
 def graphs(hydrogens=False):
-    return Graphs.gather(features_of(Graph(hydrogens=hydrogens), TABLE), ROWS)
+    return GraphBatch.gather(features_of(Graph(hydrogens=hydrogens), TABLE), ROWS)
 
 
 def hides(**options):
@@ -30,7 +30,7 @@ def hides(**options):
 
 
 def views(vary_subgraph=False, **options):
-    return Views(**hides(**options), vary_subgraph=vary_subgraph)
+    return GraphViews(**hides(**options), vary_subgraph=vary_subgraph)
 
 
 def molecules_of(whole, view):
@@ -61,7 +61,7 @@ def test_atoms_masked_and_bonds_deleted_are_the_published_counts(hydrogens, seed
 
 
 def test_every_atom_and_bond_is_hidden_equally_often():
-    whole = Graphs.gather(features_of(Graph(hydrogens=False), ["CCCCCCCCC"]), np.arange(1))
+    whole = GraphBatch.gather(features_of(Graph(hydrogens=False), ["CCCCCCCCC"]), np.arange(1))
     rng, draws = np.random.default_rng(0), 4000
     some = views(mask_atoms=0.25, delete_bonds=0.25)
     masked, lost = np.zeros(9), np.zeros(8)
@@ -106,14 +106,14 @@ def test_the_subgraph_counts_towards_the_other_shares(seed):
 
 
 def test_a_varied_subgraph_takes_every_size():
-    whole = Graphs.gather(features_of(Graph(hydrogens=False), ["C" * 20]), np.arange(1))
+    whole = GraphBatch.gather(features_of(Graph(hydrogens=False), ["C" * 20]), np.arange(1))
     some, rng = views(subgraph=0.25, vary_subgraph=True), np.random.default_rng(0)
     sizes = [int((some.draw(whole, rng).atoms[:, 0] == MASKED_ATOM[0]).sum()) for _ in range(200)]
     assert set(sizes) == {0, 1, 2, 3, 4}
 
 
 def batch(objective, rows=ROWS, seed=0, **options):
-    examples = objective.prepare(Graph(**options), Molecules(TABLE, (None,) * len(TABLE)))
+    examples = objective.prepare(Graph(**options), MoleculeBatch(TABLE, (None,) * len(TABLE)))
     return objective.collate(examples, rows, np.random.default_rng(seed))
 
 
@@ -161,7 +161,7 @@ def test_top1_accuracy_counts_views_nearest_to_their_other_view():
 def test_training_brings_views_together_and_the_encoder_fits_the_modality(tmp_path):
     objective, modality = Contrastive(), Graph(hydrogens=False, dropout=0.0)
     model = objective.model(modality.encoder(seed=0), seed=0)
-    examples = objective.prepare(modality, Molecules(TABLE, (None,) * len(TABLE)))
+    examples = objective.prepare(modality, MoleculeBatch(TABLE, (None,) * len(TABLE)))
     rng, optimizer = np.random.default_rng(0), torch.optim.Adam(model.parameters(), lr=5e-4)
     losses = []
     for _ in range(25):

@@ -7,7 +7,7 @@ import torch
 from modalities import ModalityError, ModalityFeatures
 from modalities.graph import Graph
 from modalities.nn.tabular import ScaledColumns, TabularEncoder
-from modalities.pretraining import Molecules
+from modalities.pretraining import MoleculeBatch
 from modalities.pretraining.masked_descriptors import MaskedDescriptors
 
 MOLECULES, COLUMNS = 600, 24
@@ -38,7 +38,7 @@ class Columns:
 
 def examples_of(objective, values):
     names = tuple(map(str, range(len(values))))
-    return objective.prepare(Columns(values), Molecules(names, (None,) * len(names)))
+    return objective.prepare(Columns(values), MoleculeBatch(names, (None,) * len(names)))
 
 
 def network(columns=COLUMNS, width=32):

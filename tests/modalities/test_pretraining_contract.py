@@ -14,7 +14,7 @@ from pretraining_words import CASES, LEARNED, OBJECTIVES, objective_class, objec
 
 from modalities import ModalityError
 from modalities.nn.random import seeded
-from modalities.pretraining import Molecules
+from modalities.pretraining import MoleculeBatch
 
 ALL = np.arange(len(LEARNED))
 STEPS, RATE = 12, 3e-3
@@ -125,7 +125,7 @@ def test_same_generator_same_batch(objective, examples):
 
 def test_row_i_is_molecule_i(objective, modality, examples):
     for row in (0, 3, len(LEARNED) - 1):
-        molecule = Molecules(LEARNED.smiles[row : row + 1], LEARNED.names[row : row + 1])
+        molecule = MoleculeBatch(LEARNED.smiles[row : row + 1], LEARNED.names[row : row + 1])
         alone = objective.prepare(modality, molecule)
         assert same(batch_of(objective, examples, [row]), batch_of(objective, alone, [0])), row
 

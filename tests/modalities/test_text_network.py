@@ -4,9 +4,9 @@ import torch
 from translator_by_hand import decode, encode, position_rows, published_shapes
 
 from modalities._base import Ragged
-from modalities.featurizers.characters import END, PAD, START, character_ids, padded
+from modalities.featurizers.characters import END, PAD, START, character_ids, pad_ids
 from modalities.nn.random import seeded
-from modalities.nn.transformer import BLOCK, Norm, TextEncoder, position_table
+from modalities.nn.transformer import BLOCK, LayerNorm, TextEncoder, position_table
 from modalities.nn.translator import Translator
 from modalities.smiles import Smiles
 
@@ -49,7 +49,7 @@ def ids_of(text, *ends):
 
 
 def batch(*texts):
-    return torch.from_numpy(padded(Ragged.stack(list(texts))))
+    return torch.from_numpy(pad_ids(Ragged.stack(list(texts))))
 
 
 def test_states_are_those_of_the_formulas(encoder):
@@ -92,7 +92,7 @@ def test_translations_are_predicted_as_the_formulas_say(translator):
 def test_norm_divides_by_the_unbiased_deviation():
     with seeded(0):
         x = torch.randn(5, 7, dtype=torch.float64) * 3 + 2
-        layer = shaken(Norm(7))
+        layer = shaken(LayerNorm(7))
     spread = x.std(dim=1, correction=1, keepdim=True)
     by_formula = layer.alpha * (x - x.mean(dim=1, keepdim=True)) / (spread + 1e-6) + layer.bias
     torch.testing.assert_close(layer(x), by_formula, rtol=2e-6, atol=1e-6)
@@ -100,7 +100,7 @@ def test_norm_divides_by_the_unbiased_deviation():
 
 def test_norm_of_equal_numbers_is_its_bias_and_has_a_gradient():
     x = torch.full((1, 4), 2.5, requires_grad=True)
-    layer = Norm(4)
+    layer = LayerNorm(4)
     layer(x).square().sum().backward()
     assert torch.equal(layer(x), layer.bias[None])
     assert x.grad.isfinite().all()

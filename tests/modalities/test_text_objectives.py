@@ -9,9 +9,9 @@ from rdkit import Chem
 from modalities import ModalityError
 from modalities.featurizers.characters import END, PAD, START
 from modalities.nn.random import seeded
-from modalities.pretraining import Molecules
-from modalities.pretraining._text import randomized
-from modalities.pretraining.masked_characters import MASK, MaskedCharacters, corrupted, hidden
+from modalities.pretraining import MoleculeBatch
+from modalities.pretraining._text import randomize_smiles
+from modalities.pretraining.masked_characters import MASK, MaskedCharacters, corrupt, mask_positions
 from modalities.pretraining.translation import Translation
 from modalities.smiles import Smiles
 
@@ -37,7 +37,7 @@ NAMES = {
     "COC": "methoxymethane",
     "CCS": "ethanethiol",
 }
-PAIRS = Molecules(tuple(NAMES), tuple(NAMES.values()))
+PAIRS = MoleculeBatch(tuple(NAMES), tuple(NAMES.values()))
 ALL = np.arange(len(PAIRS))
 SMALL = {"layers": 1, "width": 16, "heads": 2, "feedforward": 16, "dropout": 0.0}
 COMPLEX = (
@@ -61,7 +61,7 @@ def generator(seed=0):
 @pytest.mark.parametrize("smiles", COMPLEX)
 def test_randomized_smiles_are_of_the_same_molecule(smiles):
     rng = generator()
-    drawn = {randomized(smiles, rng) for _ in range(20)}
+    drawn = {randomize_smiles(smiles, rng) for _ in range(20)}
     assert len(drawn) > 2
     assert {Chem.CanonSmiles(text) for text in drawn} == {Chem.CanonSmiles(smiles)}
 
@@ -69,7 +69,7 @@ def test_randomized_smiles_are_of_the_same_molecule(smiles):
 def test_a_randomized_smiles_that_is_too_long_gives_way_to_the_stored_one():
     smiles = "CC(C)(C)c1ccccc1"
     objective, modality = MaskedCharacters(share=0.01), Smiles(max_length=1 + len(smiles))
-    examples = objective.prepare(modality, Molecules((smiles,), (None,)))
+    examples = objective.prepare(modality, MoleculeBatch((smiles,), (None,)))
     rng = generator()
     texts = [examples.batch(np.array([0]), rng)[0] for _ in range(50)]
     assert max(map(len, texts)) <= 1 + len(smiles)
@@ -90,7 +90,7 @@ def test_translation_reads_and_writes_start_characters_and_an_end():
 
 def test_names_are_translated_back_to_the_stored_smiles():
     objective = Translation(direction="name_to_smiles")
-    molecules = Molecules(("O", "CCO"), (None, None))  # the table has the names it reads
+    molecules = MoleculeBatch(("O", "CCO"), (None, None))  # the table has the names it reads
     examples = objective.prepare(modality_of("iupac"), molecules)
     batch = objective.collate(examples, np.array([1]), generator())
     assert batch["source"].tolist() == [[START, *ids("2-ccoane")]]
@@ -158,7 +158,7 @@ def test_hidden_characters_are_a_share_of_all_and_one_at_least_of_each_text():
     tokens = np.full((3000, 12), PAD)
     tokens[:, 0], tokens[:, 1:11] = START, 35
     tokens[0, 2:] = PAD  # a text of one character
-    chosen = hidden(tokens, 0.15, generator())
+    chosen = mask_positions(tokens, 0.15, generator())
     assert not chosen[tokens == START].any()
     assert not chosen[tokens == PAD].any()
     assert chosen.any(axis=1).all()
@@ -170,7 +170,7 @@ def test_of_the_hidden_characters_80_percent_are_masked_and_10_replaced():
     tokens = np.tile(np.arange(30, 50), (5000, 1))
     chosen = np.zeros(tokens.shape, dtype=bool)
     chosen[:, ::2] = True
-    changed = corrupted(tokens, chosen, generator())
+    changed = corrupt(tokens, chosen, generator())
     assert (changed == tokens)[~chosen].all()
     masked = changed[chosen] == MASK
     assert masked.mean() == pytest.approx(0.8, abs=0.01)
@@ -223,22 +223,22 @@ def test_masked_characters_are_restored_better_than_by_frequency():
 @pytest.mark.parametrize(
     ("objective", "molecules", "message"),
     [
-        (Translation(), Molecules(("CCO",), (None,)), "molecule 'CCO' has no name"),
-        (Translation(), Molecules(("CCO",), ("",)), "molecule 'CCO' has no name"),
+        (Translation(), MoleculeBatch(("CCO",), (None,)), "molecule 'CCO' has no name"),
+        (Translation(), MoleculeBatch(("CCO",), ("",)), "molecule 'CCO' has no name"),
         (
             Translation(),
-            Molecules(("CCO",), ("\u03b1-ol",)),
+            MoleculeBatch(("CCO",), ("\u03b1-ol",)),
             "molecule 'CCO', name '\u03b1-ol': character '\u03b1' is not printable ASCII",
         ),
         (
             Translation(max_length=8),
-            Molecules(("CCO",), ("ethanol",)),
+            MoleculeBatch(("CCO",), ("ethanol",)),
             r"name 'ethanol': 8 tokens \(its 7 characters and a start\) are more than max_length=7",
         ),
-        (MaskedCharacters(), Molecules(("C1CC",), (None,)), "molecule 'C1CC' cannot be parsed"),
+        (MaskedCharacters(), MoleculeBatch(("C1CC",), (None,)), "molecule 'C1CC' cannot be parsed"),
         (
             Translation(direction="name_to_smiles"),
-            Molecules(("CCO",), ("ethanol",)),
+            MoleculeBatch(("CCO",), ("ethanol",)),
             "direction name_to_smiles trains 'iupac', not 'smiles'; choose the other direction",
         ),
     ],
@@ -250,7 +250,7 @@ def test_molecules_that_cannot_be_read_are_named(objective, molecules, message):
 
 def test_a_molecule_without_a_name_in_the_table_is_named():
     with pytest.raises(ModalityError, match="molecule 'C' has no name in the table"):
-        MaskedCharacters().prepare(modality_of("iupac"), Molecules(("C",), ("methane",)))
+        MaskedCharacters().prepare(modality_of("iupac"), MoleculeBatch(("C",), ("methane",)))
 
 
 @pytest.mark.parametrize(

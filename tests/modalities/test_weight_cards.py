@@ -7,10 +7,17 @@ from dataclasses import asdict, replace
 import pytest
 
 from modalities import ModalityError
-from modalities.weights.model_card import Card, card_beside, card_hint, has_card, keep, read_card
+from modalities.weights.model_card import (
+    ModelCard,
+    find_model_card,
+    has_model_card,
+    model_card_hint,
+    read_model_card,
+    write_model_card,
+)
 
 WEIGHTS = b"weights"
-CARD = Card(
+CARD = ModelCard(
     name="small",
     description="",
     modality="smiles",
@@ -31,30 +38,30 @@ CARD = Card(
 
 
 def test_a_card_comes_back_as_it_was_written(tmp_path):
-    keep(tmp_path / "new", WEIGHTS, CARD)
-    assert read_card(tmp_path / "new") == CARD
+    write_model_card(tmp_path / "new", WEIGHTS, CARD)
+    assert read_model_card(tmp_path / "new") == CARD
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"weights.pt", "card.json"}
     for place in (tmp_path / "new", tmp_path / "new" / "weights.pt"):
-        assert card_beside(place) == CARD
+        assert find_model_card(place) == CARD
 
 
 def test_weights_that_were_not_made_here_have_no_card(tmp_path):
     (tmp_path / "model.pth").write_bytes(WEIGHTS)
-    assert card_beside(tmp_path / "model.pth") is None
-    assert card_beside(tmp_path) is None
+    assert find_model_card(tmp_path / "model.pth") is None
+    assert find_model_card(tmp_path) is None
 
 
 def test_weights_of_another_hash_are_not_written(tmp_path):
     with pytest.raises(ModalityError, match=r"says sha256 .*, the file has"):
-        keep(tmp_path, b"others", CARD)
+        write_model_card(tmp_path, b"others", CARD)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_whose_weights_cannot_be_written_gets_no_card(tmp_path):
     (tmp_path / "weights.pt" / "in_the_way").mkdir(parents=True)
     with pytest.raises(ModalityError, match="weights cannot be written to"):
-        keep(tmp_path, WEIGHTS, CARD)
-    assert not has_card(tmp_path)
+        write_model_card(tmp_path, WEIGHTS, CARD)
+    assert not has_model_card(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +80,7 @@ def test_a_changed_card_is_refused(tmp_path, change, message):
     change(raw)
     (tmp_path / "card.json").write_text(json.dumps(raw))
     with pytest.raises(ModalityError, match=message):
-        read_card(tmp_path)
+        read_model_card(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -84,25 +91,25 @@ def test_what_is_no_card_is_refused(tmp_path, text, message):
     if text is not None:
         (tmp_path / "card.json").write_text(text)
     with pytest.raises(ModalityError, match=message):
-        read_card(tmp_path)
+        read_model_card(tmp_path)
 
 
 def test_the_hint_names_what_the_card_says_otherwise(tmp_path):
-    keep(tmp_path, WEIGHTS, CARD)
+    write_model_card(tmp_path, WEIGHTS, CARD)
     place = {"weights": str(tmp_path)}
     same = {**place, "layers": 2, "dropout": 0.1, "pooling": "mean"}
-    assert card_hint("smiles", same) == ""
-    assert card_hint("smiles", {**same, "layers": 3, "dropout": 0.1}) == (
+    assert model_card_hint("smiles", same) == ""
+    assert model_card_hint("smiles", {**same, "layers": 3, "dropout": 0.1}) == (
         "; the card of these weights says layers=2: write the same"
     )
-    assert card_hint("graph", place) == (
+    assert model_card_hint("graph", place) == (
         "; the card of these weights says modality=smiles, layers=2, dropout=0.1, pooling=mean: "
         "write the same"
     )
-    assert card_hint("smiles", {"weights": str(tmp_path / "nowhere")}) == ""
+    assert model_card_hint("smiles", {"weights": str(tmp_path / "nowhere")}) == ""
 
 
 def test_nan_is_no_measure_of_a_card(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        keep(tmp_path, WEIGHTS, replace(CARD, measures={"loss": float("nan")}))
+        write_model_card(tmp_path, WEIGHTS, replace(CARD, measures={"loss": float("nan")}))
     assert not list(tmp_path.iterdir())

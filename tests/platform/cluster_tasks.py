@@ -104,9 +104,9 @@ def soil(payload: Payload) -> dict[str, Any]:
 
 def add_ranks(payload: Payload) -> dict[str, Any]:
     """Every worker adds its number to what the others know; the last of two may refuse to."""
-    from study.training.distributed import here
+    from study.training.distributed import current_process_group
 
-    ranks = here()
+    ranks = current_process_group()
     if ranks.rank == 1 and "mark" in payload:
         _note(payload["mark"], "x")
         raise ValueError("worker 1 cannot do it")
@@ -119,15 +119,19 @@ def encode_killed_once(payload: Payload) -> dict[str, Any]:
     from torch import distributed
 
     from study import worker
-    from study.training.distributed import here
+    from study.training.distributed import current_process_group
 
-    if here().rank == 1:
+    if current_process_group().rank == 1:
         checkpoints = Path(payload["checkpoints"])
         found = any(checkpoints.glob("*.checkpoint"))
         if _note(payload["mark"], "goes on" if found else "begins") == 1:
             threading.Thread(target=_die_after_an_epoch, args=(checkpoints,), daemon=True).start()
     worker.encode(payload)
-    return {"size": here().size, "backend": distributed.get_backend(), "folder": str(Path.cwd())}
+    return {
+        "size": current_process_group().size,
+        "backend": distributed.get_backend(),
+        "folder": str(Path.cwd()),
+    }
 
 
 def _note(mark: str, text: str) -> int:

@@ -16,14 +16,14 @@ from tracking_pages import Pages
 
 from study.config.loading import check_study
 from study.config.study import StudySpec
-from study.executors.base import Inline
+from study.executors.base import LocalExecutor
 from study.executors.ray import RayExecutor
-from study.progress import Reporter
+from study.progress import ProgressCallback
 from study.results.ledger import Failure
-from study.results.study_results import StudyRecord
+from study.results.study_results import StudyResults
 from study.runner.launcher import launch
-from study.runner.prepare import Prepared, lay_out, prepare
-from study.tracking.mlflow_store import Tracker
+from study.runner.prepare import Prepared, prepare, write_study_folder
+from study.tracking.mlflow_store import MLflowStore
 
 HERE = Path(__file__).parent
 
@@ -83,7 +83,7 @@ def tiny(tmp_path: Path) -> StudySpec:
 @pytest.fixture
 def study(tiny: StudySpec) -> Prepared:
     made = prepare(tiny)
-    lay_out(made)
+    write_study_folder(made)
     return made
 
 
@@ -96,38 +96,38 @@ def study_command() -> list[str]:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty store, made once: its schema takes seconds."""
     file = tmp_path_factory.mktemp("template") / "mlflow.db"
-    Tracker(f"sqlite:///{file}", str(file.parent / "artifacts"))
+    MLflowStore(f"sqlite:///{file}", str(file.parent / "artifacts"))
     return file
 
 
 @pytest.fixture
-def tracker(database: Path, tmp_path: Path) -> Tracker:
+def tracker(database: Path, tmp_path: Path) -> MLflowStore:
     shutil.copy(database, tmp_path / "mlflow.db")
-    return Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
+    return MLflowStore(f"sqlite:///{tmp_path / 'mlflow.db'}", str(tmp_path / "artifacts"))
 
 
 @pytest.fixture(scope="session")
-def record(tmp_path_factory: pytest.TempPathFactory, tiny_study: dict[str, object]) -> StudyRecord:
+def record(tmp_path_factory: pytest.TempPathFactory, tiny_study: dict[str, object]) -> StudyResults:
     """A finished study, run once in this process."""
     store = str(tmp_path_factory.mktemp("store"))
     study = prepare(check_study({**tiny_study, "run": {"storage": store}}, "tiny"))
-    lay_out(study)
-    return launch(study, Inline(), None, Reporter())
+    write_study_folder(study)
+    return launch(study, LocalExecutor(), None, ProgressCallback())
 
 
 @pytest.fixture
-def partial(record: StudyRecord) -> StudyRecord:
+def partial(record: StudyResults) -> StudyResults:
     """The study before its balancer had finished: one fold missing with a cause."""
     cell = next(c for c in record.plan.cells if c.technique == "label_balancer")
     trial = list(record.plan.trials_of(cell))[1]
     lost = record.inputs.trial_id(trial)
     results = {key: result for key, result in record.results.items() if key != lost}
     failure = Failure(lost, str(trial), "TrialError: the training loss became nan in epoch 3")
-    return StudyRecord(record.spec, record.plan, record.inputs, results, (failure,))
+    return StudyResults(record.spec, record.plan, record.inputs, results, (failure,))
 
 
 @pytest.fixture
-def pages(tracker: Tracker) -> Pages:
+def pages(tracker: MLflowStore) -> Pages:
     return Pages(tracker)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from study.executors.base import Outcome
+from study.executors.base import TaskResult
 
 
 class Asked:
@@ -46,5 +46,5 @@ class Asked:
     def died(self, task_id: str, cause: str) -> None:  # noqa: ARG002 (contract)
         self.told.append(("died", task_id))
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: TaskResult) -> None:
         self.told.append(("ended" if outcome.finished else "failed", outcome.id))

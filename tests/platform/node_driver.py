@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 from study.config.loading import check_study
-from study.executors.base import Executor, Listener, Outcome, Task
+from study.executors.base import Executor, Task, TaskCallback, TaskResult
 from study.executors.ray import RayExecutor
-from study.progress import Reporter
+from study.progress import ProgressCallback
 from study.runner.launcher import launch
-from study.runner.prepare import lay_out, prepare
+from study.runner.prepare import prepare, write_study_folder
 
 
 def say(word: str, *rest: str) -> None:
@@ -24,7 +24,7 @@ def say(word: str, *rest: str) -> None:
 class Loud:
     """A listener that says what it hears on the way to another one."""
 
-    def __init__(self, to: Listener) -> None:
+    def __init__(self, to: TaskCallback) -> None:
         self._to = to
 
     @property
@@ -43,7 +43,7 @@ class Loud:
         say("died", task_id, cause)
         self._to.died(task_id, cause)
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: TaskResult) -> None:
         say("ended", outcome.id, outcome.cause)
         self._to.ended(outcome)
 
@@ -56,17 +56,17 @@ class Watched:
         self.slots = executor.slots
         self._executor = executor
 
-    def grid(self, tasks: list[Task], listener: Listener, *, folder: str) -> None:
+    def grid(self, tasks: list[Task], listener: TaskCallback, *, folder: str) -> None:
         self._executor.grid(tasks, Loud(listener), folder=folder)
 
 
 def main(address: str, file: str) -> None:
     study = prepare(check_study(json.loads(Path(file).read_text(encoding="utf-8")), file))
-    lay_out(study)
+    write_study_folder(study)
     ray = RayExecutor(address, cpus_per_task=study.spec.run.cpus_per_trial)
     executor: Executor = Watched(ray)
     try:
-        record = launch(study, executor, None, Reporter())
+        record = launch(study, executor, None, ProgressCallback())
         say("record", str(record.missing), str(len(record.results)), str(len(record.failures)))
     finally:
         executor.close()

@@ -11,10 +11,10 @@ import sys
 import torch
 from torch import distributed, nn
 
-from study.training.distributed import Ranks, here
+from study.training.distributed import ProcessGroup, current_process_group
 
 
-def fail(ranks: Ranks, fault: str) -> None:
+def fail(ranks: ProcessGroup, fault: str) -> None:
     """Do what a training does until something goes wrong."""
     ranks.barrier()
     if fault == "fails":
@@ -32,7 +32,7 @@ def main(file: str, rank: str, fault: str) -> None:
     distributed.init_process_group(
         "gloo", init_method=f"file://{file}", rank=int(rank), world_size=2
     )
-    ranks = here()
+    ranks = current_process_group()
     try:
         with ranks.named_errors():
             fail(ranks, fault)

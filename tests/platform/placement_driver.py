@@ -14,7 +14,7 @@ from pathlib import Path
 from listeners import Asked
 
 from study.errors import InputError
-from study.executors.base import Crew, Outcome, Outcomes, Task
+from study.executors.base import ResultCallback, Task, TaskResult, WorkerGroup
 from study.executors.ray import RayExecutor
 
 
@@ -22,7 +22,7 @@ def wait(address: str, seconds: str, gpus: str) -> str:
     """Wait for machines; say how it ended."""
     try:
         executor = RayExecutor(address, wait=float(seconds))
-        executor.require([Crew(gpus=float(gpus))])
+        executor.require([WorkerGroup(gpus=float(gpus))])
     except InputError as error:
         return str(error)
     executor.close()
@@ -33,7 +33,9 @@ def place(address: str) -> dict[str, object]:
     """Run encoders with a part of a GPU each, and heads without; say where and when each ran."""
     executor = RayExecutor(address)
     payload = {"seconds": 1.5}
-    tasks = [Task(f"gpu {n}", "cluster_tasks:where", payload, Crew(gpus=0.5)) for n in range(4)]
+    tasks = [
+        Task(f"gpu {n}", "cluster_tasks:where", payload, WorkerGroup(gpus=0.5)) for n in range(4)
+    ]
     tasks += [Task(f"cpu {n}", "cluster_tasks:where", payload) for n in range(2)]
     return _run(executor, tasks)
 
@@ -49,7 +51,9 @@ def hog(address: str) -> dict[str, object]:
 def leave(address: str, mark: str) -> str:
     """Leave a pair of workers in a hurry, as soon as both run."""
     executor = RayExecutor(address)
-    task = Task("long", "cluster_tasks:rest", {"seconds": 1000, "mark": mark}, Crew(workers=2))
+    task = Task(
+        "long", "cluster_tasks:rest", {"seconds": 1000, "mark": mark}, WorkerGroup(workers=2)
+    )
     executor.grid([task], Asked(hurry_at=Path(mark)), folder=tempfile.mkdtemp())
     executor.close()
     return "left"
@@ -62,8 +66,8 @@ def again(address: str) -> dict[str, object]:
 
 
 def _run(executor: RayExecutor, tasks: list[Task]) -> dict[str, object]:
-    found: list[Outcome] = []
-    executor.grid(tasks, Outcomes(found.append), folder=tempfile.mkdtemp())
+    found: list[TaskResult] = []
+    executor.grid(tasks, ResultCallback(found.append), folder=tempfile.mkdtemp())
     executor.close()
     return {outcome.id: outcome.value if outcome.finished else outcome.cause for outcome in found}
 

@@ -11,15 +11,15 @@ from tracking_pages import Pages
 from tracking_servers import Feeding
 
 from study.config.loading import check_study
-from study.executors.base import Inline
-from study.results.study_results import Rereader, StudyRecord
+from study.executors.base import LocalExecutor
+from study.results.study_results import Rereader, StudyResults
 from study.runner.launcher import launch
-from study.runner.prepare import Prepared, lay_out, prepare
-from study.tracking.background import Pace, Projector
-from study.tracking.mlflow_store import Tracker
+from study.runner.prepare import Prepared, prepare, write_study_folder
+from study.tracking.background import BackgroundSync, SyncInterval
+from study.tracking.mlflow_store import MLflowStore
 
 CELLS, FITS = 5, 8
-PACE = Pace(least=0.05, first=0.2, longest=1.0)
+PACE = SyncInterval(least=0.05, first=0.2, longest=1.0)
 At = dict[int, Callable[[], object]]
 
 
@@ -27,7 +27,7 @@ At = dict[int, Callable[[], object]]
 class Told:
     """What a launch with a projector came to; `blocked` is what it cost the driver, in s."""
 
-    record: StudyRecord
+    record: StudyResults
     notes: list[str]
     blocked: float
     written: int
@@ -38,21 +38,21 @@ def named(test: str, content: dict[str, object], folder: Path, tracking: str) ->
     name = re.sub("[^a-z0-9]+", "_", test.removeprefix("test_"))[:60].strip("_")
     section = {"storage": str(folder / "store"), "tracking": tracking}
     study = prepare(check_study({**content, "name": name, "run": section}, "a test"))
-    lay_out(study)
+    write_study_folder(study)
     return study
 
 
-def run(study: Prepared, tracker: Tracker, at: At, pace: Pace = PACE) -> Told:
+def run(study: Prepared, tracker: MLflowStore, at: At, pace: SyncInterval = PACE) -> Told:
     """Launch a study in this process with its pages; after these trials something happens."""
     notes: list[str] = []
-    projector = Projector(tracker, Rereader(study), notes.append, pace)
+    projector = BackgroundSync(tracker, Rereader(study), notes.append, pace)
     feeding = Feeding(projector, at)
-    record = launch(study, Inline(), None, feeding)
+    record = launch(study, LocalExecutor(), None, feeding)
     assert (record.failures, feeding.done) == ((), FITS)
     return Told(record, notes, feeding.blocked, projector.finish(record))
 
 
-def check_pages(tracker: Tracker | str, record: StudyRecord, fresh: Tracker) -> None:
+def check_pages(tracker: MLflowStore | str, record: StudyResults, fresh: MLflowStore) -> None:
     """The pages are complete, once each, and as they are when written from nothing."""
     pages, name = Pages(tracker), record.spec.name
     assert len(pages.runs(name, "study")) == 1

@@ -9,13 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from study.artifacts.study_data import Inputs
+from study.artifacts.study_data import StudyData
 from study.errors import InputError
-from study.executors.base import Crew, Executor, Inline, Listener, Outcome, Outcomes, Task
+from study.executors.base import (
+    Executor,
+    LocalExecutor,
+    ResultCallback,
+    Task,
+    TaskCallback,
+    TaskResult,
+    WorkerGroup,
+)
 from study.executors.failures import FailureKind
 from study.executors.logs import VARIABLE
 from study.executors.ray import RayExecutor
-from study.progress import Reporter
+from study.progress import ProgressCallback
 from study.results.ledger import Ledger
 from study.runner.launcher import launch
 from study.runner.prepare import Prepared
@@ -41,35 +49,35 @@ def _tasks() -> list[Task]:
 @pytest.fixture(scope="module", params=["map", "grid"])
 def outcomes(
     request: pytest.FixtureRequest, cluster: RayExecutor, tmp_path_factory: pytest.TempPathFactory
-) -> list[Outcome]:
-    found: list[Outcome] = []
+) -> list[TaskResult]:
+    found: list[TaskResult] = []
     if request.param == "map":
-        cluster.map(_tasks(), Outcomes(found.append))
+        cluster.map(_tasks(), ResultCallback(found.append))
     else:
         folder = tmp_path_factory.mktemp("grid") / "scratch"
-        cluster.grid(_tasks(), Outcomes(found.append), folder=str(folder))
+        cluster.grid(_tasks(), ResultCallback(found.append), folder=str(folder))
         assert not folder.exists()
     return found
 
 
-def test_every_task_is_told_once(outcomes: list[Outcome]) -> None:
+def test_every_task_is_told_once(outcomes: list[TaskResult]) -> None:
     assert sorted(outcome.id for outcome in outcomes) == sorted(task.id for task in _tasks())
 
 
-def test_others_finish_when_some_tasks_fail(outcomes: list[Outcome]) -> None:
+def test_others_finish_when_some_tasks_fail(outcomes: list[TaskResult]) -> None:
     values = {o.id: o.value for o in outcomes if o.finished}
     assert values == {t.id: {"n": t.payload["n"]} for t in _tasks() if "echo" in t.id}
 
 
 @pytest.mark.parametrize("name", CAUSES)
-def test_a_failure_names_its_cause_in_one_line(outcomes: list[Outcome], name: str) -> None:
+def test_a_failure_names_its_cause_in_one_line(outcomes: list[TaskResult], name: str) -> None:
     cause = next(o.cause for o in outcomes if o.id.split()[0] == name)
     assert cause.startswith(CAUSES[name])
     assert len(cause.splitlines()) == 1
     assert len(cause) < 600
 
 
-def test_a_failure_has_a_kind_and_unexpected_ones_a_traceback(outcomes: list[Outcome]) -> None:
+def test_a_failure_has_a_kind_and_unexpected_ones_a_traceback(outcomes: list[TaskResult]) -> None:
     ends = {outcome.id.split()[0]: outcome for outcome in outcomes}
     lost = {"leave", "killed", "exit_politely"}
     for name in CAUSES:
@@ -85,18 +93,18 @@ def test_worker_processes_log_as_the_driver_does(
     way: str, cluster: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "DEBUG")
-    found: list[Outcome] = []
+    found: list[TaskResult] = []
     tasks = [Task("logs", "cluster_tasks:log_level", {})]
     if way == "map":
-        cluster.map(tasks, Outcomes(found.append))
+        cluster.map(tasks, ResultCallback(found.append))
     else:
-        cluster.grid(tasks, Outcomes(found.append), folder=str(tmp_path / "scratch"))
+        cluster.grid(tasks, ResultCallback(found.append), folder=str(tmp_path / "scratch"))
     assert [outcome.value for outcome in found] == [{"level": "DEBUG", "handlers": 1}]
 
 
 def _results(
     study: Prepared,
-    run: Callable[[Sequence[Task], Listener], None],
+    run: Callable[[Sequence[Task], TaskCallback], None],
     ledger: Path,
     *,
     backwards: bool,
@@ -116,7 +124,7 @@ def _results(
     mixed = [*dirt[:2], *tasks[:3], *dirt[2:], *tasks[3:]]
     failed: list[str] = []
     order = mixed[::-1] if backwards else mixed
-    run(order, Outcomes(lambda o: None if o.finished else failed.append(o.cause)))
+    run(order, ResultCallback(lambda o: None if o.finished else failed.append(o.cause)))
     assert failed == []
     store = Ledger(Storage(str(ledger)))
     found = {task.id: store.get(task.id) for task in tasks}
@@ -139,10 +147,10 @@ def test_trials_leak_nothing_into_each_other(
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     launch_features(study)
 
-    def grid(tasks: Sequence[Task], listener: Listener) -> None:
+    def grid(tasks: Sequence[Task], listener: TaskCallback) -> None:
         cluster.grid(tasks, listener, folder=str(tmp_path / "scratch"))
 
-    inline = _results(study, Inline().map, tmp_path / "inline", backwards=False)
+    inline = _results(study, LocalExecutor().map, tmp_path / "inline", backwards=False)
     forward = _results(study, grid, tmp_path / "forward", backwards=False)
     backward = _results(study, grid, tmp_path / "backward", backwards=True)
     assert forward == inline
@@ -151,11 +159,11 @@ def test_trials_leak_nothing_into_each_other(
 
 def launch_features(study: Prepared) -> None:
     """Make the features of the study's modalities."""
-    from study.artifacts.study_data import modality_of
+    from study.artifacts.study_data import build_modality
 
     choices = {f.key: f.choice for cell in study.plan.cells for f in cell.features}
     for choice in choices.values():
-        modality = modality_of(choice)
+        modality = build_modality(choice)
         for shard in study.inputs.features_store.missing(modality, study.inputs.dataset.smiles):
             study.inputs.features_store.fill(modality, shard)
 
@@ -163,12 +171,12 @@ def launch_features(study: Prepared) -> None:
 def test_an_error_of_the_driver_is_not_swallowed(cluster: RayExecutor, tmp_path: Path) -> None:
     told = []
 
-    def full(outcome: Outcome) -> None:
+    def full(outcome: TaskResult) -> None:
         told.append(outcome)
         raise OSError("No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        cluster.grid(_tasks()[-1:], Outcomes(full), folder=str(tmp_path / "scratch"))
+        cluster.grid(_tasks()[-1:], ResultCallback(full), folder=str(tmp_path / "scratch"))
     assert len(told) == 1
     assert not (tmp_path / "scratch").exists()
 
@@ -194,12 +202,12 @@ def test_a_trial_larger_than_the_cluster_is_bad_input(cluster: RayExecutor) -> N
     large = copy(cluster)
     large.cpus_per_task = 10_000
     with pytest.raises(InputError, match=message):
-        large.require([Crew()])
+        large.require([WorkerGroup()])
 
 
 def test_the_executors_agree_on_a_launch(study: Prepared, cluster: RayExecutor) -> None:
     executor: Executor = cluster
-    record = launch(study, executor, None, Reporter())
+    record = launch(study, executor, None, ProgressCallback())
     assert record.missing == 0
     assert not (study.folder / "scratch").exists()
-    assert isinstance(record.inputs, Inputs)
+    assert isinstance(record.inputs, StudyData)

@@ -20,20 +20,28 @@ from ray.util import placement_group_table
 
 from study.config.loading import check_study
 from study.errors import InputError, PeerLostError
-from study.executors.base import Crew, Deferred, Inline, Listener, Outcome, Outcomes, Task
-from study.executors.capacity import check_room, places
+from study.executors.base import (
+    LazyExecutor,
+    LocalExecutor,
+    ResultCallback,
+    Task,
+    TaskCallback,
+    TaskResult,
+    WorkerGroup,
+)
+from study.executors.capacity import check_capacity, count_slots
 from study.executors.failures import FailureKind
 from study.executors.ray import RayExecutor
-from study.executors.timeouts import too_long
-from study.executors.worker_group import TaskError, group_end, work
-from study.progress import Reporter
+from study.executors.timeouts import time_limit_message
+from study.executors.worker_group import TaskError, find_group_end, work
+from study.progress import ProgressCallback
 from study.runner.launcher import launch
-from study.runner.prepare import lay_out, prepare
+from study.runner.prepare import prepare, write_study_folder
 
-PAIR = Crew(workers=2)
+PAIR = WorkerGroup(workers=2)
 
 
-def _task(name: str, crew: Crew | None, **payload: object) -> Task:
+def _task(name: str, crew: WorkerGroup | None, **payload: object) -> Task:
     return Task(name, "cluster_tasks:add_ranks", payload, crew)
 
 
@@ -95,11 +103,11 @@ def test_a_training_that_fails_by_itself_is_not_tried_again(
     pair_cluster: RayExecutor, tmp_path: Path
 ) -> None:
     """Its cause is our line; the file counts how often the worker came that far."""
-    found: list[Outcome] = []
+    found: list[TaskResult] = []
     task = _task("refuses", PAIR, mark=str(tmp_path / "mark"))
-    pair_cluster.grid([task], Outcomes(found.append), folder=str(tmp_path / "scratch"))
+    pair_cluster.grid([task], ResultCallback(found.append), folder=str(tmp_path / "scratch"))
     cause = "ValueError: worker 1 cannot do it"
-    assert found == [Outcome("refuses", cause=cause, kind=FailureKind.TASK_ERROR)]
+    assert found == [TaskResult("refuses", cause=cause, kind=FailureKind.TASK_ERROR)]
     assert 'raise ValueError("worker 1 cannot do it")' in found[0].traceback
     assert (tmp_path / "mark").read_text() == "x\n"
     assert not (tmp_path / "scratch").exists()
@@ -107,15 +115,15 @@ def test_a_training_that_fails_by_itself_is_not_tried_again(
 
 
 def test_one_worker_runs_in_its_trial(cluster: RayExecutor, tmp_path: Path) -> None:
-    found: list[Outcome] = []
-    bad = Task("bad", "cluster_tasks:refuse", {"n": 7}, Crew())
-    tasks = [bad, _task("good", Crew()), _task("no crew", None)]
-    cluster.grid(tasks, Outcomes(found.append), folder=str(tmp_path / "scratch"))
+    found: list[TaskResult] = []
+    bad = Task("bad", "cluster_tasks:refuse", {"n": 7}, WorkerGroup())
+    tasks = [bad, _task("good", WorkerGroup()), _task("no crew", None)]
+    cluster.grid(tasks, ResultCallback(found.append), folder=str(tmp_path / "scratch"))
     alone = {"sum": 1.0, "rank": 0, "size": 1, "folder": str(Path.cwd())}
     assert sorted(found, key=lambda outcome: outcome.id) == [
-        Outcome("bad", cause="ValueError: cannot do 7", kind=FailureKind.TASK_ERROR),
-        Outcome("good", alone),
-        Outcome("no crew", alone),
+        TaskResult("bad", cause="ValueError: cannot do 7", kind=FailureKind.TASK_ERROR),
+        TaskResult("good", alone),
+        TaskResult("no crew", alone),
     ]
 
 
@@ -140,12 +148,12 @@ class _Dangerous:
     def __init__(self, executor: RayExecutor, common: dict[str, str]) -> None:
         self._executor = executor
         self._common = common
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[TaskResult] = []
         self.deaths: list[str] = []
         self.require, self.map, self.close = executor.require, executor.map, executor.close
         self.slots = executor.slots
 
-    def grid(self, tasks: Sequence[Task], listener: Listener, *, folder: str) -> None:
+    def grid(self, tasks: Sequence[Task], listener: TaskCallback, *, folder: str) -> None:
         watched = _Watched(listener, self)
 
         first, *others = tasks
@@ -159,7 +167,7 @@ class _Dangerous:
 class _Watched:
     """A listener whose words are kept on the way to another one."""
 
-    to: Listener
+    to: TaskCallback
     keeper: _Dangerous
     stopping: bool = False
     hurried: bool = False
@@ -171,7 +179,7 @@ class _Watched:
         self.keeper.deaths.append(cause)
         self.to.died(task_id, cause)
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: TaskResult) -> None:
         self.keeper.outcomes.append(outcome)
         self.to.ended(outcome)
 
@@ -181,12 +189,12 @@ def test_a_study_of_pairs_goes_on_after_a_lost_worker_and_stops_early(
 ) -> None:
     """The second training needs the CPUs of the first: a group that is left would block it."""
     study = prepare(check_study({**ENCODER, "run": {"storage": str(tmp_path / "store")}}, "pairs"))
-    lay_out(study)
+    write_study_folder(study)
     checkpoints = Path(study.inputs.checkpoints.path(""))
     executor = _Dangerous(
         pair_cluster, {"checkpoints": str(checkpoints), "mark": str(tmp_path / "mark")}
     )
-    record = launch(study, executor, None, Reporter())
+    record = launch(study, executor, None, ProgressCallback())
     assert (record.missing, record.failures) == (0, ())
     assert (tmp_path / "mark").read_text().split("\n")[:2] == ["begins", "goes on"]
     value = {"size": 2, "backend": "gloo", "folder": str(Path.cwd())}
@@ -201,11 +209,11 @@ def test_a_pair_that_hangs_is_ended_and_not_tried_again(
 ) -> None:
     limited = copy(pair_cluster)
     limited.time_limit = 2.0
-    found: list[Outcome] = []
+    found: list[TaskResult] = []
     payload = {"seconds": 1000, "mark": str(tmp_path / "mark")}
     task = Task("hangs", "cluster_tasks:rest", payload, PAIR)
-    limited.grid([task], Outcomes(found.append), folder=str(tmp_path / "scratch"))
-    assert found == [Outcome("hangs", cause=too_long(2.0), kind=FailureKind.TIMED_OUT)]
+    limited.grid([task], ResultCallback(found.append), folder=str(tmp_path / "scratch"))
+    assert found == [TaskResult("hangs", cause=time_limit_message(2.0), kind=FailureKind.TIMED_OUT)]
     assert (tmp_path / "mark").read_text() == "x\n" * 2  # one a worker
     assert _nothing_is_left()
 
@@ -215,10 +223,10 @@ def test_a_pair_that_hangs_is_ended_and_not_tried_again(
 
 def test_what_does_not_fit_is_refused_before_anything_runs(cluster: RayExecutor) -> None:
     with pytest.raises(InputError, match=r"asks for 5000 workers of 1 CPUs each.*has room for \d"):
-        cluster.require([Crew(), Crew(workers=5000)])
+        cluster.require([WorkerGroup(), WorkerGroup(workers=5000)])
     if not _resources().get("GPU"):
         with pytest.raises(InputError, match=r"asks for 1 GPUs.*no machine.*run.gpus_per_worker"):
-            cluster.require([Crew(gpus=1)])
+            cluster.require([WorkerGroup(gpus=1)])
 
 
 MACHINES = ({"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 1.0})
@@ -227,39 +235,45 @@ MACHINES = ({"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 1.0})
 @pytest.mark.parametrize(
     ("crew", "cpus", "room"),
     [
-        (Crew(2), 1, 20),
-        (Crew(2), 3, 5),  # 1 + 2 + 2: no process is split over machines
-        (Crew(2), 0.1, 200),
-        (Crew(3, 1), 2, 3),
-        (Crew(1, 0.5), 1, 6),
-        (Crew(3, 1), 8, 2),
+        (WorkerGroup(2), 1, 20),
+        (WorkerGroup(2), 3, 5),  # 1 + 2 + 2: no process is split over machines
+        (WorkerGroup(2), 0.1, 200),
+        (WorkerGroup(3, 1), 2, 3),
+        (WorkerGroup(1, 0.5), 1, 6),
+        (WorkerGroup(3, 1), 8, 2),
     ],
 )
-def test_places_count_whole_processes_on_machines(crew: Crew, cpus: float, room: int) -> None:
-    assert places(MACHINES, crew, cpus) == room
+def test_places_count_whole_processes_on_machines(
+    crew: WorkerGroup, cpus: float, room: int
+) -> None:
+    assert count_slots(MACHINES, crew, cpus) == room
     if room < crew.workers:
         with pytest.raises(InputError, match=f"has room for {room}"):
-            check_room(MACHINES, crew, cpus)
+            check_capacity(MACHINES, crew, cpus)
     else:
-        check_room(MACHINES, crew, cpus)
+        check_capacity(MACHINES, crew, cpus)
 
 
 @pytest.mark.parametrize(
     ("crew", "cpus", "message"),
     [
-        (Crew(), 9, "asks for 9 CPUs and the largest machine of the cluster has 8"),
-        (Crew(2, 0.5), 1, "2 workers with 0.5 GPUs each would share a GPU"),
-        (Crew(4, 1), 1, "4 workers of 1 CPUs and 1 GPUs each and the cluster has room for 3"),
+        (WorkerGroup(), 9, "asks for 9 CPUs and the largest machine of the cluster has 8"),
+        (WorkerGroup(2, 0.5), 1, "2 workers with 0.5 GPUs each would share a GPU"),
+        (
+            WorkerGroup(4, 1),
+            1,
+            "4 workers of 1 CPUs and 1 GPUs each and the cluster has room for 3",
+        ),
     ],
 )
-def test_a_crew_that_does_not_fit_is_named(crew: Crew, cpus: float, message: str) -> None:
+def test_a_crew_that_does_not_fit_is_named(crew: WorkerGroup, cpus: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        check_room(MACHINES, crew, cpus)
+        check_capacity(MACHINES, crew, cpus)
 
 
 def test_one_process_is_no_crew_of_two() -> None:
     with pytest.raises(InputError, match="asks for 2 workers, which needs Ray: leave --no-ray out"):
-        Inline().require([Crew(), PAIR])
+        LocalExecutor().require([WorkerGroup(), PAIR])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -277,10 +291,10 @@ def test_a_gpu_that_is_not_there_is_bad_input_before_anything_runs(
 
 
 def test_an_executor_is_not_started_to_check_nothing() -> None:
-    def start() -> Inline:
+    def start() -> LocalExecutor:
         raise AssertionError("started")
 
-    Deferred(start).require([])
+    LazyExecutor(start).require([])
 
 
 # --- what one process of a crew tells
@@ -338,15 +352,15 @@ def test_an_error_of_the_exchange_is_named(fault: str, told: str, tmp_path: Path
 
 
 def test_the_first_to_fail_is_not_the_one_that_lost_it() -> None:
-    own = Outcome("t", cause="mine", kind=FailureKind.TASK_ERROR)
-    echo = Outcome.lost("t", FailureKind.PEER_LOST, "closed")
-    dead = Outcome.lost("t", FailureKind.PROCESS_LOST, "killed")
-    leaving = Outcome.lost("t", FailureKind.PREEMPTED)
-    assert group_end({0: own}) is own
-    assert group_end({0: echo, 1: dead}) == replace(dead, cause="worker 1: killed")
-    assert group_end({0: echo}) == replace(echo, cause="worker 0 lost another one: closed")
-    assert group_end({0: dead, 1: leaving}) is leaving
-    mixed = group_end({0: own, 1: echo})
+    own = TaskResult("t", cause="mine", kind=FailureKind.TASK_ERROR)
+    echo = TaskResult.lost("t", FailureKind.PEER_LOST, "closed")
+    dead = TaskResult.lost("t", FailureKind.PROCESS_LOST, "killed")
+    leaving = TaskResult.lost("t", FailureKind.PREEMPTED)
+    assert find_group_end({0: own}) is own
+    assert find_group_end({0: echo, 1: dead}) == replace(dead, cause="worker 1: killed")
+    assert find_group_end({0: echo}) == replace(echo, cause="worker 0 lost another one: closed")
+    assert find_group_end({0: dead, 1: leaving}) is leaving
+    mixed = find_group_end({0: own, 1: echo})
     assert mixed.cause == "worker 0: mine"
     assert mixed.kind is not None
     assert mixed.kind.is_loss

@@ -13,20 +13,20 @@ import torch
 from listeners import Asked
 
 from study.errors import OutOfMemoryError
-from study.executors.base import Listener, Outcome, Outcomes, Task
+from study.executors.base import ResultCallback, Task, TaskCallback, TaskResult
 from study.executors.failures import FailureKind, cause_of, kind_of
 from study.executors.ray import RayExecutor
-from study.executors.retries import LATE, MOST_LEFT, Tries
+from study.executors.retries import LATE, MOST_LEFT, RetryQueue
 from study.executors.timeouts import (
     TimeLimitError,
-    process_ends_after,
-    raises_after,
-    too_long,
-    within,
+    end_process_after,
+    parse_limit,
+    raise_after,
+    time_limit_message,
 )
-from study.training.distributed import Ranks
+from study.training.distributed import ProcessGroup
 
-Run = Callable[[Sequence[Task], Listener], None]
+Run = Callable[[Sequence[Task], TaskCallback], None]
 
 
 @pytest.fixture
@@ -44,17 +44,17 @@ def run(request: pytest.FixtureRequest, cluster: RayExecutor, tmp_path: Path, li
 
 
 def test_a_task_that_hangs_is_ended_and_not_tried_again(run: Run, tmp_path: Path) -> None:
-    found: list[Outcome] = []
+    found: list[TaskResult] = []
     mark = str(tmp_path / "mark")
     tasks = [
         Task("stuck", "cluster_tasks:stuck", {"mark": mark}),
         Task("good", "cluster_tasks:rest", {"seconds": 0}),
     ]
-    run(tasks, Outcomes(found.append))
+    run(tasks, ResultCallback(found.append))
     stuck = next(outcome for outcome in found if outcome.id == "stuck")
     cause = stuck.cause
     assert stuck.kind is FailureKind.TIMED_OUT
-    assert cause == too_long(2.0)
+    assert cause == time_limit_message(2.0)
     assert cause.startswith("ran longer than the limit of 0.0333333 minutes ('run.time_limit')")
     assert [outcome.id for outcome in found if outcome.finished] == ["good"]
     assert Path(mark).read_text() == "x\n"
@@ -80,32 +80,32 @@ def test_a_launch_in_a_hurry_leaves_at_once(run: Run) -> None:
     run(_rests(120), listener)
     assert listener.overdue < 20  # a busy machine took 2.5 s; a task that is waited for, 120
     assert {word for word, _ in listener.told} == {"began"}
-    free: list[Outcome] = []
-    run([Task("next", "cluster_tasks:rest", {"seconds": 0})], Outcomes(free.append))
-    assert free == [Outcome("next", {})]
+    free: list[TaskResult] = []
+    run([Task("next", "cluster_tasks:rest", {"seconds": 0})], ResultCallback(free.append))
+    assert free == [TaskResult("next", {})]
 
 
 # --- the limits themselves
 
 
 def test_work_in_the_driver_is_broken_off() -> None:
-    with pytest.raises(TimeLimitError, match="ran longer than the limit"), raises_after(0.05):
+    with pytest.raises(TimeLimitError, match="ran longer than the limit"), raise_after(0.05):
         time.sleep(10)
-    with raises_after(0.05):
+    with raise_after(0.05):
         pass
     time.sleep(0.1)  # nothing rings
 
 
 def test_a_group_member_leaves_what_hangs_behind() -> None:
     with pytest.raises(TimeLimitError, match="raise the limit or look at the trial"):
-        within(0.05, lambda: time.sleep(1))
-    assert within(10, lambda: 3) == 3
+        parse_limit(0.05, lambda: time.sleep(1))
+    assert parse_limit(10, lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
-        within(10, lambda: 1 // 0)
+        parse_limit(10, lambda: 1 // 0)
 
 
 def test_a_limit_that_is_kept_ends_nothing() -> None:
-    with process_ends_after(0.05):
+    with end_process_after(0.05):
         pass
     time.sleep(0.1)
 
@@ -113,13 +113,13 @@ def test_a_limit_that_is_kept_ends_nothing() -> None:
 # --- what is still to run
 
 
-def _tries(listener: Asked, *names: str, retries: int = 1) -> Tries:
+def _tries(listener: Asked, *names: str, retries: int = 1) -> RetryQueue:
     tasks = [Task(name, "nowhere:nothing", {}) for name in names]
-    return Tries(tasks, listener, retries=retries, limit=None)
+    return RetryQueue(tasks, listener, retries=retries, limit=None)
 
 
-def _killed(name: str) -> Outcome:
-    return Outcome.lost(name, FailureKind.PROCESS_LOST)
+def _killed(name: str) -> TaskResult:
+    return TaskResult.lost(name, FailureKind.PROCESS_LOST)
 
 
 def test_a_machine_that_goes_costs_no_try() -> None:
@@ -127,7 +127,7 @@ def test_a_machine_that_goes_costs_no_try() -> None:
     tries = _tries(listener, "a")
     for _ in range(MOST_LEFT):
         assert tries.next() is not None
-        tries.lost(Outcome.lost("a", FailureKind.PREEMPTED))
+        tries.lost(TaskResult.lost("a", FailureKind.PREEMPTED))
     assert tries.next() is not None
     tries.lost(_killed("a"))
     assert tries.next() is not None  # so it is not over
@@ -140,7 +140,7 @@ def test_a_machine_that_goes_costs_no_try() -> None:
 def test_an_end_at_the_limit_whose_beginning_was_heard_late_is_too_slow() -> None:
     listener, limit = Asked(), 2 * LATE
     tasks = [Task(name, "nowhere:nothing", {}) for name in ("soon", "late")]
-    tries = Tries(tasks, listener, retries=1, limit=limit)
+    tries = RetryQueue(tasks, listener, retries=1, limit=limit)
     for name in ("soon", "late"):
         assert tries.next() is not None
         tries.began(name)
@@ -183,14 +183,14 @@ def test_a_lack_of_memory_is_told_from_other_errors() -> None:
 
 
 def test_a_gpu_without_memory_is_named() -> None:
-    with pytest.raises(OutOfMemoryError, match="CUDA out of memory"), Ranks().named_errors():
+    with pytest.raises(OutOfMemoryError, match="CUDA out of memory"), ProcessGroup().named_errors():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_a_failure_crosses_a_process_border_as_text(kind: FailureKind) -> None:
-    outcome = Outcome("t", None, "why", kind, "Traceback: here")
-    again = Outcome.from_json(outcome.to_json())
+    outcome = TaskResult("t", None, "why", kind, "Traceback: here")
+    again = TaskResult.from_json(outcome.to_json())
     assert again == outcome
     assert again.kind is kind
     assert again.traceback == outcome.traceback

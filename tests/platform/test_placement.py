@@ -18,8 +18,8 @@ import pytest
 from node_launch import QUICK, quick_cluster
 
 from study.errors import InputError
-from study.executors.base import Crew
-from study.executors.capacity import check_room, places
+from study.executors.base import WorkerGroup
+from study.executors.capacity import check_capacity, count_slots
 
 PORT = 6379
 DRIVER = Path(__file__).with_name("placement_driver.py")
@@ -153,17 +153,17 @@ MACHINES = ({"CPU": 16.0}, {"CPU": 2.0, "GPU": 2.0})
 @pytest.mark.parametrize(
     ("crew", "cpus", "room"),
     [
-        (Crew(1, 0.6), 1, 2),  # each on one GPU: what is left of two makes no third
-        (Crew(1, 0.5), 1, 2),  # four by the GPUs, two by the CPUs beside them
-        (Crew(1, 0.25), 0.25, 8),
-        (Crew(1, 1), 1, 2),
+        (WorkerGroup(1, 0.6), 1, 2),  # each on one GPU: what is left of two makes no third
+        (WorkerGroup(1, 0.5), 1, 2),  # four by the GPUs, two by the CPUs beside them
+        (WorkerGroup(1, 0.25), 0.25, 8),
+        (WorkerGroup(1, 1), 1, 2),
     ],
 )
-def test_parts_of_gpus_are_counted_on_each(crew: Crew, cpus: float, room: int) -> None:
-    assert places(MACHINES, crew, cpus) == room
+def test_parts_of_gpus_are_counted_on_each(crew: WorkerGroup, cpus: float, room: int) -> None:
+    assert count_slots(MACHINES, crew, cpus) == room
 
 
 def test_cpus_beside_the_gpus_are_named() -> None:
     message = r"asks for 4 CPUs and the largest machine with GPUs has 2; lower 'run.cpus_per_trial'"
     with pytest.raises(InputError, match=message):
-        check_room(MACHINES, Crew(1, 1), 4)
+        check_capacity(MACHINES, WorkerGroup(1, 1), 4)

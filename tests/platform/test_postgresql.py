@@ -13,10 +13,10 @@ from projected import check_pages, named, run
 from tracking_pages import Pages
 from tracking_servers import MlflowServer
 
-from study.config.redaction import without_secrets
+from study.config.redaction import remove_secrets
 from study.errors import InputError
 from study.runner.prepare import Prepared
-from study.tracking.mlflow_store import Tracker
+from study.tracking.mlflow_store import MLflowStore
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -55,9 +55,9 @@ def study(
 
 @pytest.mark.parametrize("way", ["stop and start", "crash"])
 def test_a_database_that_is_restarted_behind_its_server(
-    way: str, study: Prepared, server: MlflowServer, postgresql: PostgreSQL, tracker: Tracker
+    way: str, study: Prepared, server: MlflowServer, postgresql: PostgreSQL, tracker: MLflowStore
 ) -> None:
-    served = Tracker(server.uri, "unused")
+    served = MLflowStore(server.uri, "unused")
     mode = "fast" if way == "stop and start" else "immediate"
     at = {2: lambda: postgresql.control("stop", "-m", mode), 7: lambda: postgresql.control("start")}
     told = run(study, served, at)
@@ -66,11 +66,11 @@ def test_a_database_that_is_restarted_behind_its_server(
 
 
 def test_a_database_without_a_server_whose_password_nobody_reads(
-    study: Prepared, postgresql: PostgreSQL, tracker: Tracker, tmp_path: Path
+    study: Prepared, postgresql: PostgreSQL, tracker: MLflowStore, tmp_path: Path
 ) -> None:
     """The driver writes to it itself; what it writes and says is searched for the password."""
     assert SECRET in str(study.spec.run.tracking)
-    direct = Tracker(postgresql.uri, str(tmp_path / "artifacts"))
+    direct = MLflowStore(postgresql.uri, str(tmp_path / "artifacts"))
     told = run(study, direct, {4: lambda: postgresql.control("restart", "-m", "immediate")})
     Path(tmp_path / "artifacts" / "notes.txt").write_text("\n".join([direct.uri, *told.notes]))
     pages = Pages(postgresql.uri)
@@ -80,11 +80,11 @@ def test_a_database_without_a_server_whose_password_nobody_reads(
     files = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
     assert {"study.json", "notes.txt"} < {path.name for path in files}
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
-    record = dataclasses.replace(told.record, spec=without_secrets(study.spec))
+    record = dataclasses.replace(told.record, spec=remove_secrets(study.spec))
     check_pages(postgresql.uri, record, tracker)
 
 
 def test_a_database_that_refuses_is_named_without_its_password(postgresql: PostgreSQL) -> None:
     with pytest.raises(InputError, match=r"://mlflow:\*\*\*@.*does not answer") as refused:
-        Tracker(postgresql.uri.replace(SECRET, SECRET + "x"), "unused")
+        MLflowStore(postgresql.uri.replace(SECRET, SECRET + "x"), "unused")
     assert SECRET not in str(refused.value)

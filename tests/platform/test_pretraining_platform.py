@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from study.errors import PagesError
-from study.executors.base import Inline
+from study.errors import TrackingError
+from study.executors.base import LocalExecutor
 from study.pretraining.config import read_pretraining
-from study.pretraining.run import begin, train
-from study.progress import Reporter
+from study.pretraining.run import prepare_pretraining, train_pretraining
+from study.progress import ProgressCallback
 from study.tracking.mlflow_store import WEIGHTS
 from study.tracking.pages import weights_page
 
@@ -37,8 +37,8 @@ def pretrained(tmp_path):
         file = tmp_path / f"{name}.yaml"
         store = tmp_path / name
         file.write_text(FILE.replace("TABLE", str(table)).replace("STORE", str(store)))
-        pretraining = begin(read_pretraining(str(file)))
-        train(pretraining, executor, Reporter())
+        pretraining = prepare_pretraining(read_pretraining(str(file)))
+        train_pretraining(pretraining, executor, ProgressCallback())
         return pretraining.card, pretraining.places.home
 
     return run
@@ -46,7 +46,7 @@ def pretrained(tmp_path):
 
 def test_a_cluster_makes_the_same_weights(cluster, pretrained):
     there, folder = pretrained(cluster, "ray")
-    here, _ = pretrained(Inline(), "inline")
+    here, _ = pretrained(LocalExecutor(), "inline")
     assert there == here
     assert not (folder / "scratch").exists()
 
@@ -58,7 +58,7 @@ def runs_of(tracker):
 
 
 def test_a_page_shows_finished_weights_once(tracker, pretrained):
-    card, folder = pretrained(Inline(), "inline")
+    card, folder = pretrained(LocalExecutor(), "inline")
     page = weights_page(card, folder)
     assert [tracker.pretraining(page) for _ in range(2)] == [True, False]
     client, (run,) = runs_of(tracker)
@@ -73,7 +73,7 @@ def test_a_page_shows_finished_weights_once(tracker, pretrained):
 
 
 def test_other_weights_of_that_name_or_half_a_page_are_replaced(tracker, pretrained):
-    card, folder = pretrained(Inline(), "inline")
+    card, folder = pretrained(LocalExecutor(), "inline")
     page = weights_page(card, folder)
     tracker.pretraining(replace(page, state="old"))
     assert tracker.pretraining(page)
@@ -85,9 +85,9 @@ def test_other_weights_of_that_name_or_half_a_page_are_replaced(tracker, pretrai
 
 
 def test_a_store_that_breaks_down_is_named_and_nothing_is_lost(tracker, pretrained, tmp_path):
-    card, folder = pretrained(Inline(), "inline")
+    card, folder = pretrained(LocalExecutor(), "inline")
     gone = replace(weights_page(card, folder), files=(tmp_path / "gone",))
-    with pytest.raises(PagesError, match="weights in their folder, and the same command"):
+    with pytest.raises(TrackingError, match="weights in their folder, and the same command"):
         tracker.pretraining(gone)
     assert tracker.pretraining(weights_page(card, folder))
     assert len(runs_of(tracker)[1]) == 1

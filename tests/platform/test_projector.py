@@ -14,15 +14,15 @@ import pytest
 from projected import CELLS, PACE, check_pages
 from tracking_pages import Pages
 
-from study.errors import PagesError
+from study.errors import TrackingError
 from study.progress import Progress
 from study.results.ledger import Ledger
-from study.results.study_results import Rereader, StudyRecord
+from study.results.study_results import Rereader, StudyResults
 from study.results.trial_result import TrialResult
 from study.runner.prepare import Prepared
-from study.tracking.background import Pace, Projector
-from study.tracking.mlflow_store import Tracker
-from study.tracking.sync import Stage
+from study.tracking.background import BackgroundSync, SyncInterval
+from study.tracking.mlflow_store import MLflowStore
+from study.tracking.sync import SyncStage
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -31,19 +31,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:Deprecatio
 class Gated:
     """Real pages that answer only while the gate is open, and break down as often as asked."""
 
-    def __init__(self, tracker: Tracker, failing: int = 0) -> None:
+    def __init__(self, tracker: MLflowStore, failing: int = 0) -> None:
         self.tracker, self.uri, self.failing = tracker, tracker.uri, failing
         self.gate = threading.Event()
-        self.seen: list[Stage] = []
+        self.seen: list[SyncStage] = []
 
     def steps(
-        self, record: StudyRecord, stage: Stage, progress: Progress | None = None
+        self, record: StudyResults, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
         self.seen.append(stage)
         self.gate.wait()
         self.failing -= 1
         if self.failing >= 0:
-            raise PagesError(f"no luck {self.failing}")
+            raise TrackingError(f"no luck {self.failing}")
         yield from self.tracker.steps(record, stage, progress)
 
 
@@ -55,10 +55,10 @@ def _until(happened: Callable[[], object], seconds: float = 20.0) -> None:
 
 
 def test_the_driver_is_not_kept_waiting_and_calls_run_together(
-    record: StudyRecord, tracker: Tracker
+    record: StudyResults, tracker: MLflowStore
 ) -> None:
     gated = Gated(tracker)
-    projector = Projector(gated, lambda: record, print, PACE)
+    projector = BackgroundSync(gated, lambda: record, print, PACE)
     projector.due()
     _until(lambda: gated.seen)
     began = time.perf_counter()
@@ -68,14 +68,16 @@ def test_the_driver_is_not_kept_waiting_and_calls_run_together(
     gated.gate.set()
     _until(lambda: len(gated.seen) == 2)
     projector.finish(record)
-    assert gated.seen == [Stage.RUNNING, Stage.RUNNING, Stage.ENDED]
+    assert gated.seen == [SyncStage.RUNNING, SyncStage.RUNNING, SyncStage.ENDED]
     assert len(Pages(tracker).runs("tiny", "cell")) == CELLS
 
 
-def test_trouble_is_said_once_and_its_end_too(record: StudyRecord, tracker: Tracker) -> None:
+def test_trouble_is_said_once_and_its_end_too(record: StudyResults, tracker: MLflowStore) -> None:
     gated, notes = Gated(tracker, failing=3), []
     gated.gate.set()
-    projector = Projector(gated, lambda: record, notes.append, Pace(least=0.05, first=0.02))
+    projector = BackgroundSync(
+        gated, lambda: record, notes.append, SyncInterval(least=0.05, first=0.02)
+    )
     projector.due()
     _until(lambda: len(notes) == 2)
     assert notes == [
@@ -87,26 +89,26 @@ def test_trouble_is_said_once_and_its_end_too(record: StudyRecord, tracker: Trac
 
 
 def test_the_last_projection_is_tried_again(
-    record: StudyRecord, tracker: Tracker, database: Path, tmp_path: Path
+    record: StudyResults, tracker: MLflowStore, database: Path, tmp_path: Path
 ) -> None:
     gated, notes = Gated(tracker, failing=2), []
     gated.gate.set()
-    projector = Projector(gated, lambda: record, notes.append, PACE)
+    projector = BackgroundSync(gated, lambda: record, notes.append, PACE)
     assert projector.finish(record) == CELLS
     assert notes[0] == "no luck 1; trying again"
     shutil.copy(database, tmp_path / "fresh.db")
-    fresh = Tracker(f"sqlite:///{tmp_path / 'fresh.db'}", str(tmp_path / "fresh"))
+    fresh = MLflowStore(f"sqlite:///{tmp_path / 'fresh.db'}", str(tmp_path / "fresh"))
     check_pages(tracker, record, fresh)
 
 
 def test_a_store_that_never_answers_is_left_with_a_named_error(
-    record: StudyRecord, tracker: Tracker
+    record: StudyResults, tracker: MLflowStore
 ) -> None:
     gated, before = Gated(tracker), set(threading.enumerate())
-    projector = Projector(gated, lambda: record, print, PACE)
+    projector = BackgroundSync(gated, lambda: record, print, PACE)
     projector.due()
     _until(lambda: gated.seen)
-    with pytest.raises(PagesError, match=r"not complete after 1 s.*is slow.*`study sync tiny`"):
+    with pytest.raises(TrackingError, match=r"not complete after 1 s.*is slow.*`study sync tiny`"):
         projector.finish(record, patience=0.5)
     gated.gate.set()  # the call under way returns; nothing is written after it
     _until(lambda: set(threading.enumerate()) <= before)
@@ -122,26 +124,26 @@ def hears_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hears_ctrl_c")
-def test_ctrl_c_leaves_the_last_projection(record: StudyRecord, tracker: Tracker) -> None:
-    projector = Projector(Gated(tracker), lambda: record, print, PACE)
+def test_ctrl_c_leaves_the_last_projection(record: StudyResults, tracker: MLflowStore) -> None:
+    projector = BackgroundSync(Gated(tracker), lambda: record, print, PACE)
     began = time.monotonic()
     threading.Timer(0.3, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         projector.finish(record)
-    other = Projector(Gated(tracker), lambda: record, print, PACE)
-    with pytest.raises(PagesError, match="study sync"):
+    other = BackgroundSync(Gated(tracker), lambda: record, print, PACE)
+    with pytest.raises(TrackingError, match="study sync"):
         other.finish(record, hurried=lambda: time.monotonic() - began > 0.6)
     assert time.monotonic() - began < 5
 
 
-def test_a_defect_is_not_hidden(record: StudyRecord, tracker: Tracker) -> None:
+def test_a_defect_is_not_hidden(record: StudyResults, tracker: MLflowStore) -> None:
     met = threading.Event()
 
-    def read() -> StudyRecord:
+    def read() -> StudyResults:
         met.set()
         raise ZeroDivisionError
 
-    projector = Projector(tracker, read, print, PACE)
+    projector = BackgroundSync(tracker, read, print, PACE)
     projector.due()
     assert met.wait(20)
     with pytest.raises(ZeroDivisionError):
@@ -149,9 +151,11 @@ def test_a_defect_is_not_hidden(record: StudyRecord, tracker: Tracker) -> None:
 
 
 def test_progress_is_shown_on_the_page_of_the_study(
-    partial: StudyRecord, record: StudyRecord, tracker: Tracker, pages: Pages
+    partial: StudyResults, record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
-    projector = Projector(tracker, lambda: partial, print, Pace(interval=0.2, least=0.1))
+    projector = BackgroundSync(
+        tracker, lambda: partial, print, SyncInterval(interval=0.2, least=0.1)
+    )
     projector.tell(Progress("trials", total=8, done=6, running=2, failed=1, seconds=60.0))
     _until(lambda: pages.client.get_experiment_by_name("tiny"))
     _until(lambda: len(pages.runs("tiny", "cell")) == CELLS - 1)
@@ -169,12 +173,12 @@ def test_progress_is_shown_on_the_page_of_the_study(
 
 
 def test_a_study_that_was_interrupted_says_so_and_goes_on(
-    partial: StudyRecord, record: StudyRecord, tracker: Tracker, pages: Pages
+    partial: StudyResults, record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
-    Projector(tracker, lambda: partial, print, PACE).finish(partial, stopped=True)
+    BackgroundSync(tracker, lambda: partial, print, PACE).finish(partial, stopped=True)
     assert [run.info.status for run in pages.runs("tiny", "study")] == ["KILLED"]
     assert len(pages.runs("tiny", "cell")) == CELLS - 1
-    later = Projector(tracker, lambda: partial, print, PACE)
+    later = BackgroundSync(tracker, lambda: partial, print, PACE)
     later.due()
     _until(lambda: pages.runs("tiny", "study")[0].info.status == "RUNNING")
     later.finish(record)
@@ -182,7 +186,7 @@ def test_a_study_that_was_interrupted_says_so_and_goes_on(
 
 
 def test_a_record_that_is_damaged_for_a_while_stops_nothing(
-    study: Prepared, record: StudyRecord, tracker: Tracker, pages: Pages
+    study: Prepared, record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     """The reader meets a file that is torn, and reads it once it is whole."""
     for result in record.results.values():
@@ -191,7 +195,7 @@ def test_a_record_that_is_damaged_for_a_while_stops_nothing(
     whole = study.ledger.storage.read(name)
     Path(study.ledger.storage.path(name)).write_bytes(whole[:100])
     notes: list[str] = []
-    projector = Projector(tracker, Rereader(study), notes.append, PACE)
+    projector = BackgroundSync(tracker, Rereader(study), notes.append, PACE)
     projector.due()
     _until(lambda: notes)
     assert name in notes[0]
@@ -202,7 +206,7 @@ def test_a_record_that_is_damaged_for_a_while_stops_nothing(
 
 
 def test_a_result_is_read_once(
-    study: Prepared, record: StudyRecord, monkeypatch: pytest.MonkeyPatch
+    study: Prepared, record: StudyResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
     opened = Ledger._opened

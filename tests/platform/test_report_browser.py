@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from study.analysis.study_analysis import Evidence
-from study.planning.contrasts import contrasts_of
-from study.reporting.build import compose, write_report
+from study.analysis.study_analysis import StudyAnalysis
+from study.planning.contrasts import build_contrasts
+from study.reporting.build import compose_report, write_report
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -43,8 +43,8 @@ STUDY = {
 @pytest.fixture(scope="module")
 def page(tmp_path_factory, spec_of, run_tiny):
     record = run_tiny(spec_of(STUDY, tmp_path_factory.mktemp("seen")))[1]
-    evidence = Evidence(record, contrasts_of(record.spec, record.plan))
-    return write_report(compose(evidence), tmp_path_factory.mktemp("page"))[0]
+    evidence = StudyAnalysis(record, build_contrasts(record.spec, record.plan))
+    return write_report(compose_report(evidence), tmp_path_factory.mktemp("page"))[0]
 
 
 @pytest.fixture(scope="module")

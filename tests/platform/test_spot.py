@@ -17,7 +17,14 @@ import pytest
 from node_launch import Launch, quick_cluster
 
 from study.errors import InputError
-from study.executors.preemption import LEAVING, VARIABLE, Node, give_notice, given, seconds_left
+from study.executors.preemption import (
+    LEAVING,
+    VARIABLE,
+    Node,
+    preemption_noticed,
+    seconds_left,
+    write_preemption_notice,
+)
 
 
 class Metadata(BaseHTTPRequestHandler):
@@ -95,9 +102,9 @@ def test_trainings_are_told_even_if_ray_does_not_answer(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "notice"))
     if missing:
         monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    give_notice(4, Node("127.0.0.1:9", "0" * 56))
+    write_preemption_notice(4, Node("127.0.0.1:9", "0" * 56))
     assert ("No such file" if missing else "no answer in 1 s") in caplog.text
-    assert given()
+    assert preemption_noticed()
 
 
 ENCODER = {

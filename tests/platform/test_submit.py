@@ -18,13 +18,13 @@ import pytest
 import yaml
 
 from study.errors import InputError
-from study.executors.environment import MARK, adopt, write_private
-from study.submission.bundle import MAX_BYTES, make_parcel
+from study.executors.environment import MARK, load_private_environment, write_private_environment
+from study.submission.bundle import MAX_BYTES, build_job_bundle
 from study.submission.ray_jobs import (
     JobServer,
     Submission,
     UnreachableError,
-    in_the_clear,
+    is_unencrypted,
     require_extra,
 )
 
@@ -315,7 +315,7 @@ def test_a_part_of_ray_that_is_missing_is_named_with_its_command() -> None:
     ],
 )
 def test_a_token_without_a_tunnel_is_told(url: str, clear: bool) -> None:
-    assert in_the_clear(url) is clear
+    assert is_unencrypted(url) is clear
 
 
 @pytest.fixture
@@ -344,7 +344,7 @@ def test_what_cannot_travel_is_refused(
     with (here / "large.csv").open("wb") as large:
         large.truncate(MAX_BYTES + 1)
     with pytest.raises(InputError, match=message):
-        make_parcel(str(file), overrides, names)
+        build_job_bundle(str(file), overrides, names)
 
 
 def test_a_parcel_holds_the_study_and_its_files(file: Path, here: Path) -> None:
@@ -353,7 +353,7 @@ def test_a_parcel_holds_the_study_and_its_files(file: Path, here: Path) -> None:
     (here / "own" / "table.csv").write_text(TABLE, encoding="utf-8")
     sources = ["own/table.csv", "/shared/table.csv", "not/here.csv"]
     data = json.dumps({"sources": [{"source": "csv", "file": name} for name in sources]})
-    parcel = make_parcel(str(file), [*STORED, f"data={data}"], [])
+    parcel = build_job_bundle(str(file), [*STORED, f"data={data}"], [])
     (here / "out").mkdir()
     parcel.write(here / "out")
     found = {str(p.relative_to(here / "out")) for p in (here / "out").rglob("*") if p.is_file()}
@@ -364,7 +364,7 @@ def test_a_parcel_holds_the_study_and_its_files(file: Path, here: Path) -> None:
 
 def test_the_submission_id_tells_name_and_content(file: Path, here: Path) -> None:
     def stem(*overrides: str) -> str:
-        parcel = make_parcel(str(file), [*STORED, *overrides], [])
+        parcel = build_job_bundle(str(file), [*STORED, *overrides], [])
         return Submission(parcel, JobServer("http://127.0.0.1:1")).stem
 
     data = "data={sources: [{source: csv, file: table.csv}]}"
@@ -385,11 +385,11 @@ def test_a_process_of_a_job_adopts_the_private_variables(
     monkeypatch.setenv("SET_BY_THE_MACHINE", "its own")
     monkeypatch.setenv("ONE_OF_OURS", "")  # taken away again after the test
     del os.environ["ONE_OF_OURS"]
-    assert write_private(here, {}) == {}
-    mark = write_private(here, values)
-    adopt()
+    assert write_private_environment(here, {}) == {}
+    mark = write_private_environment(here, values)
+    load_private_environment()
     assert "ONE_OF_OURS" not in os.environ  # a folder alone changes nothing
     monkeypatch.setenv(MARK, mark[MARK])
-    adopt()
+    load_private_environment()
     assert os.environ["ONE_OF_OURS"] == values["ONE_OF_OURS"]
     assert os.environ["SET_BY_THE_MACHINE"] == "its own"

@@ -13,17 +13,17 @@ import pytest
 from mlflow.tracking import MlflowClient
 from tracking_pages import Pages
 
-from study.analysis.arm_scores import pool_of
-from study.analysis.comparison import compare
+from study.analysis.arm_scores import build_score_pool
+from study.analysis.comparison import compare_arms
 from study.errors import InputError
 from study.reporting.tables import comparison_frame
-from study.results.study_results import StudyRecord, read_folder
+from study.results.study_results import StudyResults, read_folder
 from study.results.trial_result import TrialResult
 from study.runner.sync import sync_study
 from study.storage.lock import LockedError, StudyLock
 from study.storage.storage import Storage
-from study.tracking.mlflow_store import Tracker
-from study.tracking.pages import cell_params, headline
+from study.tracking.mlflow_store import MLflowStore
+from study.tracking.pages import arm_params, headline
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -31,19 +31,21 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:Deprecatio
 CELLS, FOLDS = 5, 2
 
 
-def told(tracker: Tracker, name: str) -> list[TrialResult]:
+def told(tracker: MLflowStore, name: str) -> list[TrialResult]:
     """Every trial that the pages of a study hold."""
     return [result for results in tracker.pool(name).results.values() for result in results]
 
 
-def test_results_come_back_exactly(record: StudyRecord, tracker: Tracker) -> None:
+def test_results_come_back_exactly(record: StudyResults, tracker: MLflowStore) -> None:
     assert tracker.sync(record) == CELLS
     back = {result.id: result for result in told(tracker, "tiny")}
     assert back == dict(record.results)
     assert len(back) == CELLS * FOLDS
 
 
-def test_a_second_sync_writes_nothing(record: StudyRecord, tracker: Tracker, pages: Pages) -> None:
+def test_a_second_sync_writes_nothing(
+    record: StudyResults, tracker: MLflowStore, pages: Pages
+) -> None:
     tracker.sync(record)
     before = {run.info.run_id for run in pages.runs("tiny", "cell")}
     assert tracker.sync(record) == 0
@@ -52,7 +54,7 @@ def test_a_second_sync_writes_nothing(record: StudyRecord, tracker: Tracker, pag
 
 
 def test_pages_from_nothing_equal_pages_in_steps(
-    record: StudyRecord, partial: StudyRecord, tracker: Tracker, pages: Pages, database: Path,
+    record: StudyResults, partial: StudyResults, tracker: MLflowStore, pages: Pages, database: Path,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     """Study running, then ended with a failure, then repaired: the same pages as in one go."""
@@ -68,13 +70,13 @@ def test_pages_from_nothing_equal_pages_in_steps(
     }
     assert len(first.items() & second.items()) == CELLS - 1
     shutil.copy(database, tmp_path / "fresh.db")
-    fresh = Tracker(f"sqlite:///{tmp_path / 'fresh.db'}", str(tmp_path / "fresh"))
+    fresh = MLflowStore(f"sqlite:///{tmp_path / 'fresh.db'}", str(tmp_path / "fresh"))
     fresh.sync(record)
     assert pages.shown("tiny") == Pages(fresh).shown("tiny")
 
 
 def test_a_failing_cell_is_failed_with_its_cause(
-    partial: StudyRecord, tracker: Tracker, pages: Pages
+    partial: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(partial)
     by_technique = {run.data.params["technique"]: run for run in pages.runs("tiny", "cell")}
@@ -88,7 +90,7 @@ def test_a_failing_cell_is_failed_with_its_cause(
 
 
 def test_a_cell_that_left_the_study_leaves_its_pages(
-    record: StudyRecord, tracker: Tracker, pages: Pages
+    record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(record)
     fewer = dataclasses.replace(record.plan, cells=record.plan.cells[:-1])
@@ -100,7 +102,7 @@ def test_a_cell_that_left_the_study_leaves_its_pages(
 
 
 def test_an_unfinished_child_is_written_again(
-    record: StudyRecord, tracker: Tracker, pages: Pages
+    record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     """What a driver killed in the middle of a page leaves behind."""
     tracker.sync(record)
@@ -112,7 +114,7 @@ def test_an_unfinished_child_is_written_again(
 
 
 def test_what_two_drivers_left_behind_is_removed(
-    record: StudyRecord, tracker: Tracker, pages: Pages
+    record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     """Twice every page, whole or cut short, and one of a cell that nobody knows."""
     tracker.sync(record)
@@ -131,7 +133,7 @@ def test_what_two_drivers_left_behind_is_removed(
 
 
 def test_a_number_that_falls_is_shown(
-    record: StudyRecord, tracker: Tracker, pages: Pages, monkeypatch: pytest.MonkeyPatch
+    record: StudyResults, tracker: MLflowStore, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two values of one time MLflow shows the larger; arms leave, and the clock goes back."""
     shown, right = [], []
@@ -144,12 +146,14 @@ def test_a_number_that_falls_is_shown(
         fewer = dataclasses.replace(record, plan=plan, results=kept)
         tracker.sync(fewer)
         shown += [run.data.metrics["gains"] for run in pages.runs("tiny", "study")]
-        right += [headline(compare([pool_of(fewer)]))["gains"]]
+        right += [headline(compare_arms([build_score_pool(fewer)]))["gains"]]
     assert shown == right
     assert right[-1] < right[0]
 
 
-def test_the_parent_carries_the_study(record: StudyRecord, tracker: Tracker, pages: Pages) -> None:
+def test_the_parent_carries_the_study(
+    record: StudyResults, tracker: MLflowStore, pages: Pages
+) -> None:
     tracker.sync(record)
     (parent,) = pages.runs("tiny", "study")
     tables = {f"comparison.{kind}" for kind in ("csv", "md", "json", "tex")}
@@ -160,15 +164,15 @@ def test_the_parent_carries_the_study(record: StudyRecord, tracker: Tracker, pag
     assert len(data.dataset.digest) >= 32
 
 
-def test_a_child_shows_its_cell(record: StudyRecord, tracker: Tracker, pages: Pages) -> None:
+def test_a_child_shows_its_cell(record: StudyResults, tracker: MLflowStore, pages: Pages) -> None:
     tracker.sync(record)
     (parent,) = pages.runs("tiny", "study")
     runs = {run.data.tags["olfaction.cell_id"]: run for run in pages.runs("tiny", "cell")}
-    rivals = {each.summary.cell.id: each.rival for each in compare([pool_of(record)])}
+    rivals = {each.summary.cell.id: each.rival for each in compare_arms([build_score_pool(record)])}
     for summary in record.summaries:
         run = runs[summary.cell.id]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert run.data.params == cell_params(summary.cell)
+        assert run.data.params == arm_params(summary.cell)
         assert run.data.metrics["auroc_macro"] == pytest.approx(summary.auroc)
         fifths = [run.data.metrics[f"auroc_q{i}"] for i in range(1, 6)]
         assert fifths == pytest.approx(summary.fifths)
@@ -185,12 +189,12 @@ def test_a_child_shows_its_cell(record: StudyRecord, tracker: Tracker, pages: Pa
 
 
 def test_a_gain_is_shown_before_the_study_has_ended(
-    record: StudyRecord, tracker: Tracker, pages: Pages
+    record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(record, final=False)
     shown = {run.data.tags["olfaction.cell_id"]: run.data for run in pages.runs("tiny", "cell")}
     assert len(shown) == CELLS
-    for each in compare([pool_of(record)]):
+    for each in compare_arms([build_score_pool(record)]):
         data = shown[each.summary.cell.id]
         gain = {name: data.metrics.get(f"macro_gain{name}") for name in ("", "_low", "_high")}
         macro = each.rival and each.rival.macro
@@ -200,7 +204,7 @@ def test_a_gain_is_shown_before_the_study_has_ended(
 
 
 def test_the_table_of_labels_holds_every_fold(
-    record: StudyRecord, tracker: Tracker, pages: Pages, tmp_path: Path
+    record: StudyResults, tracker: MLflowStore, pages: Pages, tmp_path: Path
 ) -> None:
     tracker.sync(record)
     dataset = record.inputs.dataset
@@ -215,7 +219,7 @@ def test_the_table_of_labels_holds_every_fold(
 
 
 def test_studies_of_one_store_stay_apart(
-    record: StudyRecord, tracker: Tracker, pages: Pages
+    record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     other = dataclasses.replace(record, spec=record.spec.model_copy(update={"name": "other"}))
     tracker.sync(record)
@@ -225,7 +229,7 @@ def test_studies_of_one_store_stay_apart(
     assert len(told(tracker, "other")) == CELLS * FOLDS
 
 
-def test_a_removed_experiment_comes_back(record: StudyRecord, tracker: Tracker) -> None:
+def test_a_removed_experiment_comes_back(record: StudyResults, tracker: MLflowStore) -> None:
     tracker.sync(record)
     client = MlflowClient(tracking_uri=tracker.uri)
     client.delete_experiment(client.get_experiment_by_name("tiny").experiment_id)
@@ -234,7 +238,7 @@ def test_a_removed_experiment_comes_back(record: StudyRecord, tracker: Tracker) 
 
 
 def test_lost_artifacts_are_written_anew(
-    record: StudyRecord, tracker: Tracker, tmp_path: Path
+    record: StudyResults, tracker: MLflowStore, tmp_path: Path
 ) -> None:
     """Pages that are up to date say nothing of the files behind them."""
     tracker.sync(record)
@@ -246,7 +250,7 @@ def test_lost_artifacts_are_written_anew(
 
 
 def test_sync_brings_the_pages_up_from_the_ledger(
-    record: StudyRecord, tracker: Tracker, pages: Pages
+    record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     place = (record.spec.run.storage, tracker.uri)
     counts = ("5 of 5 pages written, 0 up to date", "0 of 5 pages written, 5 up to date")
@@ -258,7 +262,7 @@ def test_sync_brings_the_pages_up_from_the_ledger(
 
 
 def test_sync_leaves_the_pages_of_a_running_launch_alone(
-    record: StudyRecord, tracker: Tracker, pages: Pages
+    record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     store = record.spec.run.storage
     with StudyLock(Storage(f"{store}/tiny")).held(), pytest.raises(LockedError, match="launched"):
@@ -266,28 +270,28 @@ def test_sync_leaves_the_pages_of_a_running_launch_alone(
     assert pages.client.get_experiment_by_name("tiny") is None
 
 
-def test_an_unknown_experiment_is_named(tracker: Tracker) -> None:
+def test_an_unknown_experiment_is_named(tracker: MLflowStore) -> None:
     with pytest.raises(InputError, match="has no experiment 'nothing'"):
         tracker.pool("nothing")
 
 
 def test_mlflow_alone_gives_the_comparison_of_the_ledger(
-    record: StudyRecord, tracker: Tracker
+    record: StudyResults, tracker: MLflowStore
 ) -> None:
     tracker.sync(record)
     folder = Path(record.spec.run.storage) / "tiny"
-    from_ledger = comparison_frame(compare([pool_of(read_folder(folder))]))
-    assert comparison_frame(compare([tracker.pool("tiny")])).equals(from_ledger)
+    from_ledger = comparison_frame(compare_arms([build_score_pool(read_folder(folder))]))
+    assert comparison_frame(compare_arms([tracker.pool("tiny")])).equals(from_ledger)
 
 
 def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(
-    record: StudyRecord, tracker: Tracker, pages: Pages
+    record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(record)
     tracker.sync(record)
     runs = pages.cells("tiny")
     children = {run.data.tags["olfaction.cell_id"]: run for run in pages.runs("tiny", "cell")}
-    compared = compare([pool_of(record)])
+    compared = compare_arms([build_score_pool(record)])
     assert any(each.rival for each in compared)
     for each in compared:
         run = children[each.summary.cell.id]
@@ -303,7 +307,7 @@ def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(
 
 
 def test_a_report_is_kept_on_the_page_of_its_study(
-    record: StudyRecord, tracker: Tracker, pages: Pages, tmp_path: Path
+    record: StudyResults, tracker: MLflowStore, pages: Pages, tmp_path: Path
 ) -> None:
     folder = tmp_path / "written"
     folder.mkdir()

@@ -14,17 +14,17 @@ from sqlalchemy.engine import Engine
 from tracking_pages import Pages
 
 from study.config.loading import check_study
-from study.config.redaction import redacted, usable
-from study.errors import InputError, PagesError
-from study.executors.base import Inline
-from study.progress import Reporter
+from study.config.redaction import redact, usable
+from study.errors import InputError, TrackingError
+from study.executors.base import LocalExecutor
+from study.progress import ProgressCallback
 from study.results.ledger import Ledger
-from study.results.study_results import StudyRecord
+from study.results.study_results import StudyResults
 from study.runner.launcher import launch
-from study.runner.prepare import lay_out, prepare
-from study.tracking.background import Pace
-from study.tracking.mlflow_store import Tracker
-from study.tracking.pages import cell_tags
+from study.runner.prepare import prepare, write_study_folder
+from study.tracking.background import SyncInterval
+from study.tracking.mlflow_store import MLflowStore
+from study.tracking.pages import arm_tags
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -33,7 +33,7 @@ CELLS, FOLDS = 5, 2
 
 
 def test_the_environment_names_no_other_run(
-    record: StudyRecord, tracker: Tracker, pages: Pages, monkeypatch: pytest.MonkeyPatch
+    record: StudyResults, tracker: MLflowStore, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "someone else's")
@@ -42,15 +42,15 @@ def test_the_environment_names_no_other_run(
     assert pages.client.get_experiment_by_name("someone else's") is None
 
 
-def test_long_texts_are_cut_to_what_mlflow_takes(partial: StudyRecord) -> None:
+def test_long_texts_are_cut_to_what_mlflow_takes(partial: StudyResults) -> None:
     summary = next(s for s in partial.summaries if s.missing)
-    tags = cell_tags(summary, partial, ["x" * 20_000])
+    tags = arm_tags(summary, partial, ["x" * 20_000])
     assert max(map(len, tags.values())) == 5000
     assert tags["olfaction.cause"].endswith("x ...")
 
 
 def test_many_metrics_go_in_several_calls(
-    record: StudyRecord, tracker: Tracker, pages: Pages, monkeypatch: pytest.MonkeyPatch
+    record: StudyResults, tracker: MLflowStore, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More values than one call takes: 1,700 fold values of a cell."""
     many = [("auroc_macro_fold", 0.5, step) for step in range(1700)]
@@ -74,7 +74,7 @@ def statements() -> Iterator[list[str]]:
 
 
 def test_a_page_takes_few_statements(
-    record: StudyRecord, tracker: Tracker, statements: list[str]
+    record: StudyResults, tracker: MLflowStore, statements: list[str]
 ) -> None:
     """One call a metric would take hundreds; the values of a page go together."""
     tracker.sync(record)
@@ -88,7 +88,7 @@ def test_a_store_that_does_not_answer_is_bad_input(uri: str) -> None:
     started = time.monotonic()
     message = f"tracking store '{uri}' does not answer .*run.tracking.*--no-mlflow"
     with pytest.raises(InputError, match=message):
-        Tracker(uri, "unused")
+        MLflowStore(uri, "unused")
     assert time.monotonic() - started < 20
 
 
@@ -110,7 +110,7 @@ def test_a_store_that_does_not_answer_is_bad_input(uri: str) -> None:
     ],
 )
 def test_addresses_are_shown_without_secrets(written: str, shown: str) -> None:
-    assert redacted(written) == shown == redacted(shown)
+    assert redact(written) == shown == redact(shown)
     assert usable(written) == written
 
 
@@ -121,7 +121,7 @@ def test_an_address_without_its_secret_leaves_it_to_the_environment() -> None:
 
 
 def test_a_store_that_breaks_down_stops_no_study(
-    record: StudyRecord, tracker: Tracker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    record: StudyResults, tracker: MLflowStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     tiny_study: dict[str, object],
 ) -> None:  # fmt: skip
     """Pages that fail while the study runs are a note; at the end a named error."""
@@ -130,9 +130,9 @@ def test_a_store_that_breaks_down_stops_no_study(
         raise MlflowException("database is locked")
 
     monkeypatch.setattr(MlflowClient, "create_run", broken)
-    monkeypatch.setattr("study.tracking.background.USUAL", Pace(patience=1.0, delay=0.0))
+    monkeypatch.setattr("study.tracking.background.USUAL", SyncInterval(patience=1.0, delay=0.0))
     study = prepare(check_study({**tiny_study, "run": {"storage": str(tmp_path / "s")}}, "tiny"))
-    lay_out(study)
-    with pytest.raises(PagesError, match=r"database is locked.*every result is in the ledger"):
-        launch(study, Inline(), tracker, Reporter())
+    write_study_folder(study)
+    with pytest.raises(TrackingError, match=r"database is locked.*every result is in the ledger"):
+        launch(study, LocalExecutor(), tracker, ProgressCallback())
     assert len(Ledger(study.ledger.storage).ids()) == CELLS * FOLDS

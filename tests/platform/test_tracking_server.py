@@ -12,11 +12,11 @@ import pytest
 from projected import At, check_pages, named, run
 from tracking_servers import MlflowServer, SlowRoad
 
-from study.errors import PagesError
+from study.errors import TrackingError
 from study.results.study_results import Rereader
 from study.runner.prepare import Prepared
-from study.tracking.background import Pace
-from study.tracking.mlflow_store import Tracker
+from study.tracking.background import SyncInterval
+from study.tracking.mlflow_store import MLflowStore
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -49,10 +49,10 @@ def study(
 
 
 def test_a_server_that_is_stopped_for_a_while(
-    study: Prepared, server: MlflowServer, tracker: Tracker
+    study: Prepared, server: MlflowServer, tracker: MLflowStore
 ) -> None:
     """It takes connections and says nothing, from the second trial to the end of the study."""
-    served = Tracker(server.uri, "unused")
+    served = MLflowStore(server.uri, "unused")
     at: At = {2: lambda: server.signal(signal.SIGSTOP), 7: lambda: server.signal(signal.SIGCONT)}
     told = run(study, served, at)
     assert told.blocked < 0.1
@@ -60,9 +60,9 @@ def test_a_server_that_is_stopped_for_a_while(
 
 
 def test_a_server_that_is_killed_and_started_again(
-    study: Prepared, server: MlflowServer, tracker: Tracker
+    study: Prepared, server: MlflowServer, tracker: MLflowStore
 ) -> None:
-    served = Tracker(server.uri, "unused")
+    served = MLflowStore(server.uri, "unused")
 
     def down() -> None:
         server.signal(signal.SIGKILL)
@@ -77,9 +77,9 @@ def test_a_server_that_is_killed_and_started_again(
 
 
 def test_a_server_that_is_slow_for_a_while(
-    study: Prepared, road: SlowRoad, tracker: Tracker
+    study: Prepared, road: SlowRoad, tracker: MLflowStore
 ) -> None:
-    served = Tracker(road.uri, "unused")
+    served = MLflowStore(road.uri, "unused")
 
     def slow() -> None:
         road.delay = 3.0
@@ -94,15 +94,17 @@ def test_a_server_that_is_slow_for_a_while(
 
 
 def test_a_server_that_is_silent_at_the_end_is_left(
-    study: Prepared, server: MlflowServer, tracker: Tracker
+    study: Prepared, server: MlflowServer, tracker: MLflowStore
 ) -> None:
     """The study ends with a named error and no page; `study sync` writes them later."""
-    served = Tracker(server.uri, "unused")
+    served = MLflowStore(server.uri, "unused")
     began = time.monotonic()
     server.signal(signal.SIGSTOP)
     try:
-        with pytest.raises(PagesError, match=r"not complete after 1 s.*`study sync a_server_that"):
-            run(study, served, {}, Pace(patience=1.0, delay=0.0))
+        with pytest.raises(
+            TrackingError, match=r"not complete after 1 s.*`study sync a_server_that"
+        ):
+            run(study, served, {}, SyncInterval(patience=1.0, delay=0.0))
     finally:
         server.signal(signal.SIGCONT)
     assert time.monotonic() - began < 20
@@ -115,5 +117,5 @@ def test_a_server_that_is_silent_at_the_end_is_left(
 def test_a_slow_server_is_no_bad_input(road: SlowRoad) -> None:
     road.delay = 8.0
     began = time.monotonic()
-    Tracker(road.uri, "unused")
+    MLflowStore(road.uri, "unused")
     assert time.monotonic() - began < 7

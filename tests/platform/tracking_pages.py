@@ -5,13 +5,13 @@ from __future__ import annotations
 from mlflow.entities import Run, ViewType
 from mlflow.tracking import MlflowClient
 
-from study.tracking.mlflow_store import Tracker
+from study.tracking.mlflow_store import MLflowStore
 
 
 class Pages:
     """What a reader of the store sees."""
 
-    def __init__(self, tracker: Tracker | str) -> None:
+    def __init__(self, tracker: MLflowStore | str) -> None:
         uri = tracker if isinstance(tracker, str) else tracker.uri
         self.client = MlflowClient(tracking_uri=uri)
 

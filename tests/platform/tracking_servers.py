@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from study.progress import Reporter
-from study.tracking.background import Projector
+from study.progress import ProgressCallback
+from study.tracking.background import BackgroundSync
 
 
 def free_port() -> int:
@@ -117,10 +117,10 @@ class SlowRoad:
             far.shutdown(socket.SHUT_WR)
 
 
-class Feeding(Reporter):
+class Feeding(ProgressCallback):
     """A reporter that feeds a projector, does things at trials, and measures what that costs."""
 
-    def __init__(self, projector: Projector, at: dict[int, Callable[[], object]]) -> None:
+    def __init__(self, projector: BackgroundSync, at: dict[int, Callable[[], object]]) -> None:
         self._projector, self._at, self._stage = projector, at, ""
         self.done, self.blocked = 0, 0.0
 

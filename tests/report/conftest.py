@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.results.study_results import StudyRecord
+from study.results.study_results import StudyResults
 
 WIDE: dict[str, Any] = {
     "name": "wide",
@@ -49,7 +49,7 @@ def wide_record(
     tmp_path_factory: pytest.TempPathFactory,
     spec_of: Callable[..., Any],
     run_tiny: Callable[..., Any],
-) -> StudyRecord:
+) -> StudyResults:
     """The launched study; read only."""
-    record: StudyRecord = run_tiny(spec_of(WIDE, tmp_path_factory.mktemp("wide")))[1]
+    record: StudyResults = run_tiny(spec_of(WIDE, tmp_path_factory.mktemp("wide")))[1]
     return record

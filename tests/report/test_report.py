@@ -10,29 +10,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.analysis.embedding_map import embedding_maps, principal_axes
-from study.analysis.study_analysis import Evidence
+from study.analysis.embedding_map import build_embedding_maps, principal_axes
+from study.analysis.study_analysis import StudyAnalysis
 from study.errors import InputError
-from study.planning.contrasts import default_contrasts
+from study.planning.contrasts import build_default_contrasts
 from study.reporting import sections
-from study.reporting.build import ORDER, compose, files_of, report_study, write_report
-from study.reporting.context import Material, Names
-from study.reporting.document import Bullets, Document, Section, Table
+from study.reporting.build import ORDER, compose_report, report_files, report_study, write_report
+from study.reporting.context import ArmNames, ReportContext
+from study.reporting.document import Bullets, Document, DocumentSection, DocumentTable
 from study.reporting.formatting import Column, frame_of
 from study.reporting.output import to_html, to_markdown
 from study.reporting.sections import cost
-from study.results.study_results import StudyRecord
+from study.results.study_results import StudyResults
 
 
 @pytest.fixture(scope="module")
 def evidence(wide_record):
-    contrasts = default_contrasts(wide_record.plan.cells)
-    return Evidence(wide_record, contrasts)
+    contrasts = build_default_contrasts(wide_record.plan.cells)
+    return StudyAnalysis(wide_record, contrasts)
 
 
 @pytest.fixture(scope="module")
 def document(evidence):
-    return compose(evidence, {"twin": evidence})
+    return compose_report(evidence, {"twin": evidence})
 
 
 class Page(HTMLParser):
@@ -117,8 +117,8 @@ def test_markdown_and_csv_have_what_the_page_has(document, tmp_path):
 
 
 def test_two_reports_of_one_ledger_are_the_same_bytes(document, evidence):
-    again = Evidence(evidence.record, evidence.contrasts)
-    assert files_of(compose(again, {"twin": again})) == files_of(document)
+    again = StudyAnalysis(evidence.record, evidence.contrasts)
+    assert report_files(compose_report(again, {"twin": again})) == report_files(document)
 
 
 def test_the_verdict_names_numbers_of_the_findings(document, evidence):
@@ -126,7 +126,7 @@ def test_the_verdict_names_numbers_of_the_findings(document, evidence):
     assert 3 <= len(box.items) <= 7
     best = max(evidence.levels.values(), key=lambda level: level.auroc.mean)
     assert f"{best.auroc.mean:.4f} [{best.auroc.low:.4f}, {best.auroc.high:.4f}]" in box.items[0]
-    for finding in Material(evidence).headlines:
+    for finding in ReportContext(evidence).headlines:
         macro = finding.macro
         number = f"{macro.estimate:+.4f} [{macro.low:+.4f}, {macro.high:+.4f}]"
         (sentence,) = [item for item in box.items if number in item]
@@ -134,7 +134,7 @@ def test_the_verdict_names_numbers_of_the_findings(document, evidence):
 
 
 def test_headlines_are_chosen_by_what_was_asked(evidence):
-    chosen = Material(evidence).headlines
+    chosen = ReportContext(evidence).headlines
     assert {f.contrast.family for f in chosen} == {c.family for c in evidence.contrasts}
     assert {f.contrast.arm.fraction for f in chosen} == {1.0}
 
@@ -142,12 +142,12 @@ def test_headlines_are_chosen_by_what_was_asked(evidence):
 def test_an_unfinished_study_says_what_is_missing(wide_record):
     record = wide_record
     kept = {r.id: r for cell in record.plan.cells[:2] for r in record.results_of(cell)[:1]}
-    some = StudyRecord(record.spec, record.plan, record.inputs, kept)
-    found = compose(Evidence(some, default_contrasts(some.plan.cells)))
+    some = StudyResults(record.spec, record.plan, record.inputs, kept)
+    found = compose_report(StudyAnalysis(some, build_default_contrasts(some.plan.cells)))
     assert "Not complete" in found.sections[0].blocks[0].items[-1]
     assert "nan" not in " ".join(Page(to_html(found)).words).split()
     with pytest.raises(InputError, match="no finished trial"):
-        compose(Evidence(StudyRecord(some.spec, some.plan, some.inputs, {}), ()))
+        compose_report(StudyAnalysis(StudyResults(some.spec, some.plan, some.inputs, {}), ()))
 
 
 def test_the_command_writes_where_it_says(wide_record, tmp_path):
@@ -175,15 +175,19 @@ def test_importing_the_report_imports_nothing_heavy():
 
 
 def test_text_is_escaped():
-    table = Table("t", "<b>", (Column("a", "<i>"),), frame_of([{"a": "<script>"}]))
-    page = to_html(Document("<u>", "&", (Section("s", "s", (table,)),)))
+    table = DocumentTable("t", "<b>", (Column("a", "<i>"),), frame_of([{"a": "<script>"}]))
+    page = to_html(Document("<u>", "&", (DocumentSection("s", "s", (table,)),)))
     for raw in ("<b>", "<i>", "<script>alert", "<u>"):
         assert raw not in page
     assert "&lt;script&gt;" in page
 
 
 def test_a_report_removes_its_own_old_files_only(tmp_path):
-    old = Document("t", "", (Section("s", "s", (Table("old", "c", (), frame_of([{"a": 1}])),)),))
+    old = Document(
+        "t",
+        "",
+        (DocumentSection("s", "s", (DocumentTable("old", "c", (), frame_of([{"a": 1}])),)),),
+    )
     write_report(old, tmp_path)
     (tmp_path / "tables" / "mine.csv").write_text("x")
     write_report(Document("t", "", ()), tmp_path)
@@ -192,7 +196,7 @@ def test_a_report_removes_its_own_old_files_only(tmp_path):
 
 def test_names_tell_all_arms_apart(evidence):
     cells = evidence.record.plan.cells
-    assert len({Names(cells).of(cell) for cell in cells}) == len(cells)
+    assert len({ArmNames(cells).of(cell) for cell in cells}) == len(cells)
 
 
 def test_the_cheap_and_high_are_on_the_front():
@@ -216,7 +220,7 @@ def test_principal_axes_against_the_singular_values():
 
 
 def test_a_map_shows_the_test_molecules_of_a_tuned_encoder(evidence):
-    (found,) = embedding_maps(evidence)
+    (found,) = build_embedding_maps(evidence)
     fold = evidence.record.inputs.fold(found.job.place)
     assert len(found.points) == len(fold.test)
     data = evidence.record.inputs.dataset

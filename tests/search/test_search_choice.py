@@ -8,16 +8,16 @@ from study.search import alone
 
 from study.data import OdorDataset
 from study.errors import TrialError
-from study.planning.search_budget import rungs_of
+from study.planning.search_budget import build_rungs
 from study.results.search_log import SearchLog
 from study.results.trial_result import TrialResult
 from study.runner.prepare import prepare
 from study.storage.storage import Storage
-from study.training.checkpoints import StoredCheckpoint
-from study.training.distributed import Ranks, settled
-from study.training.encoders import SharedInputs
-from study.training.search.evaluate import Alone, Journal
-from study.training.search.trial import run_searched, with_numbers
+from study.training.checkpoints import StoredCheckpoints
+from study.training.distributed import ProcessGroup, torch_settings
+from study.training.encoders import EncoderCache
+from study.training.search.evaluate import SearchJournal, SequentialEvaluator
+from study.training.search.trial import apply_configuration, run_searched_trial
 from study.training.trial import run_trial
 
 SPACE = {
@@ -56,8 +56,8 @@ def trial_of(study, technique="mlp_head"):
 
 
 def searched(trial, inputs, checkpoints=None):
-    with settled(1):
-        return run_searched(trial, inputs, checkpoints=checkpoints)
+    with torch_settings(1):
+        return run_searched_trial(trial, inputs, checkpoints=checkpoints)
 
 
 def poisoned(inputs, rows):
@@ -105,8 +105,8 @@ def test_a_searched_trial_is_the_trial_of_its_chosen_numbers(method, technique, 
     trial = trial_of(made, technique)
     result = searched(trial, made.inputs)
     log = log_of(result)
-    with settled(1):
-        plain = run_trial(with_numbers(trial, log.winner.numbers), made.inputs)
+    with torch_settings(1):
+        plain = run_trial(apply_configuration(trial, log.winner.numbers), made.inputs)
     assert (result.scores == plain.scores).all()
     assert (result.history, result.counts) == (plain.history, plain.counts)
     # And the candidate was that trial already: rungs and neighbors change no number.
@@ -138,7 +138,7 @@ def test_every_candidate_is_recorded_and_the_own_numbers_are_the_floor(method, s
 def test_a_halving_drops_candidates_at_its_rungs(study):
     made = study("asha")
     log = log_of(searched(trial_of(made), made.inputs))
-    rungs = rungs_of(9, 6)
+    rungs = build_rungs(9, 6)
     assert [(rung.candidates, rung.epochs) for rung in rungs] == [(9, 1), (3, 2), (1, 6)]
     assert all(each.epochs >= 1 for each in log.tried)
     went_on = [each for each in log.tried[1:] if each.epochs > 1]
@@ -180,7 +180,7 @@ def test_a_search_that_was_killed_goes_on(method, study, tmp_path, monkeypatch):
     made = study(method)
     trial, real, begun = trial_of(made), alone.made_ready, []
     whole = searched(trial, made.inputs)
-    kept = StoredCheckpoint(Storage(str(tmp_path / "checkpoints")), "mine")
+    kept = StoredCheckpoints(Storage(str(tmp_path / "checkpoints")), "mine")
     kept.storage.prepare()
 
     def killed_at(count):
@@ -215,9 +215,9 @@ def test_an_encoder_that_is_trained_with_the_arm_goes_on_within_a_candidate(
     trial = trial_of(made)
     assert trial.cell.joint
     whole = searched(trial, made.inputs)
-    kept = StoredCheckpoint(Storage(str(tmp_path / "checkpoints")), "mine")
+    kept = StoredCheckpoints(Storage(str(tmp_path / "checkpoints")), "mine")
     kept.storage.prepare()
-    save, saved = StoredCheckpoint.save, []
+    save, saved = StoredCheckpoints.save, []
 
     def killing(self, state):
         save(self, state)
@@ -225,7 +225,7 @@ def test_an_encoder_that_is_trained_with_the_arm_goes_on_within_a_candidate(
         if len(saved) == 25:
             raise Killed
 
-    monkeypatch.setattr(StoredCheckpoint, "save", killing)
+    monkeypatch.setattr(StoredCheckpoints, "save", killing)
     with pytest.raises(Killed):
         searched(trial, made.inputs, kept)
     again = searched(trial, made.inputs, kept)
@@ -236,11 +236,13 @@ def test_an_encoder_that_is_trained_with_the_arm_goes_on_within_a_candidate(
 def test_a_trainer_goes_on_where_it_was_and_forgets_who_is_dropped(study):
     made = study()
     trial = trial_of(made)
-    plain = with_numbers(trial, {})
-    ranks = Ranks()
-    trainer = Alone(plain, made.inputs, SharedInputs(), ranks, Journal(None, ranks))
+    plain = apply_configuration(trial, {})
+    ranks = ProcessGroup()
+    trainer = SequentialEvaluator(
+        plain, made.inputs, EncoderCache(), ranks, SearchJournal(None, ranks)
+    )
     candidates = [alone.Candidate(place, trial.cell.training) for place in range(2)]
-    with settled(1):
+    with torch_settings(1):
         first = trainer(candidates, 2)
         (after,) = trainer(candidates[:1], 6)
         history = run_trial(plain, made.inputs).history["monitored"]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from study.config.search import Search
-from study.config.training import Training
-from study.training.search.sampling import Draws, applied
+from study.config.search import SearchConfig
+from study.config.training import TrainingConfig
+from study.training.search.sampling import ConfigurationSampler, apply_values
 
 SPACE = {
     "learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"},
@@ -15,11 +15,13 @@ SPACE = {
     "patience": [3, 5],
     "top_layers": {"low": 1, "high": 3},
 }
-OWN = Training()
+OWN = TrainingConfig()
 
 
 def draws(seed=0, felt=tuple(SPACE), **changed):
-    return Draws(Search(**{"budget": 40, "space": SPACE, **changed}), OWN, felt, seed)
+    return ConfigurationSampler(
+        SearchConfig(**{"budget": 40, "space": SPACE, **changed}), OWN, felt, seed
+    )
 
 
 def test_the_same_seed_draws_the_same_and_another_does_not():
@@ -31,11 +33,11 @@ def test_the_same_seed_draws_the_same_and_another_does_not():
 def test_the_first_configuration_is_the_arms_own():
     first = draws().several(2)[0]
     assert first["hidden"] == [256]
-    assert applied(first, OWN) == OWN
+    assert apply_values(first, OWN) == OWN
 
 
 def test_draws_lie_in_the_space_and_reach_all_of_it():
-    found = [applied(each, OWN) for each in draws().several(400)[1:]]
+    found = [apply_values(each, OWN) for each in draws().several(400)[1:]]
     rates = np.log10([each.learning_rate for each in found])
     assert -4 <= rates.min() < -3.9
     assert -2.1 < rates.max() <= -2
@@ -57,9 +59,9 @@ def test_arms_that_feel_other_numbers_meet_the_same_values():
 
 def test_a_small_space_is_drawn_without_repetition_until_it_is_used_up():
     pair = {"patience": [3, 5], "batch_size": [16, 32]}
-    found = Draws(Search(budget=4, space=pair), OWN, pair, 0).several(9)
+    found = ConfigurationSampler(SearchConfig(budget=4, space=pair), OWN, pair, 0).several(9)
     assert len(found) == 5  # the four of the space and the arm's own
     assert len({str(each) for each in found}) == 5
-    felt = Draws(Search(budget=4, space=pair), OWN, {"patience"}, 0).several(4)
+    felt = ConfigurationSampler(SearchConfig(budget=4, space=pair), OWN, {"patience"}, 0).several(4)
     assert sorted(each["patience"] for each in felt) == [3, 5, OWN.patience]
-    assert Draws(Search(budget=4, space=pair), OWN, (), 0).several(4) == [{}]
+    assert ConfigurationSampler(SearchConfig(budget=4, space=pair), OWN, (), 0).several(4) == [{}]

@@ -5,7 +5,7 @@ import json
 from searching_group import search_in_group
 from torch import multiprocessing
 
-from study.runner.prepare import lay_out, prepare
+from study.runner.prepare import prepare, write_study_folder
 
 
 def test_replicas_choose_together(tiny, spec_of, tmp_path):
@@ -16,7 +16,7 @@ def test_replicas_choose_together(tiny, spec_of, tmp_path):
     space = {"learning_rate": rates, "encoder_learning_rate": rates}
     tiny["search"] = {"method": "asha", "budget": 3, "space": space}
     study = prepare(spec_of(tiny, tmp_path / "storage"))
-    lay_out(study)
+    write_study_folder(study)
     for feature in study.plan.cells[0].features:
         study.inputs.features(feature.choice)
     trial = next(iter(study.plan.trials())).to_json()

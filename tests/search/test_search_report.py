@@ -2,14 +2,14 @@
 
 import pytest
 
-from study.analysis.arm_scores import pool_of
-from study.analysis.comparison import compare
-from study.analysis.search_sensitivity import curve_of
-from study.analysis.study_analysis import Evidence
+from study.analysis.arm_scores import build_score_pool
+from study.analysis.comparison import compare_arms
+from study.analysis.search_sensitivity import best_so_far
+from study.analysis.study_analysis import StudyAnalysis
 from study.config.loading import read_study
-from study.planning.contrasts import default_contrasts
-from study.preview.text import plan_text
-from study.reporting.context import Material
+from study.planning.contrasts import build_default_contrasts
+from study.preview.text import format_plan
+from study.reporting.context import ReportContext
 from study.reporting.document import Bullets, Prose
 from study.reporting.sections import search
 from study.results.study_results import read_folder
@@ -27,7 +27,7 @@ def searched(run_tiny, tmp_path_factory):
 @pytest.fixture(scope="module")
 def material(searched):
     record = searched[1]
-    return Material(Evidence(record, default_contrasts(record.plan.cells)))
+    return ReportContext(StudyAnalysis(record, build_default_contrasts(record.plan.cells)))
 
 
 def test_the_shipped_search_finishes_and_every_trial_searched(searched):
@@ -41,11 +41,11 @@ def test_the_shipped_search_finishes_and_every_trial_searched(searched):
 
 
 def test_a_plan_shows_the_multiplied_cost():
-    text = plan_text(read_study("search"))
+    text = format_plan(read_study("search"))
     assert "fits      108 heads to train; 3 averages of members" in text  # 4 arms, 3 folds, 8 + 1
     assert "search    random: 8 configurations of learning_rate, weight_decay, dropout, hid" in text
     assert "9.0 trainings a trial" in text
-    plain = plan_text(read_study("search", ["search=null"]))
+    plain = format_plan(read_study("search", ["search=null"]))
     assert "search    random" not in plain
     assert hours(text) == pytest.approx(9 * hours(plain), rel=0.2)
 
@@ -70,7 +70,7 @@ def test_the_report_tells_budget_choice_and_sensitivity(material):
     assert any("independent mean searches nothing" in item for item in flags.items)
     arms = search.searched(material)
     for row, arm in zip(tables["search_budget"], arms, strict=True):
-        curves = [curve_of(log) for log in arm.logs]
+        curves = [best_so_far(log) for log in arm.logs]
         for budget in (1, 2, 4):
             mean = sum(curve[budget - 1] for curve in curves) / 3
             assert row[f"best_{budget}"] == pytest.approx(mean)
@@ -81,13 +81,15 @@ def test_the_report_tells_budget_choice_and_sensitivity(material):
 
 def test_a_study_without_a_search_says_so(launched):
     record = launched[1]
-    section = search.section(Material(Evidence(record, default_contrasts(record.plan.cells))))
+    section = search.section(
+        ReportContext(StudyAnalysis(record, build_default_contrasts(record.plan.cells)))
+    )
     assert [type(block) for block in section.blocks] == [Prose]
     assert section.blocks[0].text.startswith("No number was searched")
 
 
 def test_searched_arms_are_compared_as_any_others(searched):
-    rows = compare([pool_of(searched[1])])
+    rows = compare_arms([build_score_pool(searched[1])])
     assert len(rows) == 5
     assert sum(row.rival is not None for row in rows) == 2
     assert all(row.summary.cell.params()["search"] == "random search of 4" for row in rows)

@@ -6,21 +6,28 @@ from math import isnan
 import numpy as np
 import pytest
 
-from study.analysis.search_sensitivity import ArmSearch, crossings, curve_of, expected_best
+from study.analysis.search_sensitivity import (
+    ArmSearch,
+    best_so_far,
+    estimate_expected_best,
+    find_crossings,
+)
 from study.config.loading import check_study
 from study.errors import TrialError
 from study.planning.plan import make_plan
-from study.results.search_log import SearchLog, Tried, best_of
+from study.results.search_log import SearchCandidate, SearchLog, best_candidate
 
 VALUES = (0.61, 0.7, 0.55, 0.7, 0.64)
 
 
 def log_of(values, method="random", budget=None):
     tried = tuple(
-        Tried({"dropout": i / 10}, () if v is None else (0.5, v), v is not None, "" if v else "it")
+        SearchCandidate(
+            {"dropout": i / 10}, () if v is None else (0.5, v), v is not None, "" if v else "it"
+        )
         for i, v in enumerate(values)
     )
-    return SearchLog(method, budget or len(tried), "auroc", tried, best_of(tried), 1.0)
+    return SearchLog(method, budget or len(tried), "auroc", tried, best_candidate(tried), 1.0)
 
 
 def brute(values, count):
@@ -29,50 +36,52 @@ def brute(values, count):
 
 @pytest.mark.parametrize("count", range(1, 6))
 def test_the_expected_best_is_the_mean_over_all_subsets(count):
-    assert expected_best(VALUES)[count - 1] == pytest.approx(brute(VALUES, count), abs=1e-12)
+    assert estimate_expected_best(VALUES)[count - 1] == pytest.approx(
+        brute(VALUES, count), abs=1e-12
+    )
 
 
 def test_the_expected_best_of_many_is_exact_at_its_ends():
     values = np.random.default_rng(0).normal(size=600)
-    found = expected_best(values.tolist())
+    found = estimate_expected_best(values.tolist())
     assert found[0] == pytest.approx(values.mean())
     assert found[-1] == values.max()
     assert (np.diff(found) >= 0).all()
 
 
 def test_the_own_numbers_are_part_of_every_budget():
-    curve = curve_of(log_of((0.6, *VALUES)))
+    curve = best_so_far(log_of((0.6, *VALUES)))
     floored = [max(0.6, value) for value in VALUES]
     assert curve[0] == 0.6
     assert curve[1:] == pytest.approx([brute(floored, n) for n in range(1, 6)])
-    assert curve_of(log_of((0.9, *VALUES))) == pytest.approx(np.full(6, 0.9))
+    assert best_so_far(log_of((0.9, *VALUES))) == pytest.approx(np.full(6, 0.9))
 
 
 def test_suggestions_are_not_shuffled():
-    assert curve_of(log_of(VALUES, "tpe")).tolist() == [0.61, 0.7, 0.7, 0.7, 0.7]
+    assert best_so_far(log_of(VALUES, "tpe")).tolist() == [0.61, 0.7, 0.7, 0.7, 0.7]
 
 
 def test_a_space_that_is_used_up_gives_no_more():
-    assert curve_of(log_of(VALUES, budget=8))[4:] == pytest.approx([0.7] * 4)
+    assert best_so_far(log_of(VALUES, budget=8))[4:] == pytest.approx([0.7] * 4)
 
 
 def test_what_could_not_be_trained_is_worth_nothing():
-    curve = curve_of(log_of((0.6, None, 0.7)))
+    curve = best_so_far(log_of((0.6, None, 0.7)))
     assert curve == pytest.approx([0.6, (0.6 + 0.7) / 2, 0.7])
-    curve = curve_of(log_of((None, None, 0.7)))
+    curve = best_so_far(log_of((None, None, 0.7)))
     assert isnan(curve[0])
     assert isnan(curve[1])  # one of the two choices has nothing
     assert curve[2] == pytest.approx(0.7)
 
 
 def test_the_best_is_chosen_and_the_own_numbers_give_way_to_better_ones_only():
-    assert best_of(log_of((0.6, 0.7, 0.7)).tried) == 1
-    assert best_of(log_of((0.7, 0.7, 0.1)).tried) == 0
-    dropped = Tried({}, (0.7,), finished=False)
-    assert best_of([dropped, Tried({}, (0.7,), finished=True)]) == 1
-    broken = Tried({}, (), finished=False, cause="the loss became nan")
+    assert best_candidate(log_of((0.6, 0.7, 0.7)).tried) == 1
+    assert best_candidate(log_of((0.7, 0.7, 0.1)).tried) == 0
+    dropped = SearchCandidate({}, (0.7,), finished=False)
+    assert best_candidate([dropped, SearchCandidate({}, (0.7,), finished=True)]) == 1
+    broken = SearchCandidate({}, (), finished=False, cause="the loss became nan")
     with pytest.raises(TrialError, match=r"none of 2 configurations.*own numbers: the loss became"):
-        best_of([broken, broken])
+        best_candidate([broken, broken])
 
 
 def test_a_log_survives_json():
@@ -90,17 +99,20 @@ def arms(*logs):
 
 def test_an_order_that_the_budget_turns_is_found():
     one, other = arms(log_of((0.6, 0.6, 0.7)), log_of((0.65, 0.5, 0.5)))
-    (crossing,) = crossings([one, other])
+    (crossing,) = find_crossings([one, other])
     assert (crossing.ahead, crossing.behind) == (one, other)
     assert (crossing.before, crossing.after) == pytest.approx((-0.05, 0.05))
-    assert not list(crossings(arms(log_of((0.6, 0.6, 0.7)), log_of((0.5, 0.5, 0.5)))))
+    assert not list(find_crossings(arms(log_of((0.6, 0.6, 0.7)), log_of((0.5, 0.5, 0.5)))))
 
 
 def test_values_at_an_end_of_the_range_are_counted():
     inside, edge = (0.6, 0.1, 0.7), (0.6, 0.7, 0.1)  # dropout 0.2 and 0.1 of 0 to 0.5
     (arm, _) = arms(log_of(inside), log_of(edge))
     assert arm.at_edge("dropout") == 0
-    tried = (Tried({"dropout": 0.3}, (0.6,), True), Tried({"dropout": 0.49}, (0.7,), True))
+    tried = (
+        SearchCandidate({"dropout": 0.3}, (0.6,), True),
+        SearchCandidate({"dropout": 0.49}, (0.7,), True),
+    )
     (arm, _) = arms(SearchLog("random", 2, "auroc", tried, 1, 1.0), log_of(edge))
     assert arm.at_edge("dropout") == 1
     assert (arm.kept_own, arm.epochs, arm.gain) == (0, 2, pytest.approx(0.1))

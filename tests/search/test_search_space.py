@@ -5,12 +5,12 @@ import copy
 import pytest
 
 from study.config.loading import check_study
-from study.config.search import Search
-from study.config.training import Training
+from study.config.search import SearchConfig
+from study.config.training import TrainingConfig
 from study.errors import InputError
 from study.planning.plan import make_plan
-from study.planning.search_budget import rungs_of, trainings
-from study.planning.trials import TrialSpec
+from study.planning.search_budget import build_rungs, count_trainings
+from study.planning.trials import Trial
 
 SPACE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"}, "dropout": [0.1, 0.5]}
 STUDY = {
@@ -95,9 +95,9 @@ def test_a_search_is_part_of_the_identity_of_an_arm_and_nothing_else_is_new():
         assert "search" not in one.json_value()
         assert "search" not in one.params()
         assert one.id != other.id
-        assert "search" not in TrialSpec(one, 0, 0, 0).to_json()
-        trial = TrialSpec(other, 0, 0, 0)
-        again = TrialSpec.from_json(trial.to_json())
+        assert "search" not in Trial(one, 0, 0, 0).to_json()
+        trial = Trial(other, 0, 0, 0)
+        again = Trial.from_json(trial.to_json())
         assert again == trial
         assert again.cell.id == other.id
     changes = (
@@ -124,20 +124,20 @@ def test_a_plan_counts_every_fit():
 
 
 def test_rungs_drop_two_thirds_each_and_end_with_all_epochs():
-    found = [(rung.candidates, rung.epochs) for rung in rungs_of(27, 150)]
+    found = [(rung.candidates, rung.epochs) for rung in build_rungs(27, 150)]
     assert found == [(27, 6), (9, 17), (3, 50), (1, 150)]
-    assert [(r.candidates, r.epochs) for r in rungs_of(9, 2)] == [(9, 1), (1, 2)]
-    assert [(r.candidates, r.epochs) for r in rungs_of(1, 7)] == [(1, 7)]
+    assert [(r.candidates, r.epochs) for r in build_rungs(9, 2)] == [(9, 1), (1, 2)]
+    assert [(r.candidates, r.epochs) for r in build_rungs(1, 7)] == [(1, 7)]
 
 
 def test_what_a_search_costs_in_trainings():
     search = {"budget": 27, "space": {"learning_rate": {"low": 1e-4, "high": 1e-2}}}
-    assert trainings(None, 150) == 1
-    assert trainings(Search(**search), 150) == 28
+    assert count_trainings(None, 150) == 1
+    assert count_trainings(SearchConfig(**search), 150) == 28
     # 27 to epoch 6, ten on to 17, four on to 50 and two to 150: the arm's own numbers stay in.
     halved = (27 * 6 + 10 * 11 + 4 * 33 + 2 * 100) / 150 + 1
-    assert trainings(Search(method="asha", **search), 150) == pytest.approx(halved)
+    assert count_trainings(SearchConfig(method="asha", **search), 150) == pytest.approx(halved)
 
 
 def test_values_of_a_space_are_values_of_a_training():
-    assert Training.model_validate({"hidden": [8]}).hidden == (8,)
+    assert TrainingConfig.model_validate({"hidden": [8]}).hidden == (8,)

@@ -3,10 +3,17 @@
 import pytest
 from ray.tune.search.optuna import OptunaSearch
 
-from study.config.search import Search
-from study.config.training import Training
-from study.training.search.methods import Reached, Task, distribution, encoded, sampler_seed, spend
-from study.training.search.sampling import applied, key_of
+from study.config.search import SearchConfig
+from study.config.training import TrainingConfig
+from study.training.search.methods import (
+    SearchTask,
+    ValidationScore,
+    encode,
+    run_search,
+    sampler_seed,
+    to_distribution,
+)
+from study.training.search.sampling import apply_values, configuration_key
 
 SPACE = {
     "learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"},
@@ -14,19 +21,19 @@ SPACE = {
     "hidden": {"low": 8, "high": 512, "scale": "log"},
     "patience": [3, 5, 10],
 }
-OWN = Training()
+OWN = TrainingConfig()
 TRIAL_SEED = 2_000_001
 
 
 def worth(numbers):
     """A landscape with one hill, away from the arm's own numbers."""
-    training = applied(numbers, OWN)
+    training = apply_values(numbers, OWN)
     return -abs(training.dropout - 0.2) - abs(training.learning_rate - 5e-4) * 100
 
 
 def task(**changed):
-    search = Search(**{"method": "tpe", "budget": 25, "space": SPACE, **changed})
-    return Task(search, OWN, frozenset(search.space), TRIAL_SEED)
+    search = SearchConfig(**{"method": "tpe", "budget": 25, "space": SPACE, **changed})
+    return SearchTask(search, OWN, frozenset(search.space), TRIAL_SEED)
 
 
 def trainer(broken=()):
@@ -34,9 +41,11 @@ def trainer(broken=()):
 
     def train(candidates, epochs):
         return [
-            Reached((), finished=False, cause="broken")
+            ValidationScore((), finished=False, cause="broken")
             if c.place in broken
-            else Reached((worth(c.training.model_dump(mode="json", include=set(SPACE))),), True)
+            else ValidationScore(
+                (worth(c.training.model_dump(mode="json", include=set(SPACE))),), True
+            )
             for c in candidates
         ]
 
@@ -46,26 +55,26 @@ def trainer(broken=()):
 @pytest.mark.parametrize("broken", [(), (3, 14)])
 def test_suggestions_are_those_of_the_wrapper_in_ray_tune(broken):
     made = task()
-    found = spend(made, trainer(broken))
-    distributions = {name: distribution(name, d) for name, d in made.search.space.items()}
+    found = run_search(made, trainer(broken))
+    distributions = {name: to_distribution(name, d) for name, d in made.search.space.items()}
     wrapper = OptunaSearch(
         space=distributions,
         metric="value",
         mode="max",
         seed=sampler_seed(made.search.seed, TRIAL_SEED),
-        points_to_evaluate=[encoded(found[0].numbers, made.search.space)],
+        points_to_evaluate=[encode(found[0].numbers, made.search.space)],
         evaluated_rewards=[found[0].value],
     )
     assert len(found) == 25
     for place, tried in enumerate(found[1:], start=1):
         theirs = wrapper.suggest(str(place))
-        assert theirs == encoded(tried.numbers, made.search.space)
+        assert theirs == encode(tried.numbers, made.search.space)
         result = None if place in broken else {"value": tried.value}
         wrapper.on_trial_complete(str(place), result, error=place in broken)
 
 
 def test_own_numbers_outside_the_space_are_tried_and_not_told():
-    found = spend(task(space={"dropout": {"low": 0.0, "high": 0.3}}), trainer())
+    found = run_search(task(space={"dropout": {"low": 0.0, "high": 0.3}}), trainer())
     assert found[0].numbers == {"dropout": OWN.dropout}
     assert len(found) == 25
     assert all(each.numbers["dropout"] <= 0.3 for each in found[1:])
@@ -73,12 +82,12 @@ def test_own_numbers_outside_the_space_are_tried_and_not_told():
 
 def test_a_small_space_is_tried_without_repetition_and_to_its_end():
     pairs = {"patience": [2, 3, 4, 5], "batch_size": [16, 32, 64]}
-    found = spend(task(space=pairs, budget=12), trainer())
+    found = run_search(task(space=pairs, budget=12), trainer())
     assert len(found) == 12
-    assert len({key_of(each.numbers) for each in found}) == 12
+    assert len({configuration_key(each.numbers) for each in found}) == 12
 
 
 def test_it_finds_the_hill():
-    best = max(each.value for each in spend(task(budget=60), trainer()))
+    best = max(each.value for each in run_search(task(budget=60), trainer()))
     assert best > 5 * worth({})
     assert best > -0.05

@@ -6,7 +6,7 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 
 from study.errors import InputError
-from study.splits import Fold, Split, leak_audit, make_split
+from study.splits import Fold, Split, audit_leakage, make_split
 
 # rows 0 and 2 are enantiomers; 1 and 3 are homologs with the same ECFP4 bits
 SMILES = ("C[C@H](O)CC", "CCCCCCCCCCCO", "C[C@@H](O)CC", "CCCCCCCCCCCCO", "c1ccccc1", "CC(=O)OCC")
@@ -38,7 +38,7 @@ def similarity(one, other):
 
 
 def test_twins_neighbors_and_gaps_counted_by_hand():
-    audit = leak_audit(two_folds(), SMILES, labels())
+    audit = audit_leakage(two_folds(), SMILES, labels())
     np.testing.assert_array_equal(audit.constitution_twins, [1, 1])
     np.testing.assert_array_equal(audit.fingerprint_twins, [2, 2])
     np.testing.assert_array_equal(audit.test_sizes, [3, 3])
@@ -49,7 +49,7 @@ def test_twins_neighbors_and_gaps_counted_by_hand():
 
 
 def test_nearest_neighbors_equal_a_brute_force_search():
-    audit = leak_audit(two_folds(), SMILES, labels())
+    audit = audit_leakage(two_folds(), SMILES, labels())
     nearest = [max(similarity(SMILES[i], SMILES[j]) for j in (2, 3, 5)) for i in (0, 1, 4)]
     assert audit.neighbor_mean[0] == pytest.approx(np.mean(nearest), abs=1e-6)
     expected = np.histogram(np.float32(nearest), bins=10, range=(0, 1))[0]
@@ -57,7 +57,7 @@ def test_nearest_neighbors_equal_a_brute_force_search():
 
 
 def test_rows_are_printable_and_name_every_fold():
-    table = leak_audit(two_folds(), SMILES, labels()).rows()
+    table = audit_leakage(two_folds(), SMILES, labels()).rows()
     assert [(row["repeat"], row["fold"], row["test"]) for row in table] == [
         ("0", "0", "3"),
         ("0", "1", "3"),
@@ -71,12 +71,12 @@ def test_rows_are_printable_and_name_every_fold():
 def test_one_molecule_in_two_folds_is_an_error_with_its_rows():
     smiles = ("OCC", *SMILES[1:5], "CCO")
     with pytest.raises(InputError, match=r"molecule 'CCO' stands in rows \[0, 5\] on both sides"):
-        leak_audit(two_folds(), smiles, labels())
+        audit_leakage(two_folds(), smiles, labels())
 
 
 def test_tables_of_other_length_are_refused():
     with pytest.raises(InputError, match="the split has 6 rows, smiles 5, labels 6"):
-        leak_audit(two_folds(), SMILES[:5], labels())
+        audit_leakage(two_folds(), SMILES[:5], labels())
 
 
 def test_groups_take_the_twins_away_and_lower_the_similarity(molecules, skewed):
@@ -88,7 +88,7 @@ def test_groups_take_the_twins_away_and_lower_the_similarity(molecules, skewed):
             smiles, table, label_names=list("abcdef"), dataset_digest="d", scheme=scheme,
             folds=3, repeats=2, min_positives=5,
         )  # fmt: skip
-        audits[scheme] = leak_audit(split, smiles, table)
+        audits[scheme] = audit_leakage(split, smiles, table)
     assert audits["molecule"].fingerprint_twins.sum() == 2 * 20
     np.testing.assert_array_equal(audits["butina"].fingerprint_twins, 0)
     assert audits["butina"].neighbor_mean.max() < audits["molecule"].neighbor_mean.min()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
-from study.data import Recipe, build_dataset
+from study.data import DatasetConfig, build_dataset
 from study.errors import InputError
-from study.splits import leak_audit, make_split
+from study.splits import audit_leakage, make_split
 
 pytestmark = pytest.mark.skipif(
     "OLFACTION_ARCHIVE" not in os.environ, reason="OLFACTION_ARCHIVE is not set"
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def table():
-    return build_dataset(Recipe(preset="gs-lf-ifra"))
+    return build_dataset(DatasetConfig(preset="gs-lf-ifra"))
 
 
 def split_of(table, **options):
@@ -34,7 +34,7 @@ def deviation(table, tests):
 
 def test_constitution_folds_balance_better_than_the_library_and_keep_all_labels(table):
     split = split_of(table, fractions=(0.05, 0.25, 1.0))
-    audit = leak_audit(split, table.smiles, table.labels)
+    audit = audit_leakage(split, table.smiles, table.labels)
     library = MultilabelStratifiedKFold(5, shuffle=True, random_state=0)
     folds = [test for _, test in library.split(table.labels, table.labels)]
     ours = [fold.test for fold in split.folds]
@@ -47,7 +47,7 @@ def test_constitution_folds_balance_better_than_the_library_and_keep_all_labels(
 
 
 def test_butina_folds_part_near_neighbors_and_keep_all_labels(table):
-    audit = leak_audit(split_of(table, scheme="butina"), table.smiles, table.labels)
+    audit = audit_leakage(split_of(table, scheme="butina"), table.smiles, table.labels)
     assert audit.fingerprint_twins.sum() == 0
     assert not any(audit.rare_labels)
     assert abs(audit.test_sizes - len(table) / 5).max() < 0.01 * len(table)

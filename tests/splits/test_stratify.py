@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
 from study.errors import InputError
-from study.splits.stratify import _neediest, stratify
+from study.splits.stratify import _neediest, stratify_groups
 
 FIFTHS = [0.2] * 5
 
 
 def deal(labels, seed, *, groups=None, shares=FIFTHS, **options):
     groups = np.arange(len(labels)) if groups is None else groups
-    return stratify(labels, groups, shares, np.random.default_rng(seed), **options)
+    return stratify_groups(labels, groups, shares, np.random.default_rng(seed), **options)
 
 
 def positives(labels, part, k):

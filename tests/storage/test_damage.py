@@ -6,12 +6,12 @@ import shutil
 import pytest
 
 from study import worker
-from study.artifacts.study_data import Inputs
+from study.artifacts.study_data import StudyData
 from study.errors import InputError
 from study.results.ledger import Failure, LedgerError
 from study.results.study_results import read_folder
 from study.storage.storage import Storage
-from study.training.checkpoints import StoredCheckpoint
+from study.training.checkpoints import StoredCheckpoints
 
 DAMAGE = {
     "flipped": lambda data: (
@@ -57,7 +57,7 @@ def kept_files(root, finished):
     """One file of every kind, all of them needed to make the trials of both arms anew."""
     study, record, _ = finished[2]
     ids = {t.cell.features[0].name: study.inputs.trial_id(t) for t in study.plan.trials()}
-    StoredCheckpoint(Storage(str(root / "cache/checkpoints")), ids["moving"]).save({"losses": []})
+    StoredCheckpoints(Storage(str(root / "cache/checkpoints")), ids["moving"]).save({"losses": []})
     for trial_id in ids.values():
         (root / "ledger" / f"{trial_id}.trial").unlink()
     done = next(iter(record.results.keys() - set(ids.values())))
@@ -126,7 +126,7 @@ def test_files_written_before_there_were_checksums_are_read(copy, finished):
     (root / "ledger" / f"{trial}.failed.json").write_text(json.dumps(old))
     record = read_folder(small)
     assert (len(record.results), record.failures) == (3, (Failure(**old),))
-    assert Inputs.load(small).dataset.digest == inputs.dataset.digest
+    assert StudyData.load(small).dataset.digest == inputs.dataset.digest
     _, record, notes = relaunch()
     assert notes.notes[0] == "4 trials, 3 already in the ledger"
     assert not list(root.rglob("*.corrupt"))

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from study.errors import StorageError
-from study.storage.checksums import seal_json
-from study.storage.lock import LockedError, Owner, StudyLock, forget, held_by, is_lock
+from study.storage.checksums import add_json_checksum
+from study.storage.lock import LockedError, Owner, StudyLock, is_lock, read_holder, remove_lock
 from study.storage.storage import Storage
 
 LEASE = 1.0
@@ -76,7 +76,7 @@ def refusal(home, **held):
 def earlier(owner, **changed):
     """The lock file of an earlier version."""
     rest = {"token": "x", "machine": "m", "begun": "1", "lease": 60.0, "beat": 3, **changed}
-    return seal_json({**vars(owner), **rest})
+    return add_json_checksum({**vars(owner), **rest})
 
 
 def test_a_second_launch_is_refused_at_once_with_the_name_of_the_first(home):
@@ -88,10 +88,10 @@ def test_a_second_launch_is_refused_at_once_with_the_name_of_the_first(home):
         assert f"process {first.pid}, since 20" in message
         assert "lock_holder.py" in message
         assert "give --wait" in message
-        assert held_by(home).pid == first.pid
+        assert read_holder(home).pid == first.pid
         with holder(home) as second:
             assert f"process {first.pid}" in said(second)
-    assert held_by(home) is None
+    assert read_holder(home) is None
 
 
 def test_who_waits_begins_when_the_first_has_ended(home):
@@ -122,7 +122,7 @@ def test_a_launch_that_was_killed_is_not_shown_as_running(home):
         assert said(first) == "held"
         first.kill()
         first.wait()
-        assert held_by(home) is None
+        assert read_holder(home) is None
 
 
 def test_a_child_of_a_killed_launch_does_not_keep_its_lock(home):
@@ -155,7 +155,7 @@ def test_the_owner_is_named_also_where_the_folder_can_only_be_read(disk):
     home = Storage(str(disk))
     home.write("launch-owner.json", ADA.to_bytes())
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    assert held_by(home) == ADA
+    assert read_holder(home) == ADA
 
 
 @pytest.mark.parametrize("content", [b"", b"{", bytes(400), None], ids=str)
@@ -164,17 +164,17 @@ def test_a_damaged_owner_is_unknown_and_keeps_nothing(home, content):
     home.write("launch-owner.json", flipped if content is None else content)
     notes = []
     with StudyLock(home).held(note=notes.append):
-        assert held_by(home).pid == os.getpid()
+        assert read_holder(home).pid == os.getpid()
     assert notes == ["the launch by an unknown process was cut off; this one goes on from there"]
 
 
 @pytest.mark.parametrize("name", ["launch-000007.lock", "launch-000007.free"])
 def test_the_lock_file_of_an_earlier_version_blocks_nothing(home, name):
     home.write(name, earlier(ADA))
-    assert held_by(home) is None
+    assert read_holder(home) is None
     with StudyLock(home).held(note=pytest.fail):
         assert all(is_lock(other) and other != name for other in home.names(""))
-    forget(home)
+    remove_lock(home)
     assert home.names("") == []
 
 
@@ -188,7 +188,7 @@ def test_of_many_that_take_over_at_once_one_wins(home):
         lines = [said(process) for process in takers]
         (winner,) = (p for p, line in zip(takers, lines, strict=True) if "was cut off" in line)
         assert said(winner) == "held"
-        assert held_by(home).pid == winner.pid
+        assert read_holder(home).pid == winner.pid
         assert sum(f"process {winner.pid}, since" in line for line in lines) == 4
 
 
@@ -219,9 +219,9 @@ def test_a_second_launch_on_an_object_store_is_refused_when_the_first_is_seen_to
     notes = []
     with StudyLock(remote, LEASE).held():
         assert f"process {os.getpid()}, since" in refusal(remote, note=notes.append)
-        assert held_by(remote).pid == os.getpid()
+        assert read_holder(remote).pid == os.getpid()
     assert "looking whether the launch by" in notes[0]
-    assert held_by(remote) is None
+    assert read_holder(remote) is None
     with StudyLock(remote, LEASE).held(note=pytest.fail):
         pass
 
@@ -266,7 +266,7 @@ def test_an_owner_that_was_taken_over_notices_and_leaves_the_lock_to_the_other(r
         while not lock.lost:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-    assert held_by(remote) == ADA
+    assert read_holder(remote) == ADA
 
 
 @pytest.mark.parametrize("content", [b"{", bytes(400)], ids=str)
@@ -274,7 +274,7 @@ def test_a_damaged_lease_is_taken_over(remote, content):
     remote.write("launch-000003.lock", content)
     notes = []
     with StudyLock(remote, LEASE).held(note=notes.append):
-        assert held_by(remote).pid == os.getpid()
+        assert read_holder(remote).pid == os.getpid()
     assert "the lock is damaged" in notes[-1]
 
 

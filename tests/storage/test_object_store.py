@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from study import worker
-from study.api import Comparison, compare_studies
+from study.api import ComparisonRequest, compare_studies
 from study.errors import InputError, StorageError
 from study.results.study_results import read_folder
-from study.runner.launcher import Asked, run_study
-from study.storage.lock import LockedError, StudyLock, held_by
-from study.storage.mirror import Mirror, local_folder
+from study.runner.launcher import LaunchOptions, run_study
+from study.storage.lock import LockedError, StudyLock, read_holder
+from study.storage.mirror import LocalMirror, local_folder
 from study.storage.storage import Storage
 
 
@@ -92,7 +92,7 @@ def test_a_password_in_a_url_is_refused_and_not_repeated():
 
 
 def test_keys_of_the_store_never_lead_out_of_the_copies(store):
-    mirror = Mirror(store)
+    mirror = LocalMirror(store)
     store._fs.pipe_file(f"{store._root}/features/../../../out.txt", b"x")
     store.write("features/a.txt", b"x")
     mirror.pull(mirror.root / "features")
@@ -114,7 +114,7 @@ def test_a_launch_goes_on_from_any_machine(store, tiny, spec_of, run_tiny, launc
 
     move()
     assert read_folder(store.below("tiny")).missing == 0
-    text, complete = compare_studies(Comparison(["tiny"], store.url), "csv")
+    text, complete = compare_studies(ComparisonRequest(["tiny"], store.url), "csv")
     assert complete
     assert "counts" in text
     single = next(t for t in study.plan.trials() if t.cell.technique == "mlp_head")
@@ -147,12 +147,12 @@ def test_two_launches_at_once_are_refused(store):
         pytest.fail("two launches at once")
     with StudyLock(store, 2).held():
         pass
-    assert held_by(store) is None
+    assert read_holder(store) is None
 
 
 def test_a_launch_says_no_key(store, tiny, spec_of, capfd):
     tiny["grid"] = [{"features": [["counts"]]}]
-    assert run_study(spec_of(tiny, store.url), Asked(ray=False, mlflow=False))
+    assert run_study(spec_of(tiny, store.url), LaunchOptions(ray=False, mlflow=False))
     everything = "".join(capfd.readouterr())
     assert f"results: {store.url}/ledger" in everything
     everything += "".join(store.read(name).decode("latin-1") for name in store.sizes(""))

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from study.artifacts.embeddings import EmbeddingStore
-from study.data import Recipe, cache, load_or_build
+from study.data import DatasetConfig, cache, load_or_build
 from study.results.ledger import Ledger, LedgerError
-from study.storage.checksums import seal
+from study.storage.checksums import add_checksum
 from study.storage.storage import Storage
-from study.training.checkpoints import StoredCheckpoint
+from study.training.checkpoints import StoredCheckpoints
 
 
 class Hostile:
@@ -50,8 +50,8 @@ def test_a_hostile_checkpoint_is_set_aside(hostile, tmp_path):
         saved(lambda file, value: torch.save(value, file), hostile),
         pickle.dumps(hostile, protocol=2),
     ):
-        storage.write("a1.checkpoint", seal(content))
-        assert StoredCheckpoint(storage, "a1").load() is None
+        storage.write("a1.checkpoint", add_checksum(content))
+        assert StoredCheckpoints(storage, "a1").load() is None
     assert storage.names("") == ["a1.checkpoint.2.corrupt", "a1.checkpoint.corrupt"]
 
 
@@ -59,7 +59,7 @@ def test_hostile_records_and_embeddings_are_set_aside(hostile, tmp_path):
     storage = Storage(str(tmp_path / "store"))
     array = np.array([hostile], dtype=object)
     fields = {"header": array, "test_rows": array, "test_labels": array, "scores": array}
-    storage.write("a1.trial", seal(saved(np.savez, **fields)))
+    storage.write("a1.trial", add_checksum(saved(np.savez, **fields)))
     entry = {"dtype": "O", "shape": [1], "data_offsets": [0, 8]}
     header = json.dumps({"embeddings": entry, "__metadata__": {"job": "a1", "sha256": "0" * 64}})
     content = len(header).to_bytes(8, "little") + header.encode() + pickle.dumps(hostile)[:8]
@@ -75,7 +75,7 @@ def test_a_hostile_table_is_set_aside(hostile, tmp_path, monkeypatch):
     table = tmp_path / "mine.csv"
     table.write_text("smiles,sweet\nCCO,1\nCCC,0\n", encoding="utf-8")
     source = {"source": "csv", "file": str(table)}
-    recipe = Recipe.model_validate({"sources": [source], "unlabelled": "keep"})
+    recipe = DatasetConfig.model_validate({"sources": [source], "unlabelled": "keep"})
     array = np.array([hostile], dtype=object)
     payload = saved(np.savez, head=array, smiles=array, labels=array, ratings=array)
     monkeypatch.setattr(cache, "pack", lambda _: payload)

@@ -3,12 +3,12 @@
 import pytest
 
 from study.config.loading import check_study
-from study.config.study import Budget, Meter
+from study.config.study import BudgetConfig, BudgetMeter
 from study.errors import InputError
-from study.executors.base import Inline
-from study.progress import Reporter
+from study.executors.base import LocalExecutor
+from study.progress import ProgressCallback
 from study.runner.launcher import launch
-from study.runner.prepare import lay_out, prepare
+from study.runner.prepare import prepare, write_study_folder
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def launch_with(tiny, tmp_path, launched):
     def run(**budget):
         run_section = {"storage": str(tmp_path), "budget": budget}
         study = prepare(check_study({**tiny, "run": run_section}, "tiny.yaml"))
-        lay_out(study)
+        write_study_folder(study)
         told = told_class()
-        return launch(study, Inline(), None, told), told.notes
+        return launch(study, LocalExecutor(), None, told), told.notes
 
     return run
 
@@ -47,12 +47,12 @@ def test_a_budget_of_time_begins_nothing_more(launch_with, kind):
 
 
 def test_a_meter_counts_reserved_machines():
-    meter = Meter(Budget(cpu_hours=1, gpu_hours=0.5))
+    meter = BudgetMeter(BudgetConfig(cpu_hours=1, gpu_hours=0.5))
     meter.spend(1_000, cpus=2, gpus=1)
     assert meter.reached == ""
     meter.spend(800, cpus=2, gpus=1)
     assert meter.reached == "run.budget.cpu_hours: 1 is reached after 60 min of CPUs"
-    assert Meter(Budget(gpu_hours=0.5)).reached == ""
+    assert BudgetMeter(BudgetConfig(gpu_hours=0.5)).reached == ""
 
 
 @pytest.mark.parametrize("budget", [{"trials": 0}, {"hours": -1}, {"minutes": 3}])
@@ -65,7 +65,7 @@ def test_a_trial_that_takes_too_long_fails_with_its_cause(tiny, tmp_path, run_ti
     """Without Ray too: in this process."""
     tiny["training"] |= {"epochs": 100_000, "patience": 100_000}
     study = prepare(spec_of({**tiny, "grid": [{"features": [["counts"]]}]}, tmp_path))
-    lay_out(study)
-    record = launch(study, Inline(0.5), None, Reporter())
+    write_study_folder(study)
+    record = launch(study, LocalExecutor(0.5), None, ProgressCallback())
     assert len(record.failures) == 2
     assert "run.time_limit" in record.failures[0].cause

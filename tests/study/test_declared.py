@@ -4,7 +4,12 @@ import pytest
 
 from study.config.loading import check_study
 from study.errors import InputError
-from study.planning.contrasts import contrasts_of, declare, default_contrasts, models_of
+from study.planning.contrasts import (
+    build_contrasts,
+    build_default_contrasts,
+    count_models,
+    declare_contrasts,
+)
 from study.planning.plan import make_plan
 
 PAIR = ["counts", "mordred"]
@@ -32,7 +37,7 @@ def declared(*contrasts, grid=GRID, **keys):
     }
     spec = check_study({**raw, "contrasts": list(contrasts)} if contrasts else raw, "x")
     plan = make_plan(spec)
-    return declare(spec, plan), plan, spec
+    return declare_contrasts(spec, plan), plan, spec
 
 
 def names(contrasts):
@@ -46,26 +51,26 @@ MEAN = "counts+mordred / independent_mean / 1"
 
 def test_an_ensemble_is_what_averages_several_models_for_a_label():
     _, plan, _ = declared()
-    sizes = {str(cell): models_of(cell) for cell in plan.cells}
+    sizes = {str(cell): count_models(cell) for cell in plan.cells}
     assert {name: size for name, size in sizes.items() if size > 1} == {BALANCER: 2, MEAN: 2}
     assert sizes["counts+mordred / label_balancer / density / 1"] == 1
 
 
 def test_without_the_section_the_default_families_less_unequal_ensembles():
     found, plan, spec = declared()
-    default = default_contrasts(plan.cells)
+    default = build_default_contrasts(plan.cells)
     assert sorted(names(found.contrasts + found.unequal)) == sorted(names(default))
-    assert all(models_of(c.arm) == models_of(c.reference) for c in found.contrasts)
+    assert all(count_models(c.arm) == count_models(c.reference) for c in found.contrasts)
     assert f"technique: {BALANCER} against {HEAD}" in names(found.unequal)
     assert f"control: {BALANCER} against {MEAN}" in names(found.contrasts)
     anything, _, _ = declared(analysis={"ensembles": "any"})
     assert (names(anything.contrasts), anything.unequal) == (names(default), ())
-    assert contrasts_of(spec, plan) == found.contrasts
+    assert build_contrasts(spec, plan) == found.contrasts
 
 
 def test_a_default_family_by_its_word():
     found, plan, _ = declared("modality", "control", analysis={"ensembles": "any"})
-    default = names(default_contrasts(plan.cells))
+    default = names(build_default_contrasts(plan.cells))
     wanted = [[n for n in default if n.startswith(family)] for family in ("modality", "control")]
     assert names(found.contrasts) == wanted[0] + wanted[1]
     assert all(wanted)

@@ -8,9 +8,9 @@ import torch
 from pretraining_files import TEXT, molecules, write_file
 
 from modalities import ModalityFeatures
-from modalities.weights.model_card import read_card
+from modalities.weights.model_card import read_model_card
 from study.cli.app import main
-from study.plugins.registry import Vocabulary
+from study.plugins.registry import Registry
 
 OPTIONS = [f"--option={key}={value}" for key, value in TEXT.items() if key != "modality"]
 
@@ -46,7 +46,7 @@ def embed(study):
 
 def directly(smiles, word, **options):
     """Embed canonical SMILES with the encoder itself, one molecule a batch."""
-    modality = Vocabulary("modality").load(word)(**options)
+    modality = Registry("modality").load(word)(**options)
     encoder = modality.encoder(seed=0).eval()
     records = [modality.featurize(text) for text in smiles]
     features = ModalityFeatures.stack(modality.version, smiles, records)
@@ -78,7 +78,7 @@ def test_weights_come_with_the_options_of_their_card(study, embed, table, tmp_pa
     folder = tmp_path / "out" / "weights" / "small"
     places = table(molecules(8))
     code, out, _ = embed(places, "--weights", folder)
-    card = read_card(folder)
+    card = read_model_card(folder)
     assert (code, f"tensors of the encoder loaded, sha256 {card.sha256}" in out) == (0, True)
     own = {"weights": str(folder), "sha256": card.sha256}
     expected = directly(molecules(8), "smiles", **card.options, **own)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from study.errors import InputError
-from study.runner.prepare import check_same, prepare
+from study.runner.prepare import check_unchanged, prepare
 
 
 @pytest.fixture
@@ -22,18 +22,18 @@ def _trials(study):
 
 
 def test_the_same_file_is_nothing_to_speak_of(prepared, tiny):
-    assert check_same(prepared(tiny), extend=False) == ""
+    assert check_unchanged(prepared(tiny), extend=False) == ""
 
 
 def test_place_and_description_are_free(prepared, tiny, spec_of, tmp_path):
     study = prepared({**tiny, "description": "told otherwise"})
-    assert check_same(study, extend=False) == ""
+    assert check_unchanged(study, extend=False) == ""
 
 
 def test_keys_in_another_order_are_no_other_file(tiny, prepared):
     turned = yaml.safe_load(yaml.safe_dump(tiny, sort_keys=True))
     assert list(turned["modalities"]) != list(tiny["modalities"])
-    assert check_same(prepared(turned), extend=False) == ""
+    assert check_unchanged(prepared(turned), extend=False) == ""
     one, other = (prepared(raw) for raw in (tiny, turned))
     assert _trials(one) == _trials(other)
 
@@ -43,7 +43,7 @@ def test_another_file_is_refused_with_its_diff(prepared, tiny):
     study = prepared(tiny)
     before = (study.folder / "study.json").read_bytes()
     with pytest.raises(InputError) as told:
-        check_same(study, extend=False)
+        check_unchanged(study, extend=False)
     assert "\n  -  epochs: 2\n  +  epochs: 3\n" in str(told.value)
     assert "--extend" in str(told.value)
     assert (study.folder / "study.json").read_bytes() == before
@@ -51,13 +51,13 @@ def test_another_file_is_refused_with_its_diff(prepared, tiny):
 
 def test_more_seeds_are_an_extension(prepared, tiny):
     tiny["seeds"] = [0, 1]
-    assert check_same(prepared(tiny), extend=True) == "study 'tiny' is extended"
+    assert check_unchanged(prepared(tiny), extend=True) == "study 'tiny' is extended"
 
 
 def test_an_extension_drops_no_trial(prepared, tiny):
     tiny["training"]["epochs"] = 3
     with pytest.raises(InputError, match=r"drops 10, the first 'characters.*--set name="):
-        check_same(prepared(tiny), extend=True)
+        check_unchanged(prepared(tiny), extend=True)
 
 
 @pytest.mark.parametrize(("section", "value"), [("split", {"folds": 3}), ("data", {})])
@@ -66,10 +66,10 @@ def test_an_extension_keeps_data_and_split(prepared, tiny, section, value):
     if section == "data":
         tiny["data"]["sources"][0]["molecules"] = 130
     with pytest.raises(InputError, match="cannot change the data or the split"):
-        check_same(prepared(tiny), extend=True)
+        check_unchanged(prepared(tiny), extend=True)
 
 
 def test_a_damaged_file_is_written_anew(prepared, tiny):
     study = prepared(tiny)
     (study.folder / "study.json").write_text(json.dumps({"name": 3}), encoding="utf-8")
-    assert "study.json is damaged" in check_same(study, extend=False)
+    assert "study.json is damaged" in check_unchanged(study, extend=False)

@@ -9,16 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from study.analysis.study_analysis import Evidence
+from study.analysis.study_analysis import StudyAnalysis
 from study.config.contrasts import POWER
 from study.config.loading import check_study
-from study.planning.contrasts import contrasts_of, unequal_lines
+from study.planning.contrasts import build_contrasts, format_unequal_parameters
 from study.planning.plan import make_plan
-from study.preview.cost import Times, estimate, record_bytes
-from study.preview.pilot import extremes, measure
-from study.preview.power import foresee, kind_of, repeats_needed, table_error
-from study.preview.prior_results import read_recorded
-from study.preview.text import plan_text
+from study.preview.cost import MeasuredTimes, estimate_cost, record_bytes
+from study.preview.pilot import cheapest_and_dearest, run_pilot
+from study.preview.power import (
+    contrast_kind,
+    estimate_detectable_effects,
+    repeats_needed,
+    table_error,
+)
+from study.preview.prior_results import read_prior_results
+from study.preview.text import format_plan
 
 ROOT = Path(__file__).parents[2]
 GRID = [
@@ -49,17 +54,21 @@ def test_the_error_falls_with_molecules_repeats_and_seeds():
 
 def test_a_contrast_is_alike_where_features_and_molecules_are():
     spec = study(fractions=[0.5, 1.0])
-    kinds = {c.family: kind_of(c) for c in contrasts_of(spec, make_plan(spec))}
+    kinds = {c.family: contrast_kind(c) for c in build_contrasts(spec, make_plan(spec))}
     assert kinds == {"technique": "alike", "modality": "unlike"}
 
 
 def test_too_small_a_table_is_warned_of_and_what_would_help():
     spec = study(analysis={"rope": 0.002})
     plan = make_plan(spec)
-    assert "warning   modality: 2 pairs cannot be resolved" in plan_text(spec)
-    assert "technique: 0.00" in plan_text(spec)
-    assert "warning   technique" not in plan_text(spec)
-    foreseen = [f for f in foresee(contrasts_of(spec, plan), plan, 5_000) if f.source == "unlike"]
+    assert "warning   modality: 2 pairs cannot be resolved" in format_plan(spec)
+    assert "technique: 0.00" in format_plan(spec)
+    assert "warning   technique" not in format_plan(spec)
+    foreseen = [
+        f
+        for f in estimate_detectable_effects(build_contrasts(spec, plan), plan, 5_000)
+        if f.source == "unlike"
+    ]
     enough = repeats_needed(foreseen[0], plan, 5_000, 0.0045)
     assert enough is not None
     limits = [POWER * table_error("unlike", replace(plan, repeats=k), 5_000) for k in range(1, 9)]
@@ -70,17 +79,17 @@ def test_too_small_a_table_is_warned_of_and_what_would_help():
 def test_finished_folds_give_the_error_of_their_own_molecules(launched):
     prepared, record, _ = launched
     spec, plan = prepared.spec, prepared.plan
-    recorded = read_recorded(spec, plan)
+    recorded = read_prior_results(spec, plan)
     assert (recorded.molecules, recorded.labels) == (120, 6)
     assert recorded.samples.keys() == {cell.id for cell in plan.cells}
-    (contrast,) = (c for c in contrasts_of(spec, plan) if c.family == "control")
-    (foreseen,) = foresee([contrast], plan, 120, recorded)
+    (contrast,) = (c for c in build_contrasts(spec, plan) if c.family == "control")
+    (foreseen,) = estimate_detectable_effects([contrast], plan, 120, recorded)
     sides = [record.results_of(cell)[0] for cell in (contrast.arm, contrast.reference)]
     variance = _bootstrap_variance(*sides, prepared.inputs.split.groups)
     seeds = 2 * 0.0015**2 / plan.per_cell * 4_983 / 120
     assert foreseen.source == "measured"
     assert foreseen.smallest == pytest.approx(2.8 * math.sqrt(variance / 2 + seeds), rel=0.15)
-    finding = next(f for f in Evidence(record, (contrast,)).findings)
+    finding = next(f for f in StudyAnalysis(record, (contrast,)).findings)
     assert foreseen.smallest == pytest.approx(2.8 * finding.macro.se_influence, rel=0.5)
 
 
@@ -111,13 +120,13 @@ def _auroc(labels, scores):
 def test_recorded_times_replace_the_coefficients(launched):
     prepared, record, _ = launched
     plan = prepared.plan
-    times = read_recorded(prepared.spec, plan).times(plan, 120)
+    times = read_prior_results(prepared.spec, plan).times(plan, 120)
     single = plan.cells[0]
     assert times.cells[single.id] == pytest.approx(record.results_of(single)[0].seconds, rel=0.05)
     trained = [cell for cell in plan.cells if cell.technique != "independent_mean"]
     expected = sum(times.cells[cell.id] for cell in trained) * plan.per_cell
-    assert estimate(plan, 120, times).core_seconds == pytest.approx(expected)
-    text = plan_text(prepared.spec)
+    assert estimate_cost(plan, 120, times).core_seconds == pytest.approx(expected)
+    text = format_plan(prepared.spec)
     assert "recorded trials of 4 arms; 120 molecules" in text
     assert "(from finished trials)" in text
 
@@ -125,7 +134,7 @@ def test_recorded_times_replace_the_coefficients(launched):
 def test_another_study_of_the_storage_knows_the_times_but_not_the_table(launched):
     prepared, _, _ = launched
     other = prepared.spec.model_copy(update={"name": "other"})
-    recorded = read_recorded(other, prepared.plan)
+    recorded = read_prior_results(other, prepared.plan)
     assert recorded.molecules is None
     assert len(recorded.samples) == len(prepared.plan.cells)
 
@@ -141,11 +150,11 @@ def test_records_are_as_large_as_said(launched):
 
 def test_weights_that_differ_by_more_than_two_percent_are_said():
     spec = study()
-    contrasts = contrasts_of(spec, make_plan(spec))
+    contrasts = build_contrasts(spec, make_plan(spec))
     technique = [c for c in contrasts if c.family == "technique"]
     counts = {cell.id: 100.0 for c in technique for cell in (c.arm, c.reference)}
-    assert unequal_lines(technique, counts) == []
-    (line,) = unequal_lines(technique, {**counts, technique[0].arm.id: 103.0})
+    assert format_unequal_parameters(technique, counts) == []
+    (line,) = format_unequal_parameters(technique, {**counts, technique[0].arm.id: 103.0})
     assert line.startswith("technique: 1 of 1 pairs differ by more than 2%")
     assert "1.03" in line
 
@@ -154,16 +163,18 @@ def test_a_pilot_times_two_arms_and_leaves_no_result(tiny, spec_of, tmp_path):
     tiny["modalities"]["characters"]["calibration"] = "finetune"
     spec = spec_of(tiny, tmp_path)
     plan = make_plan(spec)
-    assert next(str(cell) for cell in extremes(plan, 120)) == "counts / single / 1"
-    times = measure(spec)
+    assert next(str(cell) for cell in cheapest_and_dearest(plan, 120)) == "counts / single / 1"
+    times = run_pilot(spec)
     assert times.heads > 0
     assert times.encoders["smiles"] > 0
     assert times.table == (120, 6)
-    slower = Times(heads=10 * times.heads, encoders=times.encoders)
-    assert estimate(plan, 120, slower).core_seconds > estimate(plan, 120, times).core_seconds
+    slower = MeasuredTimes(heads=10 * times.heads, encoders=times.encoders)
+    assert (
+        estimate_cost(plan, 120, slower).core_seconds > estimate_cost(plan, 120, times).core_seconds
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"cache"}
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"datasets", "features"}
-    assert "a pilot: 2 epochs of one fold of 2 arms; 120 molecules" in plan_text(spec, times)
+    assert "a pilot: 2 epochs of one fold of 2 arms; 120 molecules" in format_plan(spec, times)
 
 
 MANY = """

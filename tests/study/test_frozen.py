@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from study.artifacts.embeddings import job_of
-from study.artifacts.study_data import Inputs
+from study.artifacts.embeddings import encoder_job_for
+from study.artifacts.study_data import StudyData
 from study.config.loading import read_study
 from study.data import load_or_build
 from study.planning.plan import make_plan
-from study.runner.prepare import split_of
+from study.runner.prepare import build_split
 from study.storage.storage import Storage
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -58,9 +58,9 @@ def identities(name, storage):
     spec = read_preset(name, storage)
     plan = make_plan(spec)
     dataset = load_or_build(spec.data, Storage(str(storage / "datasets")))
-    inputs = Inputs(dataset, split_of(spec, dataset), storage / "cache")
+    inputs = StudyData(dataset, build_split(spec, dataset), storage / "cache")
     trials = list(plan.trials())
-    jobs = (job_of(feature, trial) for trial in trials for feature in trial.cell.features)
+    jobs = (encoder_job_for(feature, trial) for trial in trials for feature in trial.cell.features)
     ids = sorted({inputs.job_id(job) for job in jobs if job is not None})
     return {
         "dataset": dataset.digest,

@@ -11,16 +11,16 @@ from torch import nn
 
 from fusion import SingleHead, seeded
 from study.config.loading import check_study
-from study.config.training import Training
+from study.config.training import TrainingConfig
 from study.errors import InputError
-from study.planning.contrasts import contrasts_of
+from study.planning.contrasts import build_contrasts
 from study.planning.plan import make_plan
 from study.results.study_results import read_folder
-from study.runner.launcher import print_record
-from study.runner.prepare import lay_out, prepare
+from study.runner.launcher import print_results
+from study.runner.prepare import prepare, write_study_folder
 from study.training.encoders import head_shape
-from study.training.equivalence import head_of, inert_arms, probe_of
-from study.training.parameter_matching import matched, sizes_of, widths_like
+from study.training.equivalence import build_probe, build_probe_head, find_equivalent_arms
+from study.training.parameter_matching import count_parameters, match_parameters, match_widths
 
 OPERATORS = [
     *({"operator": "concat", "stage": stage} for stage in ("label", "logit", "latent")),
@@ -41,7 +41,7 @@ def heads(operators):
 
 def probe(cell):
     dims = {feature.slot: 3 + i for i, feature in enumerate(cell.features)}
-    return probe_of(head_of(cell, dims, 4), dims)
+    return build_probe(build_probe_head(cell, dims, 4), dims)
 
 
 def test_every_shipped_operator_is_a_head_of_its_own():
@@ -59,14 +59,14 @@ def test_two_heads_that_name_their_weights_otherwise_are_equal():
         def forward(self, embeddings):
             return self.layers(embeddings["a"])
 
-    shape = head_shape(Training(hidden=(5,), dropout=0.5))
+    shape = head_shape(TrainingConfig(hidden=(5,), dropout=0.5))
     with seeded(1):
         one, other = (SingleHead({"a": 3}, 2, shape) for _ in range(2))
     other.load_state_dict(one.state_dict())
-    assert probe_of(one, {"a": 3}).equals(probe_of(Renamed(other), {"a": 3}))
+    assert build_probe(one, {"a": 3}).equals(build_probe(Renamed(other), {"a": 3}))
     with torch.no_grad():
         other.mlp[0].weight[0, 0] += 0.01
-    assert not probe_of(one, {"a": 3}).equals(probe_of(Renamed(other), {"a": 3}))
+    assert not build_probe(one, {"a": 3}).equals(build_probe(Renamed(other), {"a": 3}))
 
 
 PAIRS = {"features": [["counts", "characters"]]}
@@ -126,12 +126,15 @@ def test_partitions_are_inert_only_where_they_deal_alike_in_every_trial(tiny, sp
     rules = ["density", {"partition": "density", "densest": "last"}, "round_robin", "affinity"]
     tiny["grid"] = [{**PAIRS, "technique": ["label_balancer"], "partition": rules}]
     study = prepare(spec_of(tiny, tmp_path))
-    assert list(inert_arms(study.plan, study.inputs)) == []
+    assert list(find_equivalent_arms(study.plan, study.inputs)) == []
     labels = study.inputs.dataset.labels[:, [0, 1]].copy()
     object.__setattr__(study.inputs.dataset, "labels", labels)
     positives = labels.sum(0)
     assert positives[0] > positives[1]
-    found = [(str(a.partition), str(b.partition)) for a, b in inert_arms(study.plan, study.inputs)]
+    found = [
+        (str(a.partition), str(b.partition))
+        for a, b in find_equivalent_arms(study.plan, study.inputs)
+    ]
     owners = {}
     for cell in study.plan.cells:
         if cell.partition.word != "affinity" and cell.technique == "label_balancer":
@@ -170,7 +173,7 @@ def wide(tiny):
 
 def test_weights_are_counted_as_a_trial_counts_them(launched):
     prepared, record, _ = launched
-    sizes = sizes_of(prepared.plan, prepared.inputs)
+    sizes = count_parameters(prepared.plan, prepared.inputs)
     for cell in prepared.plan.cells:
         assert sizes.weights(cell) == record.results_of(cell)[0].counts["parameters"]
 
@@ -178,7 +181,7 @@ def test_weights_are_counted_as_a_trial_counts_them(launched):
 def test_compared_arms_of_unequal_weight_are_said(wide, spec_of, run_tiny, tmp_path):
     _, record, _ = run_tiny(spec_of(wide, tmp_path))
     shown = io.StringIO()
-    print_record(record, Console(file=shown, width=200))
+    print_results(record, Console(file=shown, width=200))
     lines = [line for line in shown.getvalue().splitlines() if "trained weights" in line]
     assert [line.split(" pairs")[0] for line in lines] == ["technique: 1 of 2", "modality: 2 of 2"]
 
@@ -186,27 +189,27 @@ def test_compared_arms_of_unequal_weight_are_said(wide, spec_of, run_tiny, tmp_p
 def test_matched_heads_weigh_the_same_within_two_percent(wide, spec_of, tmp_path):
     plain = prepare(spec_of(wide, tmp_path))
     study = prepare(spec_of({**wide, "parameters": "matched"}, tmp_path))
-    sizes = sizes_of(study.plan, study.inputs)
-    contrasts = [c for c in contrasts_of(study.spec, study.plan) if c.family == "technique"]
-    before = [c for c in contrasts_of(plain.spec, plain.plan) if c.family == "technique"]
+    sizes = count_parameters(study.plan, study.inputs)
+    contrasts = [c for c in build_contrasts(study.spec, study.plan) if c.family == "technique"]
+    before = [c for c in build_contrasts(plain.spec, plain.plan) if c.family == "technique"]
     assert [str(c) for c in contrasts] == [str(c) for c in before]  # still the same questions
     for contrast in contrasts:
         weights = sizes.weights(contrast.arm) / sizes.weights(contrast.reference)
         assert abs(weights - 1) <= 0.02
     (parallel,) = (c.arm for c in contrasts if "parallel" in str(c.arm))
     assert parallel.training.hidden != (64,)
-    lay_out(study)
+    write_study_folder(study)
     again = read_folder(study.folder)  # what a report or a comparison reads later
     assert [c.id for c in again.plan.cells] == [c.id for c in study.plan.cells]
-    assert matched(study.spec, study.plan, study.inputs).grid == study.spec.grid
+    assert match_parameters(study.spec, study.plan, study.inputs).grid == study.spec.grid
 
 
 def test_heads_too_narrow_to_match_are_named(wide, spec_of, tmp_path):
     wide["training"]["hidden"] = [1]
     study = prepare(spec_of(wide, tmp_path))
-    sizes = sizes_of(study.plan, study.inputs)
+    sizes = count_parameters(study.plan, study.inputs)
     cells = {str(cell): cell for cell in study.plan.cells}
     arm = cells["counts+characters / independent_mean / 1"]
     reference = cells["counts+characters / mlp_head / concat / 1"]
     with pytest.raises(InputError, match=r"no hidden widths give counts.*within 2%; the nearest"):
-        widths_like(arm, reference, sizes)
+        match_widths(arm, reference, sizes)

@@ -6,9 +6,9 @@ from torch import nn
 from toy_trainings import Bent, balanced, numbers
 
 from study.errors import InputError
-from study.training.freezing import Hold, check_layers
+from study.training.freezing import FreezeSchedule, check_layers
 from study.training.supervised import fit
-from study.training.trainer import Pace, joined, train
+from study.training.trainer import TrainerConfig, join_histories, train
 
 EPOCHS = 2
 
@@ -87,7 +87,7 @@ class Thaw:
 
 def test_parts_are_thawed_when_their_epoch_comes_and_fixed_weights_stay_fixed():
     course = Thaw()
-    train(course, Pace(3, patience=3), seed=0)
+    train(course, TrainerConfig(3, patience=3), seed=0)
     assert course.module.seen == [
         (False, False, False, False, False),
         (False, False, True, False, True),
@@ -100,7 +100,7 @@ def test_parts_are_thawed_when_their_epoch_comes_and_fixed_weights_stay_fixed():
 
 def test_holding_lets_go_of_what_it_held():
     encoder = Bent()
-    hold = Hold(encoder)
+    hold = FreezeSchedule(encoder)
     assert hold([])
     assert hold(list(encoder.low))
     assert not hold(list(encoder.low))
@@ -119,7 +119,7 @@ def test_more_layers_than_an_encoder_has_are_refused():
 
 @pytest.mark.parametrize(("fewest", "expected"), [(1, 1), (2, 2), (7, 7)])
 def test_passes_are_joined_until_there_are_enough_steps(fewest, expected):
-    batches = joined(Thaw(), torch.Generator().manual_seed(0), fewest)
+    batches = join_histories(Thaw(), torch.Generator().manual_seed(0), fewest)
     assert len(batches) == expected
     assert all(sorted(batch) == list(range(8)) for batch in batches)
     assert expected == 1 or (batches[0] != batches[1]).any()  # each pass has its own order

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.artifacts.embeddings import EncoderJob, job_of
+from study.artifacts.embeddings import EncoderJob, encoder_job_for
 from study.config.loading import check_study
-from study.config.training import Training
+from study.config.training import TrainingConfig
 from study.planning.plan import make_plan
-from study.planning.trials import TrialSpec, trials_of
+from study.planning.trials import Trial, iterate_trials
 
 PAIR = ["graph", "mordred"]
 WEIGHTS = {"weights": "/a/model.pth", "sha256": "0" * 64}
@@ -38,13 +38,16 @@ def only(modalities=None, **keys):
         {"grid": {"features": [["mordred", "graph"]]}},
         {"grid": {"fusion": ["concat"], "technique": ["mlp_head"]}},
         {"grid": {"fusion": [{"operator": "concat", "stage": "label"}]}},
-        {"grid": {"training": {"dropout": [Training().dropout]}}},
-        {"training": Training().model_dump(mode="json")},
+        {"grid": {"training": {"dropout": [TrainingConfig().dropout]}}},
+        {"training": TrainingConfig().model_dump(mode="json")},
         {"modalities": {"mordred": {"clip": 5}}},
         {"modalities": {"mordred": {"modality": "mordred", "calibration": "frozen"}}},
         {
             "modalities": {
-                "graph": {"calibration": "finetune", "training": {"epochs": Training().epochs}}
+                "graph": {
+                    "calibration": "finetune",
+                    "training": {"epochs": TrainingConfig().epochs},
+                }
             }
         },
         {"modalities": {"net": {"modality": "graph"}}, "grid": {"features": [["net", "mordred"]]}},
@@ -76,7 +79,7 @@ def test_what_changes_the_model_changes_the_identity(other):
     assert only().id not in {cell.id for cell in cells(**other)}
 
 
-@pytest.mark.parametrize("number", Training.model_fields)
+@pytest.mark.parametrize("number", TrainingConfig.model_fields)
 def test_every_training_number_counts(number):
     changed = {
         "average": 0.5,
@@ -147,14 +150,14 @@ ALL = make_plan(check_study(STUDY, "x")).cells
     seed=st.integers(0, 99),
 )
 def test_a_trial_and_its_jobs_survive_json(cell, repeat, fold, seed):
-    trial = TrialSpec(cell, repeat, fold, seed)
+    trial = Trial(cell, repeat, fold, seed)
     text = json.dumps(trial.to_json(), sort_keys=True, allow_nan=False)
-    again = TrialSpec.from_json(json.loads(text))
+    again = Trial.from_json(json.loads(text))
     assert again == trial
     assert again.cell.id == cell.id
     assert str(again) == str(trial)
     for feature in cell.features:
-        job = job_of(feature, trial)
+        job = encoder_job_for(feature, trial)
         if job is not None:
             assert EncoderJob.from_json(json.loads(json.dumps(job.to_json()))) == job
 
@@ -162,9 +165,9 @@ def test_a_trial_and_its_jobs_survive_json(cell, repeat, fold, seed):
 def test_an_encoder_is_shared_by_the_arms_that_need_the_same_one():
     jobs = {}
     for cell in ALL:
-        for trial in trials_of(cell, repeats=1, folds=1, seeds=(0,)):
+        for trial in iterate_trials(cell, repeats=1, folds=1, seeds=(0,)):
             for feature in trial.cell.features:
-                job = job_of(feature, trial)
+                job = encoder_job_for(feature, trial)
                 jobs.setdefault((feature.name, cell.fraction), set()).add(str(job))
     assert jobs["apple", 1.0] == {
         "encoder apple / fraction 1 fold 0 seed 0",
@@ -175,5 +178,5 @@ def test_an_encoder_is_shared_by_the_arms_that_need_the_same_one():
 
 
 def test_seeds_differ_by_fold_repeat_and_seed():
-    trials = list(trials_of(ALL[0], repeats=4, folds=5, seeds=(0, 1, 2)))
+    trials = list(iterate_trials(ALL[0], repeats=4, folds=5, seeds=(0, 1, 2)))
     assert len({trial.torch_seed for trial in trials}) == len(trials) == 60

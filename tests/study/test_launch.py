@@ -228,7 +228,7 @@ def test_a_failing_encoder_fails_the_trials_that_need_it_with_its_cause(
     def broken(*_):
         raise TrialError("no such luck")
 
-    monkeypatch.setattr("study.training.encoders.run_job", broken)
+    monkeypatch.setattr("study.training.encoders.run_encoder_job", broken)
     _, record, _ = run_tiny(spec_of(tiny, tmp_path))
     done = {summary.cell.names for summary in record.summaries if not summary.missing}
     assert done == {("counts",)}

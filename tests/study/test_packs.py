@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from study.plugins.registry import Vocabulary
-from study.training.distributed import settled
-from study.training.packing import MOST, WIDTH, packs_of, place_of, stackable
+from study.plugins.registry import Registry
+from study.training.distributed import torch_settings
+from study.training.packing import MOST, WIDTH, build_packs, can_share_process, fold_key
 from study.training.packs import run_pack
 from study.training.trial import run_trial
 
@@ -29,11 +29,11 @@ STUDY = {
             "features": [["counts"], ["characters"]],
             "training": {"learning_rate": [1e-3, 1e-2], "dropout": [0, 0.4]},
         },
-        {**PAIR, "technique": ["mlp_head"], "fusion": list(Vocabulary("operator").words())},
+        {**PAIR, "technique": ["mlp_head"], "fusion": list(Registry("operator").words())},
         {
             **PAIR,
             "technique": ["label_balancer", "independent_mean"],
-            "partition": list(Vocabulary("partition").words()),
+            "partition": list(Registry("partition").words()),
         },
         {"features": [["trained"]], "training": {"epochs": [1]}},
     ],
@@ -53,12 +53,12 @@ def study(tmp_path_factory, spec_of, run_tiny):
 
 @pytest.fixture(scope="module")
 def heads(study):
-    return [trial for trial in study[0].plan.trials() if stackable(trial)]
+    return [trial for trial in study[0].plan.trials() if can_share_process(trial)]
 
 
 def run(trials, study):
     """How each trial ended, by its id."""
-    with settled(1):
+    with torch_settings(1):
         ended = list(run_pack(trials, study[0].inputs))
     found = {study[0].inputs.trial_id(each.trial): each for each in ended}
     assert len(found) == len(ended) == len(trials)
@@ -84,14 +84,14 @@ def test_a_trial_gives_in_a_pack_what_it_gives_alone(study, heads):
     some = heads[:: len(heads) // 9]
     packed = run(some, study)
     for trial in some:
-        with settled(1):
+        with torch_settings(1):
             alone = run_trial(trial, study[0].inputs)
         assert same(packed[alone.id].result, alone)
 
 
 def test_float16_heads_are_trained_in_packs_too(study, heads):
     trials = [changed(trial, precision="float16") for trial in heads[:2]]
-    assert all(map(stackable, trials))
+    assert all(map(can_share_process, trials))
     for ended in run(trials, study).values():
         assert ended.result is not None
 
@@ -143,25 +143,25 @@ def features(trial):
 
 def test_every_trial_is_in_one_pack_that_reads_the_same_features(study):
     trials = {str(i): trial for i, trial in enumerate(study[0].plan.trials())}
-    packs = packs_of(trials, study[0].inputs, memory=2**40)
+    packs = build_packs(trials, study[0].inputs, memory=2**40)
     assert sorted(key for pack in packs for key in pack) == sorted(trials)
     for pack in packs:
         members = [trials[key] for key in pack]
         assert len({features(trial) for trial in members}) == 1
-        assert all(map(stackable, members)) or len(members) == 1
-        assert [place_of(t) for t in members] == sorted(place_of(t) for t in members)
-    heads = Counter(features(trial) for trial in trials.values() if stackable(trial))
-    others = [trial for trial in trials.values() if not stackable(trial)]
+        assert all(map(can_share_process, members)) or len(members) == 1
+        assert [fold_key(t) for t in members] == sorted(fold_key(t) for t in members)
+    heads = Counter(features(trial) for trial in trials.values() if can_share_process(trial))
+    others = [trial for trial in trials.values() if not can_share_process(trial)]
     assert {trial.cell.technique for trial in others} == {"independent_mean", "single"}
     assert len(packs) == sum(-(-count // MOST) for count in heads.values()) + len(others)
 
 
 def test_packs_fit_into_memory_and_there_are_enough(study, heads):
     inputs, trials = study[0].inputs, {str(i): trial for i, trial in enumerate(heads)}
-    one_by_one = packs_of(trials, inputs, memory=0)
+    one_by_one = build_packs(trials, inputs, memory=0)
     assert list(map(len, one_by_one)) == [1] * len(heads)
     table = 4 * len(inputs.dataset) * WIDTH
-    counts = [len(packs_of(trials, inputs, memory=m)) for m in (2 * table, 4 * table, 2**40)]
+    counts = [len(build_packs(trials, inputs, memory=m)) for m in (2 * table, 4 * table, 2**40)]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1]
-    assert len(packs_of(trials, inputs, memory=2**40, fewest=40)) >= 40
+    assert len(build_packs(trials, inputs, memory=2**40, fewest=40)) >= 40

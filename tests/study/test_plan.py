@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from study.config.loading import check_study
 from study.planning.plan import make_plan
-from study.preview.cost import estimate
-from study.preview.text import plan_text
+from study.preview.cost import estimate_cost
+from study.preview.text import format_plan
 
 
 def study(*grid, **keys):
@@ -78,7 +78,7 @@ def test_counts_of_a_small_grid():
         seeds=[0, 1],
     )
     plan = make_plan(spec)
-    cost = estimate(plan)
+    cost = estimate_cost(plan)
     assert plan.per_cell == 12
     assert (len(plan.cells), plan.fits) == (5, 48)  # the average trains nothing
     assert (cost.trials, cost.fits) == (60, 48)
@@ -88,7 +88,7 @@ def test_counts_of_a_small_grid():
         modalities={"graph": {"calibration": "frozen"}},
         seeds=[0, 1],
     )
-    assert estimate(make_plan(frozen)).jobs == 2  # one random encoder a seed
+    assert estimate_cost(make_plan(frozen)).jobs == 2  # one random encoder a seed
 
 
 def _trained_graphs(**keys):
@@ -98,24 +98,24 @@ def _trained_graphs(**keys):
 
 def test_an_encoder_costs_what_it_passes_through_and_once_for_all_arms():
     """4,000 molecules, 10 epochs, of which 0.4 are used: 16 thousand at 1.2 s, five folds."""
-    (seconds,) = estimate(make_plan(_trained_graphs())).by_encoder.values()
+    (seconds,) = estimate_cost(make_plan(_trained_graphs())).by_encoder.values()
     assert seconds == 5 * 16 * 1.2
-    (joined,) = estimate(
+    (joined,) = estimate_cost(
         make_plan(_trained_graphs(epoch_steps=100, batch_size=80))
     ).by_encoder.values()
     assert joined == 2 * seconds  # an epoch is at least 8,000 molecules: two passes
 
 
 def test_the_text_says_what_encoders_reserve():
-    assert "reserves" not in plan_text(_trained_graphs())
-    assert "reserves  graph: 2 x 1 CPU for a training" in plan_text(_trained_graphs(workers=2))
+    assert "reserves" not in format_plan(_trained_graphs())
+    assert "reserves  graph: 2 x 1 CPU for a training" in format_plan(_trained_graphs(workers=2))
     spec = _trained_graphs()
     with_gpu = spec.model_copy(update={"run": spec.run.model_copy(update={"gpus_per_worker": 0.5})})
-    assert "reserves  graph: 1 x 1 CPU and 0.5 GPU for a training" in plan_text(with_gpu)
+    assert "reserves  graph: 1 x 1 CPU and 0.5 GPU for a training" in format_plan(with_gpu)
 
 
 def test_the_text_says_what_was_merged_and_added():
-    text = plan_text(study({"features": [["mordred"]], "fusion": OPERATORS}, split={"folds": 4}))
+    text = format_plan(study({"features": [["mordred"]], "fusion": OPERATORS}, split={"folds": 4}))
     assert "asked     3 combinations" in text
     assert "merged    2: a single modality makes techniques and operators equal" in text
     assert "trials    4 (4 folds x 1 repeats x 1 seeds an arm)" in text
@@ -123,15 +123,17 @@ def test_the_text_says_what_was_merged_and_added():
 
 def test_the_text_names_families_and_what_is_left_out():
     pair = {"features": [["fingerprint", "mordred"]], "technique": TECHNIQUES}
-    text = plan_text(study(pair, {"features": [["mordred"]]}))
+    text = format_plan(study(pair, {"features": [["mordred"]]}))
     assert "contrasts 3 declared; smallest difference in AUROC seen:" in text
     assert "control: 0.0031 in 1 pair (same features)" in text
     assert "modality: 0.0051 in 2 pairs (other features or molecules)" in text
     assert "left out  2 of technique: an ensemble against another number of models" in text
-    every = plan_text(study(pair, analysis={"ensembles": "any"}))
+    every = format_plan(study(pair, analysis={"ensembles": "any"}))
     assert "technique: 0.0031 in 2 pairs (same features)" in every
     assert "left out" not in every
-    assert "contrasts none; name those that matter" in plan_text(study({"features": [["mordred"]]}))
+    assert "contrasts none; name those that matter" in format_plan(
+        study({"features": [["mordred"]]})
+    )
 
 
 @given(

@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pretraining_files import TEXT, molecules, write_file, write_table
 
-from modalities.weights.model_card import read_card
+from modalities.weights.model_card import read_model_card
 from study.cli.app import main
 from study.errors import InputError
-from study.executors.base import Inline
-from study.plugins.registry import Vocabulary
+from study.executors.base import LocalExecutor
+from study.plugins.registry import Registry
 from study.pretraining import work
 from study.pretraining.config import read_pretraining
-from study.pretraining.molecules import Chosen
-from study.pretraining.run import begin, run_pretraining, train
-from study.pretraining.training import Diary, cosine
-from study.progress import Reporter
+from study.pretraining.molecules import PretrainingMolecules
+from study.pretraining.run import prepare_pretraining, run_pretraining, train_pretraining
+from study.pretraining.training import HistoryCheckpoints, cosine_schedule
+from study.progress import ProgressCallback
 from study.runner.prepare import prepare
 from study.splits import group_rows
 from study.storage.lock import LockedError, StudyLock, is_lock
@@ -55,7 +55,7 @@ def done(tmp_path, pretrain):
 
 def test_it_ends_in_a_folder_with_a_card(done, tmp_path):
     folder, _ = done
-    card = read_card(folder)
+    card = read_model_card(folder)
     assert card.sha256 == hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest()
     assert (card.modality, card.options["width"]) == ("smiles", 8)
     assert (card.objective, card.objective_options["share"]) == ("masked_characters", 0.15)
@@ -74,14 +74,14 @@ def test_it_prints_an_epoch_a_line_and_what_a_study_file_needs(done):
     assert out.count("epoch 1: loss ") == out.count("epoch 2: loss ") == 1
     pasted = yaml.safe_load(out.partition("under 'modalities':\n")[2])
     assert pasted["small"]["weights"] == str(folder)
-    assert pasted["small"]["sha256"] == read_card(folder).sha256
+    assert pasted["small"]["sha256"] == read_model_card(folder).sha256
 
 
 def test_the_weights_are_those_of_the_epoch_with_the_lowest_held_out_loss(done):
     folder, _ = done
     epochs = json.loads((folder / "epochs.json").read_text())
     best = min(epochs, key=lambda epoch: epoch["loss"])
-    card = read_card(folder)
+    card = read_model_card(folder)
     assert (card.epochs, card.measures["loss"]) == (best["epoch"], best["loss"])
 
 
@@ -96,7 +96,7 @@ def test_a_finished_one_is_left_alone(done, tmp_path, pretrain):
 def test_a_second_launch_of_one_that_runs_is_refused_or_waits(tmp_path, pretrain):
     """The one that runs ends meanwhile: the other has nothing to do and leaves no trace."""
     file, folder = write_file(tmp_path), tmp_path / "out" / "weights" / "small"
-    pretraining = begin(read_pretraining(str(file)))
+    pretraining = prepare_pretraining(read_pretraining(str(file)))
     with ThreadPoolExecutor(1) as pool:
         with StudyLock(Storage(str(folder))).held():
             code, _, err = pretrain(file)
@@ -105,7 +105,7 @@ def test_a_second_launch_of_one_that_runs_is_refused_or_waits(tmp_path, pretrain
             waiting = pool.submit(
                 run_pretraining, pretraining.spec, ray=False, mlflow=False, wait=True
             )
-            train(pretraining, Inline(), Reporter())
+            train_pretraining(pretraining, LocalExecutor(), ProgressCallback())
             made = (folder / "weights.pt").stat().st_mtime_ns
             assert not waiting.done()
         waiting.result(60)
@@ -114,9 +114,9 @@ def test_a_second_launch_of_one_that_runs_is_refused_or_waits(tmp_path, pretrain
 
 
 def test_one_whose_work_was_taken_over_says_so(tmp_path):
-    pretraining = begin(read_pretraining(str(write_file(tmp_path))))
+    pretraining = prepare_pretraining(read_pretraining(str(write_file(tmp_path))))
     with pytest.raises(LockedError, match="another launch of pretraining 'small' took over"):
-        train(pretraining, Inline(), Reporter(), lambda: True)
+        train_pretraining(pretraining, LocalExecutor(), ProgressCallback(), lambda: True)
     assert pretraining.card is None
 
 
@@ -137,7 +137,7 @@ def test_killed_and_resumed_it_ends_as_if_it_had_not_been(moment, tmp_path, pret
     straight = tmp_path / "straight"
     straight.mkdir()
     pretrain(write_file(straight), *numbers)
-    save, epochs = Diary.save, []
+    save, epochs = HistoryCheckpoints.save, []
 
     def killed(diary, state):
         if moment == "after":
@@ -149,7 +149,7 @@ def test_killed_and_resumed_it_ends_as_if_it_had_not_been(moment, tmp_path, pret
             save(diary, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Diary, "save", killed)
+        patch.setattr(HistoryCheckpoints, "save", killed)
         assert pretrain(write_file(tmp_path), *numbers)[0] == 130
     folder = tmp_path / "out" / "weights" / "small"
     assert not (folder / "card.json").exists()
@@ -180,7 +180,7 @@ def test_a_study_uses_the_weights(done, calibration, tiny, spec_of, run_tiny, tm
 
 def test_options_other_than_the_cards_are_refused_with_the_cards(done, tiny, spec_of, tmp_path):
     folder, _ = done
-    own = {"weights": str(folder), "sha256": read_card(folder).sha256}
+    own = {"weights": str(folder), "sha256": read_model_card(folder).sha256}
     tiny["modalities"] = {"small": {**TEXT, **own, "layers": 2, "width": 16}}
     tiny["grid"] = [{"features": [["small"]]}]
     with pytest.raises(InputError, match="card of these weights says layers=1, width=8: write"):
@@ -195,16 +195,16 @@ def test_a_study_takes_the_hash_from_the_card(done, tiny, spec_of, tmp_path):
     tiny["modalities"] = {"small": {**TEXT, "weights": str(folder)}}
     tiny["grid"] = [{"features": [["small"]]}]
     choice = spec_of(tiny, tmp_path / "study").modalities["small"]
-    assert choice.options["sha256"] == read_card(folder).sha256
+    assert choice.options["sha256"] == read_model_card(folder).sha256
 
 
 def test_it_goes_on_from_weights(done, tmp_path, pretrain):
     folder, _ = done
-    card = read_card(folder)
+    card = read_model_card(folder)
     modality = {**TEXT, "weights": str(folder), "sha256": card.sha256}
     file = write_file(tmp_path, name="further", modality=modality)
     assert pretrain(file)[0] == 0
-    further = read_card(folder.parent / "further")
+    further = read_model_card(folder.parent / "further")
     assert further.started_from == card.sha256
     assert further.sha256 != card.sha256
     assert "weights" not in further.options
@@ -224,7 +224,7 @@ def test_nothing_is_left_out_quietly(tmp_path, pretrain):
     assert "1 rows merged into others" in out
     folder = tmp_path / "out" / "weights" / "small"
     listed = json.loads((folder / "left_out.json").read_text())
-    assert sum(map(len, listed.values())) == read_card(folder).data["left_out"] == 4
+    assert sum(map(len, listed.values())) == read_model_card(folder).data["left_out"] == 4
 
 
 def test_molecules_of_a_study_can_be_excluded(tmp_path, pretrain, tiny):
@@ -274,16 +274,16 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, pretrain):
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("word", Vocabulary("objective").words())
+@pytest.mark.parametrize("word", Registry("objective").words())
 def test_every_objective_ends_in_weights_that_its_modality_loads(word, tmp_path, pretrain):
-    modality = Vocabulary("objective").load(word).modalities[0]
+    modality = Registry("objective").load(word).modalities[0]
     write_table(tmp_path, molecules(12))
     file = write_file(tmp_path, objective=word, modality=modality)
     code, out, err = pretrain(file, "--set", "training.epochs=1")
     assert (code, err) == (0, "")
     choice = yaml.safe_load(out.partition("under 'modalities':\n")[2])["small"]
     del choice["modality"]
-    loaded = Vocabulary("modality").load(modality)(**choice).encoder(seed=1).state_dict()
+    loaded = Registry("modality").load(modality)(**choice).encoder(seed=1).state_dict()
     saved = torch.load(choice["weights"] + "/weights.pt", weights_only=True)
     assert loaded.keys() >= saved.keys()
     assert all(torch.equal(loaded[name], values) for name, values in saved.items())
@@ -299,19 +299,21 @@ def test_a_constitution_is_on_one_side_of_the_held_out_line(share, seed):
     assert (held == CHOSEN.held_out(share, seed)).all()
 
 
-CHOSEN = Chosen(tuple(molecules(40)), (None,) * 40, 0, (), "here")
+CHOSEN = PretrainingMolecules(tuple(molecules(40)), (None,) * 40, 0, (), "here")
 
 
 def test_too_few_molecules_cannot_be_held_out():
     with pytest.raises(InputError, match="2 molecules of 1 constitutions leave fewer than two"):
-        Chosen(("C[C@H](O)F", "C[C@@H](O)F"), (None, None), 0, (), "here").held_out(0.1, 0)
+        PretrainingMolecules(("C[C@H](O)F", "C[C@@H](O)F"), (None, None), 0, (), "here").held_out(
+            0.1, 0
+        )
 
 
 def test_the_learning_rate_rises_in_a_line_and_falls_as_a_cosine():
-    assert [cosine(0.2, x) for x in (0, 0.1, 0.2)] == [0, 0.5, 1]
-    assert cosine(0.2, 0.6) == pytest.approx(0.5)
-    assert cosine(0.2, 0.4) == pytest.approx((2 + 2**0.5) / 4)
-    assert cosine(0.0, 1 - 1e-9) == pytest.approx(0, abs=1e-6)
+    assert [cosine_schedule(0.2, x) for x in (0, 0.1, 0.2)] == [0, 0.5, 1]
+    assert cosine_schedule(0.2, 0.6) == pytest.approx(0.5)
+    assert cosine_schedule(0.2, 0.4) == pytest.approx((2 + 2**0.5) / 4)
+    assert cosine_schedule(0.0, 1 - 1e-9) == pytest.approx(0, abs=1e-6)
 
 
 def test_the_process_that_trains_is_told_its_threads(tmp_path, pretrain, monkeypatch):

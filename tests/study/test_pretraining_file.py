@@ -5,7 +5,7 @@ import yaml
 
 from study.config.loading import preset_names
 from study.errors import InputError
-from study.plugins.registry import Vocabulary
+from study.plugins.registry import Registry
 from study.pretraining.config import PRESETS, PretrainingSpec, read_pretraining
 
 FILE = {
@@ -94,4 +94,4 @@ def test_presets_are_sound_and_named_by_their_file(name):
 
 def test_every_objective_has_a_preset():
     shipped = {read_pretraining(name).objective.word for name in preset_names(PRESETS)}
-    assert shipped == set(Vocabulary("objective").words())
+    assert shipped == set(Registry("objective").words())

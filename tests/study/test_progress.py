@@ -6,13 +6,20 @@ import time
 import pytest
 from rich.console import Console
 
-from study.progress import Bars, Lines, Progress, Tally, Together, duration
+from study.progress import (
+    CallbackList,
+    CountingCallback,
+    LogProgress,
+    Progress,
+    RichProgress,
+    format_duration,
+)
 from study.runner.status import read_state, state_file
 from study.storage.storage import Storage
 
 
 def test_a_tally_counts_what_runs_what_is_done_and_what_failed():
-    tally = Tally()
+    tally = CountingCallback()
     tally.stage("trials", 4)
     for _ in range(3):
         tally.began()
@@ -33,12 +40,12 @@ def test_the_time_left_is_that_of_the_pace_so_far():
     [(7, "7 s"), (99.4, "99 s"), (700, "12 min"), (12_000, "3 h 20 min"), (190_800, "2 d 5 h")],
 )
 def test_durations_are_said_as_people_do(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
-@pytest.mark.parametrize("kind", [Bars, lambda console: Lines(console, interval=0.0)])
+@pytest.mark.parametrize("kind", [RichProgress, lambda console: LogProgress(console, interval=0.0)])
 def test_running_and_failed_trials_are_told(kind):
-    console = Console(file=io.StringIO(), width=120, force_terminal=kind is Bars)
+    console = Console(file=io.StringIO(), width=120, force_terminal=kind is RichProgress)
     told = kind(console)
     told.stage("trials", 3)
     told.began(3)
@@ -51,7 +58,7 @@ def test_running_and_failed_trials_are_told(kind):
 
 def test_the_trials_of_a_pack_are_told_at_once():
     console = Console(file=io.StringIO(), width=120)
-    told = Lines(console, interval=0.0)
+    told = LogProgress(console, interval=0.0)
     told.stage("trials", 40)
     told.began(16)
     told.advance(pieces=16, failed=1)
@@ -60,7 +67,7 @@ def test_the_trials_of_a_pack_are_told_at_once():
 
 
 def test_the_state_is_read_back_from_the_storage(tmp_path):
-    told = Together(state_file(Storage(str(tmp_path))))
+    told = CallbackList(state_file(Storage(str(tmp_path))))
     told.stage("trials", 3)
     told.began()
     told.advance()

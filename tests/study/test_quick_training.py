@@ -13,10 +13,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusion import HeadShape, MultimodalModel, SingleHead, seeded
 from fusion.layers import Dropout
-from study.config.training import Training
-from study.training.fused_adamw import QuickAdamW
-from study.training.supervised import Part, fit, pace_of, predict
-from study.training.trainer import Diary
+from study.config.training import TrainingConfig
+from study.training.fused_adamw import FusedAdamW
+from study.training.supervised import LabeledRows, fit, predict, to_trainer_config
+from study.training.trainer import TrainingState
 
 WIDTH, LABELS, ROWS = 12, 5, 50
 
@@ -33,7 +33,7 @@ def test_adamw_is_torchs_also_where_weights_are_held_for_a_while():
             {"params": [module.bias], "lr": 0.1, "weight_decay": 0.0},
         ]
 
-    quick, plain = QuickAdamW(groups(ours)), torch.optim.AdamW(groups(theirs))
+    quick, plain = FusedAdamW(groups(ours)), torch.optim.AdamW(groups(theirs))
     for step, gradient in enumerate(gradients):
         for module in (ours, theirs):
             module.weight.grad = gradient.clone()
@@ -74,8 +74,8 @@ def test_a_training_is_what_a_plain_loop_gives(average):
     x = rng.normal(size=(ROWS, WIDTH)).astype(np.float32)
     y = (x[:, :LABELS] + rng.normal(size=(ROWS, LABELS)) > 0).astype(np.uint8)
     rows = np.arange(ROWS)
-    training, validation = Part(rows[:40], y[:40]), Part(rows[40:], y[40:])
-    numbers = Training(epochs=4, batch_size=16, dropout=0.4, average=average, epoch_steps=1)
+    training, validation = LabeledRows(rows[:40], y[:40]), LabeledRows(rows[40:], y[40:])
+    numbers = TrainingConfig(epochs=4, batch_size=16, dropout=0.4, average=average, epoch_steps=1)
     with seeded(7):
         head = SingleHead({"x": WIDTH}, LABELS, HeadShape((8,), 0.4))
     with seeded(7):
@@ -94,7 +94,7 @@ def plain_scores(model, x, y, numbers):
         model.parameters(), lr=numbers.learning_rate, weight_decay=numbers.weight_decay
     )
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(numbers.average))
-    diary, found = Diary(pace_of(numbers), seed=3), []
+    diary, found = TrainingState(to_trainer_config(numbers), seed=3), []
     for epoch in range(1, numbers.epochs + 1):
         model.train()
         order = torch.Generator().manual_seed(diary.drawn_from(epoch))

@@ -6,7 +6,7 @@ from torch import multiprocessing
 from toy_trainings import in_group, regression
 
 from study.errors import StudyError, TrialError
-from study.training.distributed import Ranks, here
+from study.training.distributed import ProcessGroup, current_process_group
 from study.training.encoders import check_workers
 
 
@@ -19,7 +19,7 @@ def group(tmp_path_factory):
 
 
 def test_two_processes_with_unequal_shares_train_what_one_does(group):
-    alone = regression(Ranks(), epochs=3)
+    alone = regression(ProcessGroup(), epochs=3)
     for process in group:
         assert process["losses"] == pytest.approx(alone["losses"], abs=1e-6)
         for name, values in alone["weights"].items():
@@ -45,10 +45,10 @@ def test_a_gpu_that_is_not_there_is_no_cpu():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(StudyError, match=r"torch finds none.*; set 'run\.gpus_per_worker' to 0"):
-        here(gpu=True)
-    assert here() == Ranks()
+        current_process_group(gpu=True)
+    assert current_process_group() == ProcessGroup()
 
 
 def test_a_training_on_another_number_of_processes_is_refused():
     with pytest.raises(TrialError, match="asks for 2 workers and runs in 1 processes; set 'train"):
-        check_workers(2, Ranks())
+        check_workers(2, ProcessGroup())

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from study import stacked
-from study.runner.status import status_text
+from study.runner.status import format_status
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def command(tiny, tmp_path):
 
 
 def test_a_finished_study_says_so(launched):
-    text, complete = status_text("tiny", str(launched[0].folder.parent))
+    text, complete = format_status("tiny", str(launched[0].folder.parent))
     assert complete
     assert text == "tiny: 10 of 10 trials finished\nno launch is running\n"
 
@@ -31,7 +31,7 @@ def test_a_finished_study_says_so(launched):
 def test_missing_and_failed_trials_are_told(tiny, spec_of, run_tiny, tmp_path):
     tiny["grid"][1]["training"] = {"learning_rate": [1e30]}
     run_tiny(spec_of(tiny, tmp_path))
-    text, complete = status_text("tiny", str(tmp_path))
+    text, complete = format_status("tiny", str(tmp_path))
     assert not complete
     assert "trials finished" in text
     assert "failed: " in text
@@ -53,7 +53,7 @@ def failed(tiny, spec_of, run_tiny, tmp_path, monkeypatch):
         raise IndexError("no such row")
 
     monkeypatch.setattr(stacked, "run_trial", slips)
-    monkeypatch.setattr("study.training.encoders.run_job", breaks)
+    monkeypatch.setattr("study.training.encoders.run_encoder_job", breaks)
     return run_tiny(spec_of(tiny, tmp_path))
 
 
@@ -81,9 +81,9 @@ def test_an_unexpected_failure_leaves_its_traceback_on_the_storage(failed, tmp_p
 
 def test_tracebacks_are_printed_on_request(failed, tmp_path):
     _, record, _ = failed
-    plain, _ = status_text("tiny", str(tmp_path))
+    plain, _ = format_status("tiny", str(tmp_path))
     assert "Traceback" not in plain
-    text, complete = status_text("tiny", str(tmp_path), tracebacks=True)
+    text, complete = format_status("tiny", str(tmp_path), tracebacks=True)
     assert not complete
     assert text.startswith(plain)
     said = text.removeprefix(plain)
@@ -100,7 +100,7 @@ def test_no_traceback_is_kept_of_a_failure_that_is_explained(tiny, spec_of, run_
     assert record.failures
     assert not any(failure.traceback for failure in record.failures)
     assert not (tmp_path / "tiny" / "logs").exists()
-    text, _ = status_text("tiny", str(tmp_path), tracebacks=True)
+    text, _ = format_status("tiny", str(tmp_path), tracebacks=True)
     assert text.endswith("no traceback is kept: no trial failed unexpectedly\n")
 
 
@@ -122,4 +122,4 @@ def test_a_second_launch_is_refused_while_the_first_runs(command, tmp_path):
     finally:
         first.kill()
         first.communicate()
-    assert status_text("tiny", str(tmp_path / "store"))[1]
+    assert format_status("tiny", str(tmp_path / "store"))[1]

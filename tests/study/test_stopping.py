@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-from study.executors.base import Inline
-from study.progress import Reporter
+from study.executors.base import LocalExecutor
+from study.progress import ProgressCallback
 from study.results.ledger import Ledger
 from study.runner.launcher import launch
-from study.runner.prepare import lay_out, prepare
-from study.runner.stopping import GRACE, Stop
+from study.runner.prepare import prepare, write_study_folder
+from study.runner.stopping import GRACE, StopSignal
 
 
-class PressedAfter(Reporter):
+class PressedAfter(ProgressCallback):
     """Presses Ctrl-C when so many trials have finished."""
 
     def __init__(self, count):
@@ -36,10 +36,10 @@ class PressedAfter(Reporter):
 def test_one_press_ends_after_the_pack_that_runs(tiny, spec_of, run_tiny, tmp_path):
     spec = spec_of(tiny, tmp_path)
     study, told = prepare(spec), PressedAfter(3)
-    lay_out(study)
-    stop = Stop(told.note)
+    write_study_folder(study)
+    stop = StopSignal(told.note)
     with stop.listening(), pytest.raises(KeyboardInterrupt):
-        launch(study, Inline(), None, told, stop)
+        launch(study, LocalExecutor(), None, told, stop)
     known = len(Ledger(study.ledger.storage).ids())
     assert 3 <= known < 8
     assert told.notes[-1].startswith("stopping: what runs has 10 s to finish")
@@ -51,7 +51,7 @@ def test_one_press_ends_after_the_pack_that_runs(tiny, spec_of, run_tiny, tmp_pa
 
 def test_two_presses_end_at_once():
     before = signal.getsignal(signal.SIGINT)
-    stop = Stop(lambda _: None)
+    stop = StopSignal(lambda _: None)
     with stop.listening():
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.asked
@@ -62,14 +62,14 @@ def test_two_presses_end_at_once():
 
 
 def test_sigterm_is_a_press():
-    stop = Stop(lambda _: None)
+    stop = StopSignal(lambda _: None)
     with stop.listening():
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.asked
 
 
 def test_the_grace_ends(monkeypatch):
-    stop = Stop(lambda _: None)
+    stop = StopSignal(lambda _: None)
     stop.press()
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + GRACE + 0.1)

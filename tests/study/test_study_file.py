@@ -7,16 +7,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modalities.weights.model_card import Card, keep
+from modalities.weights.model_card import ModelCard, write_model_card
 from study.config.loading import check_study, preset_names, read_study
 from study.config.study import StudySpec
 from study.errors import InputError
 from study.planning.plan import make_plan
-from study.plugins.registry import Vocabulary
+from study.plugins.registry import Registry
 from study.pretraining.config import PRESETS, read_pretraining
 
 PAIR = ["graph", "mordred"]
-WORDS = ", ".join(Vocabulary("modality").words())
+WORDS = ", ".join(Registry("modality").words())
 
 
 def minimal(**sections):
@@ -266,8 +266,8 @@ def pretrained(tmp_path, monkeypatch):
         asked = read_pretraining(name)
         words = (name, "", asked.modality.word, {}, "random", asked.objective.word)
         sha256 = hashlib.sha256(name.encode()).hexdigest()
-        card = Card(*words, {}, {}, {}, {}, 1, {}, sha256, "", "a test", "id")
-        keep(tmp_path / "studies" / "weights" / name, name.encode(), card)
+        card = ModelCard(*words, {}, {}, {}, {}, 1, {}, sha256, "", "a test", "id")
+        write_model_card(tmp_path / "studies" / "weights" / name, name.encode(), card)
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from study.config.loading import check_study
-from study.planning.contrasts import reference_arms
+from study.planning.contrasts import find_reference_arms
 from study.planning.plan import make_plan
-from study.planning.trials import TrialSpec
-from study.reporting.tables import unranked, unsettled
-from study.results.summary import summarise
+from study.planning.trials import Trial
+from study.reporting.tables import find_unsettled, unranked
+from study.results.summary import summarize
 from study.results.trial_result import TrialResult
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -27,7 +27,7 @@ def cells(**keys):
 def trial(cell, fold, scores, *, truth=TRUTH, best=3, seconds=2.0, seed=0):
     return TrialResult(
         id=f"{cell.id}-{fold}-{seed}",
-        trial=TrialSpec(cell, 0, fold, seed).to_json(),
+        trial=Trial(cell, 0, fold, seed).to_json(),
         label_names=NAMES,
         test_rows=np.arange(len(truth)),
         test_labels=truth,
@@ -55,7 +55,7 @@ def test_means_and_spread_by_hand():
         trial(BALANCER, 0, RIGHT),
         trial(BALANCER, 1, worse_last(0)),
     ]
-    head, balancer = summarise([HEAD, BALANCER], results, POSITIVES, 2)
+    head, balancer = summarize([HEAD, BALANCER], results, POSITIVES, 2)
     assert head.folds == (0.5, 0.8)
     assert head.auroc == pytest.approx(0.65)
     assert head.auroc_sd == pytest.approx(0.3 / math.sqrt(2))
@@ -66,12 +66,12 @@ def test_means_and_spread_by_hand():
 
 
 def test_average_precision_by_hand():
-    (summary,) = summarise([HEAD], [trial(HEAD, 0, EVEN)], POSITIVES, 1)
+    (summary,) = summarize([HEAD], [trial(HEAD, 0, EVEN)], POSITIVES, 1)
     assert summary.average_precision == pytest.approx(0.5)  # all tied: the share of positives
 
 
 def test_an_arm_without_results_is_nan_and_missing():
-    head, balancer = summarise([HEAD, BALANCER], [trial(HEAD, 0, RIGHT)], POSITIVES, 2)
+    head, balancer = summarize([HEAD, BALANCER], [trial(HEAD, 0, RIGHT)], POSITIVES, 2)
     assert (head.missing, balancer.missing) == (1, 2)
     assert math.isnan(balancer.auroc)
     assert math.isnan(head.auroc_sd)
@@ -80,9 +80,9 @@ def test_an_arm_without_results_is_nan_and_missing():
 
 def test_trials_that_were_best_at_an_end_of_their_training_are_counted_and_named():
     results = [trial(HEAD, fold, RIGHT, best=best) for fold, best in enumerate((2, 3, 6, 7, 7))]
-    (summary,) = summarise([HEAD], results, POSITIVES, 5)
+    (summary,) = summarize([HEAD], results, POSITIVES, 5)
     assert summary.unconverged == 3
-    (line,) = unsettled([summary])
+    (line,) = find_unsettled([summary])
     assert line.startswith(f"not converged: {HEAD}: 3 of 5 trials were best in one of their first")
 
 
@@ -90,14 +90,14 @@ def test_an_undefined_label_is_counted_and_told_and_no_gap():
     truth = TRUTH.copy()
     truth[:, 2] = 0
     results = [trial(HEAD, 0, RIGHT, truth=truth), trial(HEAD, 1, RIGHT)]
-    (summary,) = summarise([HEAD], results, POSITIVES, 2)
+    (summary,) = summarize([HEAD], results, POSITIVES, 2)
     assert summary.undefined == 1
     assert np.isnan([summary.auroc, summary.average_precision, summary.folds[0]]).all()
     assert summary.folds[1] == 1
     assert np.isnan(summary.fifths).tolist() == [False, False, True, False, False]
     (line,) = unranked([summary])
     assert line.startswith(f"undefined: {HEAD}: AUROC of 1 pair of label and test fold, ")
-    assert unranked(summarise([HEAD], results[1:], POSITIVES, 2)) == []
+    assert unranked(summarize([HEAD], results[1:], POSITIVES, 2)) == []
 
 
 def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbers():
@@ -116,7 +116,7 @@ def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbe
         "fractions": [0.5, 1.0],
     }
     plan = make_plan(check_study(raw, "x"))
-    arms, found = {cell.id: cell for cell in plan.cells}, reference_arms(plan.cells)
+    arms, found = {cell.id: cell for cell in plan.cells}, find_reference_arms(plan.cells)
     for arm, head in found.items():
         one, other = arms[arm], arms[head]
         assert other.technique == "mlp_head"
@@ -131,4 +131,4 @@ def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbe
 
 
 def test_without_a_head_there_is_no_reference():
-    assert reference_arms(cells(technique=["label_balancer", "independent_mean"])) == {}
+    assert find_reference_arms(cells(technique=["label_balancer", "independent_mean"])) == {}

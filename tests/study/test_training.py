@@ -5,18 +5,18 @@ import pytest
 import torch
 from torch import nn
 
-from study.artifacts.embeddings import EmbeddingStore, job_of
-from study.artifacts.study_data import Inputs
-from study.config.training import Training
+from study.artifacts.embeddings import EmbeddingStore, encoder_job_for
+from study.artifacts.study_data import StudyData
+from study.config.training import TrainingConfig
 from study.data import OdorDataset
 from study.errors import TrialError
 from study.metrics import auroc
 from study.results.ledger import LedgerError
 from study.storage.storage import Storage
-from study.training.distributed import settled
-from study.training.encoders import run_job
-from study.training.supervised import Part, _batches, fit, predict
-from study.training.trial import average_trial, run_trial
+from study.training.distributed import torch_settings
+from study.training.encoders import run_encoder_job
+from study.training.supervised import LabeledRows, _batches, fit, predict
+from study.training.trial import run_average_trial, run_trial
 
 N, WIDTH, LABELS = 60, 4, 3
 
@@ -40,13 +40,13 @@ def table():
     features = rng.normal(size=(N, WIDTH)).astype(np.float32)
     labels = (features[:, :LABELS] + rng.normal(size=(N, LABELS)) > 0).astype(np.uint8)
     rows = np.arange(N)
-    parts = Part(rows[:40], labels[:40]), Part(rows[40:], labels[40:])
+    parts = LabeledRows(rows[:40], labels[:40]), LabeledRows(rows[40:], labels[40:])
     return {"x": lambda some: torch.from_numpy(features[some])}, *parts
 
 
 def numbers(**changed):
     base = {"epochs": 30, "batch_size": 8, "learning_rate": 0.05, "epoch_steps": 1}
-    return Training(**{**base, **changed})
+    return TrainingConfig(**{**base, **changed})
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 4), (4, 4), (5, 4), (9, 4), (10, 4), (33, 8)])
@@ -125,7 +125,7 @@ def poisoned_inputs(inputs, trial):
     labels[test] = 1 - labels[test]
     old = inputs.dataset
     dataset = OdorDataset(old.name, old.smiles, labels, old.label_names)
-    return Inputs(dataset, inputs.split, inputs.cache)
+    return StudyData(dataset, inputs.split, inputs.cache)
 
 
 @pytest.mark.parametrize("technique", ["mlp_head", "label_balancer"])
@@ -133,7 +133,7 @@ def test_labels_of_the_test_fold_change_no_score(technique, launched):
     study, record, _ = launched
     trial = next(t for t in study.plan.trials() if t.cell.technique == technique)
     known = record.results[study.inputs.trial_id(trial)]
-    with settled(1):
+    with torch_settings(1):
         again = run_trial(trial, poisoned_inputs(study.inputs, trial))
     assert (again.scores == known.scores).all()
     assert again.history == known.history
@@ -147,7 +147,7 @@ def test_labels_of_the_test_fold_change_no_partition_of_affinity(tiny, spec_of, 
     trial = next(iter(study.plan.trials()))
     known = record.results[study.inputs.trial_id(trial)]
     poisoned = poisoned_inputs(study.inputs, trial)
-    with settled(1):
+    with torch_settings(1):
         assert (run_trial(trial, poisoned).scores == known.scores).all()
 
 
@@ -156,10 +156,10 @@ def test_labels_of_the_test_fold_change_no_trained_encoder(tiny, spec_of, run_ti
     tiny["grid"] = [{"features": [["characters"]]}]
     study, _, _ = run_tiny(spec_of(tiny, tmp_path))
     trial = next(iter(study.plan.trials()))
-    job = job_of(trial.cell.features[0], trial)
+    job = encoder_job_for(trial.cell.features[0], trial)
     known = study.inputs.embedding_store.get(study.inputs.job_id(job))
-    with settled(1):
-        assert (run_job(job, poisoned_inputs(study.inputs, trial)) == known).all()
+    with torch_settings(1):
+        assert (run_encoder_job(job, poisoned_inputs(study.inputs, trial)) == known).all()
 
 
 def test_an_encoder_is_fine_tuned_on_the_labels_that_a_fixed_partition_gives_it(
@@ -172,7 +172,9 @@ def test_an_encoder_is_fine_tuned_on_the_labels_that_a_fixed_partition_gives_it(
     assert record.missing == 0
     trials = {t.cell.partition.word: t for t in study.plan.trials() if t.fold == 0}
     feature = next(f for f in trials["density"].cell.features if f.name == "characters")
-    own, every = (job_of(feature, trials[word]) for word in ("density", "random_per_batch"))
+    own, every = (
+        encoder_job_for(feature, trials[word]) for word in ("density", "random_per_batch")
+    )
     inputs, fraction = study.inputs, own.place.fraction
     positives = inputs.dataset.labels[inputs.fold(own.place).fit[fraction]].sum(axis=0)
     columns = inputs.columns(own)
@@ -182,9 +184,9 @@ def test_an_encoder_is_fine_tuned_on_the_labels_that_a_fixed_partition_gives_it(
     assert apart or positives[columns].max() <= positives[others].min()
     # Labels that are not its own change nothing in the encoder, its own do.
     known = inputs.embedding_store.get(inputs.job_id(own))
-    with settled(1):
-        assert (run_job(own, with_other_labels(inputs, others)) == known).all()
-        assert (run_job(own, with_other_labels(inputs, columns)) != known).any()
+    with torch_settings(1):
+        assert (run_encoder_job(own, with_other_labels(inputs, others)) == known).all()
+        assert (run_encoder_job(own, with_other_labels(inputs, columns)) != known).any()
 
 
 def with_other_labels(inputs, moved):
@@ -192,7 +194,7 @@ def with_other_labels(inputs, moved):
     labels, old = inputs.dataset.labels.copy(), inputs.dataset
     labels[:, moved] = labels[::-1][:, moved]
 
-    class Pinned(Inputs):
+    class Pinned(StudyData):
         def columns(self, job):
             return inputs.columns(job)
 
@@ -211,7 +213,7 @@ def test_an_average_is_the_mean_of_its_members(launched):
         assert np.abs(own.scores - expected).max() < 1e-7
         assert (own.test_rows == members[0].test_rows).all()
         assert own.counts["parameters"] == sum(m.counts["parameters"] for m in members)
-        assert average_trial(trial, members, study.inputs) == own
+        assert run_average_trial(trial, members, study.inputs) == own
 
 
 def test_embeddings_of_another_job_are_refused(tmp_path):
@@ -230,7 +232,7 @@ def test_embeddings_of_another_job_are_refused(tmp_path):
 
 def test_what_a_study_sets_for_the_process_is_given_back():
     tiny, threads = 1e-310, torch.get_num_threads()
-    with settled(threads + 1):
+    with torch_settings(threads + 1):
         assert torch.get_num_threads() == threads + 1
         assert (torch.tensor([tiny], dtype=torch.float64) * 1 == 0).all()
     assert torch.get_num_threads() == threads

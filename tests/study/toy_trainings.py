@@ -15,12 +15,12 @@ from torch.nn.functional import mse_loss
 from fusion import HeadShape, LabelBalancer, MultimodalModel, seeded
 from fusion.partitions import PartitionContext
 from fusion.partitions.random_per_batch import RandomPerBatch
-from study.config.training import Training
+from study.config.training import TrainingConfig
 from study.storage.storage import Storage
-from study.training.checkpoints import StoredCheckpoint
-from study.training.distributed import Ranks, here
-from study.training.supervised import Part, fit
-from study.training.trainer import Pace, train
+from study.training.checkpoints import StoredCheckpoints
+from study.training.distributed import ProcessGroup, current_process_group
+from study.training.supervised import LabeledRows, fit
+from study.training.trainer import TrainerConfig, train
 
 N, WIDTH, LABELS = 60, 4, 3
 SIZES = (5, 7, 1)
@@ -65,10 +65,10 @@ def in_group(rank, size, folder):
     torch.set_num_threads(1)
     store = f"file://{folder / 'store'}"
     distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
-    ranks = here()
+    ranks = current_process_group()
     outcome = regression(ranks, epochs=3)
     falling = Regression([3, 2, 1, 9] if rank == 0 else [])
-    outcome["falling"] = train(falling, Pace(9, patience=2), seed=0, ranks=ranks).monitored
+    outcome["falling"] = train(falling, TrainerConfig(9, patience=2), seed=0, ranks=ranks).monitored
     outcome["asked"] = falling.asked
     outcome["sum"], outcome["first"] = ranks.total([rank, 1.0]), ranks.agree(10.0 + rank)
     group = weakref.ref(distributed.group.WORLD)
@@ -80,7 +80,9 @@ def in_group(rank, size, folder):
 def regression(ranks, epochs):
     """Weights and losses of the regression."""
     course = Regression(unused=True)
-    history = train(course, Pace(epochs, patience=epochs, average=0.5), seed=0, ranks=ranks)
+    history = train(
+        course, TrainerConfig(epochs, patience=epochs, average=0.5), seed=0, ranks=ranks
+    )
     return {"weights": course.module.state_dict(), "losses": history.loss}
 
 
@@ -112,7 +114,7 @@ def balanced():
     features = rng.normal(size=(N, WIDTH)).astype(np.float32)
     labels = (features[:, :LABELS] + rng.normal(size=(N, LABELS)) > 0).astype(np.uint8)
     rows = np.arange(N)
-    training, validation = Part(rows[:40], labels[:40]), Part(rows[40:], labels[40:])
+    training, validation = LabeledRows(rows[:40], labels[:40]), LabeledRows(rows[40:], labels[40:])
     context = PartitionContext(("a", "b"), training.labels, training.rows, 0)
     with seeded(0):
         owners = RandomPerBatch().build(context)
@@ -124,11 +126,11 @@ def balanced():
 
 def numbers(**changed):
     base = {"epochs": 6, "batch_size": 8, "patience": 9, "epoch_steps": 1, "average": 0.9}
-    return Training(**{**base, **changed})
+    return TrainingConfig(**{**base, **changed})
 
 
 def checkpoint_in(folder):
-    return StoredCheckpoint(Storage(str(folder)), "toy")
+    return StoredCheckpoints(Storage(str(folder)), "toy")
 
 
 def main(folder, dies_after):
@@ -145,7 +147,16 @@ def main(folder, dies_after):
 
     wired = {"a": deadly, "b": gather["b"]}
     kept = checkpoint_in(folder)
-    fit(model, wired, training, validation, numbers(), seed=3, ranks=Ranks(), checkpoints=kept)
+    fit(
+        model,
+        wired,
+        training,
+        validation,
+        numbers(),
+        seed=3,
+        ranks=ProcessGroup(),
+        checkpoints=kept,
+    )
 
 
 if __name__ == "__main__":

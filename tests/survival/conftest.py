@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from study.tracking.mlflow_store import Tracker
+from study.tracking.mlflow_store import MLflowStore
 
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty store, made once: its schema takes seconds."""
     file = tmp_path_factory.mktemp("template") / "mlflow.db"
-    Tracker(f"sqlite:///{file}", str(file.parent / "artifacts"))
+    MLflowStore(f"sqlite:///{file}", str(file.parent / "artifacts"))
     return file
 
 

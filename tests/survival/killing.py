@@ -19,11 +19,11 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from study.api import Comparison, compare_studies
+from study.api import ComparisonRequest, compare_studies
 from study.config.loading import check_study
 from study.config.study import StudySpec
 from study.results.ledger import Failure, Ledger
-from study.runner.launcher import Asked, run_study
+from study.runner.launcher import LaunchOptions, run_study
 from study.storage.checksums import LedgerError
 from study.storage.storage import Storage
 from study.training import trial as _trial  # noqa: F401 (torch: imported before the forks)
@@ -106,7 +106,7 @@ def launch(spec: StudySpec, ledger: Path, at: int) -> list[str]:
     """Launch here with a fuse; return the touches."""
     fuse = Fuse(ledger, at)
     fuse.lay()
-    if not run_study(spec, Asked(ray=False)):
+    if not run_study(spec, LaunchOptions(ray=False)):
         raise RuntimeError("the study is not complete")
     return fuse.names
 
@@ -126,7 +126,7 @@ def sound(path: Path) -> bool:
 
 
 def table(store: Path) -> str:
-    return compare_studies(Comparison(["tiny"], str(store)), "csv")[0]
+    return compare_studies(ComparisonRequest(["tiny"], str(store)), "csv")[0]
 
 
 def shown(store: Path) -> dict[str, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from study.data.dataset import CurationStep
-from study.data.source import RawEntry, RawTable, digests
+from study.data.source import RawEntry, RawTable, digest_files
 from study.data.tables import Row, read_rows, user_path
 from study.errors import InputError
 
@@ -69,7 +69,7 @@ class Csv:
         step = CurationStep(f"csv: rows of {self._path.name}", len(rows), len(entries))
         listed = sorted({label for entry in entries for label in entry.labels})
         words = tuple(listed if self._list else columns)
-        return RawTable("csv", entries, words, digests(files), (step,), strict=True)
+        return RawTable("csv", entries, words, digest_files(files), (step,), strict=True)
 
     def _placed(self, rows: list[Row]) -> list[tuple[str, Row]]:
         return [(f"{self._path.name} row {i}", row) for i, row in enumerate(rows, start=2)]

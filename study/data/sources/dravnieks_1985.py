@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from study.data.dataset import CurationStep
-from study.data.source import RawEntry, RawTable, Threshold, digests
-from study.data.tables import Row, archive_files, number, plain_cid, read_rows, structures
+from study.data.source import RawEntry, RawTable, Threshold, digest_files
+from study.data.tables import (
+    Row,
+    archive_files,
+    parse_cid,
+    parse_number,
+    read_rows,
+    read_structures,
+)
 
 _MOST = 100
 
@@ -52,7 +59,7 @@ class Dravnieks1985:
         behavior, stimuli, molecules = files.values()
         rows = read_rows(behavior, ("Stimulus",))
         cid = _chosen(read_rows(stimuli, ("Stimulus", "CID", "Conc")))
-        smiles = structures(molecules)
+        smiles = read_structures(molecules)
         kept = {i: row for i, row in enumerate(rows, start=2) if cid.get(row["Stimulus"]) in smiles}
         entries = tuple(
             RawEntry(
@@ -69,7 +76,7 @@ class Dravnieks1985:
         )  # fmt: skip
         words = tuple(_label(name) for name in rows[0] if name != "Stimulus")
         return RawTable(
-            "dravnieks_1985", entries, words, digests(files), (step,),
+            "dravnieks_1985", entries, words, digest_files(files), (step,),
             threshold=Threshold(at_least=10),
         )  # fmt: skip
 
@@ -79,7 +86,7 @@ def _chosen(stimuli: list[Row]) -> dict[str, str]:
     known = [row for row in stimuli if row["CID"]]
     high = {row["CID"] for row in known if row["Conc"] == "high"}
     kept = (row for row in known if row["Conc"] == "high" or row["CID"] not in high)
-    return {row["Stimulus"]: plain_cid(row["CID"]) for row in kept}
+    return {row["Stimulus"]: parse_cid(row["CID"]) for row in kept}
 
 
 def _label(name: str) -> str:
@@ -90,5 +97,5 @@ def _label(name: str) -> str:
 
 def _ratings(row: Row, place: str) -> dict[str, float]:
     cells = ((name, text) for name, text in row.items() if name != "Stimulus")
-    given = {_label(name): number(text, place) for name, text in cells}
+    given = {_label(name): parse_number(text, place) for name, text in cells}
     return {name: x if 0 <= x <= _MOST else math.nan for name, x in given.items()}

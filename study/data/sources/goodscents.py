@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from study.data.dataset import CurationStep
-from study.data.source import RawEntry, RawTable, digests
-from study.data.tables import archive_files, read_rows, structures
+from study.data.source import RawEntry, RawTable, digest_files
+from study.data.tables import archive_files, read_rows, read_structures
 
 
 class Goodscents:
@@ -31,7 +31,7 @@ class Goodscents:
         behavior, stimuli, molecules = files.values()
         rows = read_rows(behavior, ("Stimulus", "Descriptors"))
         cid = {row["Stimulus"]: row["CID"] for row in read_rows(stimuli, ("Stimulus", "CID"))}
-        smiles = structures(molecules)
+        smiles = read_structures(molecules)
         entries = tuple(
             RawEntry(
                 f"goodscents/behavior.csv row {number}",
@@ -45,4 +45,4 @@ class Goodscents:
             "goodscents: rows with descriptors and a structure", len(rows), len(entries)
         )
         words = sorted({label for entry in entries for label in entry.labels})
-        return RawTable("goodscents", entries, tuple(words), digests(files), (step,))
+        return RawTable("goodscents", entries, tuple(words), digest_files(files), (step,))

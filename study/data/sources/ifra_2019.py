@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from study.data.dataset import CurationStep
-from study.data.source import RawEntry, RawTable, digests
-from study.data.tables import Row, archive_files, read_rows, structures
+from study.data.source import RawEntry, RawTable, digest_files
+from study.data.tables import Row, archive_files, read_rows, read_structures
 
 _COLUMNS = ("Descriptor 1", "Descriptor 2", "Descriptor 3")
 
@@ -38,7 +38,7 @@ class Ifra2019:
         files = self.files(archive)
         behavior, molecules = files.values()
         rows = read_rows(behavior, ("Stimulus", *_COLUMNS))
-        smiles = structures(molecules)
+        smiles = read_structures(molecules)
         entries = tuple(
             RawEntry(
                 f"ifra_2019/behavior.csv row {number}",
@@ -50,7 +50,7 @@ class Ifra2019:
         )
         step = CurationStep("ifra_2019: rows with a structure", len(rows), len(entries))
         words = sorted({label for entry in entries for label in entry.labels})
-        return RawTable("ifra_2019", entries, tuple(words), digests(files), (step,))
+        return RawTable("ifra_2019", entries, tuple(words), digest_files(files), (step,))
 
     def _labels(self, row: Row) -> tuple[str, ...]:
         return tuple(row[column] for column in self._columns if row[column].strip())

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from study.data.dataset import CurationStep
-from study.data.source import RawEntry, RawTable, Threshold, digests
-from study.data.tables import archive_files, number, plain_cid, read_rows, structures
+from study.data.source import RawEntry, RawTable, Threshold, digest_files
+from study.data.tables import archive_files, parse_cid, parse_number, read_rows, read_structures
 
 _TARGETS = "prediction_targets/keller_2016.csv"
 _MOLECULES = "molecules/molecules.csv"
@@ -50,11 +50,13 @@ class Keller2016:
         first: dict[str, int] = {}
         rows = read_rows(files[_TARGETS], ("CID", "Descriptor", "Ave Rating"))
         for i, row in enumerate(rows, start=2):
-            cid, label = plain_cid(row["CID"]), row["Descriptor"].lower()
+            cid, label = parse_cid(row["CID"]), row["Descriptor"].lower()
             first.setdefault(cid, i)
             if label not in self._left_out:
-                rated.setdefault(cid, {})[label] = number(row["Ave Rating"], f"{_TARGETS} row {i}")
-        smiles = structures(files[_MOLECULES])
+                rated.setdefault(cid, {})[label] = parse_number(
+                    row["Ave Rating"], f"{_TARGETS} row {i}"
+                )
+        smiles = read_structures(files[_MOLECULES])
         entries = tuple(
             RawEntry(f"{_TARGETS} row {first[cid]}", smiles[cid], ratings=ratings)
             for cid, ratings in rated.items()
@@ -63,6 +65,6 @@ class Keller2016:
         step = CurationStep("keller_2016: molecules with a structure", len(rated), len(entries))
         words = tuple(sorted({label for ratings in rated.values() for label in ratings}))
         return RawTable(
-            "keller_2016", entries, words, digests(files), (step,),
+            "keller_2016", entries, words, digest_files(files), (step,),
             threshold=Threshold(top_share=0.2),
         )  # fmt: skip

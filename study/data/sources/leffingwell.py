@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from study.data.dataset import CurationStep
-from study.data.source import RawEntry, RawTable, digests
-from study.data.tables import archive_files, read_rows, structures
+from study.data.source import RawEntry, RawTable, digest_files
+from study.data.tables import archive_files, read_rows, read_structures
 
 
 class Leffingwell:
@@ -29,7 +29,7 @@ class Leffingwell:
         files = self.files(archive)
         behavior, molecules = files.values()
         rows = read_rows(behavior, ("Stimulus",))
-        smiles = structures(molecules)
+        smiles = read_structures(molecules)
         words = tuple(name for name in rows[0] if name != "Stimulus")
         entries = tuple(
             RawEntry(
@@ -41,4 +41,4 @@ class Leffingwell:
             if row["Stimulus"] in smiles
         )
         step = CurationStep("leffingwell: rows with a structure", len(rows), len(entries))
-        return RawTable("leffingwell", entries, words, digests(files), (step,))
+        return RawTable("leffingwell", entries, words, digest_files(files), (step,))

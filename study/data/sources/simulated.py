@@ -63,7 +63,7 @@ def _pair(smiles: str) -> tuple[str, str] | None:
     return by_tag[Chem.ChiralType.CHI_TETRAHEDRAL_CCW], by_tag[Chem.ChiralType.CHI_TETRAHEDRAL_CW]
 
 
-def counts(smiles: list[str]) -> NDArray[np.float64]:
+def count_patterns(smiles: list[str]) -> NDArray[np.float64]:
     """Structural counts of each molecule, (n, 20): atoms, rings, bonds and groups."""
     patterns = [Chem.MolFromSmarts(text) for text in _FEATURES]
     molecules = [Chem.MolFromSmiles(text) for text in smiles]
@@ -80,7 +80,7 @@ _TERMS = 3
 
 
 @dataclass(frozen=True)
-class Mix:
+class LabelMix:
     """How many labels of each kind, and how clean and how unequal they are.
 
     Attributes
@@ -100,7 +100,7 @@ class Mix:
     skew: float
 
 
-def label_pairs(counts: Counts, mix: Mix, rng: np.random.Generator) -> dict[str, Label]:
+def label_pairs(counts: Counts, mix: LabelMix, rng: np.random.Generator) -> dict[str, Label]:
     """Label mirror pairs by their structural counts (pairs, c).
 
     Returns
@@ -110,16 +110,16 @@ def label_pairs(counts: Counts, mix: Mix, rng: np.random.Generator) -> dict[str,
     """
     columns: dict[str, Label] = {}
     for name, share in _ranked(mix):
-        column = swap(highest(counts, share, rng).repeat(2), mix.noise, rng)
+        column = swap_labels(highest_share(counts, share, rng).repeat(2), mix.noise, rng)
         columns[name] = rng.permutation(column) if name.startswith("permuted") else column
     right = np.tile([False, True], len(counts))
     for i in range(mix.stereo):
-        column = right ^ flips(counts, i).repeat(2)
-        columns[f"stereo_{i:03d}"] = swap(column, mix.noise, rng)
+        column = right ^ draw_flips(counts, i).repeat(2)
+        columns[f"stereo_{i:03d}"] = swap_labels(column, mix.noise, rng)
     return columns
 
 
-def _ranked(mix: Mix) -> list[tuple[str, float]]:
+def _ranked(mix: LabelMix) -> list[tuple[str, float]]:
     """Name and share of positives of structure and permuted labels, falling geometrically.
 
     Permuted labels are spread over the whole range, so that both kinds are frequent and rare.
@@ -132,7 +132,7 @@ def _ranked(mix: Mix) -> list[tuple[str, float]]:
     return list(zip(numbered, shares.tolist(), strict=True))
 
 
-def highest(counts: Counts, share: float, rng: np.random.Generator) -> Label:
+def highest_share(counts: Counts, share: float, rng: np.random.Generator) -> Label:
     """Label the share of constitutions that score highest in three weighted counts, (pairs,)."""
     varied = np.flatnonzero(counts.std(axis=0) > 0)
     chosen = rng.choice(varied, size=min(_TERMS, len(varied)), replace=False)
@@ -143,7 +143,7 @@ def highest(counts: Counts, share: float, rng: np.random.Generator) -> Label:
     return label
 
 
-def flips(counts: Counts, i: int) -> Label:
+def draw_flips(counts: Counts, i: int) -> Label:
     """Where stereo label i reads the mark the other way round, (pairs,): nowhere for i = 0."""
     if i == 0:
         return np.zeros(len(counts), dtype=np.bool_)
@@ -152,7 +152,7 @@ def flips(counts: Counts, i: int) -> Label:
     return above
 
 
-def swap(label: Label, noise: float, rng: np.random.Generator) -> Label:
+def swap_labels(label: Label, noise: float, rng: np.random.Generator) -> Label:
     """Swap a share of the positives with random negatives; the number of positives stays."""
     positive, negative = np.flatnonzero(label), np.flatnonzero(~label)
     k = min(round(noise * len(positive)), len(negative))
@@ -221,7 +221,7 @@ class Simulated:
             _within(name, share, 0, 0.5)
         self._seed, self._molecules = seed, molecules
         counted = (_share(stereo, labels), _share(permuted, labels))
-        self._mix = Mix(labels - sum(counted), *counted, noise, skew)
+        self._mix = LabelMix(labels - sum(counted), *counted, noise, skew)
 
     def files(self, archive: Path | None) -> dict[str, Path]:  # noqa: ARG002 (the contract)
         """Nothing: the table is generated."""
@@ -231,7 +231,7 @@ class Simulated:
         """Generate the table."""
         rng = np.random.default_rng(self._seed)
         left, right = mirror_pairs((self._molecules + 1) // 2, rng)
-        columns = label_pairs(counts(left), self._mix, rng)
+        columns = label_pairs(count_patterns(left), self._mix, rng)
         smiles = [text for pair in zip(left, right, strict=True) for text in pair]
         entries = tuple(
             RawEntry(

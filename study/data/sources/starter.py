@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from study.data.dataset import CurationStep
-from study.data.source import RawEntry, RawTable, digests
+from study.data.source import RawEntry, RawTable, digest_files
 from study.data.tables import read_rows
 
 
@@ -37,4 +37,4 @@ class Starter:
         )
         words = tuple(sorted({label for entry in entries for label in entry.labels}))
         step = CurationStep("starter: shipped rows", len(rows), len(entries))
-        return RawTable("starter", entries, words, digests(files), (step,), strict=True)
+        return RawTable("starter", entries, words, digest_files(files), (step,), strict=True)

@@ -28,7 +28,7 @@ DOTS = 200
 
 
 @dataclass(frozen=True)
-class Words:
+class AxisTexts:
     """What is said of a figure; see `Figure`."""
 
     name: str
@@ -37,7 +37,9 @@ class Words:
     caption: str = ""
 
 
-def draw(words: Words, size: tuple[float, float], paint: Callable[[Canvas], None]) -> Figure:
+def draw_svg(
+    words: AxisTexts, size: tuple[float, float], paint: Callable[[Canvas], None]
+) -> Figure:
     """Draw a figure of this size in inches.
 
     Nothing of matplotlib's global state is used or left behind, and no date is written: the same
@@ -87,7 +89,7 @@ def _style(salt: str) -> Iterator[None]:
         yield
 
 
-def names_down(axes: Axes, names: list[str]) -> None:
+def label_rows(axes: Axes, names: list[str]) -> None:
     """Write one name a row, the first at the top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -99,7 +101,7 @@ def readable_on(shade: float) -> str:
     return "black" if shade > 0.5 else "white"
 
 
-def wrapped(text: str, width: int = 27) -> str:
+def wrap_text(text: str, width: int = 27) -> str:
     """Break a name into lines that leave room for the drawing."""
     return "\n".join(line for part in text.split("\n") for line in wrap(part, width))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import COLORS, MARKERS, NARROW, Words, draw, log_axis
+from study.reporting.figures._canvas import COLORS, MARKERS, NARROW, AxisTexts, draw_svg, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ MOST_NUMBERS = 30
 """Most arms whose numbers are written beside them."""
 
 
-class Cost(NamedTuple):
+class ArmCost(NamedTuple):
     """An arm: its number in the table, technique, AUROC with interval, seconds and parameters."""
 
     number: int
@@ -30,7 +30,7 @@ class Cost(NamedTuple):
     parameters: float
 
 
-def cost(arms: Sequence[Cost], scope: str) -> Figure:
+def draw_cost(arms: Sequence[ArmCost], scope: str) -> Figure:
     """Draw AUROC against seconds of a fit, and against trained weights."""
 
     def paint(canvas: Canvas) -> None:
@@ -45,11 +45,11 @@ def cost(arms: Sequence[Cost], scope: str) -> Figure:
         f"{scope}. Numbers: rows of the table below. Bars: 95 % interval of the corrected t. "
         "Encoders that were made ready before the fits are not in these seconds and weights."
     )
-    words = Words("cost", "AUROC against cost", _described(arms), caption)
-    return draw(words, (NARROW, 5.4), paint)
+    words = AxisTexts("cost", "AUROC against cost", _described(arms), caption)
+    return draw_svg(words, (NARROW, 5.4), paint)
 
 
-def _against(axes: Axes, arms: Sequence[Cost], costs: Sequence[float], name: str) -> None:
+def _against(axes: Axes, arms: Sequence[ArmCost], costs: Sequence[float], name: str) -> None:
     for i, technique in enumerate(dict.fromkeys(arm.technique for arm in arms)):
         own = [j for j, arm in enumerate(arms) if arm.technique == technique and costs[j] > 0]
         values = np.array([arms[j].auroc for j in own])
@@ -68,7 +68,7 @@ def _against(axes: Axes, arms: Sequence[Cost], costs: Sequence[float], name: str
     axes.grid()
 
 
-def _described(arms: Sequence[Cost]) -> str:
+def _described(arms: Sequence[ArmCost]) -> str:
     parts = [
         f"arm {arm.number}, {arm.technique}: {arm.auroc:.4f} in {arm.seconds:.1f} seconds with "
         f"{arm.parameters:,.0f} weights"

@@ -14,11 +14,11 @@ from study.reporting.figures._canvas import (
     LINES,
     MARKERS,
     NARROW,
-    Words,
-    draw,
-    names_down,
+    AxisTexts,
+    draw_svg,
+    label_rows,
     row_height,
-    wrapped,
+    wrap_text,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MOST_NAMED = 6
 """Folds with a line of their own in the legend."""
 
 
-def folds(arms: Sequence[str], scores: Sequence[Mapping[Place, float]], scope: str) -> Figure:
+def draw_folds(arms: Sequence[str], scores: Sequence[Mapping[Place, float]], scope: str) -> Figure:
     """Draw the macro AUROC of every arm on every fold.
 
     Parameters
@@ -39,7 +39,7 @@ def folds(arms: Sequence[str], scores: Sequence[Mapping[Place, float]], scope: s
     scope : str
         Which arms these are.
     """
-    rows = [wrapped(arm, 34) for arm in arms]
+    rows = [wrap_text(arm, 34) for arm in arms]
     places = sorted({place for each in scores for place in each})
     named = len(places) <= MOST_NAMED
 
@@ -53,14 +53,14 @@ def folds(arms: Sequence[str], scores: Sequence[Mapping[Place, float]], scope: s
             )  # fmt: skip
         means = [np.mean(list(each.values())) for each in scores]
         axes.plot(means, range(len(rows)), "|", color=INK, markersize=13, markeredgewidth=2)
-        names_down(axes, rows)
+        label_rows(axes, rows)
         axes.set_xlabel("macro AUROC of a test fold")
         axes.grid(axis="x")
         if named:
             canvas.legend(loc="outside lower center", ncols=3)
 
-    words = Words("folds", "Every fold", _described(arms, scores), _caption(scope))
-    return draw(words, (NARROW, 1.0 + row_height(rows)), paint)
+    words = AxisTexts("folds", "Every fold", _described(arms, scores), _caption(scope))
+    return draw_svg(words, (NARROW, 1.0 + row_height(rows)), paint)
 
 
 def _fold(place: Place, places: Sequence[Place]) -> str:

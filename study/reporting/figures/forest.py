@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from study.analysis.paired import ROPE, Difference
+from study.analysis.paired import ROPE, PairedDifference
 from study.reporting.document import Figure
 from study.reporting.figures._canvas import (
     BAND,
@@ -15,30 +15,30 @@ from study.reporting.figures._canvas import (
     NARROW,
     PAPER,
     SOFT,
-    Words,
-    draw,
-    names_down,
+    AxisTexts,
+    draw_svg,
+    label_rows,
     row_height,
-    wrapped,
+    wrap_text,
 )
-from study.reporting.formatting import counted, with_interval
+from study.reporting.formatting import format_count, format_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 
-class Bar(NamedTuple):
+class ForestBar(NamedTuple):
     """One contrast: its name, its difference, what one may say of it."""
 
     name: str
-    difference: Difference
+    difference: PairedDifference
     verdict: str
 
 
-def forest(name: str, title: str, bars: Sequence[Bar]) -> Figure:
+def draw_forest(name: str, title: str, bars: Sequence[ForestBar]) -> Figure:
     """Draw one row a contrast; filled where the verdict is ``wins``, open where it is not."""
-    rows = [wrapped(bar.name, 34) for bar in bars]
+    rows = [wrap_text(bar.name, 34) for bar in bars]
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
@@ -46,12 +46,12 @@ def forest(name: str, title: str, bars: Sequence[Bar]) -> Figure:
         axes.axvline(0, color=SOFT, linewidth=0.8)
         for row, bar in enumerate(bars):
             _row(axes, row, bar)
-        names_down(axes, rows)
+        label_rows(axes, rows)
         axes.set_xlabel("difference in macro AUROC (arm minus reference)")
         axes.grid(axis="x")
 
-    words = Words(name, title, _described(title, bars), CAPTION)
-    return draw(words, (NARROW, 0.75 + row_height(rows)), paint)
+    words = AxisTexts(name, title, _described(title, bars), CAPTION)
+    return draw_svg(words, (NARROW, 0.75 + row_height(rows)), paint)
 
 
 CAPTION = (
@@ -61,7 +61,7 @@ CAPTION = (
 )
 
 
-def _row(axes: Axes, row: int, bar: Bar) -> None:
+def _row(axes: Axes, row: int, bar: ForestBar) -> None:
     found, corrected = bar.difference, bar.difference.corrected
     if not math.isnan(corrected.low):
         axes.plot([corrected.low, corrected.high], [row, row], color=SOFT, linewidth=0.8)
@@ -73,10 +73,10 @@ def _row(axes: Axes, row: int, bar: Bar) -> None:
     )  # fmt: skip
 
 
-def _described(title: str, bars: Sequence[Bar]) -> str:
+def _described(title: str, bars: Sequence[ForestBar]) -> str:
     parts = [
-        f"{bar.name}: {with_interval(bar.difference.estimate, bar.difference.low, bar.difference.high, '+.4f')}, "  # noqa: E501 (one sentence)
+        f"{bar.name}: {format_interval(bar.difference.estimate, bar.difference.low, bar.difference.high, '+.4f')}, "  # noqa: E501 (one sentence)
         f"{bar.verdict}"
         for bar in bars
     ]
-    return f"{title}: {counted(len(bars), 'contrast')}. " + ". ".join(parts) + "."
+    return f"{title}: {format_count(len(bars), 'contrast')}. " + ". ".join(parts) + "."

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.analysis.learning_curves import Curve
+from study.analysis.learning_curves import LearningCurve
 from study.reporting.document import Figure
 from study.reporting.figures._canvas import (
     COLORS,
     LINES,
     MARKERS,
     NARROW,
-    Words,
-    draw,
+    AxisTexts,
+    draw_svg,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ CAPTION = (
 )
 
 
-def learning(name: str, title: str, curves: Sequence[Curve], labels: Sequence[str]) -> Figure:
+def draw_learning_curves(
+    name: str, title: str, curves: Sequence[LearningCurve], labels: Sequence[str]
+) -> Figure:
     """Draw up to six learning curves."""
 
     def paint(canvas: Canvas) -> None:
@@ -49,11 +51,11 @@ def learning(name: str, title: str, curves: Sequence[Curve], labels: Sequence[st
         axes.grid()
         canvas.legend(loc="outside lower center", ncols=1)
 
-    words = Words(name, title, _described(title, curves, labels), CAPTION)
-    return draw(words, (NARROW, 3.2 + 0.2 * len(curves)), paint)
+    words = AxisTexts(name, title, _described(title, curves, labels), CAPTION)
+    return draw_svg(words, (NARROW, 3.2 + 0.2 * len(curves)), paint)
 
 
-def _curve(axes: Axes, i: int, curve: Curve, label: str) -> None:
+def _curve(axes: Axes, i: int, curve: LearningCurve, label: str) -> None:
     x, y = np.array(curve.molecules), np.array(curve.auroc)
     low, high = np.array(curve.low), np.array(curve.high)
     color = COLORS[i % len(COLORS)]
@@ -70,7 +72,7 @@ def _curve(axes: Axes, i: int, curve: Curve, label: str) -> None:
         axes.plot(within, 1 - curve.two.error(within), "-", color=color, linewidth=0.5)
 
 
-def _described(title: str, curves: Sequence[Curve], labels: Sequence[str]) -> str:
+def _described(title: str, curves: Sequence[LearningCurve], labels: Sequence[str]) -> str:
     parts = [
         f"{label}: from {curve.auroc[0]:.3f} with {curve.molecules[0]:,.0f} molecules to "
         f"{curve.auroc[-1]:.3f} with {curve.molecules[-1]:,.0f}"

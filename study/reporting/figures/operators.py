@@ -9,8 +9,8 @@ import numpy as np
 
 from study.analysis.influence import Floats
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import NARROW, Words, draw, readable_on, wrapped
-from study.reporting.formatting import listed
+from study.reporting.figures._canvas import NARROW, AxisTexts, draw_svg, readable_on, wrap_text
+from study.reporting.formatting import format_list
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -22,7 +22,7 @@ CAPTION = (
 )
 
 
-def operators(
+def draw_operators(
     sets: Sequence[str], heads: Sequence[str], levels: Floats, gains: Floats, scope: str
 ) -> Figure:
     """Draw one column a set of modalities, one row a technique.
@@ -35,7 +35,7 @@ def operators(
         Macro AUROC, and its difference to the best single modality; NaN where there is none.
     scope : str
     """
-    rows, columns = [wrapped(h, 22) for h in heads], [s.replace(" + ", " +\n") for s in sets]
+    rows, columns = [wrap_text(h, 22) for h in heads], [s.replace(" + ", " +\n") for s in sets]
 
     def paint(canvas: Canvas) -> None:
         import matplotlib as mpl
@@ -55,18 +55,18 @@ def operators(
         axes.spines[:].set_visible(False)
         canvas.colorbar(shown, ax=axes, location="bottom", aspect=40).set_label("macro AUROC")
 
-    words = Words(
+    words = AxisTexts(
         "operators", "Technique by set of modalities", _described(sets, heads, levels),
         f"{scope}. {CAPTION}",
     )  # fmt: skip
     tall = max(column.count("\n") for column in columns) + 1
     size = max(NARROW, 1.9 + 0.72 * len(columns)), 1.3 + 0.14 * tall + 0.46 * len(rows)
-    return draw(words, size, paint)
+    return draw_svg(words, size, paint)
 
 
 def _described(sets: Sequence[str], heads: Sequence[str], levels: Floats) -> str:
     parts = []
     for i, head in enumerate(heads):
         cells = [f"{s} {v:.4f}" for s, v in zip(sets, levels[i], strict=True) if np.isfinite(v)]
-        parts.append(f"{head}: {listed(cells)}")
+        parts.append(f"{head}: {format_list(cells)}")
     return "Macro AUROC. " + "; ".join(parts) + "."

@@ -9,7 +9,7 @@ import numpy as np
 
 from study.analysis.influence import Floats
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import NARROW, Words, draw
+from study.reporting.figures._canvas import NARROW, AxisTexts, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -18,7 +18,7 @@ NAMED = 40
 """Most labels whose names can be read along an axis."""
 
 
-def owners(
+def draw_label_owners(
     name: str, title: str, modalities: Sequence[str], labels: Sequence[str], shares: Floats,
     stability: str,
 ) -> Figure:  # fmt: skip
@@ -51,8 +51,10 @@ def owners(
         bar.set_label("share of the trials in which the modality owns the label")
 
     caption = f"Dark: the modality owns the label in every trial. {stability}"
-    words = Words(name, title, _described(modalities, shares, stability), caption)
-    return draw(words, (NARROW, 1.6 + 0.4 * len(modalities) + 0.6 * (len(labels) <= NAMED)), paint)
+    words = AxisTexts(name, title, _described(modalities, shares, stability), caption)
+    return draw_svg(
+        words, (NARROW, 1.6 + 0.4 * len(modalities) + 0.6 * (len(labels) <= NAMED)), paint
+    )
 
 
 def _described(modalities: Sequence[str], shares: Floats, stability: str) -> str:

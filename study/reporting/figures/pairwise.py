@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from study.analysis.influence import Floats
 from study.analysis.paired import ROPE
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import Words, draw, readable_on, wrapped
-from study.reporting.formatting import counted
+from study.reporting.figures._canvas import AxisTexts, draw_svg, readable_on, wrap_text
+from study.reporting.formatting import format_count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -21,7 +21,7 @@ EDGES = tuple(ROPE * step for step in (-4, -2, -1, 1, 2, 4))
 """Ends of the classes of color: the middle one is the region of practical equivalence."""
 
 
-def pairwise(
+def draw_pairwise(
     arms: Sequence[str], differences: Floats, sure: NDArray[np.bool_], scope: str
 ) -> Figure:
     """Draw the difference of every pair, row minus column.
@@ -36,7 +36,7 @@ def pairwise(
     scope : str
         Which arms these are.
     """
-    rows = [wrapped(f"{i}  {arm}", 30) for i, arm in enumerate(arms, start=1)]
+    rows = [wrap_text(f"{i}  {arm}", 30) for i, arm in enumerate(arms, start=1)]
     size = max(5.2, 2.2 + 0.34 * len(arms)), 1.3 + max(0.34, 0.3) * len(arms)
 
     def paint(canvas: Canvas) -> None:
@@ -64,10 +64,10 @@ def pairwise(
         bar.set_ticks(list(EDGES), labels=[f"{1000 * edge:+g}" for edge in EDGES])
         bar.set_label("AUROC, row minus column (thousandths)")
 
-    words = Words(
+    words = AxisTexts(
         "pairwise", "All pairs of arms", _described(arms, differences, sure), _caption(scope)
     )
-    return draw(words, size, paint)
+    return draw_svg(words, size, paint)
 
 
 def _caption(scope: str) -> str:
@@ -86,6 +86,6 @@ def _described(arms: Sequence[str], differences: Floats, sure: NDArray[np.bool_]
     largest = float(np.nanmax(np.abs(differences))) if pairs else 0.0
     return (
         f"Heat map of the differences in macro AUROC between {len(arms)} arms: "
-        f"{counted(told, 'pair')} of {pairs} differ at the 5 % level; the largest difference is "
+        f"{format_count(told, 'pair')} of {pairs} differ at the 5 % level; the largest difference is "
         f"{largest:.4f}."
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from study.analysis.search_sensitivity import ArmSearch
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import COLORS, LINES, MARKERS, NARROW, Words, draw
+from study.reporting.figures._canvas import COLORS, LINES, MARKERS, NARROW, AxisTexts, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ CAPTION = (
 )
 
 
-def search(
+def draw_search(
     name: str, title: str, value: str, arms: Sequence[ArmSearch], labels: Sequence[str]
 ) -> Figure:
     """Draw up to six arms; `value` names what is monitored."""
@@ -43,8 +43,8 @@ def search(
         axes.grid()
         canvas.legend(loc="outside lower center", ncols=1)
 
-    words = Words(name, title, _described(title, value, arms, labels), CAPTION)
-    return draw(words, (NARROW, 3.2 + 0.2 * len(arms)), paint)
+    words = AxisTexts(name, title, _described(title, value, arms, labels), CAPTION)
+    return draw_svg(words, (NARROW, 3.2 + 0.2 * len(arms)), paint)
 
 
 def _curve(axes: Axes, i: int, arm: ArmSearch, label: str) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from study.analysis.factor_effects import Share
+from study.analysis.anova import VarianceShare
 from study.reporting.document import Figure
 from study.reporting.figures._canvas import (
     COLORS,
     HATCHES,
     INK,
     NARROW,
-    Words,
-    draw,
-    names_down,
+    AxisTexts,
+    draw_svg,
+    label_rows,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ CAPTION = (
 )
 
 
-def shares(found: Sequence[Share]) -> Figure:
+def draw_variance_shares(found: Sequence[VarianceShare]) -> Figure:
     """Draw one group of bars a fraction; pooled over the fractions first."""
     factors = list(dict.fromkeys(share.factor for share in found))
     groups = list(dict.fromkeys(share.fraction for share in found))
@@ -42,20 +42,20 @@ def shares(found: Sequence[Share]) -> Figure:
                 places, [100 * value for value in values], height, color=COLORS[i % 6],
                 hatch=HATCHES[i % 6], edgecolor=INK, linewidth=0.5, label=_group(group),
             )  # fmt: skip
-        names_down(axes, factors)
+        label_rows(axes, factors)
         axes.set_xlabel("share of the variance of the AUROC (%)")
         axes.grid(axis="x")
         if len(groups) > 1:
             canvas.legend(loc="outside lower center", ncols=3)
 
-    words = Words("shares", "What the factors explain", _described(found), CAPTION)
-    return draw(words, (NARROW, 1.2 + len(factors) * max(0.3, 0.14 * len(groups))), paint)
+    words = AxisTexts("shares", "What the factors explain", _described(found), CAPTION)
+    return draw_svg(words, (NARROW, 1.2 + len(factors) * max(0.3, 0.14 * len(groups))), paint)
 
 
 def _group(fraction: float | None) -> str:
     return "all fractions" if fraction is None else f"at fraction {fraction:g}"
 
 
-def _described(found: Sequence[Share]) -> str:
+def _described(found: Sequence[VarianceShare]) -> str:
     parts = [f"{s.factor} {_group(s.fraction)}: {100 * s.share:.1f} %" for s in found]
     return "Shares of the variance of the macro AUROC. " + "; ".join(parts) + "."

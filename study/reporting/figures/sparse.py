@@ -15,11 +15,11 @@ from study.reporting.figures._canvas import (
     INK,
     NARROW,
     SOFT,
-    Words,
-    draw,
+    AxisTexts,
+    draw_svg,
     log_axis,
 )
-from study.reporting.formatting import with_interval
+from study.reporting.formatting import format_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ NAMED = 6
 """Labels with the largest |gain / standard error| whose names are written."""
 
 
-def sparse(name: str, title: str, gain: SparseGain) -> Figure:
+def draw_sparse_gain(name: str, title: str, gain: SparseGain) -> Figure:
     """Draw the gain of every label against its positives, and the means of the fifths below."""
 
     def paint(canvas: Canvas) -> None:
@@ -37,8 +37,8 @@ def sparse(name: str, title: str, gain: SparseGain) -> Figure:
         _labels(upper, gain)
         _fifths(lower, gain)
 
-    words = Words(name, title, _described(title, gain), _caption(gain))
-    return draw(words, (NARROW, 5.6), paint)
+    words = AxisTexts(name, title, _described(title, gain), _caption(gain))
+    return draw_svg(words, (NARROW, 5.6), paint)
 
 
 def _labels(axes: Axes, gain: SparseGain) -> None:
@@ -151,10 +151,10 @@ def _caption(gain: SparseGain) -> str:
 def _described(title: str, gain: SparseGain) -> str:
     parts = [
         f"labels with {fifth.fewest} to {fifth.most} positives: "
-        + with_interval(
+        + format_interval(
             fifth.difference.estimate, fifth.difference.low, fifth.difference.high, "+.4f"
         )
         for fifth in gain.fifths
     ]
-    slope = with_interval(gain.slope.estimate, gain.slope.low, gain.slope.high, "+.4f")
+    slope = format_interval(gain.slope.estimate, gain.slope.low, gain.slope.high, "+.4f")
     return f"{title}. Mean gain in AUROC, {'; '.join(parts)}. Slope per doubling: {slope}."

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from study.analysis.shapley import Worth
+from study.analysis.shapley import ModalityWorth
 from study.reporting.document import Figure
 from study.reporting.figures._canvas import (
     COLORS,
     HATCHES,
     INK,
     NARROW,
-    Words,
-    draw,
-    names_down,
+    AxisTexts,
+    draw_svg,
+    label_rows,
     row_height,
-    wrapped,
+    wrap_text,
 )
-from study.reporting.formatting import with_interval
+from study.reporting.formatting import format_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -31,11 +31,11 @@ CAPTION = (
 )
 
 
-def worth(found: Sequence[Worth]) -> Figure:
+def draw_modality_worth(found: Sequence[ModalityWorth]) -> Figure:
     """Draw one row a technique and set, one bar a modality."""
     keys = list(dict.fromkeys((each.features, each.technique) for each in found))
     modalities = list(dict.fromkeys(each.modality for each in found))
-    rows = [wrapped(f"{features}: {technique}", 32) for features, technique in keys]
+    rows = [wrap_text(f"{features}: {technique}", 32) for features, technique in keys]
     height = 0.8 / len(modalities)
 
     def paint(canvas: Canvas) -> None:
@@ -50,21 +50,21 @@ def worth(found: Sequence[Worth]) -> Figure:
                 color=COLORS[i % 6], hatch=HATCHES[i % 6], edgecolor=INK, linewidth=0.5,
                 error_kw={"elinewidth": 1, "ecolor": INK}, label=modality,
             )  # fmt: skip
-        names_down(axes, rows)
+        label_rows(axes, rows)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.set_xlabel("Shapley value (macro AUROC above 0.5)")
         axes.grid(axis="x")
         canvas.legend(loc="outside lower center", ncols=3)
 
-    words = Words("worth", "What each modality is worth", _described(found), CAPTION)
+    words = AxisTexts("worth", "What each modality is worth", _described(found), CAPTION)
     bars = len(keys) * max(0.15 * len(modalities), 0.35)
-    return draw(words, (NARROW, 1.2 + max(bars, row_height(rows))), paint)
+    return draw_svg(words, (NARROW, 1.2 + max(bars, row_height(rows))), paint)
 
 
-def _described(found: Sequence[Worth]) -> str:
+def _described(found: Sequence[ModalityWorth]) -> str:
     parts = [
         f"{each.modality} in {each.features} with {each.technique}: "
-        + with_interval(each.value, each.low, each.high, "+.4f")
+        + format_interval(each.value, each.low, each.high, "+.4f")
         for each in found
     ]
     return "Shapley values. " + "; ".join(parts) + "."

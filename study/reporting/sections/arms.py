@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from study.analysis.study_analysis import Finding
-from study.planning.trials import Cell
-from study.reporting.context import MEAN, Material, features_name, head_name
-from study.reporting.document import Bullets, Prose, Section, Table
+from study.analysis.study_analysis import ContrastResult
+from study.planning.trials import Arm
+from study.reporting.context import MEAN, ReportContext, format_features, format_head_name
+from study.reporting.document import Bullets, DocumentSection, DocumentTable, Prose
 from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.tables import UNEQUAL, difference_row, number, unsettled
+from study.reporting.tables import UNEQUAL, difference_row, find_unsettled, format_number
 
 COLUMNS = (
     Column("features", "features"),
@@ -31,17 +31,19 @@ MOST_NOTES = 5
 """Arms that did not converge that are named."""
 
 
-def section(material: Material) -> Section:
+def section(material: ReportContext) -> DocumentSection:
     """Show every arm in the order of the file, the largest fraction first."""
     cells = sorted(material.evidence.record.plan.cells, key=lambda cell: -cell.fraction)
     rows = [row_of(material, cell) for cell in cells]
-    found = unsettled(material.evidence.record.summaries)
+    found = find_unsettled(material.evidence.record.summaries)
     more = [f"... and {len(found) - MOST_NOTES} more arms."] if len(found) > MOST_NOTES else []
     notes = [*found[:MOST_NOTES], *more]
     if any("*" in (row["verdict"] or "") for row in rows):
         notes.insert(0, UNEQUAL)
-    blocks = (Prose(NOTE), Table("arms", "Every arm.", COLUMNS, frame_of(rows)))
-    return Section("arms", "Main table", (*blocks, *([Bullets(tuple(notes))] if notes else [])))
+    blocks = (Prose(NOTE), DocumentTable("arms", "Every arm.", COLUMNS, frame_of(rows)))
+    return DocumentSection(
+        "arms", "Main table", (*blocks, *([Bullets(tuple(notes))] if notes else []))
+    )
 
 
 NOTE = (
@@ -52,27 +54,27 @@ NOTE = (
 )
 
 
-def row_of(material: Material, cell: Cell) -> Row:
+def row_of(material: ReportContext, cell: Arm) -> Row:
     """Return the row of one arm; undefined numbers are None."""
     evidence, record = material.evidence, material.evidence.record
     arm, level = evidence.arms.get(cell.id), evidence.levels.get(cell.id)
     finding = reference_finding(evidence.findings, cell, record.references.get(cell.id))
     done = len(arm.keys) if arm else 0
     return {
-        "features": features_name(cell),
+        "features": format_features(cell),
         "multimodal": "yes" if len(cell.features) > 1 else "no",
-        "technique": head_name(cell) or "single",
+        "technique": format_head_name(cell) or "single",
         "fraction": cell.fraction,
-        "auroc": number(level.auroc.mean) if level else None,
-        "auroc_low": number(level.auroc.low) if level else None,
-        "auroc_high": number(level.auroc.high) if level else None,
-        "ap": number(level.average_precision.mean) if level else None,
+        "auroc": format_number(level.auroc.mean) if level else None,
+        "auroc_low": format_number(level.auroc.low) if level else None,
+        "auroc_high": format_number(level.auroc.high) if level else None,
+        "ap": format_number(level.average_precision.mean) if level else None,
         **difference_row("difference", finding.macro if finding else None),
         "reference": _reference(material, cell, finding),
         "verdict": _verdict(finding),
         "models": arm.models if arm else None,
-        "parameters": number(arm.parameters) if arm else None,
-        "seconds": number(seconds_of(material, cell)) if arm else None,
+        "parameters": format_number(arm.parameters) if arm else None,
+        "seconds": format_number(seconds_of(material, cell)) if arm else None,
         "trials": f"{done}/{record.plan.per_cell}",
         "cell": str(cell),
         "cell_id": cell.id,
@@ -80,15 +82,15 @@ def row_of(material: Material, cell: Cell) -> Row:
 
 
 def reference_finding(
-    findings: Sequence[Finding], cell: Cell, reference: str | None
-) -> Finding | None:
+    findings: Sequence[ContrastResult], cell: Arm, reference: str | None
+) -> ContrastResult | None:
     """Return the finding of an arm against its reference, else its first one."""
     own = [finding for finding in findings if finding.contrast.arm.id == cell.id]
     wanted = [finding for finding in own if finding.contrast.reference.id == reference]
     return next(iter([*wanted, *own]), None)
 
 
-def seconds_of(material: Material, cell: Cell) -> float:
+def seconds_of(material: ReportContext, cell: Arm) -> float:
     """Seconds of a fit; of an average, those of its members together."""
     arms = material.evidence.arms
     if cell.technique != MEAN:
@@ -97,7 +99,7 @@ def seconds_of(material: Material, cell: Cell) -> float:
     return sum(arms[key].seconds for key in members if key in arms)
 
 
-def _reference(material: Material, cell: Cell, finding: Finding | None) -> str | None:
+def _reference(material: ReportContext, cell: Arm, finding: ContrastResult | None) -> str | None:
     if finding is None:
         return None
     contrast = finding.contrast
@@ -105,5 +107,5 @@ def _reference(material: Material, cell: Cell, finding: Finding | None) -> str |
     return material.names.of(contrast.reference, fraction=not same)
 
 
-def _verdict(finding: Finding | None) -> str | None:
+def _verdict(finding: ContrastResult | None) -> str | None:
     return None if finding is None else f"{finding.verdict}{'' if finding.equal_size else ' *'}"

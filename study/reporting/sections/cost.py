@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from study.reporting.context import TECHNIQUES, Material
-from study.reporting.document import Prose, Section, Table
-from study.reporting.figures.cost import Cost, cost
+from study.reporting.context import TECHNIQUES, ReportContext
+from study.reporting.document import DocumentSection, DocumentTable, Prose
+from study.reporting.figures.cost import ArmCost, draw_cost
 from study.reporting.formatting import Column, Row, frame_of
 from study.reporting.sections.arms import seconds_of
-from study.reporting.tables import number
+from study.reporting.tables import format_number
 
 COLUMNS = (
     Column("number", "number", "d"),
@@ -19,31 +19,31 @@ COLUMNS = (
 )
 
 
-def section(material: Material) -> Section | None:
+def section(material: ReportContext) -> DocumentSection | None:
     """Draw the arms of the largest fraction against what a fit costs."""
     arms = [_cost(material, i) for i in range(len(material.full))]
     if len(arms) < 2:
         return None
     if not any(arm.seconds > 0 for arm in arms):
         text = "The trials have no fit times, so there is nothing to set the AUROC against."
-        return Section("cost", "Cost", (Prose(text),))
+        return DocumentSection("cost", "Cost", (Prose(text),))
     rows: list[Row] = [
         {
             "number": arm.number,
             "arm": material.names.of(cell, fraction=False),
-            "auroc": number(arm.auroc),
-            "seconds": number(arm.seconds),
-            "parameters": number(arm.parameters),
+            "auroc": format_number(arm.auroc),
+            "seconds": format_number(arm.seconds),
+            "parameters": format_number(arm.parameters),
             "front": "yes" if on_front(arm, arms) else "no",
         }
         for arm, cell in zip(arms, material.full, strict=True)
     ]
-    figure = cost(arms, f"Arms at fraction {material.fullest:g}")
-    table = Table("cost", "What a fit costs.", COLUMNS, frame_of(rows))
-    return Section("cost", "Cost", (figure, table))
+    figure = draw_cost(arms, f"Arms at fraction {material.fullest:g}")
+    table = DocumentTable("cost", "What a fit costs.", COLUMNS, frame_of(rows))
+    return DocumentSection("cost", "Cost", (figure, table))
 
 
-def on_front(arm: Cost, arms: list[Cost]) -> bool:
+def on_front(arm: ArmCost, arms: list[ArmCost]) -> bool:
     """Whether no other arm is at least as fast and high, and better in one of them."""
     return not any(
         other.seconds <= arm.seconds
@@ -53,10 +53,10 @@ def on_front(arm: Cost, arms: list[Cost]) -> bool:
     )
 
 
-def _cost(material: Material, place: int) -> Cost:
+def _cost(material: ReportContext, place: int) -> ArmCost:
     cell = material.full[place]
     level, arm = material.evidence.levels[cell.id].auroc, material.evidence.arms[cell.id]
-    return Cost(
+    return ArmCost(
         number=place + 1,
         technique=TECHNIQUES[cell.technique] or "single modality",
         auroc=level.mean,

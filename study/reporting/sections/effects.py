@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 
-from study.analysis.factor_effects import Effects, factor_effects
-from study.analysis.shapley import ModalityGain, Worth, modality_gains, shapley_values
-from study.reporting.context import Material
-from study.reporting.document import Block, Prose, Section, Table
-from study.reporting.figures.shares import shares
-from study.reporting.figures.worth import worth
+from study.analysis.factor_effects import FactorEffects, estimate_factor_effects
+from study.analysis.shapley import (
+    ModalityGain,
+    ModalityWorth,
+    estimate_modality_gains,
+    shapley_values,
+)
+from study.reporting.context import ReportContext
+from study.reporting.document import Block, DocumentSection, DocumentTable, Prose
+from study.reporting.figures.shares import draw_variance_shares
+from study.reporting.figures.worth import draw_modality_worth
 from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.tables import difference_row, number
+from study.reporting.tables import difference_row, format_number
 
 MOST_ROWS = 10
 """Sets and techniques whose Shapley values fit one figure."""
@@ -44,56 +49,60 @@ GAINS = (
 )
 
 
-def section(material: Material) -> Section:
+def section(material: ReportContext) -> DocumentSection:
     """Show variance shares, marginal means, Shapley values and gains of modalities."""
-    found, values = factor_effects(material.evidence), shapley_values(material.evidence)
-    gains = modality_gains(material.evidence)
+    found, values = estimate_factor_effects(material.evidence), shapley_values(material.evidence)
+    gains = estimate_modality_gains(material.evidence)
     blocks = [*_factors(found), *_worth(material, values)]
     if gains:
         frame = frame_of(map(_gain, gains))
-        blocks.append(Table("modality_gains", "Gains of modalities, one at a time.", GAINS, frame))
-    return Section("effects", "Factors and modalities", tuple(blocks))
+        blocks.append(
+            DocumentTable("modality_gains", "Gains of modalities, one at a time.", GAINS, frame)
+        )
+    return DocumentSection("effects", "Factors and modalities", tuple(blocks))
 
 
-def _factors(found: Effects) -> list[Block]:
+def _factors(found: FactorEffects) -> list[Block]:
     note = f"{found.note[:1].upper()}{found.note[1:].rstrip('.')}."
     blocks: list[Block] = [Prose(note)] if found.note else []
     if not found.shares:
         return blocks
     explained = [share for share in found.shares if share.share == share.share]
     if explained:
-        blocks.append(shares(explained))
-    blocks.append(Table("shares", "Shares of the variance.", SHARES, frame_of(_shares(found))))
+        blocks.append(draw_variance_shares(explained))
+    blocks.append(
+        DocumentTable("shares", "Shares of the variance.", SHARES, frame_of(_shares(found)))
+    )
     if found.marginals:
         rows: list[Row] = [
             {
                 "factor": m.factor,
                 "level": m.level,
-                "mean": number(m.mean),
-                "low": number(m.low),
-                "high": number(m.high),
+                "mean": format_number(m.mean),
+                "low": format_number(m.low),
+                "high": format_number(m.high),
             }
             for m in found.marginals
         ]
         frame = frame_of(rows)
-        blocks.append(Table("marginals", "Marginal means of the levels.", MARGINALS, frame))
+        blocks.append(DocumentTable("marginals", "Marginal means of the levels.", MARGINALS, frame))
     return blocks
 
 
-def _shares(found: Effects) -> list[Row]:
+def _shares(found: FactorEffects) -> list[Row]:
     return [
         {
             "factor": share.factor,
             "fraction": share.fraction,
-            "share": number(share.share),
-            "omega": number(share.omega),
-            "sd": number(share.sd),
+            "share": format_number(share.share),
+            "omega": format_number(share.omega),
+            "sd": format_number(share.sd),
         }
         for share in found.shares
     ]
 
 
-def _worth(material: Material, values: tuple[Worth, ...]) -> list[Block]:
+def _worth(material: ReportContext, values: tuple[ModalityWorth, ...]) -> list[Block]:
     if not values:
         return [
             Prose(
@@ -108,18 +117,21 @@ def _worth(material: Material, values: tuple[Worth, ...]) -> list[Block]:
             "technique": each.technique,
             "fraction": each.fraction,
             "modality": each.modality,
-            "value": number(each.value),
-            "low": number(each.low),
-            "high": number(each.high),
+            "value": format_number(each.value),
+            "low": format_number(each.low),
+            "high": format_number(each.high),
         }
         for each in values
     ]
     shown = _readable(full)
-    figures: list[Block] = [worth(shown)] if shown else []
-    return [*figures, Table("worth", "Shapley values of the modalities.", WORTH, frame_of(rows))]
+    figures: list[Block] = [draw_modality_worth(shown)] if shown else []
+    return [
+        *figures,
+        DocumentTable("worth", "Shapley values of the modalities.", WORTH, frame_of(rows)),
+    ]
 
 
-def _readable(values: list[Worth]) -> list[Worth]:
+def _readable(values: list[ModalityWorth]) -> list[ModalityWorth]:
     """Leave out the smaller sets where a figure would have too many rows."""
     sizes = Counter((each.features, each.technique) for each in values)
     if len(sizes) <= MOST_ROWS:

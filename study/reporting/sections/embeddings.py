@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from study.analysis.embedding_map import embedding_maps
-from study.reporting.context import Material
-from study.reporting.document import Prose, Section
-from study.reporting.figures.embedding import embedding
+from study.analysis.embedding_map import build_embedding_maps
+from study.reporting.context import ReportContext
+from study.reporting.document import DocumentSection, Prose
+from study.reporting.figures.embedding import draw_embedding_map
 
 
-def section(material: Material) -> Section | None:
+def section(material: ReportContext) -> DocumentSection | None:
     """Draw one map for every encoder whose embeddings are kept; say so where none are."""
     choices = [f.choice for cell in material.cells for f in cell.features]
     if not any(choice.trainable and choice.resolved != "joint" for choice in choices):
         return None
-    found = embedding_maps(material.evidence)
+    found = build_embedding_maps(material.evidence)
     if not found:
         text = (
             "The embeddings of this study's encoders are not in the cache of this machine, so "
             "there is no map to show; launching the study again makes them anew."
         )
-        return Section("embeddings", "Learned embeddings", (Prose(text),))
+        return DocumentSection("embeddings", "Learned embeddings", (Prose(text),))
     figures = [
-        embedding(f"embedding_{each.modality}", f"Embeddings of {each.modality}", each)
+        draw_embedding_map(f"embedding_{each.modality}", f"Embeddings of {each.modality}", each)
         for each in found
     ]
-    return Section("embeddings", "Learned embeddings", tuple(figures))
+    return DocumentSection("embeddings", "Learned embeddings", tuple(figures))

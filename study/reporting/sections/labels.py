@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from study.analysis.sparse_gain import SparseGain
-from study.reporting.context import Material
-from study.reporting.document import Prose, Section, Table
+from study.reporting.context import ReportContext
+from study.reporting.document import DocumentSection, DocumentTable, Prose
 from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.tables import number
+from study.reporting.tables import format_number
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -26,7 +26,7 @@ COLUMNS = (
 )
 
 
-def section(material: Material) -> Section | None:
+def section(material: ReportContext) -> DocumentSection | None:
     """List the labels of the first contrast with a sparse gain; every arm is in the file."""
     if not material.sparse:
         return None
@@ -37,9 +37,9 @@ def section(material: Material) -> Section | None:
         f"{material.title(gain.contrast)}. Sorted by positives; a heading sorts. q: "
         f"Benjamini-Hochberg over the {len(gain.labels)} labels; {told} have q < 0.05."
     )
-    everything = Table("labels_arms", "AUROC of every label and arm.", *_matrix(material))
-    table = Table("labels", "Gain by label.", COLUMNS, frame_of(rows))
-    return Section("labels", "Every label", (Prose(note), table, everything))
+    everything = DocumentTable("labels_arms", "AUROC of every label and arm.", *_matrix(material))
+    table = DocumentTable("labels", "Gain by label.", COLUMNS, frame_of(rows))
+    return DocumentSection("labels", "Every label", (Prose(note), table, everything))
 
 
 def _rows(gain: SparseGain) -> list[Row]:
@@ -48,15 +48,15 @@ def _rows(gain: SparseGain) -> list[Row]:
             "label": label.name,
             "positives": label.positives,
             "fifth": label.fifth + 1,
-            "auroc_arm": number(label.auroc_arm),
-            "auroc_reference": number(label.auroc_reference),
-            "gain": number(label.gain),
-            "gain_low": number(label.low),
-            "gain_high": number(label.high),
-            "p": number(label.p),
-            "q": number(label.q),
-            "ap_gain": number(label.ap_gain),
-            "headroom": number(label.headroom),
+            "auroc_arm": format_number(label.auroc_arm),
+            "auroc_reference": format_number(label.auroc_reference),
+            "gain": format_number(label.gain),
+            "gain_low": format_number(label.low),
+            "gain_high": format_number(label.high),
+            "p": format_number(label.p),
+            "q": format_number(label.q),
+            "ap_gain": format_number(label.ap_gain),
+            "headroom": format_number(label.headroom),
         }
         for label in gain.labels
     ]
@@ -66,14 +66,14 @@ MOST = 8
 """Arms whose columns fit a page."""
 
 
-def _matrix(material: Material) -> tuple[tuple[Column, ...], DataFrame]:
+def _matrix(material: ReportContext) -> tuple[tuple[Column, ...], DataFrame]:
     """AUROC of every label by arm: the first ones on the page, all in the file."""
     data = material.evidence.record.inputs.dataset
     named = {cell.id: material.names.of(cell) for cell in (*material.full, *material.cells)}
     means = {key: material.evidence.arms[key].auroc.mean(axis=0) for key in named}
     rows: list[Row] = [
         {"label": name, "positives": int(data.positives[i])}
-        | {named[key]: number(float(values[i])) for key, values in means.items()}
+        | {named[key]: format_number(float(values[i])) for key, values in means.items()}
         for i, name in enumerate(data.label_names)
     ]
     shown = [Column(named[cell.id], named[cell.id], ".3f") for cell in material.full[:MOST]]

@@ -7,19 +7,19 @@ import math
 import numpy as np
 
 from study.analysis.influence import Floats
-from study.analysis.sparse_gain import Ownership, ownerships
-from study.reporting.context import Material
-from study.reporting.document import Block, Prose, Section, Table
-from study.reporting.figures.owners import owners
+from study.analysis.sparse_gain import LabelOwnership, read_label_ownership
+from study.reporting.context import ReportContext
+from study.reporting.document import Block, DocumentSection, DocumentTable, Prose
+from study.reporting.figures.owners import draw_label_owners
 from study.reporting.formatting import Column, Row, frame_of
 
 MOST = 4
 """Arms with a map."""
 
 
-def section(material: Material) -> Section | None:
+def section(material: ReportContext) -> DocumentSection | None:
     """Draw the map of the first arms with a recorded partition; None without any."""
-    found = sorted(ownerships(material.evidence), key=lambda each: -each.cell.fraction)
+    found = sorted(read_label_ownership(material.evidence), key=lambda each: -each.cell.fraction)
     if not found:
         return None
     blocks: list[Block] = []
@@ -28,17 +28,17 @@ def section(material: Material) -> Section | None:
         blocks.append(Prose(text))
     for i, ownership in enumerate(found[:MOST], start=1):
         blocks += _shown(material, ownership, i)
-    return Section("ownership", "Label partitions", tuple(blocks))
+    return DocumentSection("ownership", "Label partitions", tuple(blocks))
 
 
-def _shown(material: Material, found: Ownership, number: int) -> list[Block]:
+def _shown(material: ReportContext, found: LabelOwnership, number: int) -> list[Block]:
     data = material.evidence.record.inputs.dataset
     order = np.argsort(-data.positives, kind="stable")
     kinds = np.arange(len(found.modalities))[:, None, None]
     shares: Floats = (found.owners[None] == kinds).mean(axis=1)[:, order]
     labels = [data.label_names[i] for i in order]
     name = material.names.of(found.cell)
-    figure = owners(
+    figure = draw_label_owners(
         f"owners_{number}", f"Owners of the labels: {name}", found.modalities, labels, shares,
         _stability(found),
     )  # fmt: skip
@@ -50,10 +50,10 @@ def _shown(material: Material, found: Ownership, number: int) -> list[Block]:
         for i, label in enumerate(labels)
     ]
     caption = f"Share of the trials in which a modality owns a label: {name}."
-    return [figure, Table(f"owners_{number}", caption, columns, frame_of(rows))]
+    return [figure, DocumentTable(f"owners_{number}", caption, columns, frame_of(rows))]
 
 
-def _stability(found: Ownership) -> str:
+def _stability(found: LabelOwnership) -> str:
     if math.isnan(found.agreement):
         return "One trial says nothing about stability."
     overlap = "" if math.isnan(found.jaccard) else f", mean Jaccard index {found.jaccard:.2f}"

@@ -6,21 +6,21 @@ import itertools
 
 import numpy as np
 
-from study.analysis.arm_scores import Arm
-from study.analysis.paired import Difference, paired
-from study.analysis.verdicts import LEVEL, holm
+from study.analysis.arm_scores import ArmScores
+from study.analysis.paired import PairedDifference, estimate_difference
+from study.analysis.verdicts import LEVEL, adjust_holm
 from study.metrics import macro_mean
 from study.planning.contrasts import Contrast
-from study.reporting.context import Material
-from study.reporting.document import Block, Prose, Section
-from study.reporting.figures.folds import Place, folds
-from study.reporting.figures.pairwise import pairwise
+from study.reporting.context import ReportContext
+from study.reporting.document import Block, DocumentSection, Prose
+from study.reporting.figures.folds import Place, draw_folds
+from study.reporting.figures.pairwise import draw_pairwise
 
 MOST = 26
 """Arms of a map that can be read."""
 
 
-def section(material: Material) -> Section | None:
+def section(material: ReportContext) -> DocumentSection | None:
     """Draw the heat map of differences and the paired fold plot."""
     cells = material.full[:MOST]
     if len(cells) < 2:
@@ -32,30 +32,32 @@ def section(material: Material) -> Section | None:
         scope += f", the first {MOST} of {len(material.full)} in the order of the file"
     blocks: list[Block] = []
     if all(len(places_of(arm)) > 1 for arm in arms):
-        blocks.append(folds(names, [places_of(arm) for arm in arms], scope))
+        blocks.append(draw_folds(names, [places_of(arm) for arm in arms], scope))
     else:
         blocks.append(Prose("There is no paired fold plot: an arm has finished only one fold."))
-    return Section("pairs", "Arms side by side", (_map(material, names, scope), *blocks))
+    return DocumentSection("pairs", "Arms side by side", (_map(material, names, scope), *blocks))
 
 
-def _map(material: Material, names: list[str], scope: str) -> Block:
+def _map(material: ReportContext, names: list[str], scope: str) -> Block:
     cells = material.full[:MOST]
-    found: dict[tuple[int, int], Difference] = {}
+    found: dict[tuple[int, int], PairedDifference] = {}
     for i, j in itertools.combinations(range(len(cells)), 2):
         contrast = Contrast("all pairs", cells[i], cells[j])
         if material.evidence.shared(contrast):
             sides = material.evidence.pair(contrast)
-            found[i, j] = paired(*sides, material.evidence.groups, material.evidence.weights)
+            found[i, j] = estimate_difference(
+                *sides, material.evidence.groups, material.evidence.weights
+            )
     values = np.full((len(cells), len(cells)), np.nan)
     sure = np.zeros(values.shape, dtype=np.bool_)
-    adjusted = holm([each.p for each in found.values()])
+    adjusted = adjust_holm([each.p for each in found.values()])
     for ((i, j), each), p in zip(found.items(), adjusted, strict=True):
         values[i, j], values[j, i] = each.estimate, -each.estimate
         sure[i, j] = sure[j, i] = p < LEVEL
-    return pairwise(names, values, sure, scope)
+    return draw_pairwise(names, values, sure, scope)
 
 
-def places_of(arm: Arm) -> dict[Place, float]:
+def places_of(arm: ArmScores) -> dict[Place, float]:
     """Macro AUROC of each repeat and fold, mean over the seeds."""
     by_place: dict[Place, list[float]] = {}
     for (_, repeat, fold), values in zip(arm.keys, arm.auroc, strict=True):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from study.data import describe
 from study.metrics import macro_mean
-from study.reporting.context import Material
-from study.reporting.document import Bullets, Prose, Section, Table
-from study.reporting.formatting import Column, Row, counted, frame_of, listed
-from study.results.study_results import StudyRecord
-from study.splits import leak_audit
+from study.reporting.context import ReportContext
+from study.reporting.document import Bullets, DocumentSection, DocumentTable, Prose
+from study.reporting.formatting import Column, Row, format_count, format_list, frame_of
+from study.results.study_results import StudyResults
+from study.splits import audit_leakage
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,16 +27,16 @@ LONGEST = 5
 """Causes of failures that are listed."""
 
 
-def section(material: Material) -> Section:
+def section(material: ReportContext) -> DocumentSection:
     """Describe data, split, leaks, seeds, trials and versions."""
     record = material.evidence.record
     blocks = [
-        Table("provenance", "What was run.", FACTS, frame_of(_facts(record))),
-        Table("leaks", "What crosses the lines of the split.", *_leaks(record)),
-        Table("curation", "How the table was curated.", STEPS, frame_of(_steps(record))),
+        DocumentTable("provenance", "What was run.", FACTS, frame_of(_facts(record))),
+        DocumentTable("leaks", "What crosses the lines of the split.", *_leaks(record)),
+        DocumentTable("curation", "How the table was curated.", STEPS, frame_of(_steps(record))),
     ]
     shown = [table for table in blocks if len(table.frame)]
-    return Section("provenance", "Provenance", (*shown, *_failures(record), Prose(RULES)))
+    return DocumentSection("provenance", "Provenance", (*shown, *_failures(record), Prose(RULES)))
 
 
 RULES = (
@@ -46,7 +46,7 @@ RULES = (
 )
 
 
-def _facts(record: StudyRecord) -> list[Row]:
+def _facts(record: StudyResults) -> list[Row]:
     data, split, results = record.inputs.dataset, record.inputs.split, record.results.values()
     undefined = sum(macro_mean(result.auroc).undefined for result in results)
     expected = len(record.plan.cells) * record.plan.per_cell
@@ -60,8 +60,8 @@ def _facts(record: StudyRecord) -> list[Row]:
             f"{split.scheme} groups, {split.n_folds} folds x {split.n_repeats}, seed {split.seed}"
         ),
         "split digest": split.digest,
-        "training fractions": listed([f"{fraction:g}" for fraction in record.spec.fractions]),
-        "seeds": listed([str(seed) for seed in record.plan.seeds]),
+        "training fractions": format_list([f"{fraction:g}" for fraction in record.spec.fractions]),
+        "seeds": format_list([str(seed) for seed in record.plan.seeds]),
         "arms": f"{len(record.plan.cells)} ({len(record.plan.added)} added as members of controls)",
         "trials": (
             f"{len(results):,} of {expected:,} finished, {record.missing:,} missing, "
@@ -74,35 +74,37 @@ def _facts(record: StudyRecord) -> list[Row]:
     return [{"what": name, "value": value} for name, value in facts.items()]
 
 
-def _versions(record: StudyRecord) -> dict[str, str]:
+def _versions(record: StudyResults) -> dict[str, str]:
     """Versions that made the results; several where a study was continued after an update."""
     found: dict[str, set[str]] = defaultdict(set)
     for result in record.results.values():
         for package, version in result.versions.items():
             found[package].add(version)
-    return {f"version of {package}": listed(sorted(found[package])) for package in sorted(found)}
+    return {
+        f"version of {package}": format_list(sorted(found[package])) for package in sorted(found)
+    }
 
 
-def _leaks(record: StudyRecord) -> tuple[tuple[Column, ...], DataFrame]:
+def _leaks(record: StudyResults) -> tuple[tuple[Column, ...], DataFrame]:
     data = record.inputs.dataset
-    frame = frame_of(leak_audit(record.inputs.split, data.smiles, data.labels).rows())
+    frame = frame_of(audit_leakage(record.inputs.split, data.smiles, data.labels).rows())
     return tuple(Column(key, key) for key in frame.columns), frame
 
 
-def _steps(record: StudyRecord) -> list[Row]:
+def _steps(record: StudyResults) -> list[Row]:
     return [
         {"step": name, "before": int(before), "after": int(after), "note": note}
         for name, before, after, note in describe(record.inputs.dataset).steps
     ]
 
 
-def _failures(record: StudyRecord) -> list[Bullets]:
+def _failures(record: StudyResults) -> list[Bullets]:
     """One line a cause, with the number of its trials."""
     causes: dict[str, list[str]] = defaultdict(list)
     for failure in sorted(record.failures, key=lambda failure: failure.trial):
         causes[failure.cause].append(failure.trial)
     lines = [
-        f"Failed: {counted(len(trials), 'trial')}, the first {trials[0]}: {cause}"
+        f"Failed: {format_count(len(trials), 'trial')}, the first {trials[0]}: {cause}"
         for cause, trials in list(causes.items())[:LONGEST]
     ]
     return [Bullets(tuple(lines))] if lines else []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from study.analysis.negative_controls import seed_null
-from study.analysis.study_analysis import Evidence
-from study.analysis.verdicts import holm, judge
+from study.analysis.negative_controls import estimate_seed_null
+from study.analysis.study_analysis import StudyAnalysis
+from study.analysis.verdicts import adjust_holm, judge
 from study.metrics import macro_mean
-from study.reporting.context import Material
-from study.reporting.document import Block, Bullets, Prose, Section, Table
-from study.reporting.formatting import Column, Row, counted, frame_of, listed
-from study.reporting.tables import FINDING_COLUMNS, difference_row, finding_frame, number
+from study.reporting.context import ReportContext
+from study.reporting.document import Block, Bullets, DocumentSection, DocumentTable, Prose
+from study.reporting.formatting import Column, Row, format_count, format_list, frame_of
+from study.reporting.tables import FINDING_COLUMNS, difference_row, finding_frame, format_number
 
 MOST_NULL = 10
 """Arms that are set against themselves."""
@@ -30,13 +30,13 @@ NULL = (
 )
 
 
-def section(material: Material) -> Section:
+def section(material: ReportContext) -> DocumentSection:
     """Show other studies, the seed-null, ensembles of equal size, and what is undefined."""
     blocks = [*_beside(material), *_null(material), *_equal(material), Bullets(_flags(material))]
-    return Section("robustness", "Robustness", tuple(blocks))
+    return DocumentSection("robustness", "Robustness", tuple(blocks))
 
 
-def _beside(material: Material) -> list[Block]:
+def _beside(material: ReportContext) -> list[Block]:
     if not material.beside:
         return [Prose("No other study is set beside this one (--beside names them).")]
     lines, rows = [], []
@@ -45,14 +45,14 @@ def _beside(material: Material) -> list[Block]:
         found = _rows(material, name, other)
         lines.append(
             f"{name}: {split.scheme} groups, {split.n_folds} folds x {split.n_repeats}, "
-            f"{counted(len(found), 'arm')} in both."
+            f"{format_count(len(found), 'arm')} in both."
         )
         rows += found
-    table = Table("beside", "The same arms elsewhere.", BESIDE, frame_of(rows))
+    table = DocumentTable("beside", "The same arms elsewhere.", BESIDE, frame_of(rows))
     return [Bullets(tuple(lines)), *([table] if rows else [])]
 
 
-def _rows(material: Material, name: str, other: Evidence) -> list[Row]:
+def _rows(material: ReportContext, name: str, other: StudyAnalysis) -> list[Row]:
     here, there = material.evidence.levels, other.levels
     shared = [cell for cell in material.cells if cell.id in there]
     ranks = [
@@ -63,13 +63,13 @@ def _rows(material: Material, name: str, other: Evidence) -> list[Row]:
         {
             "study": name,
             "arm": material.names.of(cell),
-            "here": number(here[cell.id].auroc.mean),
-            "here_low": number(here[cell.id].auroc.low),
-            "here_high": number(here[cell.id].auroc.high),
-            "there": number(there[cell.id].auroc.mean),
-            "there_low": number(there[cell.id].auroc.low),
-            "there_high": number(there[cell.id].auroc.high),
-            "change": number(there[cell.id].auroc.mean - here[cell.id].auroc.mean),
+            "here": format_number(here[cell.id].auroc.mean),
+            "here_low": format_number(here[cell.id].auroc.low),
+            "here_high": format_number(here[cell.id].auroc.high),
+            "there": format_number(there[cell.id].auroc.mean),
+            "there_low": format_number(there[cell.id].auroc.low),
+            "there_high": format_number(there[cell.id].auroc.high),
+            "change": format_number(there[cell.id].auroc.mean - here[cell.id].auroc.mean),
             "rank_here": ranks[0][cell.id],
             "rank_there": ranks[1][cell.id],
         }
@@ -77,31 +77,31 @@ def _rows(material: Material, name: str, other: Evidence) -> list[Row]:
     ]
 
 
-def _null(material: Material) -> list[Block]:
+def _null(material: ReportContext) -> list[Block]:
     """Two seeds of one arm: whatever is claimed here is wrong."""
     references = dict.fromkeys(c.reference.id for c in material.evidence.contrasts)
     cells = [cell for cell in material.full if cell.id in references][:MOST_NULL]
-    found = [(cell, each) for cell in cells for each in seed_null(material.evidence, cell)]
+    found = [(cell, each) for cell in cells for each in estimate_seed_null(material.evidence, cell)]
     if not found:
         return [Prose("Every arm has one seed, so there is no seed-against-seed control.")]
-    adjusted = holm([each.p for _, each in found])
+    adjusted = adjust_holm([each.p for _, each in found])
     verdicts = [judge(each, p) for (_, each), p in zip(found, adjusted, strict=True)]
     rows: list[Row] = [
         {
             "arm": material.names.of(cell),
             **difference_row("difference", each),
-            "p_holm": number(verdict.p_holm),
+            "p_holm": format_number(verdict.p_holm),
             "verdict": str(verdict),
         }
         for (cell, each), verdict in zip(found, verdicts, strict=True)
     ]
     wrong = sum(verdict.word in ("wins", "suggestive") for verdict in verdicts)
     text = f"Seeds against seeds: {wrong} of {len(rows)} pairs of one model are said to differ."
-    table = Table("seed_null", "The same arm under two seeds.", NULL, frame_of(rows))
+    table = DocumentTable("seed_null", "The same arm under two seeds.", NULL, frame_of(rows))
     return [Prose(text), table]
 
 
-def _equal(material: Material) -> list[Block]:
+def _equal(material: ReportContext) -> list[Block]:
     """Ensembles against ensembles of their size."""
     models = material.evidence.arms
     found = [
@@ -114,25 +114,25 @@ def _equal(material: Material) -> list[Block]:
     if not chosen:
         return []
     caption = "The label balancer against the mean of independent models, and equal ensembles."
-    return [Table("equal_ensembles", caption, FINDING_COLUMNS, finding_frame(chosen))]
+    return [DocumentTable("equal_ensembles", caption, FINDING_COLUMNS, finding_frame(chosen))]
 
 
-def _flags(material: Material) -> tuple[str, ...]:
+def _flags(material: ReportContext) -> tuple[str, ...]:
     record = material.evidence.record
     undefined = sum(macro_mean(r.auroc).undefined for r in record.results.values())
     uneven = [f for f in material.evidence.findings if not f.equal_size]
     bent = [curve.name for curve in material.curves if not curve.monotone]
     lines = [f"Undefined label and fold pairs: {undefined}."]
     lines.append(
-        f"{counted(len(uneven), 'contrast')} set an ensemble against a single model (marked *)."
+        f"{format_count(len(uneven), 'contrast')} set an ensemble against a single model (marked *)."
         if uneven
         else "No contrast sets an ensemble against a single model."
     )
     if material.unequal:
         lines.append(
             f"Not compared, because one side averages more models than the other: "
-            f"{listed([material.title(each) for each in material.unequal])}."
+            f"{format_list([material.title(each) for each in material.unequal])}."
         )
     if bent:
-        lines.append(f"Learning curves that are not monotone beyond noise: {listed(bent)}.")
+        lines.append(f"Learning curves that are not monotone beyond noise: {format_list(bent)}.")
     return tuple(lines)

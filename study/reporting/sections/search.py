@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
 
-from study.analysis.search_sensitivity import ArmSearch, crossings
-from study.config.search import Range, Search
-from study.planning.search_budget import rungs_of
-from study.reporting.context import MEAN, Material
-from study.reporting.document import Block, Bullets, Figure, Prose, Section, Table
+from study.analysis.search_sensitivity import ArmSearch, find_crossings
+from study.config.search import SearchConfig, SearchRange
+from study.planning.search_budget import build_rungs
+from study.reporting.context import MEAN, ReportContext
+from study.reporting.document import Block, Bullets, DocumentSection, DocumentTable, Figure, Prose
 from study.reporting.figures.search import TOGETHER, doublings
-from study.reporting.figures.search import search as drawn
-from study.reporting.formatting import Column, Row, counted, frame_of, listed
-from study.reporting.tables import number
+from study.reporting.figures.search import draw_search as drawn
+from study.reporting.formatting import Column, Row, format_count, format_list, frame_of
+from study.reporting.tables import format_number
 from study.results.search_log import SearchLog
-from study.training.search.sampling import plain
+from study.training.search.sampling import to_plain
 
 MOST_FIGURES, MOST_LINES = 4, 8
 BUDGETS = (
@@ -43,22 +43,22 @@ CHOSEN = (
 VALUES = {"auroc": "validation macro AUROC", "loss": "validation log-likelihood"}
 
 
-def section(material: Material) -> Section:
+def section(material: ReportContext) -> DocumentSection:
     """Show the budget of every arm, the chosen numbers, and the sensitivity to the budget."""
     search, arms = material.evidence.record.spec.search, searched(material)
     if search is None or not arms:
         why = "No number was searched: every arm was trained with those of the study file."
-        return Section("search", "Hyperparameter search", (Prose(why),))
+        return DocumentSection("search", "Hyperparameter search", (Prose(why),))
     blocks: list[Block] = [
         Prose(_said(search, arms[0].logs[0].monitor, material)),
         Bullets(tuple(_flags(material, arms))),
         *_figures(material, arms),
         *_tables(material, arms),
     ]
-    return Section("search", "Hyperparameter search", tuple(blocks))
+    return DocumentSection("search", "Hyperparameter search", tuple(blocks))
 
 
-def searched(material: Material) -> list[ArmSearch]:
+def searched(material: ReportContext) -> list[ArmSearch]:
     """Return the arms whose trials searched, in the order of the file."""
     record, found = material.evidence.record, []
     for cell in material.cells:
@@ -69,14 +69,16 @@ def searched(material: Material) -> list[ArmSearch]:
     return found
 
 
-def _said(search: Search, monitor: str, material: Material) -> str:
-    space = listed([f"{name} ({_domain(domain)})" for name, domain in search.space.items()])
+def _said(search: SearchConfig, monitor: str, material: ReportContext) -> str:
+    space = format_list([f"{name} ({_domain(domain)})" for name, domain in search.space.items()])
     epochs = material.evidence.record.spec.training.epochs
     how = {
         "random": "drawn independently",
         "tpe": "suggested by Optuna's TPE one after the other, the first ten of them drawn",
         "asha": "drawn independently and halved: "
-        + ", ".join(f"{r.candidates} to epoch {r.epochs}" for r in rungs_of(search.budget, epochs)),
+        + ", ".join(
+            f"{r.candidates} to epoch {r.epochs}" for r in build_rungs(search.budget, epochs)
+        ),
     }[search.method]
     return (
         f"Every arm had the same budget, {search.budget} configurations in each trial, and the "
@@ -86,20 +88,20 @@ def _said(search: Search, monitor: str, material: Material) -> str:
     )
 
 
-def _domain(domain: Range | tuple[Any, ...]) -> str:
-    if isinstance(domain, Range):
+def _domain(domain: SearchRange | tuple[Any, ...]) -> str:
+    if isinstance(domain, SearchRange):
         return f"{domain.low:g} to {domain.high:g}, {domain.scale}"
-    return " or ".join(str(plain(value)) for value in domain)
+    return " or ".join(str(to_plain(value)) for value in domain)
 
 
-def _flags(material: Material, arms: Sequence[ArmSearch]) -> Iterator[str]:
+def _flags(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[str]:
     """Yield what to know before a comparison is believed."""
     yield from _order(material, arms)
     rope = material.evidence.record.spec.analysis.rope
     rising = [material.names.of(arm.cell) for arm in arms if arm.last_half > rope]
     if rising:
         yield (
-            f"The second half of the budget still gave {listed(rising[:MOST_LINES])} more than "
+            f"The second half of the budget still gave {format_list(rising[:MOST_LINES])} more than "
             f"{rope:g}: a larger budget may lift them further."
         )
     for arm in arms:
@@ -111,7 +113,7 @@ def _flags(material: Material, arms: Sequence[ArmSearch]) -> Iterator[str]:
                 )
     broken = sum(arm.broken for arm in arms)
     if broken:
-        yield f"{counted(broken, 'configuration')} could not be trained; their cause is recorded."
+        yield f"{format_count(broken, 'configuration')} could not be trained; their cause is recorded."
     if any(cell.technique == MEAN for cell in material.cells):
         yield (
             "An independent mean searches nothing itself: each of its members had the same budget "
@@ -119,11 +121,11 @@ def _flags(material: Material, arms: Sequence[ArmSearch]) -> Iterator[str]:
         )
 
 
-def _order(material: Material, arms: Sequence[ArmSearch]) -> Iterator[str]:
+def _order(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[str]:
     """Say whether the ranking of the arms depends on the budget."""
     if len(arms) < 2:
         return
-    turned = sorted(crossings(arms), key=lambda each: -min(each.after, -each.before))
+    turned = sorted(find_crossings(arms), key=lambda each: -min(each.after, -each.before))
     if not turned:
         yield (
             "The order of the arms by validation value is the same with their own numbers and with "
@@ -133,7 +135,7 @@ def _order(material: Material, arms: Sequence[ArmSearch]) -> Iterator[str]:
     rope = material.evidence.record.spec.analysis.rope
     clear = sum(min(each.after, -each.before) > rope for each in turned)
     yield (
-        f"{counted(len(turned), 'pair')} of arms change their order by validation value between "
+        f"{format_count(len(turned), 'pair')} of arms change their order by validation value between "
         f"their own numbers and the full budget, {clear} of them by more than {rope:g} on both "
         "sides: their comparison depends on the budget."
     )
@@ -142,7 +144,7 @@ def _order(material: Material, arms: Sequence[ArmSearch]) -> Iterator[str]:
         yield f"{ahead} against {behind}: {each.before:+.4f} before, {each.after:+.4f} after."
 
 
-def _figures(material: Material, arms: Sequence[ArmSearch]) -> Iterator[Figure]:
+def _figures(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[Figure]:
     full = [arm for arm in arms if arm.cell.fraction == material.fullest]
     value = VALUES[arms[0].logs[0].monitor]
     parts = [full[at : at + TOGETHER] for at in range(0, len(full), TOGETHER)]
@@ -151,40 +153,44 @@ def _figures(material: Material, arms: Sequence[ArmSearch]) -> Iterator[Figure]:
         yield drawn(f"search_{place}", "Sensitivity to the budget", value, part, labels)
 
 
-def _tables(material: Material, arms: Sequence[ArmSearch]) -> Iterator[Table]:
+def _tables(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[DocumentTable]:
     frame = frame_of(_budget_row(material, arm) for arm in arms)
-    yield Table("search", "What every arm had to spend, and what it gained.", BUDGETS, frame)
+    yield DocumentTable(
+        "search", "What every arm had to spend, and what it gained.", BUDGETS, frame
+    )
     points = doublings(max(len(arm.curve) for arm in arms))
     columns = (Column("arm", "arm"), *(Column(f"best_{n}", f"{n}", ".4f") for n in points))
     rows = [_curve_row(material, arm, points) for arm in arms]
     caption = "Expected best validation value by the number of configurations."
-    yield Table("search_budget", caption, columns, frame_of(rows))
+    yield DocumentTable("search_budget", caption, columns, frame_of(rows))
     rows = [_chosen_row(material, arm, name) for arm in arms for name in arm.numbers]
     if rows:
         caption = "Chosen numbers; of numbers the median over the trials, else the most frequent."
-        yield Table("search_chosen", caption, CHOSEN, frame_of(rows))
+        yield DocumentTable("search_chosen", caption, CHOSEN, frame_of(rows))
 
 
-def _budget_row(material: Material, arm: ArmSearch) -> Row:
+def _budget_row(material: ReportContext, arm: ArmSearch) -> Row:
     return {
         "arm": material.names.of(arm.cell),
         "configurations": sum(len(log.tried) for log in arm.logs) / len(arm.logs),
         "epochs": arm.epochs,
         "seconds": arm.seconds,
-        "own": number(float(arm.curve[0])),
-        "best": number(float(arm.curve[-1])),
-        "gain": number(arm.gain),
-        "last_half": number(arm.last_half),
+        "own": format_number(float(arm.curve[0])),
+        "best": format_number(float(arm.curve[-1])),
+        "gain": format_number(arm.gain),
+        "last_half": format_number(arm.last_half),
         "kept_own": f"{arm.kept_own}/{len(arm.logs)}",
     }
 
 
-def _curve_row(material: Material, arm: ArmSearch, points: Sequence[int]) -> Row:
-    values = {f"best_{n}": number(float(arm.curve[n - 1])) for n in points if n <= len(arm.curve)}
+def _curve_row(material: ReportContext, arm: ArmSearch, points: Sequence[int]) -> Row:
+    values = {
+        f"best_{n}": format_number(float(arm.curve[n - 1])) for n in points if n <= len(arm.curve)
+    }
     return {"arm": material.names.of(arm.cell), **values}
 
 
-def _chosen_row(material: Material, arm: ArmSearch, name: str) -> Row:
+def _chosen_row(material: ReportContext, arm: ArmSearch, name: str) -> Row:
     own, values = arm.logs[0].tried[0].numbers[name], arm.chosen(name)
     singles = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in values]
     numeric = all(isinstance(each, int | float) for each in singles)

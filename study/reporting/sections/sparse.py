@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from study.analysis.sparse_gain import SparseGain
-from study.reporting.context import Material
-from study.reporting.document import Block, Prose, Section, Table
-from study.reporting.figures.sparse import sparse
+from study.reporting.context import ReportContext
+from study.reporting.document import Block, DocumentSection, DocumentTable, Prose
+from study.reporting.figures.sparse import draw_sparse_gain
 from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.tables import difference_row, number
+from study.reporting.tables import difference_row, format_number
 
 MOST_FIGURES = 4
 COLUMNS = (
@@ -38,37 +38,41 @@ NOTE = (
 )
 
 
-def section(material: Material) -> Section | None:
+def section(material: ReportContext) -> DocumentSection | None:
     """Draw the gains of the first contrasts, and list the fifths of all of them."""
     if not material.sparse:
         return None
     figures = [
-        sparse(f"sparse_{i}", f"Gain by label density: {material.title(gain.contrast)}", gain)
+        draw_sparse_gain(
+            f"sparse_{i}", f"Gain by label density: {material.title(gain.contrast)}", gain
+        )
         for i, gain in enumerate(material.sparse[:MOST_FIGURES], start=1)
     ]
     note = NOTE if material.balancers else f"There is no label balancer with a rival here. {NOTE}"
     fifths = [row for gain in material.sparse for row in _fifths(material, gain)]
     tables: tuple[Block, ...] = (
-        Table("sparse_fifths", "Gain by density fifth, densest first.", COLUMNS, frame_of(fifths)),
-        Table("sparse_slopes", "Trend of the gain.", SLOPES, frame_of(_slopes(material))),
+        DocumentTable(
+            "sparse_fifths", "Gain by density fifth, densest first.", COLUMNS, frame_of(fifths)
+        ),
+        DocumentTable("sparse_slopes", "Trend of the gain.", SLOPES, frame_of(_slopes(material))),
     )
-    return Section("sparse", "Sparse-class gain", (Prose(note), *figures, *tables))
+    return DocumentSection("sparse", "Sparse-class gain", (Prose(note), *figures, *tables))
 
 
-def _fifths(material: Material, gain: SparseGain) -> list[Row]:
+def _fifths(material: ReportContext, gain: SparseGain) -> list[Row]:
     return [
         {
             "contrast": material.title(gain.contrast),
             "fifth": fifth.fifth + 1,
             "labels": fifth.labels,
             "positives": f"{fifth.fewest}-{fifth.most}",
-            "auroc_arm": number(fifth.auroc_arm),
-            "auroc_reference": number(fifth.auroc_reference),
+            "auroc_arm": format_number(fifth.auroc_arm),
+            "auroc_reference": format_number(fifth.auroc_reference),
             **difference_row("difference", fifth.difference),
             "seeds_alone": _ribbon(gain, i),
-            "oracle": number(gain.oracle[i]) if gain.oracle else None,
-            "ap_gain": number(fifth.ap_gain),
-            "headroom": number(fifth.headroom),
+            "oracle": format_number(gain.oracle[i]) if gain.oracle else None,
+            "ap_gain": format_number(fifth.ap_gain),
+            "headroom": format_number(fifth.headroom),
         }
         for i, fifth in enumerate(gain.fifths)
     ]
@@ -80,14 +84,14 @@ def _ribbon(gain: SparseGain, fifth: int) -> str | None:
     return f"[{gain.null.fifth_low[fifth]:+.4f}, {gain.null.fifth_high[fifth]:+.4f}]"
 
 
-def _slopes(material: Material) -> list[Row]:
+def _slopes(material: ReportContext) -> list[Row]:
     return [
         {
             "contrast": material.title(gain.contrast),
-            "slope": number(gain.slope.estimate),
-            "slope_low": number(gain.slope.low),
-            "slope_high": number(gain.slope.high),
-            "p": number(gain.slope.p),
+            "slope": format_number(gain.slope.estimate),
+            "slope_low": format_number(gain.slope.low),
+            "slope_high": format_number(gain.slope.high),
+            "p": format_number(gain.slope.p),
             "seeds_alone": f"[{gain.null.slope_low:+.5f}, {gain.null.slope_high:+.5f}]"
             if gain.null
             else None,

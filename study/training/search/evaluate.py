@@ -9,21 +9,21 @@ from typing import Any
 
 from torch import nn
 
-from study.artifacts.study_data import Inputs
+from study.artifacts.study_data import StudyData
 from study.errors import StudyError, TrialError
-from study.planning.trials import TrialSpec
-from study.training.checkpoints import Checkpoints
-from study.training.distributed import Ranks
-from study.training.encoders import SharedInputs
-from study.training.search.methods import Candidate, Reached
-from study.training.supervised import Labelled, pace_of
-from study.training.trainer import Run
-from study.training.trial import made_ready
+from study.planning.trials import Trial
+from study.training.checkpoints import CheckpointStore
+from study.training.distributed import ProcessGroup
+from study.training.encoders import EncoderCache
+from study.training.search.methods import Configuration, ValidationScore
+from study.training.supervised import SupervisedModule, to_trainer_config
+from study.training.trainer import Trainer
+from study.training.trial import prepare_trial
 
 REFIT = "the chosen numbers"
 
 
-class Journal:
+class SearchJournal:
     """Results of candidates in the checkpoint of their trial; nothing is kept without one.
 
     A resumed search draws the same configurations again, and takes what is known of them from
@@ -31,9 +31,9 @@ class Journal:
 
     Parameters
     ----------
-    checkpoints : Checkpoints or None
+    checkpoints : CheckpointStore or None
         Of the trial.
-    ranks : Ranks
+    ranks : ProcessGroup
         Place of this process; the first one writes, all of them read.
 
     Raises
@@ -42,7 +42,7 @@ class Journal:
         The processes read different journals.
     """
 
-    def __init__(self, checkpoints: Checkpoints | None, ranks: Ranks) -> None:
+    def __init__(self, checkpoints: CheckpointStore | None, ranks: ProcessGroup) -> None:
         self.checkpoints, self._ranks = checkpoints, ranks
         state = checkpoints.load() if checkpoints is not None else None
         self._state: dict[str, Any] = dict(state or {"reached": {}, "name": "", "state": None})
@@ -53,18 +53,20 @@ class Journal:
                 "number: every machine must see the same storage"
             )
 
-    def known(self, name: str) -> Reached | None:
+    def known(self, name: str) -> ValidationScore | None:
         """Return what a candidate reached before."""
         found = self._state["reached"].get(name)
-        return Reached(**{**found, "monitored": tuple(found["monitored"])}) if found else None
+        return (
+            ValidationScore(**{**found, "monitored": tuple(found["monitored"])}) if found else None
+        )
 
-    def note(self, name: str, reached: Reached) -> None:
+    def note(self, name: str, reached: ValidationScore) -> None:
         """Keep what a candidate reached; its training is over."""
         plain = {**asdict(reached), "monitored": list(reached.monitored)}
         results = {**self._state["reached"], name: plain}
         self._write({"reached": results, "name": "", "state": None})
 
-    def under_way(self, name: str) -> Checkpoints | None:
+    def under_way(self, name: str) -> CheckpointStore | None:
         """Return the place of the checkpoints of one training inside the journal."""
         return None if self.checkpoints is None else _Inner(self, name)
 
@@ -86,7 +88,7 @@ class Journal:
 class _Inner:
     """Checkpoints of one training of a search."""
 
-    journal: Journal
+    journal: SearchJournal
     name: str
 
     def load(self) -> Mapping[str, Any] | None:
@@ -102,7 +104,7 @@ class _Inner:
         self.journal.keep("", None)
 
 
-class Alone:
+class SequentialEvaluator:
     """A `Trainer` that gives every candidate its turn.
 
     A candidate has the seed, the batches and the starting weights of the trial: candidates
@@ -110,29 +112,34 @@ class Alone:
 
     Parameters
     ----------
-    trial : TrialSpec
-    inputs : Inputs
-    shared : SharedInputs
+    trial : Trial
+    inputs : StudyData
+    shared : EncoderCache
         Embeddings that are ready: read once for all candidates.
-    ranks : Ranks
+    ranks : ProcessGroup
         Place of this process; all processes of a group train the same candidates.
-    journal : Journal
+    journal : SearchJournal
     """
 
     def __init__(
-        self, trial: TrialSpec, inputs: Inputs, shared: SharedInputs, ranks: Ranks, journal: Journal
+        self,
+        trial: Trial,
+        inputs: StudyData,
+        shared: EncoderCache,
+        ranks: ProcessGroup,
+        journal: SearchJournal,
     ) -> None:
         self._trial, self._inputs, self._shared = trial, inputs, shared
         self._ranks, self._journal = ranks, journal
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, Trainer] = {}
 
-    def __call__(self, candidates: Sequence[Candidate], epochs: int) -> list[Reached]:
+    def __call__(self, candidates: Sequence[Configuration], epochs: int) -> list[ValidationScore]:
         """Train until so many epochs in all, or until patience has run out."""
         named = {candidate.place for candidate in candidates}
         self._runs = {place: run for place, run in self._runs.items() if place in named}
         return [self._reached(candidate, epochs) for candidate in candidates]
 
-    def _reached(self, candidate: Candidate, epochs: int) -> Reached:
+    def _reached(self, candidate: Configuration, epochs: int) -> ValidationScore:
         name = f"candidate {candidate.place} to epoch {epochs}"
         known = self._journal.known(name)
         if known is not None:
@@ -140,11 +147,11 @@ class Alone:
         try:
             reached = self._trained(candidate, name, epochs)
         except TrialError as error:
-            reached = Reached((), finished=False, cause=str(error))
+            reached = ValidationScore((), finished=False, cause=str(error))
         self._journal.note(name, reached)
         return reached
 
-    def _trained(self, candidate: Candidate, name: str, epochs: int) -> Reached:
+    def _trained(self, candidate: Configuration, name: str, epochs: int) -> ValidationScore:
         """Train one candidate on; only encoders take so long that each epoch is kept."""
         kept = self._journal.under_way(name) if self._trial.cell.joint else None
         run = self._runs.pop(candidate.place, None) or self._begun(candidate)
@@ -155,19 +162,19 @@ class Alone:
                 kept.save(run.state())
         if not run.ended:
             self._runs[candidate.place] = run
-        return Reached(tuple(run.monitored), finished=run.ended)
+        return ValidationScore(tuple(run.monitored), finished=run.ended)
 
-    def _begun(self, candidate: Candidate) -> Run:
+    def _begun(self, candidate: Configuration) -> Trainer:
         """Begin the training of a candidate: as that of a trial which was given its numbers."""
         numbers = candidate.training
         cell = replace(self._trial.cell, training=numbers, search=None)
-        ready = made_ready(replace(self._trial, cell=cell), self._inputs, self._shared)
+        ready = prepare_trial(replace(self._trial, cell=cell), self._inputs, self._shared)
         parts = ready.training, ready.validation
         course = _Unbroken(ready.model, ready.gather, *parts, numbers)
-        return Run(course, pace_of(numbers), self._trial.torch_seed, self._ranks)
+        return Trainer(course, to_trainer_config(numbers), self._trial.torch_seed, self._ranks)
 
 
-class _Unbroken(Labelled):
+class _Unbroken(SupervisedModule):
     """A course whose scores may be NaN: every process hears of it, not the first one alone."""
 
     def measure(self, module: nn.Module) -> float:

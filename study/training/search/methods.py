@@ -18,31 +18,38 @@ from optuna.distributions import (
 from optuna.samplers import TPESampler
 from optuna.trial import Trial, TrialState, create_trial
 
-from study.config.search import Domain, Range, Search, is_whole, written
-from study.config.training import Training
-from study.planning.search_budget import rungs_of
-from study.results.search_log import Tried
-from study.training.search.sampling import ATTEMPTS, Draws, Numbers, applied, key_of, plain
+from study.config.search import Domain, SearchConfig, SearchRange, is_whole, written_value
+from study.config.training import TrainingConfig
+from study.planning.search_budget import build_rungs
+from study.results.search_log import SearchCandidate
+from study.training.search.sampling import (
+    ATTEMPTS,
+    ConfigurationSampler,
+    Numbers,
+    apply_values,
+    configuration_key,
+    to_plain,
+)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Configuration:
     """One configuration under training.
 
     Attributes
     ----------
     place : int
         Its place in the order of the draws.
-    training : Training
+    training : TrainingConfig
         All of its numbers.
     """
 
     place: int
-    training: Training
+    training: TrainingConfig
 
 
 @dataclass(frozen=True)
-class Reached:
+class ValidationScore:
     """How far a candidate has come.
 
     Attributes
@@ -60,25 +67,27 @@ class Reached:
     cause: str = ""
 
 
-class Trainer(Protocol):
+class ConfigurationTrainer(Protocol):
     """Trains candidates on the training part of a fold, and validates them on its inner part.
 
     A candidate that was trained before goes on from where it was; one that is not named in a
     later call is dropped, and what was kept of it with it.
     """
 
-    def __call__(self, candidates: Sequence[Candidate], epochs: int) -> Sequence[Reached]:
+    def __call__(
+        self, candidates: Sequence[Configuration], epochs: int
+    ) -> Sequence[ValidationScore]:
         """Train until so many epochs in all, or until patience has run out."""
 
 
 @dataclass(frozen=True)
-class Task:
+class SearchTask:
     """A search of one trial.
 
     Attributes
     ----------
-    search : Search
-    own : Training
+    search : SearchConfig
+    own : TrainingConfig
         The arm's own numbers.
     felt : frozenset of str
         Training numbers that make a difference to the arm.
@@ -86,35 +95,37 @@ class Task:
         Of the trial.
     """
 
-    search: Search
-    own: Training
+    search: SearchConfig
+    own: TrainingConfig
     felt: frozenset[str]
     seed: int
 
-    def candidate(self, place: int, numbers: Numbers) -> Candidate:
+    def candidate(self, place: int, numbers: Numbers) -> Configuration:
         """Return a configuration as something to train."""
-        return Candidate(place, applied(numbers, self.own))
+        return Configuration(place, apply_values(numbers, self.own))
 
 
-def spend(task: Task, trainer: Trainer) -> tuple[Tried, ...]:
+def run_search(task: SearchTask, trainer: ConfigurationTrainer) -> tuple[SearchCandidate, ...]:
     """Try as many configurations as the budget has, the arm's own numbers first."""
-    draws = Draws(task.search, task.own, task.felt, task.seed)
+    draws = ConfigurationSampler(task.search, task.own, task.felt, task.seed)
     if task.search.method == "tpe":
-        return suggested(task, draws, trainer)
+        return suggest(task, draws, trainer)
     numbers = draws.several(task.search.budget)
     candidates = [task.candidate(place, each) for place, each in enumerate(numbers)]
-    reached = halved(candidates, task, trainer)
-    return tuple(tried(n, r) for n, r in zip(numbers, reached, strict=True))
+    reached = successive_halving(candidates, task, trainer)
+    return tuple(tpe_search(n, r) for n, r in zip(numbers, reached, strict=True))
 
 
-def halved(candidates: Sequence[Candidate], task: Task, trainer: Trainer) -> list[Reached]:
+def successive_halving(
+    candidates: Sequence[Configuration], task: SearchTask, trainer: ConfigurationTrainer
+) -> list[ValidationScore]:
     """Train all at once; or on the best third of what is left at each rung of a halving.
 
     The first candidate, the arm's own numbers, is never dropped: what is chosen is at least as
     good on the validation part as they are.
     """
-    rungs = rungs_of(len(candidates), task.own.epochs)
-    reached: dict[int, Reached] = {}
+    rungs = build_rungs(len(candidates), task.own.epochs)
+    reached: dict[int, ValidationScore] = {}
     left = list(candidates)
     for rung in rungs if task.search.method == "asha" else rungs[-1:]:
         left = _best(left, reached, rung.candidates)
@@ -124,11 +135,13 @@ def halved(candidates: Sequence[Candidate], task: Task, trainer: Trainer) -> lis
     return [reached[candidate.place] for candidate in candidates]
 
 
-def _goes_on(reached: Reached) -> bool:
+def _goes_on(reached: ValidationScore) -> bool:
     return not reached.finished and not reached.cause
 
 
-def _best(left: Sequence[Candidate], reached: Mapping[int, Reached], count: int) -> list[Candidate]:
+def _best(
+    left: Sequence[Configuration], reached: Mapping[int, ValidationScore], count: int
+) -> list[Configuration]:
     """Return the best candidates in the order of the draws, the first one among them."""
     if not reached:
         return list(left)
@@ -138,29 +151,31 @@ def _best(left: Sequence[Candidate], reached: Mapping[int, Reached], count: int)
     return [c for c in able if c.place in places]
 
 
-def tried(numbers: Numbers, reached: Reached) -> Tried:
+def tpe_search(numbers: Numbers, reached: ValidationScore) -> SearchCandidate:
     """Return a configuration with what it reached."""
-    return Tried(numbers, reached.monitored, reached.finished, reached.cause)
+    return SearchCandidate(numbers, reached.monitored, reached.finished, reached.cause)
 
 
-def felt_numbers(search: Search, inert: Collection[str]) -> frozenset[str]:
+def sensitive_parameters(search: SearchConfig, inert: Collection[str]) -> frozenset[str]:
     """Return the searched numbers without those that an arm does not feel."""
     return frozenset(search.space) - frozenset(inert)
 
 
-def suggested(task: Task, draws: Draws, trainer: Trainer) -> tuple[Tried, ...]:
+def suggest(
+    task: SearchTask, draws: ConfigurationSampler, trainer: ConfigurationTrainer
+) -> tuple[SearchCandidate, ...]:
     """Try the arm's own numbers, then what the sampler suggests, one after the other.
 
     A suggestion that was tried already is answered at once with its value and costs nothing;
     where only such ones come, a random draw takes their place.
     """
     sampler = _Sampler(draws.space, sampler_seed(task.search.seed, task.seed))
-    known: dict[str, Tried] = {}
+    known: dict[str, SearchCandidate] = {}
     numbers: Numbers | None = draws.first
     asked: Trial | None = None
     while numbers is not None:
         reached = trainer([task.candidate(len(known), numbers)], task.own.epochs)
-        known[key_of(numbers)] = found = tried(numbers, reached[0])
+        known[configuration_key(numbers)] = found = tpe_search(numbers, reached[0])
         sampler.tell(found, asked)
         if len(known) == task.search.budget or not draws.space:
             break
@@ -169,14 +184,14 @@ def suggested(task: Task, draws: Draws, trainer: Trainer) -> tuple[Tried, ...]:
 
 
 def _next(
-    sampler: _Sampler, draws: Draws, known: Mapping[str, Tried]
+    sampler: _Sampler, draws: ConfigurationSampler, known: Mapping[str, SearchCandidate]
 ) -> tuple[Numbers | None, Trial | None]:
     """Return a configuration that was not tried, and the trial of the sampler it belongs to."""
     for _ in range(ATTEMPTS):
         numbers, asked = sampler.ask()
         if draws.new(numbers):
             return numbers, asked
-        sampler.tell(known[key_of(numbers)], asked)
+        sampler.tell(known[configuration_key(numbers)], asked)
     return draws.draw(), None
 
 
@@ -185,7 +200,7 @@ class _Sampler:
 
     def __init__(self, space: Mapping[str, Domain], seed: int) -> None:
         self._space = space
-        self._distributions = {name: distribution(name, d) for name, d in space.items()}
+        self._distributions = {name: to_distribution(name, d) for name, d in space.items()}
         with _quiet():
             sampler = TPESampler(seed=seed)
             self._study = optuna.create_study(sampler=sampler, direction="maximize")
@@ -193,15 +208,15 @@ class _Sampler:
     def ask(self) -> tuple[Numbers, Trial]:
         """Return a suggestion."""
         trial = self._study.ask(fixed_distributions=self._distributions)
-        return decoded(trial.params, self._space), trial
+        return decode(trial.params, self._space), trial
 
-    def tell(self, found: Tried, asked: Trial | None) -> None:
+    def tell(self, found: SearchCandidate, asked: Trial | None) -> None:
         """Answer a suggestion; or tell of a configuration that was none, if it is in the space."""
         state = TrialState.FAIL if found.value is None else TrialState.COMPLETE
         if asked is not None:
             self._study.tell(asked, found.value, state=state)
             return
-        params = encoded(found.numbers, self._space)
+        params = encode(found.numbers, self._space)
         if params is not None:
             self._study.add_trial(
                 create_trial(
@@ -218,9 +233,9 @@ def sampler_seed(search_seed: int, trial_seed: int) -> int:
     return int(np.random.SeedSequence([search_seed, trial_seed]).generate_state(1)[0])
 
 
-def distribution(name: str, domain: Domain) -> BaseDistribution:
+def to_distribution(name: str, domain: Domain) -> BaseDistribution:
     """Return the distribution that Ray Tune's wrapper would make of the values of a number."""
-    if not isinstance(domain, Range):
+    if not isinstance(domain, SearchRange):
         return CategoricalDistribution(tuple(range(len(domain))))
     log = domain.scale == "log"
     if is_whole(name):
@@ -228,23 +243,23 @@ def distribution(name: str, domain: Domain) -> BaseDistribution:
     return FloatDistribution(domain.low, domain.high, log=log)
 
 
-def decoded(params: Mapping[str, Any], space: Mapping[str, Domain]) -> Numbers:
+def decode(params: Mapping[str, Any], space: Mapping[str, Domain]) -> Numbers:
     """Return a suggestion as a study file writes it; of a list, the sampler knows the places."""
     return {
-        name: written(name, params[name])
-        if isinstance(domain, Range)
-        else plain(domain[params[name]])
+        name: written_value(name, params[name])
+        if isinstance(domain, SearchRange)
+        else to_plain(domain[params[name]])
         for name, domain in space.items()
     }
 
 
-def encoded(numbers: Numbers, space: Mapping[str, Domain]) -> dict[str, Any] | None:
+def encode(numbers: Numbers, space: Mapping[str, Domain]) -> dict[str, Any] | None:
     """Return a configuration as the sampler has it; None if it lies outside the space."""
     found: dict[str, Any] = {}
     for name, domain in space.items():
         value = numbers[name]
-        if not isinstance(domain, Range):
-            places = [i for i, each in enumerate(domain) if plain(each) == value]
+        if not isinstance(domain, SearchRange):
+            places = [i for i, each in enumerate(domain) if to_plain(each) == value]
         else:
             single = value[0] if isinstance(value, list) and len(value) == 1 else value
             inside = isinstance(single, int | float) and domain.low <= single <= domain.high

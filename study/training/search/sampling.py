@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from study.config.search import Range, Search, is_whole, written
-from study.config.training import Training
+from study.config.search import SearchConfig, SearchRange, is_whole, written_value
+from study.config.training import TrainingConfig
 
 ATTEMPTS = 100
 """Draws for each configuration that is still lacking, before a space counts as used up."""
@@ -18,7 +18,7 @@ Numbers = Mapping[str, Any]
 """Values of the searched numbers, as a study file writes them."""
 
 
-class Draws:
+class ConfigurationSampler:
     """Independent draws from the space of a search, those that an arm feels.
 
     Every arm draws from the whole space with the same generator and then leaves out the numbers
@@ -27,8 +27,8 @@ class Draws:
 
     Parameters
     ----------
-    search : Search
-    own : Training
+    search : SearchConfig
+    own : TrainingConfig
         The arm's own numbers: the first configuration.
     felt : collection of str
         Numbers that make a difference to the arm.
@@ -36,15 +36,17 @@ class Draws:
         Of the trial.
     """
 
-    def __init__(self, search: Search, own: Training, felt: Collection[str], seed: int) -> None:
+    def __init__(
+        self, search: SearchConfig, own: TrainingConfig, felt: Collection[str], seed: int
+    ) -> None:
         self.space = {name: domain for name, domain in search.space.items() if name in felt}
-        self.first: Numbers = {name: plain(getattr(own, name)) for name in self.space}
+        self.first: Numbers = {name: to_plain(getattr(own, name)) for name in self.space}
         self._whole, self._rng = search.space, np.random.default_rng([search.seed, seed])
-        self._seen = {key_of(self.first)}
+        self._seen = {configuration_key(self.first)}
 
     def new(self, numbers: Numbers) -> bool:
         """Whether a configuration was not met before; from now on it was."""
-        key = key_of(numbers)
+        key = configuration_key(numbers)
         known = key in self._seen
         self._seen.add(key)
         return not known
@@ -52,7 +54,7 @@ class Draws:
     def draw(self) -> Numbers | None:
         """Return a configuration that was not met before; None if none was found."""
         for _ in range(ATTEMPTS):
-            drawn = {name: drawn_from(d, name, self._rng) for name, d in self._whole.items()}
+            drawn = {name: sample_value(d, name, self._rng) for name, d in self._whole.items()}
             numbers = {name: drawn[name] for name in self.space}
             if self.new(numbers):
                 return numbers
@@ -66,10 +68,10 @@ class Draws:
         return found
 
 
-def drawn_from(domain: Range | Sequence[Any], name: str, rng: np.random.Generator) -> Any:  # noqa: ANN401 (any value of a training number)
+def sample_value(domain: SearchRange | Sequence[Any], name: str, rng: np.random.Generator) -> Any:  # noqa: ANN401 (any value of a training number)
     """Draw one value of a number; a whole number of a log range is the floor of a real one."""
-    if not isinstance(domain, Range):
-        return plain(domain[int(rng.integers(len(domain)))])
+    if not isinstance(domain, SearchRange):
+        return to_plain(domain[int(rng.integers(len(domain)))])
     whole = is_whole(name)
     low, high = domain.low, domain.high + whole
     if domain.scale == "log":
@@ -77,19 +79,19 @@ def drawn_from(domain: Range | Sequence[Any], name: str, rng: np.random.Generato
     else:
         value = float(rng.uniform(low, high))
     value = min(float(math.floor(value)) if whole else value, domain.high)
-    return written(name, int(value) if whole else value)
+    return written_value(name, int(value) if whole else value)
 
 
-def applied(numbers: Numbers, own: Training) -> Training:
+def apply_values(numbers: Numbers, own: TrainingConfig) -> TrainingConfig:
     """Return the arm's own numbers with these in their place."""
-    return Training.model_validate({**own.model_dump(), **numbers})
+    return TrainingConfig.model_validate({**own.model_dump(), **numbers})
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 (any value of a training number)
+def to_plain(value: Any) -> Any:  # noqa: ANN401 (any value of a training number)
     """Return a value as JSON has it."""
     return list(value) if isinstance(value, list | tuple) else value
 
 
-def key_of(numbers: Numbers) -> str:
+def configuration_key(numbers: Numbers) -> str:
     """Return what tells a configuration apart."""
     return json.dumps(numbers, sort_keys=True)

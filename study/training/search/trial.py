@@ -13,37 +13,42 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from study.artifacts.study_data import Inputs
+from study.artifacts.study_data import StudyData
 from study.errors import InputError
-from study.planning.trials import Cell, TrialSpec
-from study.results.search_log import SearchLog, best_of
+from study.planning.trials import Arm, Trial
+from study.results.search_log import SearchLog, best_candidate
 from study.results.trial_result import TrialResult
-from study.training.checkpoints import Checkpoints
-from study.training.distributed import Ranks
-from study.training.encoders import SharedInputs, check_workers
+from study.training.checkpoints import CheckpointStore
+from study.training.distributed import ProcessGroup
+from study.training.encoders import EncoderCache, check_workers
 from study.training.equivalence import ENCODER_NUMBERS
-from study.training.search.evaluate import REFIT, Alone, Journal
-from study.training.search.methods import Task, Trainer, felt_numbers, spend
-from study.training.search.sampling import Numbers, applied
+from study.training.search.evaluate import REFIT, SearchJournal, SequentialEvaluator
+from study.training.search.methods import (
+    ConfigurationTrainer,
+    SearchTask,
+    run_search,
+    sensitive_parameters,
+)
+from study.training.search.sampling import Numbers, apply_values
 from study.training.trial import run_trial
 
 
-def run_searched(
-    trial: TrialSpec,
-    inputs: Inputs,
-    ranks: Ranks | None = None,
-    checkpoints: Checkpoints | None = None,
+def run_searched_trial(
+    trial: Trial,
+    inputs: StudyData,
+    ranks: ProcessGroup | None = None,
+    checkpoints: CheckpointStore | None = None,
 ) -> TrialResult:
     """Choose the numbers of a trial on its inner validation part, and run it with them.
 
     Parameters
     ----------
-    trial : TrialSpec
+    trial : Trial
         With a search.
-    inputs : Inputs
-    ranks : Ranks, optional
+    inputs : StudyData
+    ranks : ProcessGroup, optional
         Place of this process among the replicas; alone on the CPU without it.
-    checkpoints : Checkpoints, optional
+    checkpoints : CheckpointStore, optional
         Of the trial: a search that was killed goes on after the last candidate that ended.
 
     Returns
@@ -56,12 +61,12 @@ def run_searched(
     TrialError
         No configuration could be trained.
     """
-    ranks = ranks or Ranks()
+    ranks = ranks or ProcessGroup()
     check_workers(trial.cell.training.workers if trial.cell.joint else 1, ranks)
-    journal = Journal(checkpoints, ranks)
-    shared = SharedInputs()
-    log = chosen(trial, Alone(trial, inputs, shared, ranks, journal))
-    fixed = with_numbers(trial, log.winner.numbers)
+    journal = SearchJournal(checkpoints, ranks)
+    shared = EncoderCache()
+    log = choose_configuration(trial, SequentialEvaluator(trial, inputs, shared, ranks, journal))
+    fixed = apply_configuration(trial, log.winner.numbers)
     kept = journal.under_way(REFIT) if trial.cell.joint else None  # a head takes seconds
     result = run_trial(fixed, inputs, ranks, kept, shared)
     return replace(
@@ -73,23 +78,25 @@ def run_searched(
     )
 
 
-def chosen(trial: TrialSpec, trainer: Trainer) -> SearchLog:
+def choose_configuration(trial: Trial, trainer: ConfigurationTrainer) -> SearchLog:
     """Spend the budget of a trial, and choose the best validation value."""
     search, own, started = trial.cell.search, trial.cell.training, time.perf_counter()
     if search is None:
         raise InputError(f"{trial}: the study has no section 'search'; give it one")
-    felt = felt_numbers(search, unfelt_by(trial.cell))
-    tried = spend(Task(search, own, felt, trial.torch_seed), trainer)
+    felt = sensitive_parameters(search, insensitive_parameters(trial.cell))
+    tried = run_search(SearchTask(search, own, felt, trial.torch_seed), trainer)
     seconds = time.perf_counter() - started
-    return SearchLog(search.method, search.budget, own.monitor, tried, best_of(tried), seconds)
+    return SearchLog(
+        search.method, search.budget, own.monitor, tried, best_candidate(tried), seconds
+    )
 
 
-def unfelt_by(cell: Cell) -> frozenset[str]:
+def insensitive_parameters(cell: Arm) -> frozenset[str]:
     """Return the training numbers that make no difference to an arm."""
     return frozenset() if cell.joint else ENCODER_NUMBERS
 
 
-def with_numbers(trial: TrialSpec, numbers: Numbers) -> TrialSpec:
+def apply_configuration(trial: Trial, numbers: Numbers) -> Trial:
     """Return the trial of an arm that was given these numbers by its study file."""
-    training = applied(numbers, trial.cell.training)
+    training = apply_values(numbers, trial.cell.training)
     return replace(trial, cell=replace(trial.cell, training=training, search=None))
