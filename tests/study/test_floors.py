@@ -79,15 +79,6 @@ def test_no_imports_circle():
     assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
 
 
-LONGER = {"study.cluster": 490}
-"""All of Ray is in one file: tasks, trials of Ray Tune, groups of Ray Train, and their deaths."""
-
-
-def test_files_are_short():
-    lines = {name: len(file.read_text().splitlines()) for name, file in MODULES.items()}
-    assert {name: k for name, k in lines.items() if k > LONGER.get(name, 250)} == {}
-
-
 LIGHT = """
 import sys
 import study.choices, study.spec, study.words, study.options, study.reading, study.cells
