@@ -54,6 +54,8 @@ _log = logging.getLogger(__name__)
 
 LOOK = 0.25
 """Seconds between two looks at whether the stage has to end, while nothing else happens."""
+LOOKS = 4
+"""Looks at whether the machine of a lost process has left."""
 HOME_LOOK = 2.0
 """Seconds between two looks at whether the raylet beside the driver lives."""
 ANSWER = 5.0
@@ -274,13 +276,15 @@ class _Home:
 
     def __init__(self) -> None:
         self._id, self._looked = ray.get_runtime_context().get_node_id(), time.monotonic()
+        self.seen = _living_nodes()
 
     def check(self) -> None:
         """Raise ClusterError if Ray counts the machine as dead."""
         if time.monotonic() - self._looked < HOME_LOOK:
             return
         self._looked = time.monotonic()
-        if self._id not in _living_nodes():
+        self.seen = _living_nodes()
+        if self._id not in self.seen:
             raise ClusterError(
                 "the Ray node of this launch has died (its raylet was killed or is out of memory); "
                 "what has finished is kept: launch again to go on"
@@ -514,28 +518,35 @@ class _Report(TransientFailure, Callback):
 
     def on_trial_error(self, *, trial: Trial, **_: object) -> None:  # type: ignore[override]  # Tune passes names
         task_id = trial.config["task"]["id"]
-        gone = self._is_gone(task_id)
-        actor = self._forget(task_id)
         if trial.pickled_error_file is not None:
             error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
-            self._tries.take(_end(task_id, error, gone=gone))
         else:  # Tune keeps no error that it does not know
-            error = _last_words({task_id: actor})[task_id]
-            self._tries.take(_end(task_id, error, gone=gone))
+            error = _last_words({task_id: self._actors.get(task_id)})[task_id]
+        end = _end(task_id, error)
+        if end.kind is FailureKind.PROCESS_LOST and self._is_gone(task_id):
+            end = Outcome.lost(task_id, FailureKind.NODE_LOST)
+        self._forget(task_id)
+        self._tries.take(end)
 
     def _forget(self, task_id: str) -> Any:  # noqa: ANN401 (Ray's actor)
         self._where.pop(task_id, None)
         return self._actors.pop(task_id, None)
 
     def _is_gone(self, task_id: str) -> bool:
-        """Return whether the machine of a task has left the cluster."""
-        where = self._where.get(task_id)
-        if where is None or not ray.wait([where], timeout=0)[0]:
-            return False
-        try:
-            return ray.get(where) not in _living_nodes()
-        except ray.exceptions.RayError:  # its process died before it could say where it is
-            return False
+        """Return whether the machine of a task has left the cluster.
+
+        A machine that goes may end its processes a moment before Ray counts it as gone. Of a task
+        that was lost before it could say where it ran, any machine that has just left is taken.
+        """
+        before, where = self._home.seen, self._where.get(task_id)
+        if where is not None and ray.wait([where], timeout=0)[0]:
+            with suppress(ray.exceptions.RayError):
+                before = {ray.get(where)}
+        for _ in range(LOOKS):
+            if before - _living_nodes():
+                return True
+            time.sleep(LOOK)
+        return False
 
     def survives(self, error: BaseException) -> bool:
         """Return whether the grid can begin anew where Tune broke it off.
