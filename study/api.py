@@ -59,7 +59,7 @@ def compare_studies(asked: ComparisonRequest, kind: Kind) -> tuple[str, bool]:
             raise InputError(
                 f"study '{pool.name}' has no finished trial yet; `study launch` runs it"
             )
-    complete = all(len(pool.keys(c)) == pool.plan.per_cell for pool in pools for c in pool.cells)
+    complete = all(len(pool.keys(c)) == pool.plan.per_arm for pool in pools for c in pool.arms)
     if asked.families:
         from pandas import concat
 

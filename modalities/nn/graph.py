@@ -95,6 +95,7 @@ class NeighborSum(torch.autograd.Function):
         neighbors: torch.Tensor,
         ends: torch.Tensor,
     ) -> torch.Tensor:
+        """Sum over the neighbors of every atom."""
         ctx.save_for_backward(neighbors, ends)
         return _neighbor_sum(x, neighbors, ends)
 
@@ -103,6 +104,7 @@ class NeighborSum(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401 (torch's own)
         gradient: torch.Tensor,
     ) -> tuple[torch.Tensor, None, None]:
+        """Sum the gradients over the neighbors of every atom."""
         return _neighbor_sum(gradient.contiguous(), *ctx.saved_tensors), None, None
 
 

@@ -23,11 +23,11 @@ from study.splits import Split
 
 @dataclass(frozen=True, eq=False)
 class ArmScores:
-    """Finished trials of one cell, in the order of seeds, repeats and folds.
+    """Finished trials of one arm, in the order of seeds, repeats and folds.
 
     Attributes
     ----------
-    cell : ArmScores
+    arm : ArmScores
     keys : tuple of Repeat, (r,)
         Rising.
     auroc, average_precision : ndarray of float64, (r, l)
@@ -44,7 +44,7 @@ class ArmScores:
         Mean wall time of a fit.
     """
 
-    cell: Arm
+    arm: Arm
     keys: tuple[Repeat, ...]
     auroc: Floats
     average_precision: Floats
@@ -78,12 +78,12 @@ def build_arm_scores(
     keys: Collection[Repeat] | None = None,
     groups: NDArray[np.int64] | None = None,
 ) -> ArmScores:
-    """Gather the finished trials of one cell.
+    """Gather the finished trials of one arm.
 
     Parameters
     ----------
     results : sequence of TrialResult
-        Of one cell, at least one.
+        Of one arm, at least one.
     molecules : int
         Rows of the table, n.
     keys : collection of Repeat, optional
@@ -94,13 +94,13 @@ def build_arm_scores(
     Raises
     ------
     StudyError
-        There is no such trial, or the trials are of several cells.
+        There is no such trial, or the trials are of several arms.
     """
     by_key = {repeat_of(result.spec): result for result in results}
     chosen = sorted(by_key if keys is None else by_key.keys() & set(keys))
-    cells = {result.spec.cell.id for result in results}
-    if not chosen or len(cells) != 1:
-        raise StudyError(f"an arm is made of trials of one cell, not of {len(cells)} cells")
+    arms = {result.spec.arm.id for result in results}
+    if not chosen or len(arms) != 1:
+        raise StudyError(f"an arm is made of trials of one cell, not of {len(arms)} cells")
     trials = [by_key[key] for key in chosen]
     influence = np.zeros((molecules, len(trials[0].label_names)), dtype=np.float32)
     levels, precisions = [], []
@@ -110,16 +110,16 @@ def build_arm_scores(
         levels.append(found.auroc)
         precisions.append(found.average_precision)
         influence[trial.test_rows] += (found.influence / len(trials)).astype(np.float32)
-    cell = trials[0].spec.cell
+    arm = trials[0].spec.arm
     return ArmScores(
-        cell=cell,
+        arm=arm,
         keys=tuple(chosen),
         auroc=np.array(levels),
         average_precision=np.array(precisions),
         influence=influence,
         micro=np.array([pooled_auroc(trial.test_labels, trial.scores) for trial in trials]),
         parameters=float(np.mean([trial.counts.get("parameters", 0) for trial in trials])),
-        models=count_models(cell),
+        models=count_models(arm),
         seconds=float(np.mean([trial.seconds for trial in trials])),
     )
 
@@ -132,7 +132,7 @@ class ScorePool:
     ----------
     spec : StudySpec
     plan : Plan
-    results : mapping of cell id to sequence of TrialResult
+    results : mapping of arm id to sequence of TrialResult
         Every arm is named; one without trials has none.
     groups : ndarray of int64, (n,)
         Group of every molecule in the split.
@@ -158,21 +158,21 @@ class ScorePool:
         return self.spec.name
 
     @property
-    def cells(self) -> tuple[Arm, ...]:
+    def arms(self) -> tuple[Arm, ...]:
         """Arms in the order of the file."""
-        return self.plan.cells
+        return self.plan.arms
 
-    def keys(self, cell: Arm) -> frozenset[Repeat]:
+    def keys(self, arm: Arm) -> frozenset[Repeat]:
         """Return the seeds, repeats and folds that an arm has finished."""
-        return frozenset(repeat_of(result.spec) for result in self.results.get(cell.id, ()))
+        return frozenset(repeat_of(result.spec) for result in self.results.get(arm.id, ()))
 
-    def arm(self, cell: Arm, keys: frozenset[Repeat] | None = None) -> ArmScores:
+    def arm(self, arm: Arm, keys: frozenset[Repeat] | None = None) -> ArmScores:
         """Return an arm over all its trials, or over some; each is made once."""
-        wanted = self.keys(cell) if keys is None else keys
-        if (cell.id, wanted) not in self._made:
-            made = build_arm_scores(self.results[cell.id], len(self.groups), wanted, self.groups)
-            self._made[cell.id, wanted] = made
-        return self._made[cell.id, wanted]
+        wanted = self.keys(arm) if keys is None else keys
+        if (arm.id, wanted) not in self._made:
+            made = build_arm_scores(self.results[arm.id], len(self.groups), wanted, self.groups)
+            self._made[arm.id, wanted] = made
+        return self._made[arm.id, wanted]
 
 
 def build_score_pool(record: StudyResults) -> ScorePool:
@@ -181,7 +181,7 @@ def build_score_pool(record: StudyResults) -> ScorePool:
     return ScorePool(
         spec=record.spec,
         plan=record.plan,
-        results={cell.id: record.results_of(cell) for cell in record.plan.cells},
+        results={arm.id: record.results_of(arm) for arm in record.plan.arms},
         groups=inputs.split.groups,
         positives=inputs.dataset.positives,
         label_names=inputs.dataset.label_names,
@@ -202,14 +202,14 @@ def build_score_pool_from_runs(
         No arm has a trial of every fold.
     """
     plan = make_plan(spec)
-    by_cell: dict[str, list[TrialResult]] = {cell.id: [] for cell in plan.cells}
+    by_arm: dict[str, list[TrialResult]] = {arm.id: [] for arm in plan.arms}
     for result in results:
-        by_cell.get(result.spec.cell.id, []).append(result)
+        by_arm.get(result.spec.arm.id, []).append(result)
     labels = _labels(results, split)
     return ScorePool(
         spec=spec,
         plan=plan,
-        results=by_cell,
+        results=by_arm,
         groups=split.groups,
         positives=labels.sum(axis=0),
         label_names=results[0].label_names,

@@ -20,23 +20,27 @@ from study.planning.trials import Arm, Repeat
 
 
 def finished_arms(evidence: StudyAnalysis) -> list[Arm]:
-    """Return the cells of the plan that have at least one finished trial."""
-    return [cell for cell in evidence.record.plan.cells if cell.id in evidence.arms]
+    """Return the arms of the plan that have at least one finished trial."""
+    return [arm for arm in evidence.record.plan.arms if arm.id in evidence.arms]
 
 
-def common_arms(evidence: StudyAnalysis, cells: Sequence[Arm]) -> list[ArmScores]:
-    """Return the arms of cells over the trials that all of them have finished; [] without any."""
-    arms = [evidence.arms[cell.id] for cell in cells if cell.id in evidence.arms]
-    keys = set(arms[0].keys).intersection(*(arm.keys for arm in arms)) if arms else set()
-    if len(arms) < len(cells) or not keys:
+def common_arms(evidence: StudyAnalysis, arms: Sequence[Arm]) -> list[ArmScores]:
+    """Return the arms of arms over the trials that all of them have finished; [] without any."""
+    all_scores = [evidence.arms[arm.id] for arm in arms if arm.id in evidence.arms]
+    keys = (
+        set(all_scores[0].keys).intersection(*(scores.keys for scores in all_scores))
+        if all_scores
+        else set()
+    )
+    if len(all_scores) < len(arms) or not keys:
         return []
     molecules = len(evidence.record.inputs.dataset)
     wanted = tuple(sorted(keys))
     return [
-        arm
-        if arm.keys == wanted
-        else build_arm_scores(evidence.record.results_of(cell), molecules, wanted, evidence.groups)
-        for cell, arm in zip(cells, arms, strict=True)
+        scores
+        if scores.keys == wanted
+        else build_arm_scores(evidence.record.results_of(arm), molecules, wanted, evidence.groups)
+        for arm, scores in zip(arms, all_scores, strict=True)
     ]
 
 

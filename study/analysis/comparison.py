@@ -89,36 +89,36 @@ def compare_arms(
     InputError
         The baseline is no arm, or several.
     """
-    rows = [(pool, cell) for pool in pools for cell in pool.cells]
+    rows = [(pool, arm) for pool in pools for arm in pool.arms]
     if baseline is None:
         pairs = [pair for pool in pools for pair in _references(pool)]
     else:
-        pairs = [_baseline(cell, pool, pools, baseline) for pool, cell in rows]
+        pairs = [_baseline(arm, pool, pools, baseline) for pool, arm in rows]
     measured = [
-        differences(pool, cell, *pair) if pair else None
-        for (pool, cell), pair in zip(rows, pairs, strict=True)
+        differences(pool, arm, *pair) if pair else None
+        for (pool, arm), pair in zip(rows, pairs, strict=True)
     ]
     adjusted = iter(adjust_holm([each[0].p for each in measured if each]))
     summaries = {pool.name: _summaries(pool) for pool in pools}
     found = []
-    for (pool, cell), pair, both in zip(rows, pairs, measured, strict=True):
+    for (pool, arm), pair, both in zip(rows, pairs, measured, strict=True):
         rope = pool.spec.analysis.rope
-        rival = _rival(cell, pair, both, next(adjusted), rope) if pair and both else None
+        rival = _rival(arm, pair, both, next(adjusted), rope) if pair and both else None
         found.append(
-            ArmComparison(pool.name, summaries[pool.name][cell.id], _level(pool, cell), rival)
+            ArmComparison(pool.name, summaries[pool.name][arm.id], _level(pool, arm), rival)
         )
     return found
 
 
 def differences(
-    pool: ScorePool, cell: Arm, home: ScorePool, reference: Arm
+    pool: ScorePool, arm: Arm, home: ScorePool, reference: Arm
 ) -> tuple[PairedDifference, PairedDifference] | None:
     """Return the gain of an arm over a reference, over all labels and over the sparsest fifth.
 
     Parameters
     ----------
     pool : ScorePool
-    cell : Arm
+    arm : Arm
         An arm of `pool`.
     home : ScorePool
     reference : Arm
@@ -129,10 +129,10 @@ def differences(
     tuple of PairedDifference, or None
         None if no trial of the arm has the seed, repeat and fold of one of the reference.
     """
-    shared = pool.keys(cell) & home.keys(reference)
+    shared = pool.keys(arm) & home.keys(reference)
     if not shared:
         return None
-    sides = pool.arm(cell, shared), home.arm(reference, shared)
+    sides = pool.arm(arm, shared), home.arm(reference, shared)
     fifths = density_fifths(pool.positives)
     last = fifths == fifths.max()
     weights = macro_weights(len(pool.positives)), np.where(last, 1 / last.sum(), 0.0)
@@ -142,52 +142,52 @@ def differences(
 
 
 def _rival(
-    cell: Arm,
+    arm: Arm,
     pair: tuple[ScorePool, Arm],
     both: tuple[PairedDifference, PairedDifference],
     p_holm: float,
     rope: float,
 ) -> PairedComparison:
     (home, reference), (macro, sparse) = pair, both
-    equal = count_models(cell) == count_models(reference)
+    equal = count_models(arm) == count_models(reference)
     return PairedComparison(home.name, reference, macro, sparse, judge(macro, p_holm, rope), equal)
 
 
 def _summaries(pool: ScorePool) -> dict[str, ArmSummary]:
     results = [result for trials in pool.results.values() for result in trials]
-    made = summarize(pool.cells, results, pool.positives, pool.plan.per_cell)
-    return {summary.cell.id: summary for summary in made}
+    made = summarize(pool.arms, results, pool.positives, pool.plan.per_arm)
+    return {summary.arm.id: summary for summary in made}
 
 
 def _references(pool: ScorePool) -> list[tuple[ScorePool, Arm] | None]:
-    """Return the arm that each cell is compared with, and its pool, without a baseline."""
-    arms, cells = find_reference_arms(pool.cells), {cell.id: cell for cell in pool.cells}
-    return [(pool, cells[arms[cell.id]]) if cell.id in arms else None for cell in pool.cells]
+    """Return the arm that each arm is compared with, and its pool, without a baseline."""
+    all_scores, arms = find_reference_arms(pool.arms), {arm.id: arm for arm in pool.arms}
+    return [(pool, arms[all_scores[arm.id]]) if arm.id in all_scores else None for arm in pool.arms]
 
 
 def _baseline(
-    cell: Arm, pool: ScorePool, pools: Sequence[ScorePool], baseline: Baseline
+    arm: Arm, pool: ScorePool, pools: Sequence[ScorePool], baseline: Baseline
 ) -> tuple[ScorePool, Arm] | None:
-    """Return the baseline of a cell, and the pool it is in."""
-    wanted = {"fraction": f"{cell.fraction:g}", **baseline}
+    """Return the baseline of an arm, and the pool it is in."""
+    wanted = {"fraction": f"{arm.fraction:g}", **baseline}
     alike = [each for each in pools if each.digest == pool.digest]
-    matches = [(p, c) for p in alike for c in p.cells if _has(p, c, wanted)]
+    matches = [(p, c) for p in alike for c in p.arms if _has(p, c, wanted)]
     distinct = {c.id for _, c in matches}
     if len(distinct) > 1:
         raise InputError(
             f"the baseline {_written(wanted)} stands for {len(distinct)} arms: "
             f"{'; '.join(sorted({str(c) for _, c in matches}))}; name more of its columns"
         )
-    if not matches and not any(_has(p, c, baseline) for p in pools for c in p.cells):
+    if not matches and not any(_has(p, c, baseline) for p in pools for c in p.arms):
         raise InputError(
             f"the baseline {_written(baseline)} is no arm of {', '.join(p.name for p in pools)}; "
             "columns: study, features, technique, fusion, partition, fraction; words: the table's"
         )
-    return matches[0] if matches and cell.id not in distinct else None
+    return matches[0] if matches and arm.id not in distinct else None
 
 
-def _has(pool: ScorePool, cell: Arm, words: Baseline) -> bool:
-    params = {"study": pool.name, **cell.params()}
+def _has(pool: ScorePool, arm: Arm, words: Baseline) -> bool:
+    params = {"study": pool.name, **arm.params()}
     return all(params.get(column) == word for column, word in words.items())
 
 
@@ -195,7 +195,7 @@ def _written(words: Baseline) -> str:
     return ",".join(f"{column}={word}" for column, word in words.items())
 
 
-def _level(pool: ScorePool, cell: Arm) -> CorrectedT | None:
-    if not pool.results.get(cell.id):
+def _level(pool: ScorePool, arm: Arm) -> CorrectedT | None:
+    if not pool.results.get(arm.id):
         return None
-    return estimate_level(pool.arm(cell), pool.groups, macro_weights(len(pool.positives)))[0]
+    return estimate_level(pool.arm(arm), pool.groups, macro_weights(len(pool.positives)))[0]

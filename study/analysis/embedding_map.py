@@ -92,11 +92,11 @@ def build_embedding_maps(evidence: StudyAnalysis) -> tuple[EmbeddingMap, ...]:
 
 def _jobs(evidence: StudyAnalysis) -> Iterator[tuple[NamedModality, Trial, EncoderJob]]:
     """Yield the encoder jobs of the first trial of each arm, the largest fraction first."""
-    arms = sorted(evidence.arms.values(), key=lambda arm: -arm.cell.fraction)
+    arms = sorted(evidence.arms.values(), key=lambda arm: -arm.arm.fraction)
     for arm in arms:
         seed, repeat, fold = arm.keys[0]
-        trial = Trial(arm.cell, repeat, fold, seed)
-        for feature in arm.cell.features:
+        trial = Trial(arm.arm, repeat, fold, seed)
+        for feature in arm.arm.features:
             job = encoder_job_for(feature, trial)
             if job is not None and job.share is None:
                 yield feature, trial, job

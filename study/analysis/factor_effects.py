@@ -71,35 +71,35 @@ def estimate_factor_effects(evidence: StudyAnalysis) -> FactorEffects:
     least half of the arms and two levels of every factor; otherwise a mixed model of the main
     effects is fitted to all trials. `FactorEffects.note` says which.
     """
-    planned, cells = _cells(evidence)
-    if len(cells) < 2:
+    planned, arms = _arms(evidence)
+    if len(arms) < 2:
         return FactorEffects((), (), (), True, "fewer than two arms: nothing to compare")
-    whole = build_factor_grid(cells)
+    whole = build_factor_grid(arms)
     part = whole.largest_full()
-    arms = common_arms(evidence, [part.cells[levels] for levels in combinations(part)])
-    trials = evidence.record.plan.per_cell
+    all_scores = common_arms(evidence, [part.arms[levels] for levels in combinations(part)])
+    trials = evidence.record.plan.per_arm
     complete = (
         whole.full
-        and len(cells) == planned
-        and all(len(evidence.arms[cell.id].keys) == trials for cell in cells)
+        and len(arms) == planned
+        and all(len(evidence.arms[arm.id].keys) == trials for arm in arms)
     )
-    about = f"{_about(cells)}, {len(cells)} of {planned} arms"
-    if not arms or not _stands(part, whole):
+    about = f"{_about(arms)}, {len(arms)} of {planned} arms"
+    if not all_scores or not _stands(part, whole):
         return _modelled(evidence, whole, about)
-    left = "; ".join([about, *_left_out(whole, part), _shared(len(arms[0].keys), trials)])
-    return _exact(evidence, part, arms, complete, left)
+    left = "; ".join([about, *_left_out(whole, part), _shared(len(all_scores[0].keys), trials)])
+    return _exact(evidence, part, all_scores, complete, left)
 
 
-def _cells(evidence: StudyAnalysis) -> tuple[int, list[Arm]]:
+def _arms(evidence: StudyAnalysis) -> tuple[int, list[Arm]]:
     """Planned number, and those with a trial, of the arms of several modalities, else of all."""
-    planned = evidence.record.plan.cells
-    several = [cell for cell in planned if len(cell.features) > 1] or list(planned)
-    return len(several), [cell for cell in several if cell.id in evidence.arms]
+    planned = evidence.record.plan.arms
+    several = [arm for arm in planned if len(arm.features) > 1] or list(planned)
+    return len(several), [arm for arm in several if arm.id in evidence.arms]
 
 
 def _stands(part: FactorGrid, whole: FactorGrid) -> bool:
     kept = all(len(levels) > 1 for levels in part.levels)
-    return kept and len(part.cells) >= MOST * len(whole.cells)
+    return kept and len(part.arms) >= MOST * len(whole.arms)
 
 
 def _exact(
@@ -132,7 +132,7 @@ def _modelled(evidence: StudyAnalysis, grid: FactorGrid, about: str) -> FactorEf
     """Effects from a mixed model of all trials."""
     trials = _trials(evidence, grid)
     pooled = fit_main_effects(trials)
-    means = {key: evidence.arms[cell.id].level for key, cell in grid.cells.items()}
+    means = {key: evidence.arms[arm.id].level for key, arm in grid.arms.items()}
     said = "main effects only" if pooled else "no fit: factors that cannot be told apart"
     return FactorEffects(
         shares=tuple(_modelled_shares(trials, pooled)),
@@ -154,18 +154,18 @@ def _modelled_shares(trials: TrialScores, pooled: MainEffects | None) -> Iterato
 
 
 def _trials(evidence: StudyAnalysis, grid: FactorGrid) -> TrialScores:
-    arms = [(levels, evidence.arms[cell.id]) for levels, cell in grid.cells.items()]
+    all_scores = [(levels, evidence.arms[arm.id]) for levels, arm in grid.arms.items()]
     return TrialScores(
         grid,
-        tuple(levels for levels, arm in arms for _ in arm.keys),
-        tuple(key for _, arm in arms for key in arm.keys),
-        np.concatenate([arm.values(evidence.weights) for _, arm in arms]),
+        tuple(levels for levels, scores in all_scores for _ in scores.keys),
+        tuple(key for _, scores in all_scores for key in scores.keys),
+        np.concatenate([scores.values(evidence.weights) for _, scores in all_scores]),
     )
 
 
-def _about(cells: Sequence[Arm]) -> str:
-    wide = sum(len(cell.features) > 1 for cell in cells)
-    return "arms of several modalities" if wide == len(cells) else "arms of one modality"
+def _about(arms: Sequence[Arm]) -> str:
+    wide = sum(len(arm.features) > 1 for arm in arms)
+    return "arms of several modalities" if wide == len(arms) else "arms of one modality"
 
 
 def _left_out(whole: FactorGrid, part: FactorGrid) -> list[str]:
@@ -175,7 +175,7 @@ def _left_out(whole: FactorGrid, part: FactorGrid) -> list[str]:
     levels = zip(whole.factors, whole.levels, part.levels, strict=True)
     gone = [f"{name} {x}" for name, old, new in levels for x in old if x not in new]
     return [
-        f"the grid is incomplete: its largest full part, {len(part.cells)} arms, "
+        f"the grid is incomplete: its largest full part, {len(part.arms)} arms, "
         f"without {', '.join(gone)}"
     ]
 

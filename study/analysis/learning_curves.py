@@ -32,48 +32,46 @@ FULL = 1.0
 
 
 def group_arms_by_fraction(evidence: StudyAnalysis) -> dict[str, tuple[Arm, ...]]:
-    """Return the cells of each curve by rising fraction: at least two that share trials."""
+    """Return the arms of each curve by rising fraction: at least two that share trials."""
     found: dict[str, list[Arm]] = {}
-    for cell in finished_arms(evidence):
-        found.setdefault(cell.arm_id, []).append(cell)
-    ordered = {key: tuple(sorted(cells, key=_fraction)) for key, cells in found.items()}
+    for arm in finished_arms(evidence):
+        found.setdefault(arm.curve_id, []).append(arm)
+    ordered = {key: tuple(sorted(arms, key=_fraction)) for key, arms in found.items()}
     return {
-        key: cells
-        for key, cells in ordered.items()
-        if len(cells) > 1 and common_arms(evidence, cells)
+        key: arms for key, arms in ordered.items() if len(arms) > 1 and common_arms(evidence, arms)
     }
 
 
 def pair_arms(evidence: StudyAnalysis) -> list[tuple[tuple[Arm, ...], Arm]]:
-    """Return the curve of an arm and the full-data cell of its rival, every pair once.
+    """Return the curve of an arm and the full-data arm of its rival, every pair once.
 
     The pairs are those of the contrasts declared at fraction 1, and every arm of several
     modalities against each of its own modalities alone under the same training numbers; an
     ensemble is no rival of a single model unless the file says so.
     """
     by_arm = group_arms_by_fraction(evidence)
-    found = {(arm.arm_id, full.id): full for arm, full in _rivals(evidence)}
+    found = {(arm.curve_id, full.id): full for arm, full in _rivals(evidence)}
     return [(by_arm[arm], full) for (arm, _), full in found.items() if arm in by_arm]
 
 
 def _rivals(evidence: StudyAnalysis) -> Iterator[tuple[Arm, Arm]]:
-    full = [cell for cell in finished_arms(evidence) if cell.fraction == FULL]
-    known = {cell.id for cell in full}
+    full = [arm for arm in finished_arms(evidence) if arm.fraction == FULL]
+    known = {arm.id for arm in full}
     for each in evidence.contrasts:
         if each.arm.fraction == FULL and each.reference.id in known:
             yield each.arm, each.reference
     any_size = evidence.record.spec.analysis.ensembles == "any"
-    singles = [cell for cell in full if len(cell.features) == 1]
-    for cell in full:
-        keys = {feature.key for feature in cell.features} if len(cell.features) > 1 else set()
+    singles = [arm for arm in full if len(arm.features) == 1]
+    for arm in full:
+        keys = {feature.key for feature in arm.features} if len(arm.features) > 1 else set()
         for single in singles:
-            same = single.features[0].key in keys and single.shared == cell.shared
-            if same and (any_size or count_models(cell) == count_models(single)):
-                yield cell, single
+            same = single.features[0].key in keys and single.shared == arm.shared
+            if same and (any_size or count_models(arm) == count_models(single)):
+                yield arm, single
 
 
-def _fraction(cell: Arm) -> float:
-    return cell.fraction
+def _fraction(arm: Arm) -> float:
+    return arm.fraction
 
 
 REFITS, DRAWS = 200, 1000
@@ -89,7 +87,7 @@ class LearningCurve:
     name : str
         The arm without its fraction.
     arm_id : str
-    cells : tuple of Arm, (k,)
+    arms : tuple of Arm, (k,)
         By rising fraction.
     fractions, molecules : tuple of float, (k,)
         Share of the training fold; molecules in it (fitted on and used for validation), mean
@@ -105,8 +103,8 @@ class LearningCurve:
     """
 
     name: str
-    arm_id: str
-    cells: tuple[Arm, ...]
+    curve_id: str
+    arms: tuple[Arm, ...]
     fractions: tuple[float, ...]
     molecules: tuple[float, ...]
     auroc: tuple[float, ...]
@@ -176,10 +174,8 @@ def build_learning_curves(evidence: StudyAnalysis) -> tuple[LearningCurve, ...]:
     Intervals of the power laws are percentiles of refits to draws of the curve
     (`bootstrap.draw_scores`: test molecules by group, and seeds).
     """
-    axes = training_axes(evidence.record.plan.cells)
-    return tuple(
-        _curve(evidence, cells, axes) for cells in group_arms_by_fraction(evidence).values()
-    )
+    axes = training_axes(evidence.record.plan.arms)
+    return tuple(_curve(evidence, arms, axes) for arms in group_arms_by_fraction(evidence).values())
 
 
 def estimate_data_efficiency(evidence: StudyAnalysis) -> tuple[DataEfficiency, ...]:
@@ -188,7 +184,7 @@ def estimate_data_efficiency(evidence: StudyAnalysis) -> tuple[DataEfficiency, .
     Over the trials that the reference and all fractions of the arm share; intervals from draws
     of all of them together (`bootstrap.draw_scores`).
     """
-    found = (_efficiency(evidence, cells, full) for cells, full in pair_arms(evidence))
+    found = (_efficiency(evidence, arms, full) for arms, full in pair_arms(evidence))
     return tuple(each for each in found if each is not None)
 
 
@@ -201,45 +197,42 @@ def build_fraction_claims(evidence: StudyAnalysis) -> tuple[FractionClaim, ...]:
     arm. All of them are one family: Holm runs over the study.
     """
     sides = [
-        (cell, full)
-        for cells, full in pair_arms(evidence)
-        for cell in cells
-        if cell.fraction < FULL
+        (arm, full) for arms, full in pair_arms(evidence) for arm in arms if arm.fraction < FULL
     ]
-    differences = [_compare(evidence, cell, full) for cell, full in sides]
+    differences = [_compare(evidence, arm, full) for arm, full in sides]
     measured = [(s, d) for s, d in zip(sides, differences, strict=True) if d is not None]
     adjusted = adjust_holm([difference.p for _, difference in measured])
     return tuple(
-        FractionClaim(cell, full, difference, judge(difference, p))
-        for ((cell, full), difference), p in zip(measured, adjusted, strict=True)
+        FractionClaim(arm, full, difference, judge(difference, p))
+        for ((arm, full), difference), p in zip(measured, adjusted, strict=True)
     )
 
 
-def _curve(evidence: StudyAnalysis, cells: tuple[Arm, ...], axes: Sequence[str]) -> LearningCurve:
-    arms = common_arms(evidence, cells)
-    levels = [estimate_level(arm, evidence.groups, evidence.weights) for arm in arms]
+def _curve(evidence: StudyAnalysis, arms: tuple[Arm, ...], axes: Sequence[str]) -> LearningCurve:
+    all_scores = common_arms(evidence, arms)
+    levels = [estimate_level(scores, evidence.groups, evidence.weights) for scores in all_scores]
     intervals = [found for found, _ in levels]
     usable = all(found.se > 0 for found in intervals)
     ses = np.array([found.se if usable else molecules for found, molecules in levels])
     means = np.array([found.mean for found in intervals])
-    sizes = np.array([_molecules(evidence, arm) for arm in arms])
-    draws = 1 - draw_scores(arms, evidence.groups, evidence.weights, REFITS)
+    sizes = np.array([_molecules(evidence, scores) for scores in all_scores])
+    draws = 1 - draw_scores(all_scores, evidence.groups, evidence.weights, REFITS)
 
     def law(form: Form) -> PowerLaw | None:
         return evaluate_power_law(sizes, 1 - means, ses, form, draws)
 
     return LearningCurve(
-        name=format_arm(cells[0], axes),
-        arm_id=cells[0].arm_id,
-        cells=cells,
-        fractions=tuple(cell.fraction for cell in cells),
+        name=format_arm(arms[0], axes),
+        curve_id=arms[0].curve_id,
+        arms=arms,
+        fractions=tuple(arm.fraction for arm in arms),
         molecules=tuple(sizes.tolist()),
         auroc=tuple(means.tolist()),
         low=tuple(found.low for found in intervals),
         high=tuple(found.high for found in intervals),
         two=law(TWO),
         three=law(THREE),
-        monotone=not _drops(evidence, arms),
+        monotone=not _drops(evidence, all_scores),
     )
 
 
@@ -257,32 +250,30 @@ def _drops(evidence: StudyAnalysis, arms: Sequence[ArmScores]) -> bool:
 
 def _molecules(evidence: StudyAnalysis, arm: ArmScores) -> float:
     """Training molecules of an arm: those fitted on and those of the validation part."""
-    fraction = arm.cell.fraction
+    fraction = arm.arm.fraction
     folds = {(fold.repeat, fold.index): fold for fold in evidence.record.inputs.split.folds}
     used = (folds[repeat, fold] for _, repeat, fold in arm.keys)
     return float(np.mean([len(f.fit[fraction]) + len(f.validation[fraction]) for f in used]))
 
 
-def _compare(evidence: StudyAnalysis, cell: Arm, full: Arm) -> PairedDifference | None:
-    contrast = Contrast("data fraction", cell, full)
+def _compare(evidence: StudyAnalysis, arm: Arm, full: Arm) -> PairedDifference | None:
+    contrast = Contrast("data fraction", arm, full)
     if not evidence.shared(contrast):
         return None
     return estimate_difference(*evidence.pair(contrast), evidence.groups, evidence.weights)
 
 
-def _efficiency(
-    evidence: StudyAnalysis, cells: tuple[Arm, ...], full: Arm
-) -> DataEfficiency | None:
-    arms = common_arms(evidence, (*cells, full))
-    if not arms:
+def _efficiency(evidence: StudyAnalysis, arms: tuple[Arm, ...], full: Arm) -> DataEfficiency | None:
+    all_scores = common_arms(evidence, (*arms, full))
+    if not all_scores:
         return None
-    fractions = np.array([cell.fraction for cell in cells])
-    means = np.array([arm.values(evidence.weights).mean() for arm in arms])
+    fractions = np.array([arm.fraction for arm in arms])
+    means = np.array([scores.values(evidence.weights).mean() for scores in all_scores])
     found = find_fraction_needed(fractions, means[:-1], means[-1])
-    draws = draw_scores(arms, evidence.groups, evidence.weights, DRAWS)
+    draws = draw_scores(all_scores, evidence.groups, evidence.weights, DRAWS)
     low, high = fraction_needed_interval(fractions, draws[:, :-1], draws[:, -1])
-    axes = training_axes(evidence.record.plan.cells)
-    names = format_arm(cells[0], axes), format_arm(full, axes)
+    axes = training_axes(evidence.record.plan.arms)
+    names = format_arm(arms[0], axes), format_arm(full, axes)
     return DataEfficiency(*names, found.fraction, low, high, found.censored, 1 / found.fraction)
 
 

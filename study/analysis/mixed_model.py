@@ -127,10 +127,10 @@ class TrialScores:
     def of(self, axis: int, level: str) -> TrialScores:
         """Return the trials with one level of a factor, over the grid of the other factors."""
         kept = [i for i, key in enumerate(self.levels) if key[axis] == level]
-        cells = {k: cell for k, cell in self.grid.cells.items() if k[axis] == level}
+        arms = {k: arm for k, arm in self.grid.arms.items() if k[axis] == level}
         keys = tuple(self.keys[i] for i in kept)
         return TrialScores(
-            self.grid.over(cells), tuple(self.levels[i] for i in kept), keys, self.scores[kept]
+            self.grid.over(arms), tuple(self.levels[i] for i in kept), keys, self.scores[kept]
         )
 
     def design(self) -> list[Floats]:

@@ -124,7 +124,7 @@ def split_seeds(
     Parameters
     ----------
     results : sequence of TrialResult
-        Of one cell.
+        Of one arm.
     groups : ndarray of int64, (n,)
         Groups of the split.
     sides : two sequences of int
@@ -147,9 +147,9 @@ def split_seeds(
     )
 
 
-def estimate_seed_null(evidence: StudyAnalysis, cell: Arm) -> tuple[PairedDifference, ...]:
+def estimate_seed_null(evidence: StudyAnalysis, arm: Arm) -> tuple[PairedDifference, ...]:
     """Difference of every two seeds of an arm on the folds both have; empty with one seed."""
-    results = evidence.record.results_of(cell)
+    results = evidence.record.results_of(arm)
     seeds = sorted({repeat_of(result.spec)[0] for result in results})
     pairs = (
         split_seeds(results, evidence.groups, ((one,), (other,)))

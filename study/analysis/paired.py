@@ -250,7 +250,7 @@ def estimate_difference(
     """
     if arm.keys != reference.keys:
         raise StudyError(
-            f"{arm.cell} and {reference.cell} have different trials; pair the ones they share"
+            f"{arm.arm} and {reference.arm} have different trials; pair the ones they share"
         )
     values = arm.values(weights) - reference.values(weights)
     molecules = standard_error(arm.pulls(weights) - reference.pulls(weights), groups)

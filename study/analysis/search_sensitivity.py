@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from study.config.search import SearchRange
+from study.config.search import SearchRange, to_plain
 from study.planning.trials import Arm
 from study.results.search_log import SearchLog
-from study.training.search.sampling import to_plain
 
 Floats = NDArray[np.float64]
 EDGE = 0.05
@@ -78,12 +77,12 @@ class ArmSearch:
 
     Attributes
     ----------
-    cell : Arm
+    arm : Arm
     logs : tuple of SearchLog
         One a trial, at least one.
     """
 
-    cell: Arm
+    arm: Arm
     logs: tuple[SearchLog, ...]
 
     @cached_property
@@ -133,7 +132,7 @@ class ArmSearch:
 
     def at_edge(self, name: str) -> int:
         """Count the trials that chose a value at an end of the range of a number."""
-        search = self.cell.search
+        search = self.arm.search
         domain = search.space[name] if search else ()
         own = self.logs[0].tried[0].numbers[name]
         return sum(value != own and _on_edge(value, domain) for value in self.chosen(name))
@@ -174,7 +173,7 @@ class Crossing:
 def find_crossings(arms: Sequence[ArmSearch]) -> Iterator[Crossing]:
     """Yield the pairs of arms of one fraction that the search turns around."""
     for one, other in combinations(arms, 2):
-        if one.cell.fraction != other.cell.fraction:
+        if one.arm.fraction != other.arm.fraction:
             continue
         ahead, behind = (one, other) if one.curve[-1] >= other.curve[-1] else (other, one)
         before, after = (float(ahead.curve[n] - behind.curve[n]) for n in (0, -1))

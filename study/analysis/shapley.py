@@ -87,20 +87,20 @@ class _Family:
 
     technique: str
     fraction: float
-    cells: Mapping[Set, Arm]
+    arms: Mapping[Set, Arm]
 
     def largest(self) -> list[Set]:
         """Return the sets of several modalities that are part of no larger one."""
-        several = [each for each in self.cells if len(each) > 1]
+        several = [each for each in self.arms if len(each) > 1]
         return [each for each in several if not any(each < other for other in several)]
 
     def shareable(self) -> list[Set]:
         """Return the largest sets of several modalities whose subsets all have an arm."""
-        whole = [each for each in self.cells if len(each) > 1 and self._closed(each)]
+        whole = [each for each in self.arms if len(each) > 1 and self._closed(each)]
         return [each for each in whole if not any(each < other for other in whole)]
 
     def _closed(self, keys: Set) -> bool:
-        return all(part in self.cells for part in _parts(keys))
+        return all(part in self.arms for part in _parts(keys))
 
 
 def shapley_values(evidence: StudyAnalysis) -> tuple[ModalityWorth, ...]:
@@ -123,26 +123,28 @@ def estimate_modality_gains(evidence: StudyAnalysis) -> tuple[ModalityGain, ...]
 
 
 def _families(evidence: StudyAnalysis) -> list[_Family]:
-    cells = finished_arms(evidence)
-    axes = training_axes(cells)
+    arms = finished_arms(evidence)
+    axes = training_axes(arms)
     found: dict[tuple[str, float, TrainingConfig], dict[Set, Arm]] = {}
-    for cell in (cell for cell in cells if len(cell.features) > 1):
-        key = (format_head(cell, axes), cell.fraction, cell.shared)
-        found.setdefault(key, {})[_keys(cell)] = cell
-    for cell in (cell for cell in cells if len(cell.features) == 1):
+    for arm in (arm for arm in arms if len(arm.features) > 1):
+        key = (format_head(arm, axes), arm.fraction, arm.shared)
+        found.setdefault(key, {})[_keys(arm)] = arm
+    for arm in (arm for arm in arms if len(arm.features) == 1):
         for (_, fraction, training), members in found.items():
-            if (fraction, training) == (cell.fraction, cell.shared):
-                members[_keys(cell)] = cell
-    return [_Family(name, fraction, arms) for (name, fraction, _), arms in found.items()]
+            if (fraction, training) == (arm.fraction, arm.shared):
+                members[_keys(arm)] = arm
+    return [
+        _Family(name, fraction, all_scores) for (name, fraction, _), all_scores in found.items()
+    ]
 
 
 def _worths(evidence: StudyAnalysis, family: _Family, keys: Set) -> Iterator[ModalityWorth]:
     parts = list(_parts(keys))
-    arms = common_arms(evidence, [family.cells[part] for part in parts])
+    arms = common_arms(evidence, [family.arms[part] for part in parts])
     if not arms:
         return
     by_set = dict(zip(parts, arms, strict=True))
-    whole, size = family.cells[keys], len(keys)
+    whole, size = family.arms[keys], len(keys)
     for feature in whole.features:
         given = {s: shapley_weight(len(s) - 1, size) for s in parts if feature.key in s}
         without = {s: shapley_weight(len(s), size) for s in parts if feature.key not in s}
@@ -179,7 +181,7 @@ def _blend(
 
 
 def _gains(evidence: StudyAnalysis, family: _Family) -> Iterator[ModalityGain]:
-    pairs = [keys for keys in family.cells if len(keys) == 2]
+    pairs = [keys for keys in family.arms if len(keys) == 2]
     wide = [keys for keys in family.largest() if len(keys) > 2]
     for keys in pairs:
         yield from _gains_of(evidence, family, keys, "add one")
@@ -190,10 +192,10 @@ def _gains(evidence: StudyAnalysis, family: _Family) -> Iterator[ModalityGain]:
 def _gains_of(
     evidence: StudyAnalysis, family: _Family, keys: Set, kind: Kind
 ) -> Iterator[ModalityGain]:
-    cell = family.cells[keys]
-    for feature in cell.features:
-        fewer = family.cells.get(keys - {feature.key})
-        arms = common_arms(evidence, [cell, fewer]) if fewer else []
+    arm = family.arms[keys]
+    for feature in arm.features:
+        fewer = family.arms.get(keys - {feature.key})
+        arms = common_arms(evidence, [arm, fewer]) if fewer else []
         if fewer and arms:
             difference = estimate_difference(arms[0], arms[1], evidence.groups, evidence.weights)
             there = feature_set(fewer)
@@ -202,8 +204,8 @@ def _gains_of(
             )
 
 
-def _keys(cell: Arm) -> Set:
-    return frozenset(feature.key for feature in cell.features)
+def _keys(arm: Arm) -> Set:
+    return frozenset(feature.key for feature in arm.features)
 
 
 def _parts(keys: Set) -> Iterator[Set]:

@@ -115,7 +115,7 @@ class LabelOwnership:
 
     Attributes
     ----------
-    cell : Arm
+    arm : Arm
     modalities : tuple of str, (k,)
         Names that owners number.
     owners : ndarray of int64, (r, l)
@@ -127,7 +127,7 @@ class LabelOwnership:
         modalities and pairs; NaN with one trial.
     """
 
-    cell: Arm
+    arm: Arm
     modalities: tuple[str, ...]
     owners: Owners
     agreement: float
@@ -136,9 +136,9 @@ class LabelOwnership:
 
 def read_label_ownership(evidence: StudyAnalysis) -> tuple[LabelOwnership, ...]:
     """Return the owners of every arm whose finished trials recorded a fixed partition."""
-    cells = [cell for cell in evidence.record.plan.cells if cell.partition is not None]
-    found = [(cell, _recorded(evidence.record.results_of(cell))) for cell in cells]
-    return tuple(_ownership(cell, owners) for cell, owners in found if len(owners))
+    arms = [arm for arm in evidence.record.plan.arms if arm.partition is not None]
+    found = [(arm, _recorded(evidence.record.results_of(arm))) for arm in arms]
+    return tuple(_ownership(arm, owners) for arm, owners in found if len(owners))
 
 
 def owner_agreement(owners: Owners) -> float:
@@ -160,9 +160,9 @@ def _overlap(one: Owners, other: Owners, modality: int) -> float:
     return float((mine & theirs).sum() / (mine | theirs).sum())
 
 
-def _ownership(cell: Arm, owners: Owners) -> LabelOwnership:
-    overlap = jaccard_similarity(owners, len(cell.names))
-    return LabelOwnership(cell, cell.names, owners, owner_agreement(owners), overlap)
+def _ownership(arm: Arm, owners: Owners) -> LabelOwnership:
+    overlap = jaccard_similarity(owners, len(arm.names))
+    return LabelOwnership(arm, arm.names, owners, owner_agreement(owners), overlap)
 
 
 def _recorded(results: Sequence[TrialResult]) -> Owners:

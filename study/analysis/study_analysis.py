@@ -100,9 +100,9 @@ class StudyAnalysis:
 
     @cached_property
     def arms(self) -> Mapping[str, ArmScores]:
-        """Arms with at least one finished trial, by cell id, in the order of the file."""
+        """Arms with at least one finished trial, by arm id, in the order of the file."""
         molecules = len(self.record.inputs.dataset)
-        found = {cell.id: self.record.results_of(cell) for cell in self.record.plan.cells}
+        found = {arm.id: self.record.results_of(arm) for arm in self.record.plan.arms}
         return {
             key: build_arm_scores(results, molecules, groups=self.groups)
             for key, results in found.items()
@@ -121,7 +121,7 @@ class StudyAnalysis:
 
     @cached_property
     def levels(self) -> Mapping[str, ArmLevel]:
-        """Levels of the arms, by cell id."""
+        """Levels of the arms, by arm id."""
         return {key: self._level(arm) for key, arm in self.arms.items()}
 
     @cached_property
@@ -136,7 +136,7 @@ class StudyAnalysis:
 
     def shared(self, contrast: Contrast) -> tuple[Repeat, ...]:
         """Trials that both sides of a contrast have finished."""
-        sides = [self.arms.get(cell.id) for cell in (contrast.arm, contrast.reference)]
+        sides = [self.arms.get(arm.id) for arm in (contrast.arm, contrast.reference)]
         keys = [set(side.keys) if side else set() for side in sides]
         return tuple(sorted(keys[0] & keys[1]))
 
@@ -150,11 +150,11 @@ class StudyAnalysis:
         members = self.fifths == fifth
         return np.where(members, 1 / max(1, members.sum()), 0.0)
 
-    def _over(self, cell: Arm, keys: Sequence[Repeat]) -> ArmScores:
-        arm = self.arms[cell.id]
-        if arm.keys == tuple(keys):
-            return arm
-        results = self.record.results_of(cell)
+    def _over(self, arm: Arm, keys: Sequence[Repeat]) -> ArmScores:
+        scores = self.arms[arm.id]
+        if scores.keys == tuple(keys):
+            return scores
+        results = self.record.results_of(arm)
         return build_arm_scores(results, len(self.record.inputs.dataset), keys, self.groups)
 
     def _level(self, arm: ArmScores) -> ArmLevel:

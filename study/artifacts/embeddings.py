@@ -84,7 +84,7 @@ def encoder_job_for(feature: NamedModality, trial: Trial) -> EncoderJob | None:
     choice = feature.choice
     if not choice.trainable or choice.resolved == "joint":
         return None
-    place = FoldKey(trial.repeat, trial.fold, trial.cell.fraction)
+    place = FoldKey(trial.repeat, trial.fold, trial.arm.fraction)
     if choice.resolved == "finetune":
         return EncoderJob(feature, place, trial.torch_seed, label_subset_for(feature.slot, trial))
     if choice.weights is not None:

@@ -100,14 +100,14 @@ class StudyData:
     def trial_id(self, trial: Trial) -> str:
         """Identity of a trial: spec, data, the rows it uses, featurizer versions, code."""
         fold = self.fold(trial)
-        fraction = trial.cell.fraction
+        fraction = trial.arm.fraction
         return digest(
             {
-                "cell": trial.cell.json_value(),
+                "cell": trial.arm.json_value(),
                 "seed": trial.torch_seed,
                 "data": self.dataset.digest,
                 "rows": fold.digest(fraction),
-                "features": [build_modality(f.choice).version for f in trial.cell.features],
+                "features": [build_modality(f.choice).version for f in trial.arm.features],
                 "code": CODE,
             }
         )[:32]

@@ -118,7 +118,7 @@ class SimulatedModel:
     width: int
 
     @cached_property
-    def cell(self) -> Arm:
+    def arm(self) -> Arm:
         """The arm that trials of this model are filed under."""
         training = TrainingConfig(hidden=(self.width,))
         return Arm((FEATURE,), "single", None, None, 1.0, training)
@@ -224,7 +224,7 @@ def _result(
     place: tuple[int, Fold],
 ) -> TrialResult:
     seed, fold = place
-    trial = Trial(model.cell, fold.repeat, fold.index, seed)
+    trial = Trial(model.arm, fold.repeat, fold.index, seed)
     return TrialResult(
         id=str(trial),
         trial=trial.to_json(),

@@ -26,7 +26,8 @@ def format_fetch(folder: Path, only: Sequence[str], base_url: str | None) -> str
 
         report = fetch_archives(folder, only=only, base_url=base_url, progress=told)
     return (
-        f"{archive_terms()}\n\n{len(report.fetched)} files downloaded, {len(report.present)} were there; "
+        f"{archive_terms()}\n\n{len(report.fetched)} files downloaded, {len(report.present)} "
+        "were there; "
         f"every sha256 is right\nuse them with: export OLFACTION_ARCHIVE={folder.resolve()}\n"
     )
 

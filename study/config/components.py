@@ -27,7 +27,8 @@ class Component(ConfigModel):
     Attributes
     ----------
     key : str
-        Family of the word (`study.plugins.registry.FAMILIES`), and the key that a mapping names it with.
+        Family of the word (`study.plugins.registry.FAMILIES`), and the key that a mapping names
+        it with.
     word : str
         A word of that family.
     options : mapping
@@ -191,7 +192,7 @@ class ModalityConfig(EncoderConfig):
 
     @cached_property
     def trainable(self) -> bool:
-        """Whether the encoder has weights; kept, since every cell of a grid asks."""
+        """Whether the encoder has weights; kept, since every arm of a grid asks."""
         return bool(Registry("modality").load(self.word).trainable)
 
     @cached_property

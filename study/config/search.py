@@ -201,3 +201,8 @@ def _beside(search: SearchConfig | None, info: ValidationInfo) -> SearchConfig |
 
 Searched = Annotated[SearchConfig | None, AfterValidator(_beside)]
 """The section as a field of a study, after its grid and parameters."""
+
+
+def to_plain(value: Any) -> Any:  # noqa: ANN401 (any value of a training number)
+    """Return a value as JSON has it."""
+    return list(value) if isinstance(value, list | tuple) else value

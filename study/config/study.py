@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -100,6 +100,16 @@ class SplitConfig(ConfigModel):
         return value
 
 
+class ExecutorOptions(TypedDict):
+    """Where and how tasks run, as an executor takes it."""
+
+    address: str | None
+    cpus_per_task: float
+    retries: int
+    time_limit: float | None
+    wait: float
+
+
 class RunConfig(ConfigModel):
     """Where and how the study runs; no part of any result's identity.
 
@@ -140,6 +150,16 @@ class RunConfig(ConfigModel):
     time_limit: Annotated[float, Field(gt=0)] | None = None
     wait: Annotated[float, Field(ge=0)] = 0.0
     budget: BudgetConfig = BudgetConfig()
+
+    def executor_options(self) -> ExecutorOptions:
+        """Return the arguments of `study.executors.factory.build_executor`; times in seconds."""
+        return {
+            "address": self.address,
+            "cpus_per_task": self.cpus_per_trial,
+            "retries": self.retries,
+            "time_limit": None if self.time_limit is None else 60 * self.time_limit,
+            "wait": 60 * self.wait,
+        }
 
 
 class StudySpec(ConfigModel):

@@ -70,7 +70,8 @@ def parse_rows(tables: Iterable[RawTable], spell: Callable[[str, str], str], key
             rows.append(CuratedRow(entry.place, found, labels, entry.ratings))
     if wrong:
         raise InputError(
-            f"{len(wrong)} SMILES cannot be parsed: {name_labels(wrong)}; correct or remove these rows"
+            f"{len(wrong)} SMILES cannot be parsed: {name_labels(wrong)}; correct or remove "
+            "these rows"
         )
     note = f"{len(bad)} unparsable: {name_labels(bad)}" if bad else ""
     return rows, CurationStep("parse and canonicalize", len(rows) + len(bad), len(rows), note)

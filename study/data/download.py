@@ -72,7 +72,8 @@ def archive_terms() -> str:
     """Say what the user should know about rights before downloading; for the command line."""
     commit = read_archive_registry()["commit"]
     return (
-        f"From the public repository {read_archive_registry()['repository']}, commit {commit[:7]}:\n"
+        f"From the public repository {read_archive_registry()['repository']}, commit "
+        f"{commit[:7]}:\n"
         "- goodscents states no licence: its terms of use are unknown.\n"
         "- leffingwell is CC BY-NC 4.0 by its deposit: not for commercial use.\n"
         "- ifra_2019 is drawn from a members' document of the International Fragrance "

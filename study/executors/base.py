@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from study.errors import InputError, StudyError
+from study.errors import InputError
 from study.executors.environment import load_private_environment
 from study.executors.failures import FailureKind, cause_of, kind_of, loss_message, traceback_of
 from study.executors.timeouts import raise_after
@@ -270,12 +270,14 @@ def attempt_task(task: Task, limit: float | None = None) -> TaskResult:
 
 
 def _check_gpu() -> None:
-    from study.training.distributed import current_process_group
+    import torch  # a study without a GPU never imports it in the driver
 
-    try:
-        current_process_group(gpu=True)
-    except StudyError as error:
-        raise InputError(str(error)) from error
+    if not torch.cuda.is_available():
+        raise InputError(
+            "the study asks for a GPU and torch finds none (torch.cuda.is_available() is False); "
+            "set 'run.gpus_per_worker' and 'run.gpus_per_pack' to 0, or install torch for the GPU "
+            "of this machine"
+        )
 
 
 @dataclass(frozen=True)

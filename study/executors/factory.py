@@ -1,42 +1,58 @@
-"""Where the work of a run is done."""
+"""Build the executor of a run: a Ray cluster, or this process."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 
-from study.config.study import RunConfig
 from study.executors.base import Executor, LazyExecutor, LocalExecutor
 from study.executors.environment import keep_local
 
 
 def build_executor(
-    run: RunConfig, *, ray: bool, check: Callable[[], None] = lambda: None
+    *,
+    ray: bool,
+    address: str | None = None,
+    cpus_per_task: float = 1.0,
+    retries: int = 0,
+    time_limit: float | None = None,
+    wait: float = 0.0,
+    check: Callable[[], None] = lambda: None,
 ) -> Executor:
-    """Return where the work of a run is done: a cluster that starts when it is needed, or here.
+    """Return the executor of a run; a cluster is started or joined when it first gets work.
 
     Parameters
     ----------
-    run : RunConfig
     ray : bool
-        On a cluster.
+        Run on a Ray cluster; otherwise in this process, one task after the other.
+    address : str, optional
+        Address of the cluster. Default: ``$RAY_ADDRESS``, or a cluster on this machine.
+    cpus_per_task : float
+        CPUs that each process of a task reserves.
+    retries : int
+        Times that a task is tried again after its process or machine was lost.
+    time_limit : float, optional
+        Seconds that a task may take. Default: no limit.
+    wait : float
+        Seconds to wait for machines of a cluster before one that is too small is refused.
     check : function
-        Called while machines of a cluster are waited for; what it raises ends the wait.
+        Called while machines are waited for; what it raises ends the wait.
     """
-    limit = None if run.time_limit is None else 60 * run.time_limit
-    return LazyExecutor(lambda: _ray(run, limit, check)) if ray else LocalExecutor(limit)
+    if not ray:
+        return LocalExecutor(time_limit)
 
+    def start() -> Executor:
+        if not (address or os.environ.get("RAY_ADDRESS")):
+            keep_local()
+        from study.executors.ray import RayExecutor
 
-def _ray(run: RunConfig, limit: float | None, check: Callable[[], None]) -> Executor:
-    if not (run.address or os.environ.get("RAY_ADDRESS")):
-        keep_local()
-    from study.executors.ray import RayExecutor
+        return RayExecutor(
+            address,
+            cpus_per_task=cpus_per_task,
+            retries=retries,
+            time_limit=time_limit,
+            wait=wait,
+            check=check,
+        )
 
-    return RayExecutor(
-        run.address,
-        cpus_per_task=run.cpus_per_trial,
-        retries=run.retries,
-        time_limit=limit,
-        wait=60 * run.wait,
-        check=check,
-    )
+    return LazyExecutor(start)

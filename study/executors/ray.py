@@ -524,7 +524,7 @@ class _Report(TransientFailure, Callback):
             error = _last_words({task_id: self._actors.get(task_id)})[task_id]
         end = _end(task_id, error)
         if end.kind is FailureKind.PROCESS_LOST and self._is_gone(task_id):
-            end = Outcome.lost(task_id, FailureKind.NODE_LOST)
+            end = TaskResult.lost(task_id, FailureKind.NODE_LOST)
         self._forget(task_id)
         self._tries.take(end)
 

@@ -38,53 +38,53 @@ class Contrast:
         return f"{self.arm} against {self.reference}"
 
 
-def find_reference_arms(cells: Sequence[Arm]) -> dict[str, str]:
-    """Return the reference arm of every cell that has one, both as cell ids.
+def find_reference_arms(arms: Sequence[Arm]) -> dict[str, str]:
+    """Return the reference arm of every arm that has one, both as arm ids.
 
     The reference is the first MLP head of the file with the same features, fraction and numbers:
     what a technique or another operator has to beat.
     """
     heads: dict[Family, str] = {}
-    for cell in cells:
-        if cell.technique == "mlp_head":
-            heads.setdefault(contrast_family(cell), cell.id)
-    pairs = {cell.id: heads.get(contrast_family(cell)) for cell in cells if len(cell.features) > 1}
+    for arm in arms:
+        if arm.technique == "mlp_head":
+            heads.setdefault(contrast_family(arm), arm.id)
+    pairs = {arm.id: heads.get(contrast_family(arm)) for arm in arms if len(arm.features) > 1}
     return {arm: head for arm, head in pairs.items() if head is not None and head != arm}
 
 
-def contrast_family(cell: Arm) -> Family:
+def contrast_family(arm: Arm) -> Family:
     """Return what an arm shares with its reference: features, fraction and numbers."""
-    return tuple(f.key for f in cell.features), cell.fraction, cell.shared
+    return tuple(f.key for f in arm.features), arm.fraction, arm.shared
 
 
-def build_default_contrasts(cells: Sequence[Arm]) -> tuple[Contrast, ...]:
+def build_default_contrasts(arms: Sequence[Arm]) -> tuple[Contrast, ...]:
     """Return the contrasts of a study that declares none.
 
     ``technique``: every technique and operator against the reference MLP head; ``control``: the
     label balancer against the mean of independent models; ``modality``: a set of modalities
     against itself less one.
     """
-    return (*_technique(cells), *_control(cells), *_modality(cells))
+    return (*_technique(arms), *_control(arms), *_modality(arms))
 
 
-def _technique(cells: Sequence[Arm]) -> Iterator[Contrast]:
-    by_id = {cell.id: cell for cell in cells}
-    for arm, reference in find_reference_arms(cells).items():
+def _technique(arms: Sequence[Arm]) -> Iterator[Contrast]:
+    by_id = {arm.id: arm for arm in arms}
+    for arm, reference in find_reference_arms(arms).items():
         yield Contrast("technique", by_id[arm], by_id[reference])
 
 
-def _control(cells: Sequence[Arm]) -> Iterator[Contrast]:
-    means = {contrast_family(c): c for c in cells if c.technique == "independent_mean"}
-    for cell in cells:
-        if cell.technique == "label_balancer" and contrast_family(cell) in means:
-            yield Contrast("control", cell, means[contrast_family(cell)])
+def _control(arms: Sequence[Arm]) -> Iterator[Contrast]:
+    means = {contrast_family(c): c for c in arms if c.technique == "independent_mean"}
+    for arm in arms:
+        if arm.technique == "label_balancer" and contrast_family(arm) in means:
+            yield Contrast("control", arm, means[contrast_family(arm)])
 
 
-def _modality(cells: Sequence[Arm]) -> Iterator[Contrast]:
+def _modality(arms: Sequence[Arm]) -> Iterator[Contrast]:
     heads: dict[Family, Arm] = {}
-    for cell in cells:
-        if cell.technique in ("mlp_head", "single"):
-            heads.setdefault(contrast_family(cell), cell)
+    for arm in arms:
+        if arm.technique in ("mlp_head", "single"):
+            heads.setdefault(contrast_family(arm), arm)
     for keys, fraction, training in list(heads):
         for left_out in keys if len(keys) > 1 else ():
             fewer = tuple(key for key in keys if key != left_out)
@@ -93,7 +93,7 @@ def _modality(cells: Sequence[Arm]) -> Iterator[Contrast]:
                 yield Contrast("modality", arm, heads[fewer, fraction, training])
 
 
-def count_models(cell: Arm) -> int:
+def count_models(arm: Arm) -> int:
     """Return how many models an arm averages for a label: above 1 it is an ensemble.
 
     The mean of independent models averages one a modality. So does the label balancer whose
@@ -101,11 +101,11 @@ def count_models(cell: Arm) -> int:
     branches predicts it. With fixed owners a label is predicted by its owner alone, which is one
     model, as every head is.
     """
-    if cell.technique == "independent_mean":
-        return len(cell.features)
-    if cell.partition is None or not _drawn_per_batch(cell.partition.word):
+    if arm.technique == "independent_mean":
+        return len(arm.features)
+    if arm.partition is None or not _drawn_per_batch(arm.partition.word):
         return 1
-    return len(cell.features)
+    return len(arm.features)
 
 
 @cache
@@ -155,12 +155,12 @@ def declare_contrasts(spec: StudySpec, plan: Plan) -> DeclaredContrast:
     """
     any_size = spec.analysis.ensembles == "any"
     if spec.contrasts is None:
-        return _sorted_out(build_default_contrasts(plan.cells), any_size=any_size)
+        return _sorted_out(build_default_contrasts(plan.arms), any_size=any_size)
     found: list[Contrast] = []
     for number, asked in enumerate(spec.contrasts):
-        pairs = list(_pairs(asked, plan.cells))
+        pairs = list(_pairs(asked, plan.arms))
         if not pairs:
-            raise InputError(f"contrasts.{number}: {_matches_nothing(asked, plan.cells)}")
+            raise InputError(f"contrasts.{number}: {_matches_nothing(asked, plan.arms)}")
         if not _sorted_out(pairs, any_size=any_size).contrasts:
             raise InputError(
                 f"contrasts.{number}: '{asked.family}' compares ensembles with ensembles of "
@@ -190,38 +190,38 @@ def _sorted_out(contrasts: Iterable[Contrast], *, any_size: bool) -> DeclaredCon
     return DeclaredContrast(kept, tuple(c for c, ok in zip(ordered, fair, strict=True) if not ok))
 
 
-def _pairs(asked: ContrastConfig, cells: Sequence[Arm]) -> Iterator[Contrast]:
+def _pairs(asked: ContrastConfig, arms: Sequence[Arm]) -> Iterator[Contrast]:
     """Yield the pairs that an item of the section stands for."""
     if asked.arm is None or asked.reference is None:
-        yield from (c for c in build_default_contrasts(cells) if c.family == asked.family)
+        yield from (c for c in build_default_contrasts(arms) if c.family == asked.family)
         return
     named = asked.arm.named | asked.reference.named
     references: dict[Shared, list[Arm]] = defaultdict(list)
-    for cell in _matching(asked.reference, cells):
-        references[_shared(cell, named)].append(cell)
-    for arm in _matching(asked.arm, cells):
+    for arm in _matching(asked.reference, arms):
+        references[_shared(arm, named)].append(arm)
+    for arm in _matching(asked.arm, arms):
         for reference in references.get(_shared(arm, named), ()):
             if arm is not reference and _agree(arm, reference, named):
                 yield Contrast(asked.family, arm, reference)
 
 
-def _matching(side: ArmSelector, cells: Sequence[Arm]) -> Iterator[Arm]:
-    for cell in cells:
-        params = cell.params()
+def _matching(side: ArmSelector, arms: Sequence[Arm]) -> Iterator[Arm]:
+    for arm in arms:
+        params = arm.params()
         words = (side.technique, side.fusion, side.partition)
         columns = ("technique", "fusion", "partition")
         if (
-            (side.features is None or set(side.features) == set(cell.names))
-            and (side.fraction is None or side.fraction == cell.fraction)
+            (side.features is None or set(side.features) == set(arm.names))
+            and (side.fraction is None or side.fraction == arm.fraction)
             and all(w in (None, params[c]) for w, c in zip(words, columns, strict=True))
         ):
-            yield cell
+            yield arm
 
 
-def _shared(cell: Arm, named: frozenset[str]) -> Shared:
+def _shared(arm: Arm, named: frozenset[str]) -> Shared:
     """Return what both sides must have in common, of that which every arm has."""
-    features = None if "features" in named else frozenset(f.key for f in cell.features)
-    return features, None if "fraction" in named else cell.fraction, cell.shared
+    features = None if "features" in named else frozenset(f.key for f in arm.features)
+    return features, None if "fraction" in named else arm.fraction, arm.shared
 
 
 def _agree(arm: Arm, reference: Arm, named: frozenset[str]) -> bool:
@@ -245,13 +245,13 @@ def _agree(arm: Arm, reference: Arm, named: frozenset[str]) -> bool:
     )
 
 
-def _matches_nothing(asked: ContrastConfig, cells: Sequence[Arm]) -> str:
+def _matches_nothing(asked: ContrastConfig, arms: Sequence[Arm]) -> str:
     """Say which side of a contrast no arm is on, or that no two agree in the rest."""
     if asked.arm is None or asked.reference is None:
         return f"'{asked.family}' ({_MEANING[asked.family]}) finds no pair among the arms"
     for name, side in (("arm", asked.arm), ("reference", asked.reference)):
-        if not any(_matching(side, cells)):
-            return f"'{asked.family}': no {name} has {side}; {_words(side, cells)}"
+        if not any(_matching(side, arms)):
+            return f"'{asked.family}': no {name} has {side}; {_words(side, arms)}"
     named = ", ".join(sorted(asked.arm.named | asked.reference.named)) or "nothing"
     return (
         f"'{asked.family}': no arm with {asked.arm} agrees with a reference with "
@@ -259,9 +259,9 @@ def _matches_nothing(asked: ContrastConfig, cells: Sequence[Arm]) -> str:
     )
 
 
-def _words(side: ArmSelector, cells: Sequence[Arm]) -> str:
+def _words(side: ArmSelector, arms: Sequence[Arm]) -> str:
     """Return the words of the columns that a side names, as the arms have them."""
-    known = {column: sorted({c.params()[column] for c in cells}) for column in sorted(side.named)}
+    known = {column: sorted({c.params()[column] for c in arms}) for column in sorted(side.named)}
     return "; ".join(f"{column}: {', '.join(words)}" for column, words in known.items())
 
 
@@ -276,7 +276,7 @@ def format_unequal_parameters(
     Parameters
     ----------
     contrasts : iterable of Contrast
-    counts : mapping of cell id to float
+    counts : mapping of arm id to float
         Trained weights of an arm; pairs with an arm that is not in it are passed over.
     """
     ratios: dict[str, list[float]] = {}

@@ -82,10 +82,10 @@ def label_subset_for(owner: str, trial: Trial) -> LabelSubset | None:
     A partition that changes with every batch gives everyone every label in time; one that is
     chosen by inner scores (`affinity`) needs the fine-tuned encoders first.
     """
-    partition = trial.cell.partition
+    partition = trial.arm.partition
     if partition is None:
         return None
     rule = Registry("partition").load(partition.word)
     if rule.per_batch or rule.needs_inner_scores:
         return None
-    return LabelSubset(partition, tuple(f.slot for f in trial.cell.features), owner)
+    return LabelSubset(partition, tuple(f.slot for f in trial.arm.features), owner)

@@ -1,4 +1,4 @@
-"""What will run: the grid expanded to distinct cells, merged duplicates, fits and expected time."""
+"""What will run: the grid expanded to distinct arms, merged duplicates, fits and expected time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Plan:
 
     Attributes
     ----------
-    cells : tuple of Arm
+    arms : tuple of Arm
         Every arm once, in the order of the file.
     asked : int
         Combinations the file asks for.
@@ -37,7 +37,7 @@ class Plan:
         The repeat axis, shared by all arms.
     """
 
-    cells: tuple[Arm, ...]
+    arms: tuple[Arm, ...]
     asked: int
     merged: dict[str, int]
     added: tuple[Arm, ...]
@@ -46,39 +46,39 @@ class Plan:
     seeds: tuple[int, ...]
 
     @property
-    def per_cell(self) -> int:
-        """Trials of one cell."""
+    def per_arm(self) -> int:
+        """Trials of one arm."""
         return self.repeats * self.folds * len(self.seeds)
 
     @property
     def averages(self) -> int:
         """Trials that average others and train nothing."""
-        means = sum(cell.technique == "independent_mean" for cell in self.cells)
-        return means * self.per_cell
+        means = sum(arm.technique == "independent_mean" for arm in self.arms)
+        return means * self.per_arm
 
     @property
     def fits(self) -> int:
         """Heads to train: one a trial, and one for each configuration of its search."""
         heads = (
-            1 + cell.search.budget if cell.search else 1
-            for cell in self.cells
-            if cell.technique != "independent_mean"
+            1 + arm.search.budget if arm.search else 1
+            for arm in self.arms
+            if arm.technique != "independent_mean"
         )
-        return sum(heads) * self.per_cell
+        return sum(heads) * self.per_arm
 
     def trials(self) -> Iterator[Trial]:
         """Yield every trial: members before the averages that need them."""
-        ordered = sorted(self.cells, key=lambda cell: cell.technique == "independent_mean")
-        for cell in ordered:
-            yield from self.trials_of(cell)
+        ordered = sorted(self.arms, key=lambda arm: arm.technique == "independent_mean")
+        for arm in ordered:
+            yield from self.trials_of(arm)
 
-    def trials_of(self, cell: Arm) -> Iterator[Trial]:
-        """Yield the trials of one cell."""
-        yield from iterate_trials(cell, repeats=self.repeats, folds=self.folds, seeds=self.seeds)
+    def trials_of(self, arm: Arm) -> Iterator[Trial]:
+        """Yield the trials of one arm."""
+        yield from iterate_trials(arm, repeats=self.repeats, folds=self.folds, seeds=self.seeds)
 
 
 def make_plan(spec: StudySpec) -> Plan:
-    """Expand the grid of a study into distinct cells.
+    """Expand the grid of a study into distinct arms.
 
     Combinations that build the same model are merged, and the reason is counted; a control
     that needs further arms gets them.
@@ -89,25 +89,25 @@ def make_plan(spec: StudySpec) -> Plan:
         The grid asks for more combinations than anyone could compare.
     """
     _check_size(spec)
-    cells: dict[str, Arm] = {}
+    arms: dict[str, Arm] = {}
     seen: dict[tuple[object, ...], Arm] = {}
     words: dict[str, Words] = {}
     merged: Counter[str] = Counter()
     asked = 0
-    for cell, written, reason in _asked(spec):
+    for arm, written, reason in _asked(spec):
         asked += 1
-        known = seen.setdefault(_parts(cell), cell)  # an identity takes longer than a cell
-        if known is not cell or cells.setdefault(cell.id, cell) is not cell:
+        known = seen.setdefault(_parts(arm), arm)  # an identity takes longer than an arm
+        if known is not arm or arms.setdefault(arm.id, arm) is not arm:
             merged[TWICE if words[known.id] == written else reason] += 1
         else:
-            words[cell.id] = written
+            words[arm.id] = written
     added: dict[str, Arm] = {}
-    for cell in list(cells.values()):
-        if cell.technique == "independent_mean":
-            members = (cell.single(feature) for feature in cell.features)
-            added |= {member.id: member for member in members if member.id not in cells}
+    for arm in list(arms.values()):
+        if arm.technique == "independent_mean":
+            members = (arm.single(feature) for feature in arm.features)
+            added |= {member.id: member for member in members if member.id not in arms}
     return Plan(
-        cells=(*cells.values(), *added.values()),
+        arms=(*arms.values(), *added.values()),
         asked=asked,
         merged=dict(merged),
         added=tuple(added.values()),
@@ -140,26 +140,26 @@ def _asked(spec: StudySpec) -> Iterator[tuple[Arm, Words, str]]:
             trainings[key] = TrainingConfig.model_validate({**spec.training.model_dump(), **given})
         technique, fusion, partition = (values[name] for name in WORD_AXES[1:])
         for fraction in spec.fractions:
-            cell, reason = _canonical(
+            arm, reason = _canonical(
                 sets[names], technique, fusion, partition, fraction, trainings[key]
             )
-            arm = _with_widths(cell, values.get("widths"))
+            arm = _with_widths(arm, values.get("widths"))
             arm = replace(arm, search=spec.search) if spec.search else arm
             yield arm, (technique, fusion, partition), reason
 
 
-def _parts(cell: Arm) -> tuple[object, ...]:
-    """Return the very objects of a cell: it is equal to another that has the same ones."""
-    words = (id(cell.fusion), id(cell.partition), id(cell.training))
-    return (id(cell.features), cell.technique, cell.fraction, *words)
+def _parts(arm: Arm) -> tuple[object, ...]:
+    """Return the very objects of an arm: it is equal to another that has the same ones."""
+    words = (id(arm.fusion), id(arm.partition), id(arm.training))
+    return (id(arm.features), arm.technique, arm.fraction, *words)
 
 
-def _with_widths(cell: Arm, widths: tuple[int, ...] | None) -> Arm:
+def _with_widths(arm: Arm, widths: tuple[int, ...] | None) -> Arm:
     """Give a head other hidden widths; what it shares with other arms stays as it was asked."""
-    if widths is None or widths == cell.training.hidden:
-        return cell
+    if widths is None or widths == arm.training.hidden:
+        return arm
     return replace(
-        cell, training=cell.training.model_copy(update={"hidden": widths}), asked=cell.training
+        arm, training=arm.training.model_copy(update={"hidden": widths}), asked=arm.training
     )
 
 

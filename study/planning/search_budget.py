@@ -80,6 +80,7 @@ def format_search(search: SearchConfig | None, epochs: int) -> list[str]:
         ladder = f" (rungs: {', '.join(f'{r.candidates} to epoch {r.epochs}' for r in rungs)})"
     return [
         f"search    {search.method}: {search.budget} configurations of {numbers} in each trial of "
-        f"every arm, then one fit of the best: {count_trainings(search, epochs):.1f} trainings a trial"
+        f"every arm, then one fit of the best: {count_trainings(search, epochs):.1f} trainings a "
+        "trial"
         f"{ladder}"
     ]

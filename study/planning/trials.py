@@ -1,4 +1,4 @@
-"""Arms and trials as values: a cell is one configuration, a trial is one cell on one fold."""
+"""Arms and trials as values: an arm is one configuration, a trial is one arm on one fold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Repeat = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class NamedModality:
-    """One modality of a cell: the name the study file gives it, and what stands behind it."""
+    """One modality of an arm: the name the study file gives it, and what stands behind it."""
 
     name: str
     choice: ModalityConfig
@@ -90,7 +90,7 @@ class Arm:
         return digest(self.json_value())[:16]
 
     @cached_property
-    def arm_id(self) -> str:
+    def curve_id(self) -> str:
         """Identity of the arm whatever its training fraction: groups a learning curve."""
         return digest({**self.json_value(), "fraction": None})[:16]
 
@@ -132,15 +132,15 @@ def _dumped(training: TrainingConfig) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Trial:
-    """One fit: a cell on one fold with one seed."""
+    """One fit: an arm on one fold with one seed."""
 
-    cell: Arm
+    arm: Arm
     repeat: int
     fold: int
     seed: int
 
     def __str__(self) -> str:
-        return f"{self.cell} / repeat {self.repeat} fold {self.fold} seed {self.seed}"
+        return f"{self.arm} / repeat {self.repeat} fold {self.fold} seed {self.seed}"
 
     @property
     def torch_seed(self) -> int:
@@ -149,22 +149,22 @@ class Trial:
 
     def members(self) -> tuple[Trial, ...]:
         """Return the single-modality trials whose scores ``independent_mean`` averages."""
-        if self.cell.technique != "independent_mean":
+        if self.arm.technique != "independent_mean":
             return ()
-        singles = (self.cell.single(feature) for feature in self.cell.features)
-        return tuple(Trial(cell, self.repeat, self.fold, self.seed) for cell in singles)
+        singles = (self.arm.single(feature) for feature in self.arm.features)
+        return tuple(Trial(arm, self.repeat, self.fold, self.seed) for arm in singles)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON scalars, lists and mappings only: what crosses a process border."""
-        cell = self.cell
+        arm = self.arm
         return {
-            "features": [[f.name, _plain(f.choice)] for f in cell.features],  # order is identity
-            "technique": cell.technique,
-            "fusion": _plain(cell.fusion),
-            "partition": _plain(cell.partition),
-            "fraction": cell.fraction,
-            "training": _dumped(cell.training),
-            **({"search": cell.search.json_value()} if cell.search else {}),
+            "features": [[f.name, _plain(f.choice)] for f in arm.features],  # order is identity
+            "technique": arm.technique,
+            "fusion": _plain(arm.fusion),
+            "partition": _plain(arm.partition),
+            "fraction": arm.fraction,
+            "training": _dumped(arm.training),
+            **({"search": arm.search.json_value()} if arm.search else {}),
             "repeat": self.repeat,
             "fold": self.fold,
             "seed": self.seed,
@@ -178,7 +178,7 @@ class Trial:
             for name, choice in value["features"]
         )
         fusion, partition = value["fusion"], value["partition"]
-        cell = Arm(
+        arm = Arm(
             features,
             value["technique"],
             OperatorConfig.model_validate(fusion) if fusion else None,
@@ -187,7 +187,7 @@ class Trial:
             TrainingConfig.model_validate(value["training"]),
             search=SearchConfig.model_validate(value["search"]) if value.get("search") else None,
         )
-        return cls(cell, value["repeat"], value["fold"], value["seed"])
+        return cls(arm, value["repeat"], value["fold"], value["seed"])
 
 
 def _plain(word: OperatorConfig | PartitionConfig | ModalityConfig | None) -> dict[str, Any] | None:
@@ -200,10 +200,10 @@ def repeat_of(spec: Trial) -> Repeat:
 
 
 def iterate_trials(
-    cell: Arm, *, repeats: int, folds: int, seeds: tuple[int, ...]
+    arm: Arm, *, repeats: int, folds: int, seeds: tuple[int, ...]
 ) -> Iterator[Trial]:
-    """Yield every repeat of a cell: seeds x repeats x folds."""
+    """Yield every repeat of an arm: seeds x repeats x folds."""
     for seed in seeds:
         for repeat in range(repeats):
             for fold in range(folds):
-                yield Trial(cell, repeat, fold, seed)
+                yield Trial(arm, repeat, fold, seed)

@@ -30,6 +30,7 @@ from study.pretraining.workspace import (
     StoredModality,
     build_objective,
     format_summary,
+    read_history,
     watch_history,
 )
 from study.progress import ProgressCallback, build_progress
@@ -285,7 +286,9 @@ def _train_locked(
     with StudyLock(folder).held(wait=wait, note=told.note) as lock:
         pretraining.check_folder()  # again: another may have begun it meanwhile
         if pretraining.card is None:
-            with closing(build_executor(pretraining.spec.run, ray=ray)) as executor:
+            with closing(
+                build_executor(**pretraining.spec.run.executor_options(), ray=ray)
+            ) as executor:
                 train_pretraining(pretraining, executor, told, lambda: lock.lost)
         else:
             _say_finished(pretraining, told)
@@ -402,7 +405,7 @@ def _end(pretraining: Pretraining, pages: MLflowStore | None, console: Console) 
         raise TrialError(f"{home} has no card although its training ended; run it again")
     lines = format_summary(card, home)
     if pages is not None:
-        pages.pretraining(weights_page(card, home))
+        pages.pretraining(weights_page(card, home, read_history(pretraining.places.diary)))
         lines.insert(2, f"page:    experiment 'weights' of {pages.uri}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -31,7 +31,7 @@ class MeasuredTimes:
 
     Attributes
     ----------
-    cells : mapping of cell id to float
+    arms : mapping of arm id to float
         Seconds of one trial of an arm.
     heads : float
         Measured over expected seconds of heads, for arms without a measured trial.
@@ -43,7 +43,7 @@ class MeasuredTimes:
         Molecules and labels of the table they were measured on.
     """
 
-    cells: Mapping[str, float] = field(default_factory=dict)
+    arms: Mapping[str, float] = field(default_factory=dict)
     heads: float = 1.0
     encoders: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
@@ -57,7 +57,7 @@ class CostEstimate:
     Attributes
     ----------
     trials : int
-        Cells times repeats.
+        Arms times repeats.
     fits : int
         Heads to train.
     jobs : int
@@ -86,30 +86,30 @@ def estimate_cost(
 ) -> CostEstimate:
     """Estimate the work of a plan for a table of so many molecules."""
     times, train = times or MeasuredTimes(), training_part(plan, molecules)
-    jobs = _jobs(plan.cells)
+    jobs = _jobs(plan.arms)
     encoders: dict[str, float] = defaultdict(float)
     for job in jobs:
         feature, place = job.feature, job.place
         if place is not None and feature.choice.resolved == "finetune":
             own = feature.choice.training
             encoders[feature.choice.word] += encoder_seconds(feature, own, place.fraction * train)
-    for cell in plan.cells:
-        for word, seconds in joint_seconds(cell, train).items():
+    for arm in plan.arms:
+        for word, seconds in joint_seconds(arm, train).items():
             encoders[word] += seconds
     by_encoder = {
-        word: seconds * plan.per_cell * times.encoders.get(word, 1.0)
+        word: seconds * plan.per_arm * times.encoders.get(word, 1.0)
         for word, seconds in sorted(encoders.items())
     }
-    heads = sum(_expected(cell, train, times) for cell in plan.cells) * plan.per_cell
+    heads = sum(_expected(arm, train, times) for arm in plan.arms) * plan.per_arm
     total = heads + sum(by_encoder.values())
     return CostEstimate(
-        trials=len(plan.cells) * plan.per_cell,
+        trials=len(plan.arms) * plan.per_arm,
         fits=plan.fits,
         jobs=sum(_times(job, plan) for job in jobs),
         core_seconds=total,
         by_encoder=by_encoder,
         trainings=sum(_times(job, plan) for job in jobs if _trains(job.feature)),
-        trainings_alone=plan.per_cell * sum(_trains(f) for c in plan.cells for f in c.features),
+        trainings_alone=plan.per_arm * sum(_trains(f) for c in plan.arms for f in c.features),
     )
 
 
@@ -126,7 +126,7 @@ def training_part(plan: Plan, molecules: int) -> float:
 def record_bytes(plan: Plan, molecules: int, labels: int) -> int:
     """Return the size of all records: scores (4 bytes) and labels (1) of every test molecule."""
     passes = plan.repeats * len(plan.seeds)
-    return len(plan.cells) * passes * molecules * (5 * labels + 8)
+    return len(plan.arms) * passes * molecules * (5 * labels + 8)
 
 
 def embedding_bytes(jobs: int, molecules: int) -> int:
@@ -134,36 +134,36 @@ def embedding_bytes(jobs: int, molecules: int) -> int:
     return jobs * molecules * ASSUMED_WIDTH * 4
 
 
-def _expected(cell: Arm, train: float, times: MeasuredTimes) -> float:
+def _expected(arm: Arm, train: float, times: MeasuredTimes) -> float:
     """Seconds of one trial without encoders in training: measured, else by the numbers above."""
-    if cell.technique == "independent_mean":
+    if arm.technique == "independent_mean":
         return 0.0
-    if cell.id in times.cells:
-        return times.cells[cell.id]
-    return times.heads * head_seconds(cell, train)
+    if arm.id in times.arms:
+        return times.arms[arm.id]
+    return times.heads * head_seconds(arm, train)
 
 
-def joint_seconds(cell: Arm, train: float) -> Mapping[str, float]:
+def joint_seconds(arm: Arm, train: float) -> Mapping[str, float]:
     """Seconds by modality word of the encoders that a trial itself trains."""
     found: dict[str, float] = defaultdict(float)
-    for feature in cell.features if cell.joint else ():
+    for feature in arm.features if arm.joint else ():
         if feature.choice.resolved == "joint":
-            seconds = encoder_seconds(feature, cell.training, cell.fraction * train)
-            found[feature.choice.word] += seconds * _trainings(cell)
+            seconds = encoder_seconds(feature, arm.training, arm.fraction * train)
+            found[feature.choice.word] += seconds * _trainings(arm)
     return found
 
 
-def head_seconds(cell: Arm, train: float) -> float:
+def head_seconds(arm: Arm, train: float) -> float:
     """Seconds of one core for the head of a trial; `train` in thousands of molecules."""
-    if cell.technique == "independent_mean":
+    if arm.technique == "independent_mean":
         return 0.0
-    passed = _passed(cell.training, train * cell.fraction)
-    return HEAD_SECONDS * len(cell.features) * passed * _trainings(cell)
+    passed = _passed(arm.training, train * arm.fraction)
+    return HEAD_SECONDS * len(arm.features) * passed * _trainings(arm)
 
 
-def _trainings(cell: Arm) -> float:
+def _trainings(arm: Arm) -> float:
     """Trainings of a trial: with a search, those of its configurations and the last one."""
-    return count_trainings(cell.search, cell.training.epochs, STOPPED_AT)
+    return count_trainings(arm.search, arm.training.epochs, STOPPED_AT)
 
 
 def encoder_seconds(feature: NamedModality, numbers: TrainingConfig, train: float) -> float:
@@ -178,17 +178,17 @@ def _passed(numbers: TrainingConfig, train: float) -> float:
     return STOPPED_AT * numbers.epochs * max(train, fewest)
 
 
-def _jobs(cells: Iterable[Arm]) -> list[EncoderJob]:
+def _jobs(arms: Iterable[Arm]) -> list[EncoderJob]:
     """Return the distinct encoder jobs of one fold and seed."""
     jobs: dict[object, EncoderJob] = {}
     asked: set[object] = set()
-    for cell in cells:
-        what = (id(cell.features), cell.fraction, id(cell.partition))  # all that a job depends on
+    for arm in arms:
+        what = (id(arm.features), arm.fraction, id(arm.partition))  # all that a job depends on
         if what in asked:
             continue
         asked.add(what)
-        trial = Trial(cell, 0, 0, 0)
-        for feature in cell.features:
+        trial = Trial(arm, 0, 0, 0)
+        for feature in arm.features:
             job = encoder_job_for(feature, trial)
             if job is not None:
                 jobs.setdefault((feature.key, job.place, str(job.share)), job)
@@ -198,5 +198,5 @@ def _jobs(cells: Iterable[Arm]) -> list[EncoderJob]:
 def _times(job: EncoderJob, plan: Plan) -> int:
     """Return how often a job runs: on every fold and seed, on every seed, or once."""
     if job.place is not None:
-        return plan.per_cell
+        return plan.per_arm
     return len(plan.seeds) if job.feature.choice.weights is None else 1

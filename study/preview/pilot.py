@@ -62,8 +62,8 @@ def run_pilot(spec: StudySpec) -> MeasuredTimes:
     clock, threads = _Clock(), max(1, int(spec.run.cpus_per_trial))
     with TemporaryDirectory(prefix="pilot-") as folder:
         inputs = _beside(study.inputs, Path(folder))
-        for cell in arms:
-            _time(Trial(_short(cell), 0, 0, spec.seeds[0]), study.plan, inputs, clock, threads)
+        for arm in arms:
+            _time(Trial(_short(arm), 0, 0, spec.seeds[0]), study.plan, inputs, clock, threads)
     data = study.inputs.dataset
     return clock.times(len(arms), (len(data), len(data.label_names)))
 
@@ -72,13 +72,13 @@ def cheapest_and_dearest(plan: Plan, molecules: int) -> list[Arm]:
     """Return the arm that is expected to be the cheapest, and the dearest if it is another."""
     train = training_part(plan, molecules)
 
-    def cost(cell: Arm) -> float:
-        own = [f for f in cell.features if f.choice.resolved == "finetune"]
-        tuned = (encoder_seconds(f, f.choice.training, cell.fraction * train) for f in own)
-        return head_seconds(cell, train) + sum(joint_seconds(cell, train).values()) + sum(tuned)
+    def cost(arm: Arm) -> float:
+        own = [f for f in arm.features if f.choice.resolved == "finetune"]
+        tuned = (encoder_seconds(f, f.choice.training, arm.fraction * train) for f in own)
+        return head_seconds(arm, train) + sum(joint_seconds(arm, train).values()) + sum(tuned)
 
-    trained = [cell for cell in plan.cells if cell.technique != "independent_mean"]
-    found = {cell.id: cell for cell in (min(trained, key=cost), max(trained, key=cost))}
+    trained = [arm for arm in plan.arms if arm.technique != "independent_mean"]
+    found = {arm.id: arm for arm in (min(trained, key=cost), max(trained, key=cost))}
     return [*found.values()]
 
 
@@ -87,13 +87,13 @@ def _beside(inputs: StudyData, folder: Path) -> StudyData:
     return StudyData(inputs.dataset, inputs.split, folder, inputs.features_place)
 
 
-def _short(cell: Arm) -> Arm:
+def _short(arm: Arm) -> Arm:
     """Return an arm that trains, and whose encoders train, for a few epochs in one process."""
     features = tuple(
         NamedModality(f.name, f.choice.model_copy(update={"training": _few(f.choice.training)}))
-        for f in cell.features
+        for f in arm.features
     )
-    return replace(cell, features=features, training=_few(cell.training), search=None)
+    return replace(arm, features=features, training=_few(arm.training), search=None)
 
 
 def _few(numbers: TrainingConfig) -> TrainingConfig:
@@ -107,22 +107,22 @@ def _time(trial: Trial, plan: Plan, inputs: StudyData, clock: _Clock, threads: i
     from study.training.encoders import run_encoder_job  # torch: only a pilot trains
     from study.training.trial import run_trial
 
-    cell, train = trial.cell, training_part(plan, len(inputs.dataset))
-    for feature in cell.features:
+    arm, train = trial.arm, training_part(plan, len(inputs.dataset))
+    for feature in arm.features:
         _featurize(feature, inputs)
     with torch_settings(threads):
-        for feature in cell.features:
+        for feature in arm.features:
             job = encoder_job_for(feature, trial)
             if job is None:
                 continue
             started = time.perf_counter()
             inputs.embedding_store.put(inputs.job_id(job), run_encoder_job(job, inputs))
             if feature.choice.resolved == "finetune":
-                seconds = encoder_seconds(feature, feature.choice.training, cell.fraction * train)
+                seconds = encoder_seconds(feature, feature.choice.training, arm.fraction * train)
                 pair = (time.perf_counter() - started, seconds / STOPPED_AT)
                 clock.encoders[feature.choice.word].append(pair)
         seconds = run_trial(trial, inputs).seconds
-    head, joint = head_seconds(cell, train) / STOPPED_AT, joint_seconds(cell, train)
+    head, joint = head_seconds(arm, train) / STOPPED_AT, joint_seconds(arm, train)
     if not joint:
         clock.heads.append((seconds, head))
     for word, expected in joint.items():

@@ -119,7 +119,7 @@ def _molecule_variance(kind: Kind, repeats: int) -> float:
 
 def _seed_variance(plan: Plan) -> float:
     """Two networks, each trained from another seed in every trial."""
-    return 2 * SEED_DEVIATION**2 / plan.per_cell
+    return 2 * SEED_DEVIATION**2 / plan.per_arm
 
 
 def repeats_needed(

@@ -59,7 +59,7 @@ class PriorResults:
 
     Attributes
     ----------
-    samples : mapping of cell id to PriorTrial
+    samples : mapping of arm id to PriorTrial
         Of this study if it was begun, else of another study of the storage that has the arm.
     molecules, labels : int or None
         Size of the study's own table, if it was begun.
@@ -71,19 +71,19 @@ class PriorResults:
 
     def times(self, plan: Plan, molecules: int) -> MeasuredTimes:
         """Return the measured times, scaled to a table of so many molecules."""
-        train, by_id = training_part(plan, molecules), {cell.id: cell for cell in plan.cells}
+        train, by_id = training_part(plan, molecules), {arm.id: arm for arm in plan.arms}
         measured, ratios = {}, []
         for key, sample in self.samples.items():
-            cell = by_id[key]
-            if cell.technique == "independent_mean":
+            arm = by_id[key]
+            if arm.technique == "independent_mean":
                 continue
             counts = sample.result.counts
             then = (counts.get("fit", 0) + counts.get("validation", 0)) / 1000
-            scale = train * cell.fraction / then if then else 1.0
-            joint = sum(joint_seconds(cell, train).values())
+            scale = train * arm.fraction / then if then else 1.0
+            joint = sum(joint_seconds(arm, train).values())
             measured[key] = max(0.0, sample.result.seconds * scale - joint)
             if not joint:
-                ratios.append(measured[key] / head_seconds(cell, train))
+                ratios.append(measured[key] / head_seconds(arm, train))
         source = f"recorded trials of {len(measured)} arms" if measured else ""
         return MeasuredTimes(measured, median(ratios) if ratios else 1.0, source=source)
 
@@ -99,11 +99,11 @@ def read_prior_results(spec: StudySpec, plan: Plan) -> PriorResults:
         inputs = own if own and name == spec.name else _inputs(root.below(name))
         if inputs is None:
             continue
-        for cell in plan.cells[:MOST_READ]:
-            trial_id = _first(inputs, cell, spec.seeds) if cell.id not in samples else None
+        for arm in plan.arms[:MOST_READ]:
+            trial_id = _first(inputs, arm, spec.seeds) if arm.id not in samples else None
             result = _read(ledger, trial_id) if trial_id in known else None
             if result is not None:
-                samples[cell.id] = PriorTrial(result, inputs.split.groups)
+                samples[arm.id] = PriorTrial(result, inputs.split.groups)
     if own is None:
         return PriorResults(samples)
     return PriorResults(samples, len(own.dataset), len(own.dataset.label_names))
@@ -142,9 +142,9 @@ def _read(ledger: Ledger, trial_id: str | None) -> TrialResult | None:
         return None
 
 
-def _first(inputs: StudyData, cell: Arm, seeds: tuple[int, ...]) -> str | None:
+def _first(inputs: StudyData, arm: Arm, seeds: tuple[int, ...]) -> str | None:
     """Return the identity of an arm's first trial in a study, if it can be one of its trials."""
-    trial = Trial(cell, 0, 0, seeds[0])
-    if cell.fraction not in inputs.fold(trial).fit:
+    trial = Trial(arm, 0, 0, seeds[0])
+    if arm.fraction not in inputs.fold(trial).fit:
         return None
     return inputs.trial_id(trial)

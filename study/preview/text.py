@@ -73,9 +73,9 @@ def _count_lines(spec: StudySpec, plan: Plan, cost: CostEstimate) -> list[str]:
         f"data      {spec.data.name}, grouped by {spec.split.groups}",
         f"asked     {plan.asked:,} combinations",
         *(f"merged    {count:,}: {reason}" for reason, count in plan.merged.items()),
-        *(f"added     {cell}: independent_mean needs it" for cell in plan.added[:SHOWN]),
+        *(f"added     {arm}: independent_mean needs it" for arm in plan.added[:SHOWN]),
         *([f"added     and {more:,} more members of independent_mean"] if more > 0 else []),
-        f"cells     {len(plan.cells):,} distinct arms",
+        f"cells     {len(plan.arms):,} distinct arms",
         f"trials    {cost.trials:,} ({repeats} an arm)",
         f"fits      {cost.fits:,} heads to train; {plan.averages:,} averages of members",
         *format_search(spec.search, spec.training.epochs),
@@ -195,8 +195,8 @@ def _crew_lines(spec: StudySpec, plan: Plan) -> list[str]:
     """Say what encoders reserve, if it is more than the one process of everything else."""
     gpus = spec.run.gpus_per_worker
     each = f"{spec.run.cpus_per_trial:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
-    pairs = ((feature, cell) for cell in plan.cells for feature in cell.features)
-    crews = {(f.name, _workers(f, cell)) for f, cell in pairs if f.choice.trainable}
+    pairs = ((feature, arm) for arm in plan.arms for feature in arm.features)
+    crews = {(f.name, _workers(f, arm)) for f, arm in pairs if f.choice.trainable}
     return [
         f"reserves  {name}: {workers} x {each} for a training"
         for name, workers in sorted(crews)
@@ -204,9 +204,9 @@ def _crew_lines(spec: StudySpec, plan: Plan) -> list[str]:
     ]
 
 
-def _workers(feature: NamedModality, cell: Arm) -> int:
+def _workers(feature: NamedModality, arm: Arm) -> int:
     """Return how many processes run an encoder: one where it is not trained."""
-    trained = {"finetune": feature.choice.training, "joint": cell.training}
+    trained = {"finetune": feature.choice.training, "joint": arm.training}
     numbers = trained.get(feature.choice.resolved)
     return numbers.workers if numbers else 1
 

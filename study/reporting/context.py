@@ -21,16 +21,16 @@ TECHNIQUES = {
 }
 
 
-def format_head_name(cell: Arm) -> str:
+def format_head_name(arm: Arm) -> str:
     """Technique, operator and partition in words; empty for a single modality."""
-    words = [TECHNIQUES.get(cell.technique, cell.technique)]
-    words += [str(word) for word in (cell.fusion, cell.partition) if word]
+    words = [TECHNIQUES.get(arm.technique, arm.technique)]
+    words += [str(word) for word in (arm.fusion, arm.partition) if word]
     return ", ".join(word for word in words if word)
 
 
-def format_features(cell: Arm) -> str:
+def format_features(arm: Arm) -> str:
     """Modalities joined by a plus sign."""
-    return " + ".join(cell.names)
+    return " + ".join(arm.names)
 
 
 class ArmNames:
@@ -38,30 +38,30 @@ class ArmNames:
 
     Parameters
     ----------
-    cells : sequence of Arm
+    arms : sequence of Arm
         All arms: what they all share is left out.
     """
 
-    def __init__(self, cells: Sequence[Arm]) -> None:
-        self.fractions = {cell.fraction for cell in cells}
-        plain = Counter(str(cell) for cell in cells)
-        self._numbers = _differing(cells) if max(plain.values(), default=1) > 1 else {}
+    def __init__(self, arms: Sequence[Arm]) -> None:
+        self.fractions = {arm.fraction for arm in arms}
+        plain = Counter(str(arm) for arm in arms)
+        self._numbers = _differing(arms) if max(plain.values(), default=1) > 1 else {}
 
-    def of(self, cell: Arm, *, fraction: bool | None = None, lines: bool = False) -> str:
+    def of(self, arm: Arm, *, fraction: bool | None = None, lines: bool = False) -> str:
         """Return the name of an arm.
 
         Parameters
         ----------
-        cell : Arm
+        arm : Arm
         fraction : bool, optional
             Whether to say the training fraction; by default where the study has several.
         lines : bool
             Break the line behind the modalities.
         """
         shown = len(self.fractions) > 1 if fraction is None else fraction
-        head = [format_head_name(cell), self._numbers.get(cell.id, "")]
+        head = [format_head_name(arm), self._numbers.get(arm.id, "")]
         rest = ", ".join(word for word in head if word)
-        first = format_features(cell) + (f" at {cell.fraction:g}" if shown else "")
+        first = format_features(arm) + (f" at {arm.fraction:g}" if shown else "")
         return (("\n" if lines else ": ").join([first, rest])) if rest else first
 
     def contrast(self, contrast: Contrast) -> tuple[str, str]:
@@ -88,14 +88,14 @@ class ArmNames:
             return f"{change} {shared[0]}", ""
         return change, " ".join(shared)
 
-    def _head(self, cell: Arm) -> str:
-        words = (format_head_name(cell), self._numbers.get(cell.id, ""))
+    def _head(self, arm: Arm) -> str:
+        words = (format_head_name(arm), self._numbers.get(arm.id, ""))
         return ", ".join(word for word in words if word)
 
 
-def _differing(cells: Sequence[Arm]) -> Mapping[str, str]:
-    """Training numbers that are not the same for all arms, by cell id."""
-    dumped = {cell.id: cell.training.model_dump(mode="json") for cell in cells}
+def _differing(arms: Sequence[Arm]) -> Mapping[str, str]:
+    """Training numbers that are not the same for all arms, by arm id."""
+    dumped = {arm.id: arm.training.model_dump(mode="json") for arm in arms}
     keys = [key for key in next(iter(dumped.values()), {}) if _several(dumped, key)]
     return {
         name: ", ".join(f"{key} {numbers[key]}" for key in keys) for name, numbers in dumped.items()
@@ -128,26 +128,26 @@ class ReportContext:
     @cached_property
     def names(self) -> ArmNames:
         """Names of the arms."""
-        return ArmNames(self.evidence.record.plan.cells)
+        return ArmNames(self.evidence.record.plan.arms)
 
     @cached_property
-    def cells(self) -> tuple[Arm, ...]:
+    def arms(self) -> tuple[Arm, ...]:
         """Arms with a finished trial, in the order of the file."""
-        return tuple(arm.cell for arm in self.evidence.arms.values())
+        return tuple(arm.arm for arm in self.evidence.arms.values())
 
     @cached_property
     def fullest(self) -> float:
         """Largest training fraction with a finished trial."""
-        return max(cell.fraction for cell in self.cells)
+        return max(arm.fraction for arm in self.arms)
 
     @cached_property
     def full(self) -> tuple[Arm, ...]:
         """Arms at the largest fraction."""
-        return tuple(cell for cell in self.cells if cell.fraction == self.fullest)
+        return tuple(arm for arm in self.arms if arm.fraction == self.fullest)
 
-    def level(self, cell: Arm) -> float:
+    def level(self, arm: Arm) -> float:
         """Macro AUROC of an arm."""
-        return self.evidence.levels[cell.id].auroc.mean
+        return self.evidence.levels[arm.id].auroc.mean
 
     @cached_property
     def headlines(self) -> tuple[ContrastResult, ...]:

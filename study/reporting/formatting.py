@@ -36,7 +36,7 @@ class Column:
     interval: tuple[str, ...] = ()
 
     def shown(self, row: Row) -> str:
-        """Return the cell of a row; a dash for what is undefined."""
+        """Return the arm of a row; a dash for what is undefined."""
         value = row.get(self.key)
         if value is None or not self.form:
             return "-" if value is None else str(value)
@@ -95,10 +95,10 @@ def _escaped(text: str) -> str:
 
 
 def _plain(shown: DataFrame, numeric: Sequence[bool]) -> str:
-    cells = [list(shown.columns), *shown.to_numpy().tolist()]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    arms = [list(shown.columns), *shown.to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*arms, strict=True)]
     lines = []
-    for line in cells:
+    for line in arms:
         padded = (
             text.rjust(width) if number else text.ljust(width)
             for number, text, width in zip(numeric, line, widths, strict=True)

@@ -70,7 +70,7 @@ def inline_svg(figure: Figure) -> str:
 
 
 def sort_value(column: Column, row: Row) -> str:
-    """Return what a cell is sorted by: the whole number, not the one that is shown."""
+    """Return what an arm is sorted by: the whole number, not the one that is shown."""
     value = row.get(column.key)
     return "" if value is None else str(value)
 

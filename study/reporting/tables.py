@@ -73,9 +73,9 @@ def comparison_frame(compared: Sequence[ArmComparison], *, studies: bool = False
 
 def _row(each: ArmComparison) -> Row:
     summary, level = each.summary, each.level
-    row: Row = {"study": each.study, **summary.cell.params()}
+    row: Row = {"study": each.study, **summary.arm.params()}
     row |= {
-        "fraction": summary.cell.fraction,
+        "fraction": summary.arm.fraction,
         "auroc": format_number(summary.auroc),
         "auroc_low": format_number(level.low) if level else None,
         "auroc_high": format_number(level.high) if level else None,
@@ -132,7 +132,8 @@ def format_caveats(compared: Sequence[ArmComparison]) -> list[str]:
 def unranked(summaries: Sequence[ArmSummary]) -> list[str]:
     """Return a line for every arm whose means are undefined because a label is."""
     return [
-        f"undefined: {summary.cell}: AUROC of {format_count(summary.undefined, 'pair')} of label and "
+        f"undefined: {summary.arm}: AUROC of {format_count(summary.undefined, 'pair')} of label "
+        "and "
         "test fold, without positives or without negatives, and with it the means over labels; "
         "use fewer folds, or leave these labels out of the table"
         for summary in summaries
@@ -143,7 +144,7 @@ def unranked(summaries: Sequence[ArmSummary]) -> list[str]:
 def find_unsettled(summaries: Sequence[ArmSummary]) -> list[str]:
     """Return a line for every arm whose training ended where it should not."""
     return [
-        f"not converged: {summary.cell}: {summary.unconverged} of {summary.repeats} trials were "
+        f"not converged: {summary.arm}: {summary.unconverged} of {summary.repeats} trials were "
         "best in one of their first or in their last epoch; raise training.patience or "
         "training.epochs before comparing them"
         for summary in summaries

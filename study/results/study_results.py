@@ -43,24 +43,24 @@ class StudyResults:
 
     @cached_property
     def summaries(self) -> list[ArmSummary]:
-        """One row a cell, in the order of the file."""
+        """One row an arm, in the order of the file."""
         results = list(self.results.values())
         positives = self.inputs.dataset.positives
-        return summarize(self.plan.cells, results, positives, self.plan.per_cell)
+        return summarize(self.plan.arms, results, positives, self.plan.per_arm)
 
     @cached_property
     def references(self) -> Mapping[str, str]:
-        """Reference arm of each cell that has one."""
-        return find_reference_arms(self.plan.cells)
+        """Reference arm of each arm that has one."""
+        return find_reference_arms(self.plan.arms)
 
     @property
     def missing(self) -> int:
         """Trials without a result."""
-        return len(self.plan.cells) * self.plan.per_cell - len(self.results)
+        return len(self.plan.arms) * self.plan.per_arm - len(self.results)
 
-    def results_of(self, cell: Arm) -> list[TrialResult]:
-        """Finished trials of a cell, in the order of seeds, repeats and folds."""
-        ids = (self.inputs.trial_id(trial) for trial in self.plan.trials_of(cell))
+    def results_of(self, arm: Arm) -> list[TrialResult]:
+        """Finished trials of an arm, in the order of seeds, repeats and folds."""
+        ids = (self.inputs.trial_id(trial) for trial in self.plan.trials_of(arm))
         return [self.results[trial_id] for trial_id in ids if trial_id in self.results]
 
 

@@ -27,11 +27,11 @@ STARTED = 2
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """A cell in figures.
+    """An arm in figures.
 
     Attributes
     ----------
-    cell : Arm
+    arm : Arm
     repeats : int
         Finished trials.
     missing : int
@@ -54,7 +54,7 @@ class ArmSummary:
         Mean wall time of a fit.
     """
 
-    cell: Arm
+    arm: Arm
     repeats: int
     missing: int
     auroc: float
@@ -68,36 +68,36 @@ class ArmSummary:
 
 
 def summarize(
-    cells: Sequence[Arm],
+    arms: Sequence[Arm],
     results: Sequence[TrialResult],
     positives: NDArray[np.int64],
     expected: int,
 ) -> list[ArmSummary]:
-    """Summarise every cell of a study in the order given.
+    """Summarise every arm of a study in the order given.
 
     Parameters
     ----------
-    cells : sequence of Arm
+    arms : sequence of Arm
     results : sequence of TrialResult
-        Finished trials of these cells.
+        Finished trials of these arms.
     positives : ndarray of int64, (l,)
         Positives of each label in the whole table: the density that the fifths go by.
     expected : int
-        Trials a complete cell has.
+        Trials a complete arm has.
     """
     fifths = density_fifths(positives)
-    by_cell: dict[str, dict[Repeat, TrialResult]] = {cell.id: {} for cell in cells}
+    by_arm: dict[str, dict[Repeat, TrialResult]] = {arm.id: {} for arm in arms}
     for result in results:
         spec = result.spec
-        by_cell.get(spec.cell.id, {})[repeat_of(spec)] = result
+        by_arm.get(spec.arm.id, {})[repeat_of(spec)] = result
     return [
-        _summary(cell, [trial for _, trial in sorted(by_cell[cell.id].items())], fifths, expected)
-        for cell in cells
+        _summary(arm, [trial for _, trial in sorted(by_arm[arm.id].items())], fifths, expected)
+        for arm in arms
     ]
 
 
 def _summary(
-    cell: Arm,
+    arm: Arm,
     trials: Sequence[TrialResult],
     fifths: NDArray[np.int64],
     expected: int,
@@ -106,7 +106,7 @@ def _summary(
     levels = [fold.value for fold in folds]
     by_fifth = [fifth_means(trial.auroc, fifths) for trial in trials]
     return ArmSummary(
-        cell=cell,
+        arm=arm,
         repeats=len(trials),
         missing=expected - len(trials),
         auroc=_mean(levels),
@@ -124,7 +124,7 @@ def _unsettled(trial: TrialResult) -> bool:
     if "best_epoch" not in trial.counts:  # an average of members: nothing was trained
         return False
     best = trial.counts["best_epoch"]
-    return best <= STARTED or best >= trial.spec.cell.training.epochs
+    return best <= STARTED or best >= trial.spec.arm.training.epochs
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -49,7 +49,7 @@ class TrialResult:
     versions : mapping of str to str
         Versions that made the result.
     owners : tuple of int, (l,) or ()
-        Modality that each label was trained by, as a number into the features of the cell; empty
+        Modality that each label was trained by, as a number into the features of the arm; empty
         where no partition was fixed. Older records have none.
     search : mapping or None
         `SearchLog.to_json` of a trial that chose its numbers itself; None without a search.

@@ -61,7 +61,7 @@ class LaunchWork:
             trial_id: trial
             for trial_id, trial in self.trials.items()
             if trial_id not in self.known
-            and (trial.cell.technique == "independent_mean") == averages
+            and (trial.arm.technique == "independent_mean") == averages
         }
 
 
@@ -236,7 +236,7 @@ def _launch(
     for said in write_study_folder(study):
         told.note(said)
     stop = StopSignal(told.note, lambda: lock.lost)
-    executor = build_executor(study.spec.run, ray=asked.ray, check=stop.check)
+    executor = build_executor(**study.spec.run.executor_options(), ray=asked.ray, check=stop.check)
     with stop.listening(), closing(executor):
         return launch(study, executor, pages, told, stop)
 
@@ -246,7 +246,7 @@ def print_results(record: StudyResults, console: Console) -> None:
     data = record.inputs.dataset
     head = (
         f"\n{record.spec.name}: {len(data)} molecules x {len(data.label_names)} labels, "
-        f"{record.spec.split.groups} groups, {record.plan.per_cell} trials an arm"
+        f"{record.spec.split.groups} groups, {record.plan.per_arm} trials an arm"
     )
     pool = build_score_pool(record)
     compared = compare_arms([pool])
@@ -261,8 +261,8 @@ def print_results(record: StudyResults, console: Console) -> None:
 def _weight_lines(pool: ScorePool) -> list[str]:
     """Say which compared arms differ by more than 2 % in trained weights."""
     weights = {
-        cell_id: fmean(result.counts["parameters"] for result in results)
-        for cell_id, results in pool.results.items()
+        arm_id: fmean(result.counts["parameters"] for result in results)
+        for arm_id, results in pool.results.items()
         if results
     }
     return format_unequal_parameters(build_contrasts(pool.spec, pool.plan), weights)

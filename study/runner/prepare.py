@@ -123,10 +123,10 @@ def _check_layers(encoder: Encoder, count: int, name: str) -> None:
 def _features(plan: Plan) -> list[tuple[NamedModality, set[int]]]:
     """Return the modalities of a plan, each once, with the ``top_layers`` they are trained with."""
     features: dict[str, tuple[NamedModality, set[int]]] = {}
-    for cell in plan.cells:
-        for feature in cell.features:
+    for arm in plan.arms:
+        for feature in arm.features:
             _, layers = features.setdefault(feature.key, (feature, set()))
-            numbers = {"finetune": feature.choice.training, "joint": cell.training}
+            numbers = {"finetune": feature.choice.training, "joint": arm.training}
             training = numbers.get(feature.choice.resolved)
             if training is not None and training.top_layers is not None:
                 layers.add(training.top_layers)
@@ -135,7 +135,7 @@ def _features(plan: Plan) -> list[tuple[NamedModality, set[int]]]:
 
 def _check_partitions(plan: Plan) -> None:
     """Build the rule of every partition: options out of range are found here, not in a trial."""
-    for partition in {str(c.partition): c.partition for c in plan.cells if c.partition}.values():
+    for partition in {str(c.partition): c.partition for c in plan.arms if c.partition}.values():
         try:
             Registry("partition").load(partition.word)(**partition.options)
         except FusionError as error:

@@ -184,7 +184,7 @@ def _shards(site: StageRunner, choice: ModalityConfig) -> list[Task]:
 
 
 def _choices(trials: Collection[Trial]) -> list[ModalityConfig]:
-    features = {f.key: f for trial in trials for f in trial.cell.features}
+    features = {f.key: f for trial in trials for f in trial.arm.features}
     return [feature.choice for feature in features.values()]
 
 
@@ -193,7 +193,7 @@ def encoder_tasks(site: StageRunner, trials: Collection[Trial]) -> list[Task]:
     inputs = site.study.inputs
     jobs: dict[str, EncoderJob] = {}
     for trial in trials:
-        for feature in trial.cell.features:
+        for feature in trial.arm.features:
             job = encoder_job_for(feature, trial)
             if job is not None:
                 jobs.setdefault(inputs.job_id(job), job)
@@ -233,9 +233,9 @@ GIB = 1024**3
 def worker_group_for(site: StageRunner, trial: Trial) -> WorkerGroup | None:
     """Return who runs a trial: a crew if it trains encoders through its fusion."""
     run = site.study.spec.run
-    if trial.cell.joint:
-        return WorkerGroup(trial.cell.training.workers, run.gpus_per_worker)
-    heads = can_share_process(replace(trial, cell=replace(trial.cell, search=None)))
+    if trial.arm.joint:
+        return WorkerGroup(trial.arm.training.workers, run.gpus_per_worker)
+    heads = can_share_process(replace(trial, arm=replace(trial.arm, search=None)))
     return WorkerGroup(1, run.gpus_per_pack) if run.gpus_per_pack and heads else None
 
 
@@ -263,7 +263,7 @@ def run_trials(
     able = {trial_id: trial for trial_id, trial in fits.items() if causes[trial_id] is None}
     most = site.study.spec.run.budget.trials or len(able)
     chosen = dict(list(able.items())[:most])
-    left = Counter(trial.cell.id for trial in chosen.values())
+    left = Counter(trial.arm.id for trial in chosen.values())
     packs = {_name(ids): ids for ids in _packs(site, chosen)}
 
     def told(outcome: TaskResult) -> None:
@@ -272,9 +272,9 @@ def run_trials(
             site.fail(trial_id, trial, why["cause"], trace)
             if outcome.finished:  # a failure of this member; those of whole packs are kept already
                 site.keep_log(trial_id, str(trial), trace)
-        cells = Counter(chosen[trial_id].cell.id for trial_id in packs[outcome.id])
-        left.subtract(cells)
-        if any(left[cell] == 0 for cell in cells):
+        arms = Counter(chosen[trial_id].arm.id for trial_id in packs[outcome.id])
+        left.subtract(arms)
+        if any(left[arm] == 0 for arm in arms):
             due()
 
     site.run(site.grid, [_task(site, ids, chosen) for ids in packs.values()], "trials", told)
@@ -333,6 +333,6 @@ def _broken(study: Prepared, trial: Trial, broken: Mapping[str, TaskResult]) -> 
     """Return why a trial cannot run: the first of its encoder jobs that failed."""
     if not broken:
         return None
-    jobs = (encoder_job_for(feature, trial) for feature in trial.cell.features)
+    jobs = (encoder_job_for(feature, trial) for feature in trial.arm.features)
     ids = [study.inputs.job_id(job) for job in jobs if job is not None]
     return next((broken[job_id] for job_id in ids if job_id in broken), None)

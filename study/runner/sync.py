@@ -49,8 +49,8 @@ def sync_study(
         if anew:
             tracker.clear(record.spec.name)
         written = tracker.sync(record)
-    cells = len(record.summaries)
-    text = f"{written} of {cells} pages written, {cells - written} up to date: {tracker.uri}\n"
+    arms = len(record.summaries)
+    text = f"{written} of {arms} pages written, {arms - written} up to date: {tracker.uri}\n"
     return text, record.missing == 0
 
 

@@ -36,7 +36,7 @@ class TrackingStore(Protocol):
     def steps(
         self, record: StudyResults, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
-        """Bring the pages up to the record; yield the name of each cell that was written."""
+        """Bring the pages up to the record; yield the name of each arm that was written."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class BackgroundSync:
         self._work = run_in_thread(self._run, "pages")
 
     def due(self) -> None:
-        """Say that there is something to show: the study begins, a cell is complete."""
+        """Say that there is something to show: the study begins, an arm is complete."""
         with self._news:
             self._due = True
             self._news.notify()
@@ -123,13 +123,13 @@ class BackgroundSync:
         patience: float | None = None,
         hurried: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Bring the pages up to a study that has ended; return how many cells that wrote.
+        """Bring the pages up to a study that has ended; return how many arms that wrote.
 
         Parameters
         ----------
         record : StudyResults
         stopped : bool
-            The study was interrupted: its page says so, and only complete cells are written.
+            The study was interrupted: its page says so, and only complete arms are written.
         patience : float, optional
             Seconds that a store which does nothing is waited for, in place of the usual.
         hurried : function

@@ -92,13 +92,13 @@ class MLflowStore:
             ) from error
 
     def sync(self, record: StudyResults, *, final: bool = True) -> int:
-        """Bring the pages of a study up to its record; return how many cells were written.
+        """Bring the pages of a study up to its record; return how many arms were written.
 
         Parameters
         ----------
         record : StudyResults
         final : bool
-            False while the study runs: only complete cells are written and the parent goes on.
+            False while the study runs: only complete arms are written and the parent goes on.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class MLflowStore:
     def steps(
         self, record: StudyResults, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
-        """Do as `sync` does, and yield the name of each cell after its page was written."""
+        """Do as `sync` does, and yield the name of each arm after its page was written."""
         with self._told():
             yield from sync_runs(self, record, stage, progress)
 

@@ -23,7 +23,6 @@ from study.config.redaction import remove_secrets
 from study.config.study import digest
 from study.metrics import density_fifths, macro_mean
 from study.planning.trials import Arm
-from study.pretraining.workspace import read_history
 from study.progress import Progress, format_duration
 from study.reporting.formatting import Kind, render_table
 from study.reporting.tables import COLUMNS, comparison_frame
@@ -37,7 +36,7 @@ CELL = "olfaction.cell_id"
 STATE = "olfaction.state"
 """Tag with the digest of what a page shows: one with the same state is up to date."""
 ROLE = "olfaction.role"
-"""Tag with what a page is of: ``study``, ``cell`` or ``weights``."""
+"""Tag with what a page is of: ``study``, ``arm`` or ``weights``."""
 Metrics = dict[str, float]
 Value = tuple[str, float, int]
 """Metric, value, step."""
@@ -109,14 +108,14 @@ LONGEST_PARAM, LONGEST_TAG = 6000, 5000
 
 @dataclass(frozen=True, eq=False)
 class PageContents:
-    """A record by cells; making the identities of its trials is what costs, so it is done once.
+    """A record by arms; making the identities of its trials is what costs, so it is done once.
 
     Attributes
     ----------
     record : StudyResults
-    results : mapping of cell id to list of TrialResult
+    results : mapping of arm id to list of TrialResult
         Finished trials, in the order of seeds, repeats and folds.
-    causes : mapping of cell id to list of str
+    causes : mapping of arm id to list of str
         Why trials have failed.
     """
 
@@ -126,13 +125,13 @@ class PageContents:
 
     @cached_property
     def complete(self) -> list[ArmSummary]:
-        """Cells that have all their trials, as have their references."""
+        """Arms that have all their trials, as have their references."""
         record = self.record
-        whole = {summary.cell.id for summary in record.summaries if summary.missing == 0}
+        whole = {summary.arm.id for summary in record.summaries if summary.missing == 0}
         return [
             summary
             for summary in record.summaries
-            if {summary.cell.id, record.references.get(summary.cell.id, summary.cell.id)} <= whole
+            if {summary.arm.id, record.references.get(summary.arm.id, summary.arm.id)} <= whole
         ]
 
     @cached_property
@@ -140,59 +139,59 @@ class PageContents:
         """The trials as the inference takes them."""
         return build_score_pool(self.record)
 
-    def gain(self, cell: Arm) -> Metrics:
+    def gain(self, arm: Arm) -> Metrics:
         """Return the gain of an arm over its reference; empty without one."""
-        wanted = self.record.references.get(cell.id)
-        for reference in self.record.plan.cells:
+        wanted = self.record.references.get(arm.id)
+        for reference in self.record.plan.arms:
             if reference.id == wanted:
-                found = differences(self.pool, cell, self.pool, reference)
+                found = differences(self.pool, arm, self.pool, reference)
                 return gain_metrics(*found) if found else {}
         return {}
 
     def state(self, summary: ArmSummary) -> str:
-        """Digest of all that a cell's page shows: its trials, its reference's, its failures."""
-        cell_id = summary.cell.id
-        reference = self.record.references.get(cell_id, "")
-        trials = [[each.id for each in self.results.get(key, ())] for key in (cell_id, reference)]
-        return digest([LAYOUT, reference, trials, summary.missing, self.causes[cell_id]])[:32]
+        """Digest of all that an arm's page shows: its trials, its reference's, its failures."""
+        arm_id = summary.arm.id
+        reference = self.record.references.get(arm_id, "")
+        trials = [[each.id for each in self.results.get(key, ())] for key in (arm_id, reference)]
+        return digest([LAYOUT, reference, trials, summary.missing, self.causes[arm_id]])[:32]
 
 
 def build_contents(record: StudyResults) -> PageContents:
-    """Sort a record by cells."""
+    """Sort a record by arms."""
     causes = {failure.id: failure.cause for failure in record.failures}
     results: dict[str, list[TrialResult]] = {}
     failed: dict[str, list[str]] = {}
-    for cell in record.plan.cells:
-        ids = [record.inputs.trial_id(trial) for trial in record.plan.trials_of(cell)]
-        results[cell.id] = [record.results[key] for key in ids if key in record.results]
-        failed[cell.id] = [causes[key] for key in ids if key in causes]
+    for arm in record.plan.arms:
+        ids = [record.inputs.trial_id(trial) for trial in record.plan.trials_of(arm)]
+        results[arm.id] = [record.results[key] for key in ids if key in record.results]
+        failed[arm.id] = [causes[key] for key in ids if key in causes]
     return PageContents(record, results, failed)
 
 
 def arm_page(
     summary: ArmSummary, contents: PageContents, parent: str, said: tuple[dict[str, str], Metrics]
 ) -> RunPage:
-    """Return the page of a cell under its study's, with the tags and metrics of its gain."""
-    record, cell = contents.record, summary.cell
-    results = contents.results[cell.id]
-    tags = {PARENT: parent, ROLE: "cell", CELL: cell.id, STATE: contents.state(summary)}
-    tags |= arm_tags(summary, record, contents.causes[cell.id]) | said[0]
+    """Return the page of an arm under its study's, with the tags and metrics of its gain."""
+    record, arm = contents.record, summary.arm
+    results = contents.results[arm.id]
+    tags = {PARENT: parent, ROLE: "cell", CELL: arm.id, STATE: contents.state(summary)}
+    tags |= arm_tags(summary, record, contents.causes[arm.id]) | said[0]
     values = {**arm_metrics(summary, results), **said[1]}
     return RunPage(
-        name=str(cell),
+        name=str(arm),
         tags=tags,
-        params=arm_params(cell),
+        params=arm_params(arm),
         metrics=[(name, value, 0) for name, value in values.items()] + fold_metrics(results),
         files=lambda folder: write_arm(folder, results, record),
         complete=summary.missing == 0,
     )
 
 
-def arm_params(cell: Arm) -> dict[str, str]:
-    """Return every field of a cell as text."""
-    numbers = cell.training.model_dump(mode="json")
-    params = cell.params() | {f"training.{key}": str(value) for key, value in numbers.items()}
-    for feature in cell.features:
+def arm_params(arm: Arm) -> dict[str, str]:
+    """Return every field of an arm as text."""
+    numbers = arm.training.model_dump(mode="json")
+    params = arm.params() | {f"training.{key}": str(value) for key, value in numbers.items()}
+    for feature in arm.features:
         params[f"modality.{feature.name}"] = json.dumps(feature.choice.json_value())
     return _cut(params, LONGEST_PARAM)
 
@@ -201,14 +200,14 @@ def arm_tags(
     summary: ArmSummary, record: StudyResults, causes: Sequence[str] = ()
 ) -> dict[str, str]:
     """Return what the tracking pages can group and filter by, and why its first trial failed."""
-    cell, split = summary.cell, record.spec.split
-    single = "single" if cell.technique == "single" else "reference"
-    role = "arm" if cell.id in record.references else single
+    arm, split = summary.arm, record.spec.split
+    single = "single" if arm.technique == "single" else "reference"
+    role = "arm" if arm.id in record.references else single
     tags = {
-        "arm_id": cell.arm_id,
+        "arm_id": arm.curve_id,
         "contrast_role": role,
-        "reference_cell": record.references.get(cell.id, ""),
-        "stage": str(cell.fusion.options.get("stage", "label")) if cell.fusion else "",
+        "reference_cell": record.references.get(arm.id, ""),
+        "stage": str(arm.fusion.options.get("stage", "label")) if arm.fusion else "",
         "split_scheme": split.groups,
         "split_digest": record.inputs.split.digest[:16],
         "data_digest": record.inputs.dataset.digest[:16],
@@ -217,7 +216,7 @@ def arm_tags(
     if causes:
         tags["cause"] = causes[0]
     named = {f"olfaction.{key}": value for key, value in tags.items()}
-    named |= {f"olfaction.{key}": value for key, value in cell.params().items()}
+    named |= {f"olfaction.{key}": value for key, value in arm.params().items()}
     return _cut(named, LONGEST_TAG)
 
 
@@ -227,7 +226,7 @@ def _cut(texts: Mapping[str, str], longest: int) -> dict[str, str]:
 
 
 def arm_metrics(summary: ArmSummary, results: Sequence[TrialResult]) -> dict[str, float]:
-    """Return the means of a cell; undefined ones are left out."""
+    """Return the means of an arm; undefined ones are left out."""
     values = {
         "auroc_macro": summary.auroc,
         "auroc_macro_sd": summary.auroc_sd,
@@ -235,7 +234,7 @@ def arm_metrics(summary: ArmSummary, results: Sequence[TrialResult]) -> dict[str
         "n_labels_undefined": float(summary.undefined),
         "n_unconverged": float(summary.unconverged),
         "fit_seconds": summary.seconds,
-        "fraction": summary.cell.fraction,
+        "fraction": summary.arm.fraction,
     }
     values |= {f"auroc_q{i}": value for i, value in enumerate(summary.fifths, start=1)}
     for key in ("fit", "test", "parameters"):
@@ -267,7 +266,7 @@ def _defined(values: Metrics) -> Metrics:
 
 
 def fold_metrics(results: Sequence[TrialResult]) -> list[Value]:
-    """Return name, value and step of every trial of a cell; undefined values are left out."""
+    """Return name, value and step of every trial of an arm; undefined values are left out."""
     values = []
     for step, result in enumerate(results):
         values.append(("auroc_macro_fold", macro_mean(result.auroc).value, step))
@@ -292,7 +291,7 @@ def per_label_csv(results: Sequence[TrialResult], record: StudyResults) -> str:
 
 
 def write_arm(folder: Path, results: Sequence[TrialResult], record: StudyResults) -> None:
-    """Write the files of a cell: the table of labels, and every trial as the ledger has it."""
+    """Write the files of an arm: the table of labels, and every trial as the ledger has it."""
     (folder / "per_label.csv").write_text(per_label_csv(results, record), encoding="utf-8")
     (folder / "trials").mkdir()
     for result in results:
@@ -300,12 +299,12 @@ def write_arm(folder: Path, results: Sequence[TrialResult], record: StudyResults
 
 
 def verdict_page(each: ArmComparison, runs: Mapping[str, str]) -> tuple[dict[str, str], Metrics]:
-    """Return what a cell's page says of its gain: tags with a link to the reference, and metrics.
+    """Return what an arm's page says of its gain: tags with a link to the reference, and metrics.
 
     Parameters
     ----------
     each : ArmComparison
-    runs : mapping of cell id to run id
+    runs : mapping of arm id to run id
     """
     level, rival = each.level, each.rival
     values = {"auroc_macro_low": level.low, "auroc_macro_high": level.high} if level else {}
@@ -420,16 +419,26 @@ class WeightsPage:
             shutil.copy(file, folder)
 
 
-def weights_page(card: ModelCard, folder: Path) -> WeightsPage:
-    """Read the page of finished weights from their folder."""
-    diary = folder / "epochs.json"
+def weights_page(
+    card: ModelCard, folder: Path, history: Sequence[Mapping[str, float]]
+) -> WeightsPage:
+    """Return the page of finished weights.
+
+    Parameters
+    ----------
+    card : ModelCard
+    folder : Path
+        Folder of the weights: the card and ``epochs.json``, which the page shows as files.
+    history : sequence of mapping
+        Numbers of each epoch by name, with its number under ``epoch``.
+    """
     metrics = tuple(
         (name, value, int(epoch["epoch"]))
-        for epoch in read_history(diary)
+        for epoch in history
         for name, value in epoch.items()
         if name != "epoch"
     )
-    files = (folder / CARD, diary)
+    files = (folder / CARD, folder / "epochs.json")
     state = sha256_of(b"".join(file.read_bytes() for file in files))
     tags = {"weights_sha256": card.sha256, "identity": card.identity}
     return WeightsPage(card.name, state, tags, _params(card), metrics, files)

@@ -41,7 +41,7 @@ from study.tracking.pages import (
 
 
 class SyncStage(StrEnum):
-    """What a study does: only one that has ended is compared, and loses pages of other cells."""
+    """What a study does: only one that has ended is compared, and loses pages of other arms."""
 
     RUNNING = "running"
     STOPPED = "stopped"
@@ -92,9 +92,9 @@ class RunStore(Protocol):
 def sync_runs(
     store: RunStore, record: StudyResults, stage: SyncStage, progress: Progress | None = None
 ) -> Generator[str]:
-    """Bring the pages of a study up to its record; yield the name of each cell that was written.
+    """Bring the pages of a study up to its record; yield the name of each arm that was written.
 
-    Unless the study has ended, only complete cells are written.
+    Unless the study has ended, only complete arms are written.
     """
     contents = build_contents(record)
     compared = compare_arms([contents.pool]) if stage == SyncStage.ENDED else []
@@ -106,10 +106,10 @@ def sync_runs(
     ):  # readers wait for it
         study.bring_up(progress)
         study.close("RUNNING")
-    cells = _CellPages(store, shelf, study.page.id, contents, compared)
-    yield from cells.write(shown, only=None if stage == SyncStage.ENDED else contents.complete)
+    arms = _CellPages(store, shelf, study.page.id, contents, compared)
+    yield from arms.write(shown, only=None if stage == SyncStage.ENDED else contents.complete)
     if stage == SyncStage.ENDED:
-        cells.tidy(shown)
+        arms.tidy(shown)
     if stage != SyncStage.RUNNING:
         study.bring_up(None)
         study.close(_STATUS[stage] or ("FAILED" if record.missing else "FINISHED"))
@@ -156,11 +156,11 @@ class _StudyPage:
 
 @dataclass(frozen=True, eq=False)
 class _CellPages:
-    """The pages of the cells under a study's page.
+    """The pages of the arms under a study's page.
 
     Attributes
     ----------
-    pages : dict of cell id to StoredRun
+    pages : dict of arm id to StoredRun
         Those that are up to date.
     """
 
@@ -177,36 +177,36 @@ class _CellPages:
         """Write what is not up to date: references first, so that others can link them."""
         references = self.contents.record.references
         chosen = self.contents.record.summaries if only is None else only
-        said = {each.summary.cell.id: each for each in self.compared}
-        for summary in sorted(chosen, key=lambda summary: summary.cell.id in references):
-            cell_id = summary.cell.id
-            if not self._kept(summary, [s for s in shown if s.tags.get(CELL) == cell_id]):
-                gain = self._said(said[cell_id]) if said else ({}, self.contents.gain(summary.cell))
+        said = {each.summary.arm.id: each for each in self.compared}
+        for summary in sorted(chosen, key=lambda summary: summary.arm.id in references):
+            arm_id = summary.arm.id
+            if not self._kept(summary, [s for s in shown if s.tags.get(CELL) == arm_id]):
+                gain = self._said(said[arm_id]) if said else ({}, self.contents.gain(summary.arm))
                 page = arm_page(summary, self.contents, self.parent, gain)
-                self.pages[cell_id] = self.store.write(self.shelf, page)
+                self.pages[arm_id] = self.store.write(self.shelf, page)
                 yield page.name
 
     def _kept(self, summary: ArmSummary, found: Sequence[StoredRun]) -> bool:
-        """Keep a page that is up to date, and remove all others of its cell."""
+        """Keep a page that is up to date, and remove all others of its arm."""
         state = self.contents.state(summary)
         for page in found:
             good = page.closed and page.tags.get(STATE) == state
-            if good and page.tags.get(PARENT) == self.parent and summary.cell.id not in self.pages:
-                self.pages[summary.cell.id] = page
+            if good and page.tags.get(PARENT) == self.parent and summary.arm.id not in self.pages:
+                self.pages[summary.arm.id] = page
             else:
                 self.store.remove(page)
-        return summary.cell.id in self.pages
+        return summary.arm.id in self.pages
 
     def _said(self, each: ArmComparison) -> tuple[dict[str, str], Metrics]:
-        return verdict_page(each, {cell_id: page.id for cell_id, page in self.pages.items()})
+        return verdict_page(each, {arm_id: page.id for arm_id, page in self.pages.items()})
 
     def tidy(self, shown: Sequence[StoredRun]) -> None:
-        """Remove the pages of cells that the study has no more; say what each gain is worth."""
+        """Remove the pages of arms that the study has no more; say what each gain is worth."""
         for page in shown:
             if page.tags[ROLE] == "cell" and page.tags.get(CELL) not in self.pages:
                 self.store.remove(page)
         for each in self.compared:
-            self.store.mend(self.pages[each.summary.cell.id], *self._said(each))
+            self.store.mend(self.pages[each.summary.arm.id], *self._said(each))
 
 
 WEIGHTS = "weights"
@@ -243,8 +243,8 @@ def read_pool(store: RunStore, name: str) -> ScorePool:
     studies = _of(shown, "study")
     if not studies:
         raise InputError(f"experiment '{name}' of '{store.uri}' shows no study; launch it again")
-    cells = [page for page in _of(shown, "cell") if page.closed]
-    results = [result for page in cells for result in _stored(store, page)]
+    arms = [page for page in _of(shown, "cell") if page.closed]
+    results = [result for page in arms for result in _stored(store, page)]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         split, file = (

@@ -142,7 +142,7 @@ def encode_modality(
     features = inputs.features(feature.choice)
     encoder = build_modality(feature.choice).encoder(seed=trial.torch_seed)
     encoder.fit(features, training)
-    top_layers = trial.cell.training.top_layers
+    top_layers = trial.arm.training.top_layers
     if feature.choice.trainable and top_layers is not None:
         check_layers(encoder, top_layers, feature.name)
     if not feature.choice.trainable:
@@ -230,8 +230,8 @@ class EncoderCache:
         trial: Trial,
     ) -> NDArray[np.float64]:
         """Do what `compute_inner_auroc` does: a modality's scores do not depend on the others'."""
-        keys = {feature.slot: feature.key for feature in trial.cell.features}
-        numbers = trial.cell.training.model_dump_json()
+        keys = {feature.slot: feature.key for feature in trial.arm.features}
+        numbers = trial.arm.training.model_dump_json()
         values = []
         for name, branch in branches.items():
             key = (keys[name], fold_key(trial), trial.seed, numbers)

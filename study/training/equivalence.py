@@ -27,7 +27,7 @@ def share_embeddings(plan: Plan, inputs: StudyData) -> Mapping[str, str]:
     molecules of the table.
     """
     by_word: dict[str, dict[str, NamedModality]] = {}
-    for feature in (f for cell in plan.cells for f in cell.features):
+    for feature in (f for arm in plan.arms for f in arm.features):
         choice = feature.choice
         if choice.trainable and not choice.fitted and choice.resolved == "frozen":
             by_word.setdefault(choice.word, {})[feature.key] = feature
@@ -126,42 +126,42 @@ def find_equivalent_arms(plan: Plan, inputs: StudyData) -> Iterator[tuple[Arm, A
     probes: dict[Place, ModelProbe] = {}
     groups: dict[Place, list[Arm]] = {}
     alike = share_embeddings(plan, inputs)
-    for cell in plan.cells:
-        groups.setdefault(_data(cell, alike), []).append(cell)
-    for cells in groups.values():
-        for place, cell in enumerate(cells):
-            for earlier in cells[:place]:
-                if _same_model(cell, earlier, inputs, plan, probes):
-                    yield cell, earlier
+    for arm in plan.arms:
+        groups.setdefault(_data(arm, alike), []).append(arm)
+    for arms in groups.values():
+        for place, arm in enumerate(arms):
+            for earlier in arms[:place]:
+                if _same_model(arm, earlier, inputs, plan, probes):
+                    yield arm, earlier
                     break
 
 
-def _data(cell: Arm, alike: Mapping[str, str]) -> Place:
+def _data(arm: Arm, alike: Mapping[str, str]) -> Place:
     """Return all that decides a trial but the head: features, rows, the numbers that count."""
-    numbers = cell.training.model_dump()
-    felt = {k: v for k, v in numbers.items() if cell.joint or k not in ENCODER_NUMBERS}
-    keys = (alike.get(feature.key, feature.key) for feature in cell.features)
-    return (*keys, cell.fraction, repr(felt))
+    numbers = arm.training.model_dump()
+    felt = {k: v for k, v in numbers.items() if arm.joint or k not in ENCODER_NUMBERS}
+    keys = (alike.get(feature.key, feature.key) for feature in arm.features)
+    return (*keys, arm.fraction, repr(felt))
 
 
 def _same_model(
-    cell: Arm, other: Arm, inputs: StudyData, plan: Plan, probes: dict[Place, ModelProbe]
+    arm: Arm, other: Arm, inputs: StudyData, plan: Plan, probes: dict[Place, ModelProbe]
 ) -> bool:
-    kinds = {cell.technique, other.technique}
+    kinds = {arm.technique, other.technique}
     if kinds & {"single", "independent_mean"}:  # no head of their own to vary
         return len(kinds) == 1
     if kinds == {"label_balancer"}:
-        return _same_owners(cell, other, inputs, plan)
+        return _same_owners(arm, other, inputs, plan)
     if "label_balancer" in kinds:  # the balancer has no layer after its branches
         return False
-    return _probe(cell, probes).equals(_probe(other, probes))
+    return _probe(arm, probes).equals(_probe(other, probes))
 
 
-def _same_owners(cell: Arm, other: Arm, inputs: StudyData, plan: Plan) -> bool:
+def _same_owners(arm: Arm, other: Arm, inputs: StudyData, plan: Plan) -> bool:
     """Whether two balancers deal their labels alike in every trial."""
-    if cell.partition == other.partition:
+    if arm.partition == other.partition:
         return True
-    pairs = zip(plan.trials_of(cell), plan.trials_of(other), strict=True)
+    pairs = zip(plan.trials_of(arm), plan.trials_of(other), strict=True)
     return all(_owners_equal(_owners(a, inputs), _owners(b, inputs)) for a, b in pairs)
 
 
@@ -171,30 +171,30 @@ def _owners_equal(one: NDArray[np.int64] | None, other: NDArray[np.int64] | None
 
 def _owners(trial: Trial, inputs: StudyData) -> NDArray[np.int64] | None:
     """Return the owners of a trial's labels, (l,); None where they are known only in training."""
-    partition = trial.cell.partition
+    partition = trial.arm.partition
     if partition is None:
         return None
     rule = Registry("partition").load(partition.word)
     if rule.per_batch or rule.needs_inner_scores:
         return None
-    rows = inputs.fold(trial).fit[trial.cell.fraction]
-    names = tuple(feature.slot for feature in trial.cell.features)
+    rows = inputs.fold(trial).fit[trial.arm.fraction]
+    names = tuple(feature.slot for feature in trial.arm.features)
     context = PartitionContext(names, inputs.dataset.labels[rows], rows, trial.torch_seed)
     dealt: LabelPartition = rule(**partition.options).build(context)
     return dealt.owner
 
 
-def _probe(cell: Arm, probes: dict[Place, ModelProbe]) -> ModelProbe:
+def _probe(arm: Arm, probes: dict[Place, ModelProbe]) -> ModelProbe:
     """Try a head on random embeddings; its input widths do not matter, so they are small."""
-    shape = (cell.training.hidden, cell.training.dropout)
-    key = (len(cell.features), repr(cell.fusion and cell.fusion.json_value()), shape)
+    shape = (arm.training.hidden, arm.training.dropout)
+    key = (len(arm.features), repr(arm.fusion and arm.fusion.json_value()), shape)
     if key not in probes:
-        dims = {feature.slot: 3 + i for i, feature in enumerate(cell.features)}
-        probes[key] = build_probe(build_probe_head(cell, dims, PROBE_LABELS), dims)
+        dims = {feature.slot: 3 + i for i, feature in enumerate(arm.features)}
+        probes[key] = build_probe(build_probe_head(arm, dims, PROBE_LABELS), dims)
     return probes[key]
 
 
-def build_probe_head(cell: Arm, dims: Mapping[str, int], labels: int) -> Any:  # noqa: ANN401 (a torch module)
+def build_probe_head(arm: Arm, dims: Mapping[str, int], labels: int) -> Any:  # noqa: ANN401 (a torch module)
     """Build the head of an arm for embeddings of these widths, with labels dealt in turn."""
     from fusion import seeded
     from study.training.model import build_head  # torch: only a launch builds heads
@@ -202,11 +202,11 @@ def build_probe_head(cell: Arm, dims: Mapping[str, int], labels: int) -> Any:  #
     rng = np.random.default_rng(SEED)
     table = np.ones((1, labels), dtype=np.uint8)
     context = None
-    if cell.technique == "label_balancer":
+    if arm.technique == "label_balancer":
         scores = rng.uniform(size=(len(dims), labels))
         context = PartitionContext(tuple(dims), table, np.zeros(1, np.int64), SEED, scores)
     with seeded(SEED):
-        return build_head(cell, dims, labels, context)
+        return build_head(arm, dims, labels, context)
 
 
 def build_probe(

@@ -60,7 +60,7 @@ def _out_of_fold(
 ) -> NDArray[np.float32]:
     """Scores (n_train, l) of every training row by a model that was not trained on it."""
     gather = {name: take for name, (take, _) in branch.items()}
-    numbers = trial.cell.training
+    numbers = trial.arm.training
     shape = HeadShape(hidden=numbers.hidden, dropout=numbers.dropout)
     scores = np.zeros(training.labels.shape, dtype=np.float32)
     for fold in range(FOLDS):

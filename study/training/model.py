@@ -25,19 +25,19 @@ InnerScores = Callable[
 
 
 def build_head(
-    cell: Arm, dims: Mapping[str, int], n_labels: int, context: PartitionContext | None
+    arm: Arm, dims: Mapping[str, int], n_labels: int, context: PartitionContext | None
 ) -> nn.Module:
-    """Build the head of a cell: one modality, a fusion operator, or the label balancer."""
-    shape = head_shape(cell.training)
-    if cell.technique == "single":
+    """Build the head of an arm: one modality, a fusion operator, or the label balancer."""
+    shape = head_shape(arm.training)
+    if arm.technique == "single":
         return SingleHead(dims, n_labels, shape)
-    if cell.fusion is not None:
-        operator = Registry("operator").load(cell.fusion.word)
-        module: nn.Module = operator(dims, n_labels, shape, **cell.fusion.options)
+    if arm.fusion is not None:
+        operator = Registry("operator").load(arm.fusion.word)
+        module: nn.Module = operator(dims, n_labels, shape, **arm.fusion.options)
         return module
-    if cell.partition is None or context is None:
-        raise TypeError(f"{cell}: the technique '{cell.technique}' has no head of its own")
-    rule = Registry("partition").load(cell.partition.word)(**cell.partition.options)
+    if arm.partition is None or context is None:
+        raise TypeError(f"{arm}: the technique '{arm.technique}' has no head of its own")
+    rule = Registry("partition").load(arm.partition.word)(**arm.partition.options)
     return LabelBalancer(dims, n_labels, shape, rule.build(context))
 
 
@@ -67,7 +67,7 @@ def partition_context(
             f"{trial}: validation row {shared[0]} is in the test fold; a partition may not be "
             "chosen with test rows: make the split anew"
         )
-    partition = trial.cell.partition
+    partition = trial.arm.partition
     rule = Registry("partition").load(partition.word) if partition else None
     scores = None
     if rule is not None and rule.needs_inner_scores:
@@ -82,7 +82,7 @@ def partition_context(
 
 
 def label_owners(model: nn.Module) -> tuple[int, ...]:
-    """Return which modality of the cell each label is trained by, (l,).
+    """Return which modality of the arm each label is trained by, (l,).
 
     Empty where the owners change at every step, or the head has none.
     """
@@ -109,12 +109,13 @@ def build_model(
     training, validation : LabeledRows
         What a label partition may be chosen on.
     inner : function
-        Measures the inner scores that a partition asks for: `compute_inner_auroc`, or what remembers.
+        Measures the inner scores that a partition asks for: `compute_inner_auroc`, or what
+        remembers.
     """
     dims = {name: branch.dim for name, branch in branches.items()}
     context = None
-    if trial.cell.technique == "label_balancer":
+    if trial.arm.technique == "label_balancer":
         context = partition_context(trial, branches, inputs, training, validation, inner)
     with seeded(trial.torch_seed):
-        head = build_head(trial.cell, dims, len(inputs.dataset.label_names), context)
+        head = build_head(trial.arm, dims, len(inputs.dataset.label_names), context)
     return MultimodalModel({name: branch.encoder for name, branch in branches.items()}, head)

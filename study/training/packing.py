@@ -22,13 +22,13 @@ def can_share_process(trial: Trial) -> bool:
     The others run by themselves: those that train encoders too, choose their numbers, or train
     nothing (``independent_mean``).
     """
-    cell = trial.cell
-    return cell.technique != "independent_mean" and not cell.joint and cell.search is None
+    arm = trial.arm
+    return arm.technique != "independent_mean" and not arm.joint and arm.search is None
 
 
 def fold_key(trial: Trial) -> tuple[int, int, float]:
     """Return what the embeddings of a trial are standardized on: repeat, fold, fraction."""
-    return trial.repeat, trial.fold, trial.cell.fraction
+    return trial.repeat, trial.fold, trial.arm.fraction
 
 
 def build_packs(
@@ -37,7 +37,8 @@ def build_packs(
     """Deal trials into packs that read the same features.
 
     The trials of a pack are trained one after the other, place by place: its process holds the
-    tables of one place and one head at a time. A trial that is not `can_share_process` is a pack of its
+    tables of one place and one head at a time. A trial that is not `can_share_process` is a pack
+    of its
     own.
 
     Parameters
@@ -57,7 +58,7 @@ def build_packs(
     """
     alike: dict[Hashable, list[str]] = {}
     for key, trial in sorted(trials.items(), key=lambda pair: (*_order(pair[1]), pair[0])):
-        features = tuple(feature.key for feature in trial.cell.features)
+        features = tuple(feature.key for feature in trial.arm.features)
         alike.setdefault(features if can_share_process(trial) else key, []).append(key)
     most = min(MOST, max(1, len(trials) // max(1, fewest)))
     return [pack for ids in alike.values() for pack in _cut(ids, trials, inputs, memory, most)]
@@ -77,8 +78,8 @@ def _cut(
     largest = 0
     for key in ids:
         trial = trials[key]
-        own = {(trial.seed, feature.key) for feature in trial.cell.features}
-        head = _head_bytes(trial.cell, len(inputs.dataset.label_names))
+        own = {(trial.seed, feature.key) for feature in trial.arm.features}
+        head = _head_bytes(trial.arm, len(inputs.dataset.label_names))
         tables = tables | own if fold_key(trial) == place else own
         place, largest = fold_key(trial), max(largest, head)
         taken = largest + len(tables) * 4 * len(inputs.dataset) * WIDTH
@@ -89,9 +90,9 @@ def _cut(
     return [tuple(pack) for pack in packs]
 
 
-def _head_bytes(cell: Arm, labels: int) -> int:
+def _head_bytes(arm: Arm, labels: int) -> int:
     """Bytes of one head in training: its weights, what trains them, and a batch."""
-    layers, modalities = [*cell.training.hidden, labels], len(cell.features)
+    layers, modalities = [*arm.training.hidden, labels], len(arm.features)
     weights = modalities * (WIDTH * layers[0] + sum(a * b for a, b in pairwise(layers)))
-    batch = cell.training.batch_size * modalities * (WIDTH + 8 * sum(layers))
+    batch = arm.training.batch_size * modalities * (WIDTH + 8 * sum(layers))
     return 4 * (COPIES * weights + batch)

@@ -35,13 +35,13 @@ class ParameterCounts:
     dims: Mapping[str, int]
     encoders: Mapping[str, int]
 
-    def weights(self, cell: Arm) -> int:
+    def weights(self, arm: Arm) -> int:
         """Return the trained weights of an arm, as a trial counts them."""
-        if cell.technique == "independent_mean":
-            return sum(self.weights(cell.single(feature)) for feature in cell.features)
-        joint = [f for f in cell.features if f.choice.resolved == "joint"]
-        dims = {feature.slot: self.dims[feature.key] for feature in cell.features}
-        head = build_probe_head(cell, dims, self.labels)
+        if arm.technique == "independent_mean":
+            return sum(self.weights(arm.single(feature)) for feature in arm.features)
+        joint = [f for f in arm.features if f.choice.resolved == "joint"]
+        dims = {feature.slot: self.dims[feature.key] for feature in arm.features}
+        head = build_probe_head(arm, dims, self.labels)
         own = sum(int(values.numel()) for values in head.parameters())
         return own + sum(self.encoders[feature.key] for feature in joint)
 
@@ -58,7 +58,7 @@ def count_parameters(plan: Plan, inputs: StudyData) -> ParameterCounts:
     plan : Plan
     inputs : StudyData
     """
-    features = {f.key: f for cell in plan.cells for f in cell.features}
+    features = {f.key: f for arm in plan.arms for f in arm.features}
     dims, encoders = {}, {}
     for key, feature in features.items():
         encoder = build_modality(feature.choice).encoder(seed=0)
@@ -82,29 +82,29 @@ def match_parameters(spec: StudySpec, plan: Plan, inputs: StudyData) -> StudySpe
         No widths come within 2 %.
     """
     sizes = count_parameters(plan, inputs)
-    by_id, references = {cell.id: cell for cell in plan.cells}, find_reference_arms(plan.cells)
-    extra = {cell.id for cell in plan.added}
+    by_id, references = {arm.id: arm for arm in plan.arms}, find_reference_arms(plan.arms)
+    extra = {arm.id for arm in plan.added}
     arms: dict[str, ListedArm] = {}
-    for cell in plan.cells:
-        if cell.id not in extra and cell.arm_id not in arms:
-            reference = by_id.get(references.get(cell.id, ""))
-            widths = match_widths(cell, reference, sizes) if reference else None
-            arms[cell.arm_id] = _listed(cell, widths, spec)
+    for arm in plan.arms:
+        if arm.id not in extra and arm.curve_id not in arms:
+            reference = by_id.get(references.get(arm.id, ""))
+            widths = match_widths(arm, reference, sizes) if reference else None
+            arms[arm.curve_id] = _listed(arm, widths, spec)
     block = GridBlock.model_validate({"arms": tuple(arms.values())})
     return spec.model_copy(update={"grid": (block,)})
 
 
-def _listed(cell: Arm, widths: Widths | None, spec: StudySpec) -> ListedArm:
+def _listed(arm: Arm, widths: Widths | None, spec: StudySpec) -> ListedArm:
     """Write an arm as an item of an explicit list."""
     base = spec.training.model_dump()
-    numbers = {k: v for k, v in cell.shared.model_dump().items() if v != base[k]}
-    words = {"fusion": cell.fusion, "partition": cell.partition}
+    numbers = {k: v for k, v in arm.shared.model_dump().items() if v != base[k]}
+    words = {"fusion": arm.fusion, "partition": arm.partition}
     given = {name: word for name, word in words.items() if word is not None}
-    own = {"features": cell.names, "technique": cell.technique, "widths": widths}
+    own = {"features": arm.names, "technique": arm.technique, "widths": widths}
     return ListedArm.model_validate({**own, **given, "training": numbers})
 
 
-def match_widths(cell: Arm, reference: Arm, sizes: ParameterCounts) -> Widths:
+def match_widths(arm: Arm, reference: Arm, sizes: ParameterCounts) -> Widths:
     """Return hidden widths, all scaled alike, that give an arm its reference's weights.
 
     A secant search over the scale, since weights grow nearly in proportion to the widths.
@@ -114,14 +114,14 @@ def match_widths(cell: Arm, reference: Arm, sizes: ParameterCounts) -> Widths:
     InputError
         None come within 2 %.
     """
-    target, asked = sizes.weights(reference), cell.shared.hidden
+    target, asked = sizes.weights(reference), arm.shared.hidden
     tried: dict[Widths, int] = {}
 
     def weights(scale: float) -> int:
         widths = tuple(max(1, round(width * scale)) for width in asked)
         if widths not in tried:
-            numbers = cell.shared.model_copy(update={"hidden": widths})
-            tried[widths] = sizes.weights(replace(cell, training=numbers))
+            numbers = arm.shared.model_copy(update={"hidden": widths})
+            tried[widths] = sizes.weights(replace(arm, training=numbers))
         return tried[widths]
 
     low, high = 1.0, max(1e-3, target / max(1, weights(1.0)))
@@ -134,7 +134,7 @@ def match_widths(cell: Arm, reference: Arm, sizes: ParameterCounts) -> Widths:
     best = min(tried, key=lambda widths: abs(tried[widths] - target))
     if abs(tried[best] / target - 1) > TOLERANCE:
         raise InputError(
-            f"parameters: matched: no hidden widths give {cell} the {target:,} weights of "
+            f"parameters: matched: no hidden widths give {arm} the {target:,} weights of "
             f"{reference} within {TOLERANCE:.0%}; the nearest, {list(best)}, give "
             f"{tried[best]:,}; use wider heads ('training.hidden') or 'parameters: unmatched'"
         )

@@ -92,7 +92,7 @@ def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
     inputs, ranks = _inputs(payload), current_process_group(gpu=payload.get("gpu", False))
     spec = Trial.from_json(payload["trials"][0])
     checkpoint = StoredCheckpoints(inputs.checkpoints, inputs.trial_id(spec))
-    run = run_searched_trial if spec.cell.search else run_trial
+    run = run_searched_trial if spec.arm.search else run_trial
     with torch_settings(payload["threads"]), ranks.named_errors():
         result = run(spec, inputs, ranks, checkpoint)
     if ranks.is_first:

@@ -103,14 +103,14 @@ def run_trial(
         Training broke down; the message says where.
     """
     started, ranks = time.perf_counter(), ranks or ProcessGroup()
-    check_workers(trial.cell.training.workers if trial.cell.joint else 1, ranks)
+    check_workers(trial.arm.training.workers if trial.arm.joint else 1, ranks)
     ready = prepare_trial(trial, inputs, shared or EncoderCache())
     history = fit(
         ready.model,
         ready.gather,
         ready.training,
         ready.validation,
-        trial.cell.training,
+        trial.arm.training,
         seed=trial.torch_seed,
         ranks=ranks,
         checkpoints=checkpoints,
@@ -136,7 +136,7 @@ class PreparedTrial:
 
 def prepare_trial(trial: Trial, inputs: StudyData, shared: EncoderCache) -> PreparedTrial:
     """Read what a trial is trained on and build its model."""
-    fold, fraction, features = inputs.fold(trial), trial.cell.fraction, trial.cell.features
+    fold, fraction, features = inputs.fold(trial), trial.arm.fraction, trial.arm.features
     training, validation = (
         labeled_rows(inputs, part[fraction]) for part in (fold.fit, fold.validation)
     )

@@ -18,7 +18,7 @@ from study.splits import Fold, Split, stratify_groups
 FOLDS = 4
 
 
-def cell_of(epochs):
+def arm_of(epochs):
     feature = NamedModality("fingerprint", ModalityConfig.model_validate("fingerprint"))
     return Arm((feature,), "single", None, None, 1.0, TrainingConfig(epochs=epochs))
 
@@ -38,8 +38,8 @@ def table_of(labels):
 
 def evidence_of(labels, score, seeds=(0, 1)):
     """Two arms; `score(arm, seed)` gives the scores (n, l) of arm 0 (the reference) and arm 1."""
-    inputs, cells = table_of(labels), (cell_of(1), cell_of(2))
-    plan = Plan(cells, 2, {}, (), 1, FOLDS, seeds)
+    inputs, arms = table_of(labels), (arm_of(1), arm_of(2))
+    plan = Plan(arms, 2, {}, (), 1, FOLDS, seeds)
     scores = {(arm, seed): score(arm, seed) for arm in (0, 1) for seed in seeds}
     results = {}
     for trial in plan.trials():
@@ -50,7 +50,7 @@ def evidence_of(labels, score, seeds=(0, 1)):
             label_names=inputs.dataset.label_names,
             test_rows=rows,
             test_labels=labels[rows],
-            scores=scores[cells.index(trial.cell), trial.seed][rows].astype(np.float32),
+            scores=scores[arms.index(trial.arm), trial.seed][rows].astype(np.float32),
         )
     record = StudyResults(read_study("quickstart"), plan, inputs, results)
-    return StudyAnalysis(record, (Contrast("technique", cells[1], cells[0]),))
+    return StudyAnalysis(record, (Contrast("technique", arms[1], arms[0]),))

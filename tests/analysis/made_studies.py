@@ -49,10 +49,10 @@ def made(raw, strength, *, molecules=240, noise=0.3, without=lambda _: False):
     places = np.arange(molecules) % plan.folds
     results = {}
     for trial in plan.trials():
-        own = np.random.default_rng([int(trial.cell.id[:8], 16), trial.torch_seed])
+        own = np.random.default_rng([int(trial.arm.id[:8], 16), trial.torch_seed])
         rows = np.flatnonzero(np.roll(places, trial.repeat) == trial.fold)
         truth = table.labels[rows]
-        scores = strength(trial.cell) * truth + shared[rows] + noise * own.normal(size=truth.shape)
+        scores = strength(trial.arm) * truth + shared[rows] + noise * own.normal(size=truth.shape)
         if not without(trial):
             results[trial_id(trial)] = TrialResult(
                 trial_id(trial),
@@ -75,14 +75,14 @@ def made(raw, strength, *, molecules=240, noise=0.3, without=lambda _: False):
     split = SimpleNamespace(groups=np.arange(molecules) // 2, folds=folds)
     inputs = SimpleNamespace(dataset=table, split=split, trial_id=trial_id)
     return StudyAnalysis(
-        StudyResults(spec, plan, inputs, results), build_default_contrasts(plan.cells)
+        StudyResults(spec, plan, inputs, results), build_default_contrasts(plan.arms)
     )
 
 
 def trial_id(trial):
-    return f"{trial.cell.id}-{trial.seed}-{trial.repeat}-{trial.fold}"
+    return f"{trial.arm.id}-{trial.seed}-{trial.repeat}-{trial.fold}"
 
 
-def macro(evidence, cell):
+def macro(evidence, arm):
     """Macro AUROC of every trial of a cell, from its results."""
-    return np.array([result.auroc.mean() for result in evidence.record.results_of(cell)])
+    return np.array([result.auroc.mean() for result in evidence.record.results_of(arm)])

@@ -90,10 +90,10 @@ def test_the_command_prints_counts():
     assert shown.exit_code == 0, shown.output
     rows = [line.split("|")[1:-1] for line in shown.output.splitlines() if line.startswith("| ")]
     null, held = rows[1:5], rows[6:]
-    assert [[int(cell) for cell in row[:3]] for row in null] == [
+    assert [[int(arm) for arm in row[:3]] for row in null] == [
         [width, seeds, 2] for width in (128, 24) for seeds in (1, 2)
     ]
     for row in null:
-        assert sum(int(cell) for cell in row[4:9]) == 2
+        assert sum(int(arm) for arm in row[4:9]) == 2
         assert int(row[3]) == int(row[4]) + int(row[5])
     assert [row[1].strip() for row in held] == ["2", "2"]

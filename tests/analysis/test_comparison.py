@@ -30,14 +30,14 @@ def compared(pool):
 
 
 def of(compared, technique):
-    return next(each for each in compared if each.summary.cell.technique == technique)
+    return next(each for each in compared if each.summary.arm.technique == technique)
 
 
 def test_a_gain_is_the_paired_difference_to_the_head(compared, pool):
     balancer, head = of(compared, "label_balancer"), of(compared, "mlp_head")
     assert head.rival is None
     sides = [
-        build_arm_scores(pool.results[each.summary.cell.id], len(pool.groups), groups=pool.groups)
+        build_arm_scores(pool.results[each.summary.arm.id], len(pool.groups), groups=pool.groups)
         for each in (balancer, head)
     ]
     expected = estimate_difference(*sides, pool.groups, macro_weights(len(pool.positives)))
@@ -53,13 +53,13 @@ def test_a_gain_is_over_the_trials_that_both_arms_have(launched):
     kept = {
         key: result
         for key, result in record.results.items()
-        if (result.spec.cell.technique, result.spec.fold) != (gone, 0)
+        if (result.spec.arm.technique, result.spec.fold) != (gone, 0)
     }
     compared = compare_arms([build_score_pool(dataclasses.replace(record, results=kept))])
     rival, (one,) = of(compared, gone).rival, of(compared, gone).summary.folds
     assert rival.macro.estimate == pytest.approx(one - of(compared, head).summary.folds[1])
     assert len(rival.macro.folds) == 1
-    kept = {key: r for key, r in kept.items() if r.spec.cell.technique != gone}
+    kept = {key: r for key, r in kept.items() if r.spec.arm.technique != gone}
     compared = compare_arms([build_score_pool(dataclasses.replace(record, results=kept))])
     assert of(compared, gone).rival is None
 
@@ -68,7 +68,7 @@ def test_a_sparse_gain_is_that_of_the_labels_with_the_fewest_positives(compared,
     balancer, head = (of(compared, name) for name in ("label_balancer", "mlp_head"))
     rarest = density_fifths(pool.positives) == 4
     sides = [
-        np.mean([r.auroc[rarest].mean() for r in pool.results[each.summary.cell.id]])
+        np.mean([r.auroc[rarest].mean() for r in pool.results[each.summary.arm.id]])
         for each in (balancer, head)
     ]
     assert balancer.rival.sparse.estimate == pytest.approx(sides[0] - sides[1])

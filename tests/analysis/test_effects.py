@@ -20,10 +20,10 @@ def even(_):
     return 1.0
 
 
-def strength(cell):
-    operator = {"concat": 0.0, "product": 0.25, "parallel": 0.1}.get(str(cell.fusion), 0.0)
-    mean = 0.1 * (cell.technique == "independent_mean")
-    return (STRENGTH.get("".join(sorted(cell.names)), 0.7) + operator + mean) * cell.fraction**0.3
+def strength(arm):
+    operator = {"concat": 0.0, "product": 0.25, "parallel": 0.1}.get(str(arm.fusion), 0.0)
+    mean = 0.1 * (arm.technique == "independent_mean")
+    return (STRENGTH.get("".join(sorted(arm.names)), 0.7) + operator + mean) * arm.fraction**0.3
 
 
 def contrast_codes(levels, rng):
@@ -106,8 +106,8 @@ def test_a_full_grid_is_exact_pooled_and_within_each_fraction(full):
     assert pooled["fraction"] > pooled["head"]
     assert "features x head" in pooled
     for fraction in (0.25, 1.0):
-        cells = [c for c in full.record.plan.cells if len(c.names) > 1 and c.fraction == fraction]
-        values = np.array([macro(full, cell) for cell in cells]).T.reshape(8, 3, 2)
+        arms = [c for c in full.record.plan.arms if len(c.names) > 1 and c.fraction == fraction]
+        values = np.array([macro(full, arm) for arm in arms]).T.reshape(8, 3, 2)
         here = [s for s in effects.shares if s.fraction == fraction]
         expected = decompose_variance(values, ["features", "head"], fraction)
         assert [s.share for s in here] == pytest.approx([s.share for s in expected])
@@ -116,10 +116,10 @@ def test_a_full_grid_is_exact_pooled_and_within_each_fraction(full):
 
 def test_marginal_means_and_interactions_by_hand(full):
     effects = estimate_factor_effects(full)
-    cells = [cell for cell in full.record.plan.cells if len(cell.names) > 1]
-    scores = {cell.id: macro(full, cell) for cell in cells}
-    products = [cell for cell in cells if "product" in str(cell.fusion)]
-    mine = np.mean([scores[cell.id] for cell in products], axis=0)
+    arms = [arm for arm in full.record.plan.arms if len(arm.names) > 1]
+    scores = {arm.id: macro(full, arm) for arm in arms}
+    products = [arm for arm in arms if "product" in str(arm.fusion)]
+    mine = np.mean([scores[arm.id] for arm in products], axis=0)
     away = mine - np.mean(list(scores.values()), axis=0)
     expected = corrected_t(away.reshape(2, 4).mean(axis=0), 4)  # seeds, folds
     grand = np.mean(list(scores.values()))
@@ -134,7 +134,7 @@ def test_marginal_means_and_interactions_by_hand(full):
         if (each.row_factor, each.column_factor) == ("head", "fraction")
     ]
     assert table.columns == ("0.25", "1")
-    some = [scores[cell.id].mean() for cell in products if cell.fraction == 0.25]
+    some = [scores[arm.id].mean() for arm in products if arm.fraction == 0.25]
     assert table.means[table.rows.index("mlp_head / product")][0] == pytest.approx(np.mean(some))
 
 
@@ -164,8 +164,8 @@ def test_one_factor_at_a_time_falls_back_to_a_mixed_model():
     assert {s.factor for s in effects.shares} == {"features", "head", "residual"}
     assert sum(s.share for s in effects.shares) == pytest.approx(1)
     heads = {m.level: m.mean for m in effects.marginals if m.factor == "head"}
-    same = [c for c in evidence.record.plan.cells if sorted(c.names) == ["a", "b"]]
-    scores = {f"mlp_head / {cell.fusion}": macro(evidence, cell).mean() for cell in same}
+    same = [c for c in evidence.record.plan.arms if sorted(c.names) == ["a", "b"]]
+    scores = {f"mlp_head / {arm.fusion}": macro(evidence, arm).mean() for arm in same}
     # Arms that differ in the operator alone have the same features: only they tell of it.
     for name, score in scores.items():
         away = heads[name] - heads["mlp_head / concat"]
@@ -177,10 +177,10 @@ def test_one_factor_at_a_time_falls_back_to_a_mixed_model():
 def test_on_a_full_grid_the_mixed_model_agrees_with_the_exact_analysis():
     grid = [{"features": [["a", "b"]], "fusion": ["concat", "product"]}]
     evidence = made(file_of(grid, split={"folds": 5, "repeats": 2}), strength)
-    whole = build_factor_grid(evidence.record.plan.cells)
+    whole = build_factor_grid(evidence.record.plan.arms)
     arms = list(evidence.arms.values())
-    scores = np.stack([macro(evidence, arm.cell) for arm in arms], axis=1)
-    levels = tuple(level for level in whole.cells for _ in arms[0].keys)
+    scores = np.stack([macro(evidence, arm.arm) for arm in arms], axis=1)
+    levels = tuple(level for level in whole.arms for _ in arms[0].keys)
     trials = TrialScores(whole, levels, arms[0].keys * 2, scores.T.ravel())
     found, exact = (
         fit_main_effects(trials),
@@ -210,7 +210,7 @@ def test_missing_trials_are_said():
     lost = made(
         raw,
         strength,
-        without=lambda t: t.fold == 3 and "c" in t.cell.names,
+        without=lambda t: t.fold == 3 and "c" in t.arm.names,
     )
     effects = estimate_factor_effects(lost)
     assert not effects.complete

@@ -52,10 +52,10 @@ def test_a_partition_that_knows_test_rows_is_refused():
 
 def test_a_trial_refuses_to_choose_a_partition_on_its_test_fold(launched):
     study, record, _ = launched
-    trial = next(t for t in study.plan.trials() if t.cell.technique == "label_balancer")
+    trial = next(t for t in study.plan.trials() if t.arm.technique == "label_balancer")
     labels, fold = record.inputs.dataset.labels, record.inputs.fold(trial)
     train, test = (LabeledRows(rows, labels[rows]) for rows in (fold.train(1.0), fold.test))
-    branches = dict.fromkeys(feature.slot for feature in trial.cell.features)
+    branches = dict.fromkeys(feature.slot for feature in trial.arm.features)
     assert partition_context(trial, branches, record.inputs, train, train).k == 2
     with pytest.raises(FusionError, match=r"oracle partition is refused"):
         partition_context(trial, branches, record.inputs, test, train)

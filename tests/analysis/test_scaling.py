@@ -38,9 +38,9 @@ GRID = [
 ]
 
 
-def strength(cell):
+def strength(arm):
     """An arm of two modalities at half the data equals b alone with all of it."""
-    return WORTH.get(cell.names, 1.6) * cell.fraction
+    return WORTH.get(arm.names, 1.6) * arm.fraction
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_a_curve_has_the_levels_of_its_arms(evidence):
     for curve in found.values():
         assert curve.fractions == (0.25, 0.5, 0.75, 1.0)
         assert curve.molecules == pytest.approx((24, 50, 76, 100), abs=1.01)  # rounded parts
-        assert {cell.arm_id for cell in curve.cells} == {curve.arm_id}
-        points = zip(curve.cells, curve.auroc, curve.low, curve.high, strict=True)
-        for cell, score, low, high in points:
-            expected = estimate_level(evidence.arms[cell.id], evidence.groups, evidence.weights)[0]
-            assert score == pytest.approx(macro(evidence, cell).mean())
+        assert {arm.curve_id for arm in curve.arms} == {curve.curve_id}
+        points = zip(curve.arms, curve.auroc, curve.low, curve.high, strict=True)
+        for arm, score, low, high in points:
+            expected = estimate_level(evidence.arms[arm.id], evidence.groups, evidence.weights)[0]
+            assert score == pytest.approx(macro(evidence, arm).mean())
             assert (low, high) == (expected.low, expected.high)
         assert curve.monotone
         assert curve.two.b_low < curve.two.b < curve.two.b_high
@@ -132,15 +132,15 @@ def test_two_points_are_a_curve_without_a_law():
 
 def test_fractions_are_compared_over_the_trials_they_share():
     raw = file_of([{"features": [["a"]]}], split={"folds": 3}, fractions=[0.25, 0.5, 1.0])
-    lost = made(raw, strength, without=lambda t: t.cell.fraction < 1 and t.fold == 2)
+    lost = made(raw, strength, without=lambda t: t.arm.fraction < 1 and t.fold == 2)
     (curve,) = build_learning_curves(lost)
-    whole = next(cell for cell in lost.record.plan.cells if cell.fraction == 1)
+    whole = next(arm for arm in lost.record.plan.arms if arm.fraction == 1)
     assert curve.auroc[-1] == pytest.approx(macro(lost, whole)[:2].mean())
 
 
 def test_draws_spread_as_the_interval_of_a_difference(evidence):
-    cells = evidence.record.plan.cells
-    one, other = (evidence.arms[cells[i].id] for i in (0, 5))
+    arms = evidence.record.plan.arms
+    one, other = (evidence.arms[arms[i].id] for i in (0, 5))
     draws = draw_scores([one, other], evidence.groups, evidence.weights, 20_000, seed=1)
     found = estimate_difference(one, other, evidence.groups, evidence.weights)
     ends = np.quantile(draws[:, 0] - draws[:, 1], [0.025, 0.975])
@@ -151,9 +151,9 @@ def test_draws_spread_as_the_interval_of_a_difference(evidence):
 
 
 def test_molecules_vary_together_as_in_a_bootstrap_of_whole_groups(evidence):
-    cells = evidence.record.plan.cells[:3]
-    trials = [evidence.record.results_of(cell)[:4] for cell in cells]  # the folds of one seed
-    arms = [build_arm_scores(results, 240) for results in trials]
+    arms = evidence.record.plan.arms[:3]
+    trials = [evidence.record.results_of(arm)[:4] for arm in arms]  # the folds of one seed
+    all_scores = [build_arm_scores(results, 240) for results in trials]
     rng, drawn = np.random.default_rng(0), []
     for _ in range(400):
         times = rng.multinomial(120, np.full(120, 1 / 120))[evidence.groups]
@@ -163,7 +163,7 @@ def test_molecules_vary_together_as_in_a_bootstrap_of_whole_groups(evidence):
             row.append(np.mean([auroc(r.test_labels[i], r.scores[i]).mean() for r, i in again]))
         drawn.append(row)
     expected = np.cov(np.transpose(drawn))
-    found = molecule_covariance(arms, evidence.groups, evidence.weights)
+    found = molecule_covariance(all_scores, evidence.groups, evidence.weights)
     assert found == pytest.approx(expected, rel=0.2)
 
 
@@ -182,10 +182,10 @@ def test_with_one_seed_the_folds_tell_of_the_seeds():
 
 def test_claims_are_the_declared_pairs_and_modalities_at_every_smaller_fraction(evidence):
     found = build_fraction_claims(evidence)
-    pairs = {(c.arm.arm_id, c.reference.arm_id) for c in found}
+    pairs = {(c.arm.curve_id, c.reference.curve_id) for c in found}
     names = {
-        c.arm_id: c.technique if len(c.names) > 1 else c.names[0]
-        for c in evidence.record.plan.cells
+        c.curve_id: c.technique if len(c.names) > 1 else c.names[0]
+        for c in evidence.record.plan.arms
     }
     assert {(names[a], names[r]) for a, r in pairs} == {
         ("independent_mean", "mlp_head"),
@@ -201,7 +201,7 @@ def test_claims_are_the_declared_pairs_and_modalities_at_every_smaller_fraction(
     adjusted = adjust_holm([claim.difference.p for claim in found])
     assert [claim.verdict.p_holm for claim in found] == adjusted
     words = {
-        (names[c.arm.arm_id], names[c.reference.arm_id], c.arm.fraction): str(c.verdict)
+        (names[c.arm.curve_id], names[c.reference.curve_id], c.arm.fraction): str(c.verdict)
         for c in found
     }
     assert words["mlp_head", "a", 0.75] == "wins"
@@ -227,7 +227,7 @@ def test_the_data_efficiency_fraction_of_made_arms(evidence):
     assert head.low < head.fraction < head.high
     assert (head.censored, head.factor) == ("", 1 / head.fraction)
     raw = file_of(GRID, split={"folds": 4}, fractions=[0.25, 0.5, 1.0])
-    weaker = made(raw, lambda cell: 0.05 if len(cell.names) > 1 else 1.0)
+    weaker = made(raw, lambda arm: 0.05 if len(arm.names) > 1 else 1.0)
     above = [e for e in estimate_data_efficiency(weaker) if e.reference.endswith("single")]
     assert {(e.censored, e.fraction, e.high) for e in above} == {("above", 1.0, math.inf)}
 
@@ -243,7 +243,7 @@ def test_the_command_prints_the_scaling_of_a_launched_study(tmp_path, tiny, spec
     grid = [{"features": [["counts"]]}, {"features": [["counts", "characters"]]}]
     raw = tiny | {"grid": grid, "fractions": [0.4, 0.7, 1.0]}
     _, record, _ = run_tiny(spec_of(raw, tmp_path))
-    parts = scaling_parts(StudyAnalysis(record, build_default_contrasts(record.plan.cells)))
+    parts = scaling_parts(StudyAnalysis(record, build_default_contrasts(record.plan.arms)))
     app = typer.Typer()
     app.command()(scaling)
     done = CliRunner().invoke(app, ["tiny", "--storage", str(tmp_path)])

@@ -16,9 +16,9 @@ ALONE, TOGETHER = SETS[:3], SETS[3:]
 WORTH = {"a": 0.4, "b": 0.8, "c": 1.1}
 
 
-def strength(cell):
+def strength(arm):
     """More modalities help, less than their sum, and operators differ."""
-    return sum(WORTH[name] for name in cell.names) ** 0.7 + 0.1 * ("product" in str(cell.fusion))
+    return sum(WORTH[name] for name in arm.names) ** 0.7 + 0.1 * ("product" in str(arm.fusion))
 
 
 def study(sets=TOGETHER, **keys):
@@ -32,9 +32,9 @@ def evidence():
 
 
 def arms_of(evidence, fusion, fraction):
-    cells = [cell for cell in evidence.record.plan.cells if cell.fraction == fraction]
+    arms = [arm for arm in evidence.record.plan.arms if arm.fraction == fraction]
     wanted = (None, fusion)
-    return {frozenset(c.names): c for c in cells if (c.fusion and str(c.fusion)) in wanted}
+    return {frozenset(c.names): c for c in arms if (c.fusion and str(c.fusion)) in wanted}
 
 
 def test_values_are_the_mean_gain_over_all_orders(evidence):
@@ -42,7 +42,7 @@ def test_values_are_the_mean_gain_over_all_orders(evidence):
     assert len(found) == 3 * 2 * 2
     for fusion, fraction in itertools.product(("concat", "product"), (0.5, 1.0)):
         arms = arms_of(evidence, fusion, fraction)
-        score = {names: macro(evidence, cell).mean() for names, cell in arms.items()}
+        score = {names: macro(evidence, arm).mean() for names, arm in arms.items()}
         score[frozenset()] = 0.5
         expected = dict.fromkeys("abc", 0.0)
         for order in itertools.permutations("abc"):
@@ -103,9 +103,9 @@ def test_gains_are_paired_differences_of_sets_that_differ_by_one(evidence):
 def test_an_arm_that_has_not_run_is_left_out():
     grid = [{"features": ALONE}, {"features": [["a", "b"]]}]
     raw = file_of(grid, split={"folds": 2})
-    evidence = made(raw, strength, without=lambda trial: trial.cell.names == ("a",))
+    evidence = made(raw, strength, without=lambda trial: trial.arm.names == ("a",))
     assert shapley_values(evidence) == ()
     assert [(g.modality, g.features) for g in estimate_modality_gains(evidence)] == [("a", "b")]
-    none = made(raw, strength, without=lambda trial: trial.cell.names != ("a",))
+    none = made(raw, strength, without=lambda trial: trial.arm.names != ("a",))
     assert estimate_modality_gains(none) == ()
     assert np.isfinite(none.arms[next(iter(none.arms))].level)

@@ -139,9 +139,9 @@ def test_an_undefined_label_is_nan_everywhere_it_counts():
 
 
 def test_seeds_are_paired_as_if_they_were_arms(evidence):
-    cell = evidence.contrasts[0].reference
-    levels = evidence.arms[cell.id].auroc.mean(axis=1).reshape(3, -1).mean(axis=1)
+    arm = evidence.contrasts[0].reference
+    levels = evidence.arms[arm.id].auroc.mean(axis=1).reshape(3, -1).mean(axis=1)
     expected = [a - b for a, b in itertools.combinations(levels, 2)]
-    found = estimate_seed_null(evidence, cell)
+    found = estimate_seed_null(evidence, arm)
     np.testing.assert_allclose([each.estimate for each in found], expected)
     assert {each.seed_from for each in found} == {"folds"}  # one seed a side

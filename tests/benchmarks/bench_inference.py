@@ -72,7 +72,7 @@ def timed(inputs: StudyData, plan: Plan, ledger: Ledger) -> Iterator[Row]:
 
 def evidence_of(record: StudyResults) -> StudyAnalysis:
     """Every arm against the first."""
-    first, *others = record.plan.cells
+    first, *others = record.plan.arms
     return StudyAnalysis(record, tuple(Contrast("technique", arm, first) for arm in others))
 
 
@@ -100,11 +100,11 @@ def a_plan() -> Plan:
         for word in ("fingerprint", "mordred")
     )
     concat = OperatorConfig.model_validate("concat")
-    cells = tuple(
+    arms = tuple(
         Arm(features, "mlp_head", concat, None, 1.0, TrainingConfig(epochs=1 + i))
         for i in range(ARMS)
     )
-    return Plan(cells, ARMS, {}, (), 1, FOLDS, (0,))
+    return Plan(arms, ARMS, {}, (), 1, FOLDS, (0,))
 
 
 def trials(inputs: StudyData, plan: Plan) -> Iterator[TrialResult]:

@@ -40,7 +40,7 @@ def main() -> int:
         found = {result.id: result for result in trials(study.inputs, plan)}
         record = StudyResults(spec, plan, study.inputs, found)
         rows = list(timed(record, Path(folder) / "report"))
-    title = f"{len(plan.cells)} arms x {plan.per_cell} trials, {MOLECULES} molecules x {LABELS}"
+    title = f"{len(plan.arms)} arms x {plan.per_arm} trials, {MOLECULES} molecules x {LABELS}"
     return show(f"report of {title} labels", rows)
 
 
@@ -104,10 +104,10 @@ def trials(inputs: StudyData, plan: Plan) -> Iterator[TrialResult]:
     for trial in plan.trials():
         rows = inputs.fold(trial).test
         labels = inputs.dataset.labels[rows]
-        signal = 1 + 0.2 * np.log2(trial.cell.fraction) + 0.2 * len(trial.cell.features)
+        signal = 1 + 0.2 * np.log2(trial.arm.fraction) + 0.2 * len(trial.arm.features)
         scores = 1 / (1 + np.exp(-rng.normal(signal * labels, 1.0)))
-        fixed = trial.cell.partition is not None and trial.cell.partition.word == "density"
-        owners = rng.integers(len(trial.cell.features), size=labels.shape[1])
+        fixed = trial.arm.partition is not None and trial.arm.partition.word == "density"
+        owners = rng.integers(len(trial.arm.features), size=labels.shape[1])
         yield TrialResult(
             id=inputs.trial_id(trial),
             trial=trial.to_json(),

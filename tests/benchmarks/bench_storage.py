@@ -94,13 +94,13 @@ def _pages(study: Prepared, folder: Path) -> list[Row]:
     uri, artifacts = f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")
     made = measure(lambda: MLflowStore(uri, artifacts))
     tracker = MLflowStore(uri, artifacts)
-    cells = len(record.summaries)
+    arms = len(record.summaries)
     first = measure(lambda: tracker.sync(record))
     again = measure(lambda: tracker.sync(record))
     return [
         Row("MLflow: a new SQLite store", made, "once, with MLflow's own imports"),
-        Row("MLflow: pages, a cell of 5 trials", first.per(cells), f"{cells} cells and parent"),
-        Row("MLflow: nothing new, a cell", again.per(cells)),
+        Row("MLflow: pages, a cell of 5 trials", first.per(arms), f"{arms} cells and parent"),
+        Row("MLflow: nothing new, a cell", again.per(arms)),
     ]
 
 

@@ -126,7 +126,7 @@ def _wall(name: str, folder: Path, uri: str | None, seconds: float, at: At) -> f
     wall = time.monotonic() - began
     if tracker is not None:
         shown = Pages(tracker).shown(name)
-        complete = len(shown) == len(study.plan.cells) + 1
+        complete = len(shown) == len(study.plan.arms) + 1
         if not complete or {status for status, *_ in shown.values()} != {"FINISHED"}:
             raise SystemExit(f"the pages of {name} are not complete: {shown}")
     return wall

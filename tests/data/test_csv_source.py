@@ -56,7 +56,7 @@ def test_label_without_a_positive_is_an_error(write):
         build(file=write("smiles,sweet,green\nCCO,1,0\n"))
 
 
-def test_label_cell_other_than_0_or_1_is_an_error(write):
+def test_label_arm_other_than_0_or_1_is_an_error(write):
     with pytest.raises(InputError, match=r"mine.csv row 2: column 'name' holds 'ethanol'.*ignore"):
         build(file=write("smiles,name,sweet\nCCO,ethanol,1\n"))
 

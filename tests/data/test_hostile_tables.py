@@ -27,10 +27,10 @@ def test_a_long_structure_is_named_by_its_beginning(tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["inf", "nan", "1e999", "1e39", "-1e30"])
-def test_a_rating_that_is_not_finite_is_refused(cell, archive):
+def test_a_rating_that_is_not_finite_is_refused(arm, archive):
     path = archive / "prediction_targets" / "keller_2016.csv"
-    path.write_text(path.read_text().replace("1.5", cell))
-    with pytest.raises(InputError, match=rf"row 2: '{cell}' is no number up to 1e\+09"):
+    path.write_text(path.read_text().replace("1.5", arm))
+    with pytest.raises(InputError, match=rf"row 2: '{arm}' is no number up to 1e\+09"):
         build_dataset(DatasetConfig(preset="keller", archive=archive))
 
 

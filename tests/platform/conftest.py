@@ -118,8 +118,8 @@ def record(tmp_path_factory: pytest.TempPathFactory, tiny_study: dict[str, objec
 @pytest.fixture
 def partial(record: StudyResults) -> StudyResults:
     """The study before its balancer had finished: one fold missing with a cause."""
-    cell = next(c for c in record.plan.cells if c.technique == "label_balancer")
-    trial = list(record.plan.trials_of(cell))[1]
+    arm = next(c for c in record.plan.arms if c.technique == "label_balancer")
+    trial = list(record.plan.trials_of(arm))[1]
     lost = record.inputs.trial_id(trial)
     results = {key: result for key, result in record.results.items() if key != lost}
     failure = Failure(lost, str(trial), "TrialError: the training loss became nan in epoch 3")

@@ -56,7 +56,7 @@ def check_pages(tracker: MLflowStore | str, record: StudyResults, fresh: MLflowS
     """The pages are complete, once each, and as they are when written from nothing."""
     pages, name = Pages(tracker), record.spec.name
     assert len(pages.runs(name, "study")) == 1
-    assert len(pages.runs(name, "cell")) == len(pages.cells(name)) == CELLS
+    assert len(pages.runs(name, "cell")) == len(pages.arms(name)) == CELLS
     fresh.sync(record)
     assert pages.shown(name) == Pages(fresh).shown(name)
     assert {status for status, *_ in pages.shown(name).values()} == {"FINISHED"}

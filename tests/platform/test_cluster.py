@@ -110,7 +110,7 @@ def _results(
     backwards: bool,
 ) -> dict[str, tuple[bytes, bytes]]:
     """Run every fit of a study and return scores and history by trial."""
-    trials = [t for t in study.plan.trials() if t.cell.technique != "independent_mean"]
+    trials = [t for t in study.plan.trials() if t.arm.technique != "independent_mean"]
     common = {"study": str(study.folder), "digest": study.key, "ledger": str(ledger), "threads": 1}
     tasks = [
         Task(
@@ -161,7 +161,7 @@ def launch_features(study: Prepared) -> None:
     """Make the features of the study's modalities."""
     from study.artifacts.study_data import build_modality
 
-    choices = {f.key: f.choice for cell in study.plan.cells for f in cell.features}
+    choices = {f.key: f.choice for arm in study.plan.arms for f in arm.features}
     for choice in choices.values():
         modality = build_modality(choice)
         for shard in study.inputs.features_store.missing(modality, study.inputs.dataset.smiles):

@@ -9,6 +9,7 @@ from study.errors import TrackingError
 from study.executors.base import LocalExecutor
 from study.pretraining.config import read_pretraining
 from study.pretraining.run import prepare_pretraining, train_pretraining
+from study.pretraining.workspace import read_history
 from study.progress import ProgressCallback
 from study.tracking.mlflow_store import WEIGHTS
 from study.tracking.pages import weights_page
@@ -57,9 +58,13 @@ def runs_of(tracker):
     return client, client.search_runs([experiment.experiment_id])
 
 
+def page_of(card, folder):
+    return weights_page(card, folder, read_history(folder / "epochs.json"))
+
+
 def test_a_page_shows_finished_weights_once(tracker, pretrained):
     card, folder = pretrained(LocalExecutor(), "inline")
-    page = weights_page(card, folder)
+    page = page_of(card, folder)
     assert [tracker.pretraining(page) for _ in range(2)] == [True, False]
     client, (run,) = runs_of(tracker)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "small")
@@ -74,7 +79,7 @@ def test_a_page_shows_finished_weights_once(tracker, pretrained):
 
 def test_other_weights_of_that_name_or_half_a_page_are_replaced(tracker, pretrained):
     card, folder = pretrained(LocalExecutor(), "inline")
-    page = weights_page(card, folder)
+    page = page_of(card, folder)
     tracker.pretraining(replace(page, state="old"))
     assert tracker.pretraining(page)
     client, (run,) = runs_of(tracker)
@@ -86,8 +91,8 @@ def test_other_weights_of_that_name_or_half_a_page_are_replaced(tracker, pretrai
 
 def test_a_store_that_breaks_down_is_named_and_nothing_is_lost(tracker, pretrained, tmp_path):
     card, folder = pretrained(LocalExecutor(), "inline")
-    gone = replace(weights_page(card, folder), files=(tmp_path / "gone",))
+    gone = replace(page_of(card, folder), files=(tmp_path / "gone",))
     with pytest.raises(TrackingError, match="weights in their folder, and the same command"):
         tracker.pretraining(gone)
-    assert tracker.pretraining(weights_page(card, folder))
+    assert tracker.pretraining(page_of(card, folder))
     assert len(runs_of(tracker)[1]) == 1

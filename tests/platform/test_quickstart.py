@@ -27,8 +27,8 @@ def test_it_finishes_without_a_word_on_standard_error(launched: Done) -> None:
 
 def test_it_prints_every_arm_and_where_things_are(launched: Done, store: Path) -> None:
     lines = launched.stdout.splitlines()
-    for cell in make_plan(read_study("quickstart")).cells:
-        words = ["+".join(cell.names), cell.technique]
+    for arm in make_plan(read_study("quickstart")).arms:
+        words = ["+".join(arm.names), arm.technique]
         assert any(line.split()[:2] == words for line in lines), words
     assert f"results: {store / 'ledger'}" in lines
     pages = next(line for line in lines if line.startswith("pages:"))
@@ -38,7 +38,7 @@ def test_it_prints_every_arm_and_where_things_are(launched: Done, store: Path) -
 def test_every_arm_has_learned_something(rows: list[dict[str, str]]) -> None:
     """Far from chance, but a floor and no benchmark: the table is small."""
     plan = make_plan(read_study("quickstart"))
-    assert {row["trials"] for row in rows} == {f"{plan.per_cell}/{plan.per_cell}"}
+    assert {row["trials"] for row in rows} == {f"{plan.per_arm}/{plan.per_arm}"}
     assert min(float(row["auroc"]) for row in rows) > 0.55
 
 
@@ -54,7 +54,7 @@ def test_pages_hold_a_run_for_every_arm(launched: Done, store: Path) -> None:
     runs = client.search_runs([experiment.experiment_id])
     roles = [run.data.tags["olfaction.role"] for run in runs]
     assert roles.count("study") == 1
-    assert roles.count("cell") == len(make_plan(read_study("quickstart")).cells)
+    assert roles.count("cell") == len(make_plan(read_study("quickstart")).arms)
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 

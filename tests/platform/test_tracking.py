@@ -75,7 +75,7 @@ def test_pages_from_nothing_equal_pages_in_steps(
     assert pages.shown("tiny") == Pages(fresh).shown("tiny")
 
 
-def test_a_failing_cell_is_failed_with_its_cause(
+def test_a_failing_arm_is_failed_with_its_cause(
     partial: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(partial)
@@ -89,15 +89,15 @@ def test_a_failing_cell_is_failed_with_its_cause(
     assert [run.info.status for run in pages.runs("tiny", "study")] == ["FAILED"]
 
 
-def test_a_cell_that_left_the_study_leaves_its_pages(
+def test_a_arm_that_left_the_study_leaves_its_pages(
     record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(record)
-    fewer = dataclasses.replace(record.plan, cells=record.plan.cells[:-1])
-    gone = record.plan.cells[-1].id
-    kept = {key: r for key, r in record.results.items() if r.spec.cell.id != gone}
+    fewer = dataclasses.replace(record.plan, arms=record.plan.arms[:-1])
+    gone = record.plan.arms[-1].id
+    kept = {key: r for key, r in record.results.items() if r.spec.arm.id != gone}
     assert tracker.sync(dataclasses.replace(record, plan=fewer, results=kept)) == 0
-    assert set(pages.cells("tiny")) == {cell.id for cell in fewer.cells}
+    assert set(pages.arms("tiny")) == {arm.id for arm in fewer.arms}
     assert {result.id for result in told(tracker, "tiny")} == set(kept)
 
 
@@ -128,7 +128,7 @@ def test_what_two_drivers_left_behind_is_removed(
     pages.client.create_run(parent.info.experiment_id, tags=tags)
     tracker.sync(record)
     assert pages.shown("tiny") == before  # each name once
-    assert set(pages.cells("tiny")) == {cell.id for cell in record.plan.cells}
+    assert set(pages.arms("tiny")) == {arm.id for arm in record.plan.arms}
     assert len(pages.client.search_runs([parent.info.experiment_id])) == 1 + CELLS
 
 
@@ -139,10 +139,10 @@ def test_a_number_that_falls_is_shown(
     shown, right = [], []
     for left, clock in enumerate((time.time(), time.time() - 3600, time.time() - 7200)):
         monkeypatch.setattr("time.time", lambda clock=clock: clock)
-        cells = record.plan.cells[: CELLS - left]
-        ids = {cell.id for cell in cells}
-        kept = {key: r for key, r in record.results.items() if r.spec.cell.id in ids}
-        plan = dataclasses.replace(record.plan, cells=cells)
+        arms = record.plan.arms[: CELLS - left]
+        ids = {arm.id for arm in arms}
+        kept = {key: r for key, r in record.results.items() if r.spec.arm.id in ids}
+        plan = dataclasses.replace(record.plan, arms=arms)
         fewer = dataclasses.replace(record, plan=plan, results=kept)
         tracker.sync(fewer)
         shown += [run.data.metrics["gains"] for run in pages.runs("tiny", "study")]
@@ -164,19 +164,19 @@ def test_the_parent_carries_the_study(
     assert len(data.dataset.digest) >= 32
 
 
-def test_a_child_shows_its_cell(record: StudyResults, tracker: MLflowStore, pages: Pages) -> None:
+def test_a_child_shows_its_arm(record: StudyResults, tracker: MLflowStore, pages: Pages) -> None:
     tracker.sync(record)
     (parent,) = pages.runs("tiny", "study")
     runs = {run.data.tags["olfaction.cell_id"]: run for run in pages.runs("tiny", "cell")}
-    rivals = {each.summary.cell.id: each.rival for each in compare_arms([build_score_pool(record)])}
+    rivals = {each.summary.arm.id: each.rival for each in compare_arms([build_score_pool(record)])}
     for summary in record.summaries:
-        run = runs[summary.cell.id]
+        run = runs[summary.arm.id]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert run.data.params == arm_params(summary.cell)
+        assert run.data.params == arm_params(summary.arm)
         assert run.data.metrics["auroc_macro"] == pytest.approx(summary.auroc)
         fifths = [run.data.metrics[f"auroc_q{i}"] for i in range(1, 6)]
         assert fifths == pytest.approx(summary.fifths)
-        rival = rivals[summary.cell.id]
+        rival = rivals[summary.arm.id]
         assert ("sparse_gain" in run.data.metrics) == (rival is not None)
         if rival:
             assert run.data.metrics["sparse_gain"] == pytest.approx(rival.sparse.estimate)
@@ -195,7 +195,7 @@ def test_a_gain_is_shown_before_the_study_has_ended(
     shown = {run.data.tags["olfaction.cell_id"]: run.data for run in pages.runs("tiny", "cell")}
     assert len(shown) == CELLS
     for each in compare_arms([build_score_pool(record)]):
-        data = shown[each.summary.cell.id]
+        data = shown[each.summary.arm.id]
         gain = {name: data.metrics.get(f"macro_gain{name}") for name in ("", "_low", "_high")}
         macro = each.rival and each.rival.macro
         numbers = (macro.estimate, macro.low, macro.high) if macro else (None, None, None)
@@ -208,13 +208,13 @@ def test_the_table_of_labels_holds_every_fold(
 ) -> None:
     tracker.sync(record)
     dataset = record.inputs.dataset
-    cell = record.plan.cells[0]
-    run_id = pages.cells("tiny")[cell.id]
+    arm = record.plan.arms[0]
+    run_id = pages.arms("tiny")[arm.id]
     path = pages.client.download_artifacts(run_id, "per_label.csv", str(tmp_path))
     table = pd.read_csv(path).set_index("label")
     assert tuple(table.index) == dataset.label_names
     assert list(table["positives"]) == list(dataset.labels.sum(axis=0))
-    for step, result in enumerate(record.results_of(cell)):
+    for step, result in enumerate(record.results_of(arm)):
         np.testing.assert_allclose(table[f"auroc_{step}"], result.auroc)
 
 
@@ -289,12 +289,12 @@ def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(
 ) -> None:
     tracker.sync(record)
     tracker.sync(record)
-    runs = pages.cells("tiny")
+    runs = pages.arms("tiny")
     children = {run.data.tags["olfaction.cell_id"]: run for run in pages.runs("tiny", "cell")}
     compared = compare_arms([build_score_pool(record)])
     assert any(each.rival for each in compared)
     for each in compared:
-        run = children[each.summary.cell.id]
+        run = children[each.summary.arm.id]
         if each.rival is None:
             assert run.data.tags["olfaction.verdict"] == ""
             continue

@@ -20,7 +20,7 @@ class Pages:
         query = f"tags.`olfaction.role` = '{role}'"
         return list(self.client.search_runs([found.experiment_id], query, ViewType.ACTIVE_ONLY))
 
-    def cells(self, experiment: str) -> dict[str, str]:
+    def arms(self, experiment: str) -> dict[str, str]:
         """Run of every cell."""
         runs = self.runs(experiment, "cell")
         return {run.data.tags["olfaction.cell_id"]: run.info.run_id for run in runs}

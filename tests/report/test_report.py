@@ -26,7 +26,7 @@ from study.results.study_results import StudyResults
 
 @pytest.fixture(scope="module")
 def evidence(wide_record):
-    contrasts = build_default_contrasts(wide_record.plan.cells)
+    contrasts = build_default_contrasts(wide_record.plan.arms)
     return StudyAnalysis(wide_record, contrasts)
 
 
@@ -141,9 +141,9 @@ def test_headlines_are_chosen_by_what_was_asked(evidence):
 
 def test_an_unfinished_study_says_what_is_missing(wide_record):
     record = wide_record
-    kept = {r.id: r for cell in record.plan.cells[:2] for r in record.results_of(cell)[:1]}
+    kept = {r.id: r for arm in record.plan.arms[:2] for r in record.results_of(arm)[:1]}
     some = StudyResults(record.spec, record.plan, record.inputs, kept)
-    found = compose_report(StudyAnalysis(some, build_default_contrasts(some.plan.cells)))
+    found = compose_report(StudyAnalysis(some, build_default_contrasts(some.plan.arms)))
     assert "Not complete" in found.sections[0].blocks[0].items[-1]
     assert "nan" not in " ".join(Page(to_html(found)).words).split()
     with pytest.raises(InputError, match="no finished trial"):
@@ -195,8 +195,8 @@ def test_a_report_removes_its_own_old_files_only(tmp_path):
 
 
 def test_names_tell_all_arms_apart(evidence):
-    cells = evidence.record.plan.cells
-    assert len({ArmNames(cells).of(cell) for cell in cells}) == len(cells)
+    arms = evidence.record.plan.arms
+    assert len({ArmNames(arms).of(arm) for arm in arms}) == len(arms)
 
 
 def test_the_cheap_and_high_are_on_the_front():

@@ -52,7 +52,7 @@ def study(tiny, spec_of, tmp_path):
 
 
 def trial_of(study, technique="mlp_head"):
-    return next(t for t in study.plan.trials() if t.cell.technique == technique)
+    return next(t for t in study.plan.trials() if t.arm.technique == technique)
 
 
 def searched(trial, inputs, checkpoints=None):
@@ -94,7 +94,7 @@ def test_a_poisoned_test_fold_changes_nothing_that_is_chosen(method, technique, 
 
 def test_every_fold_chooses_for_itself(study):
     made = study()
-    folds = [t for t in made.plan.trials() if t.cell.technique == "mlp_head"]
+    folds = [t for t in made.plan.trials() if t.arm.technique == "mlp_head"]
     chosen = [log_of(searched(trial, made.inputs)).winner.numbers for trial in folds]
     assert chosen[0] != chosen[1]
 
@@ -124,7 +124,7 @@ def test_every_candidate_is_recorded_and_the_own_numbers_are_the_floor(method, s
     trial = trial_of(made)
     log = log_of(searched(trial, made.inputs))
     assert (log.method, log.budget, len(log.tried)) == (method, METHODS[method], METHODS[method])
-    own = trial.cell.training
+    own = trial.arm.training
     assert log.tried[0].numbers == {
         "learning_rate": own.learning_rate,
         "hidden": [8],
@@ -155,7 +155,7 @@ def test_candidates_that_break_down_are_recorded_and_never_chosen(study, monkeyp
     trial, real = trial_of(made), alone.made_ready
 
     def broken(spec, inputs, shared):
-        if spec.cell.training.dropout == 0.5:
+        if spec.arm.training.dropout == 0.5:
             raise TrialError("the loss became nan")
         return real(spec, inputs, shared)
 
@@ -213,7 +213,7 @@ def test_an_encoder_that_is_trained_with_the_arm_goes_on_within_a_candidate(
     }  # fmt: skip
     made = study("asha", characters=joint)
     trial = trial_of(made)
-    assert trial.cell.joint
+    assert trial.arm.joint
     whole = searched(trial, made.inputs)
     kept = StoredCheckpoints(Storage(str(tmp_path / "checkpoints")), "mine")
     kept.storage.prepare()
@@ -241,7 +241,7 @@ def test_a_trainer_goes_on_where_it_was_and_forgets_who_is_dropped(study):
     trainer = SequentialEvaluator(
         plain, made.inputs, EncoderCache(), ranks, SearchJournal(None, ranks)
     )
-    candidates = [alone.Candidate(place, trial.cell.training) for place in range(2)]
+    candidates = [alone.Candidate(place, trial.arm.training) for place in range(2)]
     with torch_settings(1):
         first = trainer(candidates, 2)
         (after,) = trainer(candidates[:1], 6)

@@ -27,14 +27,14 @@ def searched(run_tiny, tmp_path_factory):
 @pytest.fixture(scope="module")
 def material(searched):
     record = searched[1]
-    return ReportContext(StudyAnalysis(record, build_default_contrasts(record.plan.cells)))
+    return ReportContext(StudyAnalysis(record, build_default_contrasts(record.plan.arms)))
 
 
 def test_the_shipped_search_finishes_and_every_trial_searched(searched):
     study, record = searched
     assert (record.missing, record.failures) == (0, ())
     for result in record.results.values():
-        average = result.spec.cell.technique == "independent_mean"
+        average = result.spec.arm.technique == "independent_mean"
         assert (result.search is None) == average
     again = read_folder(study.folder)
     assert again.results.keys() == record.results.keys()
@@ -82,7 +82,7 @@ def test_the_report_tells_budget_choice_and_sensitivity(material):
 def test_a_study_without_a_search_says_so(launched):
     record = launched[1]
     section = search.section(
-        ReportContext(StudyAnalysis(record, build_default_contrasts(record.plan.cells)))
+        ReportContext(StudyAnalysis(record, build_default_contrasts(record.plan.arms)))
     )
     assert [type(block) for block in section.blocks] == [Prose]
     assert section.blocks[0].text.startswith("No number was searched")
@@ -92,4 +92,4 @@ def test_searched_arms_are_compared_as_any_others(searched):
     rows = compare_arms([build_score_pool(searched[1])])
     assert len(rows) == 5
     assert sum(row.rival is not None for row in rows) == 2
-    assert all(row.summary.cell.params()["search"] == "random search of 4" for row in rows)
+    assert all(row.summary.arm.params()["search"] == "random search of 4" for row in rows)

@@ -93,8 +93,8 @@ def test_a_log_survives_json():
 def arms(*logs):
     raw = {"name": "x", "data": "starter", "grid": [{"features": [["mordred"], ["fingerprint"]]}]}
     raw["search"] = {"budget": 3, "space": {"dropout": {"low": 0, "high": 0.5}}}
-    cells = make_plan(check_study(raw, "x")).cells
-    return [ArmSearch(cell, (log,)) for cell, log in zip(cells, logs, strict=True)]
+    arms = make_plan(check_study(raw, "x")).arms
+    return [ArmSearch(arm, (log,)) for arm, log in zip(arms, logs, strict=True)]
 
 
 def test_an_order_that_the_budget_turns_is_found():

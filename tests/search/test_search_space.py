@@ -91,7 +91,7 @@ def test_matched_widths_are_not_searched():
 
 def test_a_search_is_part_of_the_identity_of_an_arm_and_nothing_else_is_new():
     plain, searched = make_plan(study()), make_plan(study(section()))
-    for one, other in zip(plain.cells, searched.cells, strict=True):
+    for one, other in zip(plain.arms, searched.arms, strict=True):
         assert "search" not in one.json_value()
         assert "search" not in one.params()
         assert one.id != other.id
@@ -99,21 +99,21 @@ def test_a_search_is_part_of_the_identity_of_an_arm_and_nothing_else_is_new():
         trial = Trial(other, 0, 0, 0)
         again = Trial.from_json(trial.to_json())
         assert again == trial
-        assert again.cell.id == other.id
+        assert again.arm.id == other.id
     changes = (
         {"seed": 1},
         {"budget": 5},
         {"method": "asha"},
         {"space": {"dropout": [0.1, 0.2, 0.3, 0.4]}},
     )
-    ids = {make_plan(study(section(**each))).cells[0].id for each in ({}, *changes)}
+    ids = {make_plan(study(section(**each))).arms[0].id for each in ({}, *changes)}
     assert len(ids) == 1 + len(changes)
 
 
 def test_members_of_an_average_search_as_every_arm_does():
-    cells = make_plan(study(section())).cells
-    assert {cell.technique for cell in cells} == {"mlp_head", "independent_mean", "single"}
-    assert all(cell.search == cells[0].search for cell in cells)
+    arms = make_plan(study(section())).arms
+    assert {arm.technique for arm in arms} == {"mlp_head", "independent_mean", "single"}
+    assert all(arm.search == arms[0].search for arm in arms)
 
 
 def test_a_plan_counts_every_fit():

@@ -56,7 +56,7 @@ def copy(finished, tmp_path, spec_of, run_tiny):
 def kept_files(root, finished):
     """One file of every kind, all of them needed to make the trials of both arms anew."""
     study, record, _ = finished[2]
-    ids = {t.cell.features[0].name: study.inputs.trial_id(t) for t in study.plan.trials()}
+    ids = {t.arm.features[0].name: study.inputs.trial_id(t) for t in study.plan.trials()}
     StoredCheckpoints(Storage(str(root / "cache/checkpoints")), ids["moving"]).save({"losses": []})
     for trial_id in ids.values():
         (root / "ledger" / f"{trial_id}.trial").unlink()

@@ -117,7 +117,7 @@ def test_a_launch_goes_on_from_any_machine(store, tiny, spec_of, run_tiny, launc
     text, complete = compare_studies(ComparisonRequest(["tiny"], store.url), "csv")
     assert complete
     assert "counts" in text
-    single = next(t for t in study.plan.trials() if t.cell.technique == "mlp_head")
+    single = next(t for t in study.plan.trials() if t.arm.technique == "mlp_head")
     store.below("ledger").remove(f"{study.inputs.trial_id(single)}.trial")
     _, record, notes = run_tiny(spec_of(tiny, store.url))
     assert notes.stages == {"trials": 1}  # features and embeddings came from the store

@@ -51,14 +51,14 @@ MEAN = "counts+mordred / independent_mean / 1"
 
 def test_an_ensemble_is_what_averages_several_models_for_a_label():
     _, plan, _ = declared()
-    sizes = {str(cell): count_models(cell) for cell in plan.cells}
+    sizes = {str(arm): count_models(arm) for arm in plan.arms}
     assert {name: size for name, size in sizes.items() if size > 1} == {BALANCER: 2, MEAN: 2}
     assert sizes["counts+mordred / label_balancer / density / 1"] == 1
 
 
 def test_without_the_section_the_default_families_less_unequal_ensembles():
     found, plan, spec = declared()
-    default = build_default_contrasts(plan.cells)
+    default = build_default_contrasts(plan.arms)
     assert sorted(names(found.contrasts + found.unequal)) == sorted(names(default))
     assert all(count_models(c.arm) == count_models(c.reference) for c in found.contrasts)
     assert f"technique: {BALANCER} against {HEAD}" in names(found.unequal)
@@ -70,7 +70,7 @@ def test_without_the_section_the_default_families_less_unequal_ensembles():
 
 def test_a_default_family_by_its_word():
     found, plan, _ = declared("modality", "control", analysis={"ensembles": "any"})
-    default = names(build_default_contrasts(plan.cells))
+    default = names(build_default_contrasts(plan.arms))
     wanted = [[n for n in default if n.startswith(family)] for family in ("modality", "control")]
     assert names(found.contrasts) == wanted[0] + wanted[1]
     assert all(wanted)

@@ -25,7 +25,7 @@ def study(*grid, **keys):
 
 def arms(*grid, **keys):
     """Every arm as its words and the dropout that was asked for."""
-    return [f"{cell} {cell.training.dropout:g}" for cell in make_plan(study(*grid, **keys)).cells]
+    return [f"{arm} {arm.training.dropout:g}" for arm in make_plan(study(*grid, **keys)).arms]
 
 
 AXES = {
@@ -122,19 +122,19 @@ def test_listed_arms_are_the_same_arms_as_those_of_axes():
         {"features": [PAIR], "technique": ["label_balancer"], "partition": ["density"]},
         {"features": [["mordred"]], "training": {"dropout": [0.1]}},
     ]
-    ours, theirs = make_plan(study(listed)).cells, make_plan(study(*by_axes)).cells
-    assert [cell.id for cell in ours] == [cell.id for cell in theirs]
+    ours, theirs = make_plan(study(listed)).arms, make_plan(study(*by_axes)).arms
+    assert [arm.id for arm in ours] == [arm.id for arm in theirs]
 
 
 def test_widths_change_a_head_but_not_what_it_is_compared_with():
     listed = [{"features": PAIR}, {"features": PAIR, "fusion": "product", "widths": [77]}]
-    head, wide = make_plan(study({"arms": listed})).cells
+    head, wide = make_plan(study({"arms": listed})).arms
     assert wide.training.hidden == (77,)
     assert wide.shared == head.training
-    plain = make_plan(study({"features": [PAIR], "fusion": ["product"]})).cells[0]
+    plain = make_plan(study({"features": [PAIR], "fusion": ["product"]})).arms[0]
     assert wide.id != plain.id
     own = {"features": [PAIR], "fusion": ["product"], "training": {"hidden": [[77]]}}
-    assert wide.id == make_plan(study(own)).cells[0].id
+    assert wide.id == make_plan(study(own)).arms[0].id
 
 
 @pytest.mark.parametrize("design", ["factorial", "one_at_a_time"])
@@ -152,7 +152,7 @@ def test_every_design_survives_its_own_file(design):
     spec = study(block, left_out, {"arms": [{"features": PAIR, "widths": [3]}]})
     again = StudySpec.model_validate_json(spec.model_dump_json())
     assert again == spec
-    assert [c.id for c in make_plan(again).cells] == [c.id for c in make_plan(spec).cells]
+    assert [c.id for c in make_plan(again).arms] == [c.id for c in make_plan(spec).arms]
 
 
 @given(
@@ -162,7 +162,7 @@ def test_every_design_survives_its_own_file(design):
 def test_one_at_a_time_counts_the_base_and_the_further_values(fusion, dropout):
     block = {"features": [PAIR], "fusion": fusion, "training": {"dropout": dropout}}
     found = make_plan(study({**block, "design": "one_at_a_time"}))
-    assert found.asked == len(found.cells) == 1 + len(fusion) - 1 + len(dropout) - 1
+    assert found.asked == len(found.arms) == 1 + len(fusion) - 1 + len(dropout) - 1
 
 
 ONE_OUT = {"design": "leave_one_out", "features": [PAIR]}

@@ -81,12 +81,12 @@ def test_finished_folds_give_the_error_of_their_own_molecules(launched):
     spec, plan = prepared.spec, prepared.plan
     recorded = read_prior_results(spec, plan)
     assert (recorded.molecules, recorded.labels) == (120, 6)
-    assert recorded.samples.keys() == {cell.id for cell in plan.cells}
+    assert recorded.samples.keys() == {arm.id for arm in plan.arms}
     (contrast,) = (c for c in build_contrasts(spec, plan) if c.family == "control")
     (foreseen,) = estimate_detectable_effects([contrast], plan, 120, recorded)
-    sides = [record.results_of(cell)[0] for cell in (contrast.arm, contrast.reference)]
+    sides = [record.results_of(arm)[0] for arm in (contrast.arm, contrast.reference)]
     variance = _bootstrap_variance(*sides, prepared.inputs.split.groups)
-    seeds = 2 * 0.0015**2 / plan.per_cell * 4_983 / 120
+    seeds = 2 * 0.0015**2 / plan.per_arm * 4_983 / 120
     assert foreseen.source == "measured"
     assert foreseen.smallest == pytest.approx(2.8 * math.sqrt(variance / 2 + seeds), rel=0.15)
     finding = next(f for f in StudyAnalysis(record, (contrast,)).findings)
@@ -121,10 +121,10 @@ def test_recorded_times_replace_the_coefficients(launched):
     prepared, record, _ = launched
     plan = prepared.plan
     times = read_prior_results(prepared.spec, plan).times(plan, 120)
-    single = plan.cells[0]
-    assert times.cells[single.id] == pytest.approx(record.results_of(single)[0].seconds, rel=0.05)
-    trained = [cell for cell in plan.cells if cell.technique != "independent_mean"]
-    expected = sum(times.cells[cell.id] for cell in trained) * plan.per_cell
+    single = plan.arms[0]
+    assert times.arms[single.id] == pytest.approx(record.results_of(single)[0].seconds, rel=0.05)
+    trained = [arm for arm in plan.arms if arm.technique != "independent_mean"]
+    expected = sum(times.arms[arm.id] for arm in trained) * plan.per_arm
     assert estimate_cost(plan, 120, times).core_seconds == pytest.approx(expected)
     text = format_plan(prepared.spec)
     assert "recorded trials of 4 arms; 120 molecules" in text
@@ -136,7 +136,7 @@ def test_another_study_of_the_storage_knows_the_times_but_not_the_table(launched
     other = prepared.spec.model_copy(update={"name": "other"})
     recorded = read_prior_results(other, prepared.plan)
     assert recorded.molecules is None
-    assert len(recorded.samples) == len(prepared.plan.cells)
+    assert len(recorded.samples) == len(prepared.plan.arms)
 
 
 def test_records_are_as_large_as_said(launched):
@@ -152,7 +152,7 @@ def test_weights_that_differ_by_more_than_two_percent_are_said():
     spec = study()
     contrasts = build_contrasts(spec, make_plan(spec))
     technique = [c for c in contrasts if c.family == "technique"]
-    counts = {cell.id: 100.0 for c in technique for cell in (c.arm, c.reference)}
+    counts = {arm.id: 100.0 for c in technique for arm in (c.arm, c.reference)}
     assert format_unequal_parameters(technique, counts) == []
     (line,) = format_unequal_parameters(technique, {**counts, technique[0].arm.id: 103.0})
     assert line.startswith("technique: 1 of 1 pairs differ by more than 2%")
@@ -163,7 +163,7 @@ def test_a_pilot_times_two_arms_and_leaves_no_result(tiny, spec_of, tmp_path):
     tiny["modalities"]["characters"]["calibration"] = "finetune"
     spec = spec_of(tiny, tmp_path)
     plan = make_plan(spec)
-    assert next(str(cell) for cell in cheapest_and_dearest(plan, 120)) == "counts / single / 1"
+    assert next(str(arm) for arm in cheapest_and_dearest(plan, 120)) == "counts / single / 1"
     times = run_pilot(spec)
     assert times.heads > 0
     assert times.encoders["smiles"] > 0
@@ -205,8 +205,8 @@ def test_ten_thousand_arms_are_planned_at_once_and_without_heavy_imports(tmp_pat
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT)},
     )
-    seconds, cells, lines, heavy = done.stdout.splitlines()
-    assert cells == "cells     10,000 distinct arms"
+    seconds, arms, lines, heavy = done.stdout.splitlines()
+    assert arms == "cells     10,000 distinct arms"
     assert float(seconds) < 2
     assert int(lines) < 30
     assert heavy == "[]"

@@ -60,7 +60,7 @@ def identities(name, storage):
     dataset = load_or_build(spec.data, Storage(str(storage / "datasets")))
     inputs = StudyData(dataset, build_split(spec, dataset), storage / "cache")
     trials = list(plan.trials())
-    jobs = (encoder_job_for(feature, trial) for trial in trials for feature in trial.cell.features)
+    jobs = (encoder_job_for(feature, trial) for trial in trials for feature in trial.arm.features)
     ids = sorted({inputs.job_id(job) for job in jobs if job is not None})
     return {
         "dataset": dataset.digest,
@@ -73,7 +73,7 @@ def identities(name, storage):
 @pytest.mark.parametrize("name", PRESETS)
 def test_arms_of_presets_keep_their_identity(name, tmp_path):
     plan = make_plan(read_preset(name, tmp_path))
-    assert [[str(cell), cell.id, cell.arm_id] for cell in plan.cells] == IDENTITIES[name]["arms"]
+    assert [[str(arm), arm.id, arm.curve_id] for arm in plan.arms] == IDENTITIES[name]["arms"]
 
 
 @pytest.mark.parametrize("name", PRESETS)

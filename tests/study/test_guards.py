@@ -36,17 +36,17 @@ OPERATORS = [
 def heads(operators):
     raw = {"name": "mine", "data": "starter"}
     grid = [{"features": [["fingerprint", "mordred"]], "fusion": operators}]
-    return make_plan(check_study({**raw, "grid": grid}, "x")).cells
+    return make_plan(check_study({**raw, "grid": grid}, "x")).arms
 
 
-def probe(cell):
-    dims = {feature.slot: 3 + i for i, feature in enumerate(cell.features)}
-    return build_probe(build_probe_head(cell, dims, 4), dims)
+def probe(arm):
+    dims = {feature.slot: 3 + i for i, feature in enumerate(arm.features)}
+    return build_probe(build_probe_head(arm, dims, 4), dims)
 
 
 def test_every_shipped_operator_is_a_head_of_its_own():
     """Also `parallel` at stage logit, which is one class of functions for all combinations."""
-    probes = [(str(cell), probe(cell)) for cell in heads(OPERATORS)]
+    probes = [(str(arm), probe(arm)) for arm in heads(OPERATORS)]
     assert [(a, b) for (a, x), (b, y) in combinations(probes, 2) if x.equals(y)] == []
 
 
@@ -102,7 +102,7 @@ def test_an_inert_arm_is_refused_and_named_before_anything_is_written(
 def test_the_same_number_is_no_inert_arm_where_encoders_feel_it(tiny, spec_of, tmp_path):
     tiny["modalities"]["characters"]["calibration"] = "joint"
     tiny["grid"] = [{**PAIRS, "training": {"encoder_learning_rate": [1e-3, 1e-4]}}]
-    assert len(prepare(spec_of(tiny, tmp_path)).plan.cells) == 2
+    assert len(prepare(spec_of(tiny, tmp_path)).plan.arms) == 2
 
 
 @pytest.mark.parametrize(("calibration", "twins"), [("frozen", 1), ("finetune", 0)])
@@ -115,7 +115,7 @@ def test_a_number_of_training_is_inert_in_a_frozen_encoder(
     tiny["grid"] = [{"features": [["characters"], ["dropped"], ["wider"]]}]
     spec = spec_of(tiny, tmp_path)
     if not twins:
-        assert len(prepare(spec).plan.cells) == 3
+        assert len(prepare(spec).plan.arms) == 3
         return
     with pytest.raises(InputError, match=r"1 inert arms; .*\n  dropped / single .* frozen"):
         prepare(spec)
@@ -136,9 +136,9 @@ def test_partitions_are_inert_only_where_they_deal_alike_in_every_trial(tiny, sp
         for a, b in find_equivalent_arms(study.plan, study.inputs)
     ]
     owners = {}
-    for cell in study.plan.cells:
-        if cell.partition.word != "affinity" and cell.technique == "label_balancer":
-            owners[str(cell.partition)] = _owners_by_definition(cell, study)
+    for arm in study.plan.arms:
+        if arm.partition.word != "affinity" and arm.technique == "label_balancer":
+            owners[str(arm.partition)] = _owners_by_definition(arm, study)
     expected = [
         (later, earlier)
         for earlier, later in combinations(owners, 2)
@@ -148,16 +148,16 @@ def test_partitions_are_inert_only_where_they_deal_alike_in_every_trial(tiny, sp
     assert found
 
 
-def _owners_by_definition(cell, study):
+def _owners_by_definition(arm, study):
     """Two labels, two modalities: the denser to the first or the last; or one after the other."""
     found = []
-    for trial in study.plan.trials_of(cell):
+    for trial in study.plan.trials_of(arm):
         rows = study.inputs.fold(trial).fit[1.0]
         counts = study.inputs.dataset.labels[rows].sum(0)
         densest = int(np.argmax(counts))
         first = np.array([0 if j == densest else 1 for j in range(2)])
-        last = cell.partition.options.get("densest") == "last"
-        round_robin = cell.partition.word == "round_robin"
+        last = arm.partition.options.get("densest") == "last"
+        round_robin = arm.partition.word == "round_robin"
         found.append(first if round_robin or not last else 1 - first)
     return found
 
@@ -174,8 +174,8 @@ def wide(tiny):
 def test_weights_are_counted_as_a_trial_counts_them(launched):
     prepared, record, _ = launched
     sizes = count_parameters(prepared.plan, prepared.inputs)
-    for cell in prepared.plan.cells:
-        assert sizes.weights(cell) == record.results_of(cell)[0].counts["parameters"]
+    for arm in prepared.plan.arms:
+        assert sizes.weights(arm) == record.results_of(arm)[0].counts["parameters"]
 
 
 def test_compared_arms_of_unequal_weight_are_said(wide, spec_of, run_tiny, tmp_path):
@@ -200,7 +200,7 @@ def test_matched_heads_weigh_the_same_within_two_percent(wide, spec_of, tmp_path
     assert parallel.training.hidden != (64,)
     write_study_folder(study)
     again = read_folder(study.folder)  # what a report or a comparison reads later
-    assert [c.id for c in again.plan.cells] == [c.id for c in study.plan.cells]
+    assert [c.id for c in again.plan.arms] == [c.id for c in study.plan.arms]
     assert match_parameters(study.spec, study.plan, study.inputs).grid == study.spec.grid
 
 
@@ -208,8 +208,8 @@ def test_heads_too_narrow_to_match_are_named(wide, spec_of, tmp_path):
     wide["training"]["hidden"] = [1]
     study = prepare(spec_of(wide, tmp_path))
     sizes = count_parameters(study.plan, study.inputs)
-    cells = {str(cell): cell for cell in study.plan.cells}
-    arm = cells["counts+characters / independent_mean / 1"]
-    reference = cells["counts+characters / mlp_head / concat / 1"]
+    arms = {str(arm): arm for arm in study.plan.arms}
+    scores = arms["counts+characters / independent_mean / 1"]
+    reference = arms["counts+characters / mlp_head / concat / 1"]
     with pytest.raises(InputError, match=r"no hidden widths give counts.*within 2%; the nearest"):
-        match_widths(arm, reference, sizes)
+        match_widths(scores, reference, sizes)

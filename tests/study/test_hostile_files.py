@@ -109,7 +109,7 @@ def test_a_grid_that_nobody_could_write_down_is_refused():
     with pytest.raises(InputError, match="asks for up to 160,000 combinations, more than 100,000"):
         make_plan(check_study(raw, "mine.yaml"))
     raw["grid"][0]["design"] = "one_at_a_time"
-    assert len(make_plan(check_study(raw, "mine.yaml")).cells) == 799
+    assert len(make_plan(check_study(raw, "mine.yaml")).arms) == 799
 
 
 def test_what_no_schema_could_look_at_is_told_with_the_other_mistakes(refused):

@@ -16,7 +16,7 @@ PAIR = ["graph", "mordred"]
 WEIGHTS = {"weights": "/a/model.pth", "sha256": "0" * 64}
 
 
-def cells(modalities=None, **keys):
+def arms(modalities=None, **keys):
     raw = {
         "name": "mine",
         "data": "starter",
@@ -24,12 +24,12 @@ def cells(modalities=None, **keys):
         "grid": [{"features": [PAIR], **keys.pop("grid", {})}],
         **keys,
     }
-    return make_plan(check_study(raw, "x")).cells
+    return make_plan(check_study(raw, "x")).arms
 
 
 def only(modalities=None, **keys):
-    (cell,) = cells(modalities, **keys)
-    return cell
+    (arm,) = arms(modalities, **keys)
+    return arm
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_two_ways_of_writing_an_arm_are_one_identity(same):
     ],
 )
 def test_what_changes_the_model_changes_the_identity(other):
-    assert only().id not in {cell.id for cell in cells(**other)}
+    assert only().id not in {arm.id for arm in arms(**other)}
 
 
 @pytest.mark.parametrize("number", TrainingConfig.model_fields)
@@ -94,18 +94,18 @@ def test_every_training_number_counts(number):
 def test_partitions_and_their_options_count():
     keys = {"technique": ["label_balancer"]}
     rules = ["density", {"partition": "density", "densest": "last"}, "affinity"]
-    found = cells(grid={**keys, "partition": rules})
-    assert len({cell.id for cell in found}) == 3
+    found = arms(grid={**keys, "partition": rules})
+    assert len({arm.id for arm in found}) == 3
 
 
 def test_weights_count_by_content_and_not_by_path():
-    def cell(**weights):
+    def arm(**weights):
         return only({"graph": {**WEIGHTS, **weights}})
 
-    assert cell(weights="/b/other.pth").id == cell().id
-    assert cell(sha256="1" * 64).id != cell().id
-    assert only({"graph": {"calibration": "frozen"}}).id != cell().id
-    assert cell().features[0].choice.resolved == "frozen"
+    assert arm(weights="/b/other.pth").id == arm().id
+    assert arm(sha256="1" * 64).id != arm().id
+    assert only({"graph": {"calibration": "frozen"}}).id != arm().id
+    assert arm().features[0].choice.resolved == "frozen"
 
 
 def test_training_numbers_of_an_encoder_that_is_not_trained_do_not_count():
@@ -115,10 +115,10 @@ def test_training_numbers_of_an_encoder_that_is_not_trained_do_not_count():
 
 
 def test_an_arm_is_one_curve_over_its_fractions():
-    half, whole = cells(fractions=[0.5, 1.0])
+    half, whole = arms(fractions=[0.5, 1.0])
     assert half.id != whole.id
-    assert half.arm_id == whole.arm_id
-    assert half.arm_id != only(grid={"fusion": ["product"]}).arm_id
+    assert half.curve_id == whole.curve_id
+    assert half.curve_id != only(grid={"fusion": ["product"]}).curve_id
 
 
 STUDY = {
@@ -140,23 +140,23 @@ STUDY = {
     ],
     "fractions": [0.1, 1],
 }
-ALL = make_plan(check_study(STUDY, "x")).cells
+ALL = make_plan(check_study(STUDY, "x")).arms
 
 
 @given(
-    cell=st.sampled_from(ALL),
+    arm=st.sampled_from(ALL),
     repeat=st.integers(0, 9),
     fold=st.integers(0, 9),
     seed=st.integers(0, 99),
 )
-def test_a_trial_and_its_jobs_survive_json(cell, repeat, fold, seed):
-    trial = Trial(cell, repeat, fold, seed)
+def test_a_trial_and_its_jobs_survive_json(arm, repeat, fold, seed):
+    trial = Trial(arm, repeat, fold, seed)
     text = json.dumps(trial.to_json(), sort_keys=True, allow_nan=False)
     again = Trial.from_json(json.loads(text))
     assert again == trial
-    assert again.cell.id == cell.id
+    assert again.arm.id == arm.id
     assert str(again) == str(trial)
-    for feature in cell.features:
+    for feature in arm.features:
         job = encoder_job_for(feature, trial)
         if job is not None:
             assert EncoderJob.from_json(json.loads(json.dumps(job.to_json()))) == job
@@ -164,11 +164,11 @@ def test_a_trial_and_its_jobs_survive_json(cell, repeat, fold, seed):
 
 def test_an_encoder_is_shared_by_the_arms_that_need_the_same_one():
     jobs = {}
-    for cell in ALL:
-        for trial in iterate_trials(cell, repeats=1, folds=1, seeds=(0,)):
-            for feature in trial.cell.features:
+    for arm in ALL:
+        for trial in iterate_trials(arm, repeats=1, folds=1, seeds=(0,)):
+            for feature in trial.arm.features:
                 job = encoder_job_for(feature, trial)
-                jobs.setdefault((feature.name, cell.fraction), set()).add(str(job))
+                jobs.setdefault((feature.name, arm.fraction), set()).add(str(job))
     assert jobs["apple", 1.0] == {
         "encoder apple / fraction 1 fold 0 seed 0",
         "encoder apple on its labels of density / fraction 1 fold 0 seed 0",

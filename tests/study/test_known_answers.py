@@ -24,8 +24,8 @@ def aurocs(tmp_path_factory, spec_of, run_tiny):
     }
     study, record, _ = run_tiny(spec_of(raw, tmp_path_factory.mktemp("known")))
     assert record.missing == 0
-    (cell,) = study.plan.cells
-    values = np.mean([result.auroc for result in record.results_of(cell)], axis=0)
+    (arm,) = study.plan.arms
+    values = np.mean([result.auroc for result in record.results_of(arm)], axis=0)
     positives = study.inputs.dataset.positives
     n = len(study.inputs.dataset)
     # A score without information has the variance of the Mann-Whitney statistic in each fold.

@@ -23,7 +23,7 @@ def again(launched, spec_of, run_tiny, tmp_path, tiny):
 
 def record_file(root, launched, technique):
     study = launched[0]
-    trial = next(t for t in study.plan.trials() if t.cell.technique == technique)
+    trial = next(t for t in study.plan.trials() if t.arm.technique == technique)
     return root / "ledger" / f"{study.inputs.trial_id(trial)}.trial"
 
 
@@ -49,7 +49,7 @@ def test_a_launch_finishes_every_trial_of_the_plan(launched):
     assert record.failures == ()
     assert len(record.results) == 10
     assert (notes.stages["encoders"], notes.stages["trials"]) == (1, 8)
-    rows = np.concatenate([r.test_rows for r in record.results_of(study.plan.cells[0])])
+    rows = np.concatenate([r.test_rows for r in record.results_of(study.plan.arms[0])])
     assert sorted(rows) == list(range(len(study.inputs.dataset)))
     for summary in record.summaries:
         assert (summary.repeats, summary.missing, summary.undefined) == (2, 0, 0)
@@ -92,7 +92,7 @@ def test_another_name_for_a_modality_finds_the_same_results(
     }
     _, record, notes = run_tiny(spec_of(raw, root))
     assert notes.stages == {}
-    assert [s.cell.names for s in record.summaries] == [("type",)]
+    assert [s.arm.names for s in record.summaries] == [("type",)]
     assert record.summaries[0].auroc == launched[1].summaries[0].auroc
 
 
@@ -213,7 +213,7 @@ def test_a_loss_that_is_not_finite_fails_its_trials_and_the_average_of_them(
     ]
     tiny["grid"][0]["training"] = {"learning_rate": [1e30, 1e-3]}
     _, record, _ = run_tiny(spec_of(tiny, tmp_path))
-    assert [(s.cell.training.learning_rate, s.missing) for s in record.summaries[:2]] == [
+    assert [(s.arm.training.learning_rate, s.missing) for s in record.summaries[:2]] == [
         (1e30, 2),
         (1e-3, 0),
     ]
@@ -230,7 +230,7 @@ def test_a_failing_encoder_fails_the_trials_that_need_it_with_its_cause(
 
     monkeypatch.setattr("study.training.encoders.run_encoder_job", broken)
     _, record, _ = run_tiny(spec_of(tiny, tmp_path))
-    done = {summary.cell.names for summary in record.summaries if not summary.missing}
+    done = {summary.arm.names for summary in record.summaries if not summary.missing}
     assert done == {("counts",)}
     causes = {f.cause for f in record.failures if "independent_mean" not in f.trial}
     assert causes == {"encoder characters seed 0: no such luck"}

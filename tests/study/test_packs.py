@@ -66,8 +66,8 @@ def run(trials, study):
 
 
 def changed(trial, **numbers):
-    training = trial.cell.training.model_copy(update=numbers)
-    return replace(trial, cell=replace(trial.cell, training=training))
+    training = trial.arm.training.model_copy(update=numbers)
+    return replace(trial, arm=replace(trial.arm, training=training))
 
 
 def same(one, other):
@@ -102,8 +102,8 @@ def diverging(heads):
 
 def without_its_partition(heads):
     """A trial that cannot be: its error is of no kind that a trial is expected to raise."""
-    trial = next(trial for trial in heads if trial.cell.partition)
-    return replace(trial, cell=replace(trial.cell, partition=None)), "TypeError: "
+    trial = next(trial for trial in heads if trial.arm.partition)
+    return replace(trial, arm=replace(trial.arm, partition=None)), "TypeError: "
 
 
 @pytest.mark.parametrize("breaking", [diverging, without_its_partition])
@@ -118,7 +118,7 @@ def test_a_trial_that_breaks_down_fails_alone(breaking, study, heads):
 
 
 def test_a_trial_whose_embeddings_are_missing_fails_alone(study, heads):
-    pair = next(trial for trial in heads if len(trial.cell.features) == 2)
+    pair = next(trial for trial in heads if len(trial.arm.features) == 2)
     unseen = replace(pair, seed=99)
     ended = run([unseen, heads[0]], study)
     failed, other = (ended[study[0].inputs.trial_id(trial)] for trial in (unseen, heads[0]))
@@ -138,7 +138,7 @@ def test_a_pack_leaves_nothing_behind_in_its_process(study, heads):
 
 
 def features(trial):
-    return tuple(feature.key for feature in trial.cell.features)
+    return tuple(feature.key for feature in trial.arm.features)
 
 
 def test_every_trial_is_in_one_pack_that_reads_the_same_features(study):
@@ -152,7 +152,7 @@ def test_every_trial_is_in_one_pack_that_reads_the_same_features(study):
         assert [fold_key(t) for t in members] == sorted(fold_key(t) for t in members)
     heads = Counter(features(trial) for trial in trials.values() if can_share_process(trial))
     others = [trial for trial in trials.values() if not can_share_process(trial)]
-    assert {trial.cell.technique for trial in others} == {"independent_mean", "single"}
+    assert {trial.arm.technique for trial in others} == {"independent_mean", "single"}
     assert len(packs) == sum(-(-count // MOST) for count in heads.values()) + len(others)
 
 

@@ -32,7 +32,7 @@ def test_combinations_that_cannot_differ_are_merged_with_the_reason():
         )
     )
     assert plan.asked == 2 * 3 * 3 * 2
-    assert [str(cell) for cell in plan.cells] == [
+    assert [str(arm) for arm in plan.arms] == [
         "mordred / single / 1",
         "graph+mordred / mlp_head / concat / 1",
         "graph+mordred / mlp_head / product / 1",
@@ -48,7 +48,7 @@ def test_combinations_that_cannot_differ_are_merged_with_the_reason():
         "the label balancer has no fusion operator": 6 - 2,
         "averaging independent models has no fusion operator or partition": 6 - 1,
     }
-    assert plan.asked - sum(plan.merged.values()) + len(plan.added) == len(plan.cells)
+    assert plan.asked - sum(plan.merged.values()) + len(plan.added) == len(plan.arms)
 
 
 def test_an_arm_that_is_written_twice_is_said_to_be():
@@ -65,9 +65,9 @@ def test_an_average_adds_the_members_nobody_asked_for():
             fractions=[0.5, 1.0],
         )
     )
-    assert [str(cell) for cell in plan.added] == ["graph / single / 0.5", "graph / single / 1"]
-    members = {m.cell.id for t in plan.trials() for m in t.members()}
-    assert members <= {cell.id for cell in plan.cells}
+    assert [str(arm) for arm in plan.added] == ["graph / single / 0.5", "graph / single / 1"]
+    members = {m.arm.id for t in plan.trials() for m in t.members()}
+    assert members <= {arm.id for arm in plan.arms}
     assert len(members) == 4
 
 
@@ -79,8 +79,8 @@ def test_counts_of_a_small_grid():
     )
     plan = make_plan(spec)
     cost = estimate_cost(plan)
-    assert plan.per_cell == 12
-    assert (len(plan.cells), plan.fits) == (5, 48)  # the average trains nothing
+    assert plan.per_arm == 12
+    assert (len(plan.arms), plan.fits) == (5, 48)  # the average trains nothing
     assert (cost.trials, cost.fits) == (60, 48)
     assert cost.jobs == 12  # one fine-tuned graph encoder a fold, repeat and seed
     frozen = study(
@@ -160,17 +160,17 @@ def test_every_trial_stands_once_after_its_members(
     grid = {"features": sets, "technique": techniques, "fusion": operators}
     plan = make_plan(study(grid, fractions=fractions, seeds=seeds, split={"folds": folds}))
     trials = list(plan.trials())
-    times = Counter((t.cell.id, t.repeat, t.fold, t.seed) for t in trials)
+    times = Counter((t.arm.id, t.repeat, t.fold, t.seed) for t in trials)
     assert set(times.values()) == {1}
-    assert len(trials) == len(plan.cells) * folds * len(seeds)
-    assert len({cell.id for cell in plan.cells}) == len(plan.cells)
+    assert len(trials) == len(plan.arms) * folds * len(seeds)
+    assert len({arm.id for arm in plan.arms}) == len(plan.arms)
     expected = {
         (frozenset(names), "single" if len(names) == 1 else technique, fraction)
         for names, technique, fraction in product(sets, techniques, fractions)
     }
-    asked = [cell for cell in plan.cells if cell not in plan.added]
+    asked = [arm for arm in plan.arms if arm not in plan.added]
     assert {(frozenset(c.names), c.technique, c.fraction) for c in asked} == expected
     seen = set()
     for trial in trials:
-        assert all((m.cell.id, m.fold, m.seed) in seen for m in trial.members())
-        seen.add((trial.cell.id, trial.fold, trial.seed))
+        assert all((m.arm.id, m.fold, m.seed) in seen for m in trial.members())
+        seen.add((trial.arm.id, trial.fold, trial.seed))

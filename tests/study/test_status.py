@@ -45,7 +45,7 @@ def failed(tiny, spec_of, run_tiny, tmp_path, monkeypatch):
     run_trial = stacked.run_trial
 
     def slips(trial, *others, **named):
-        if trial.cell.names == ("counts",) and trial.fold == 0:
+        if trial.arm.names == ("counts",) and trial.fold == 0:
             raise KeyError("s3://me:secret@host/" + "long" * 30)
         return run_trial(trial, *others, **named)
 

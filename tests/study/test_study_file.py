@@ -274,7 +274,7 @@ def pretrained(tmp_path, monkeypatch):
 def test_every_shipped_preset_can_be_planned(name, pretrained):
     spec = read_study(name)
     assert spec.name == name
-    assert make_plan(spec).cells
+    assert make_plan(spec).arms
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -282,7 +282,7 @@ def test_a_study_survives_its_own_file(name, pretrained):
     spec = read_study(name)
     again = StudySpec.model_validate_json(spec.model_dump_json())
     assert again == spec
-    assert [cell.id for cell in make_plan(again).cells] == [c.id for c in make_plan(spec).cells]
+    assert [arm.id for arm in make_plan(again).arms] == [c.id for c in make_plan(spec).arms]
 
 
 KEYS = st.sampled_from(
@@ -323,4 +323,4 @@ def test_any_mapping_is_a_study_or_an_input_error(raw, keys, whole):
     except InputError as error:
         assert str(error).startswith("x: ")  # noqa: PT017 (either way out is right)
     else:
-        assert make_plan(spec).cells
+        assert make_plan(spec).arms

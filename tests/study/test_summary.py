@@ -18,16 +18,16 @@ TRUTH = np.array([[1, 0, 0, 0, 1], [0, 1, 0, 1, 0], [0, 0, 1, 1, 0], [1, 1, 1, 0
 RIGHT, WRONG, EVEN = TRUTH, 1 - TRUTH, np.full_like(TRUTH, 1) / 2
 
 
-def cells(**keys):
+def arms(**keys):
     grid = {"features": [["graph", "mordred"]], **keys}
     raw = {"name": "m", "data": "starter", "grid": [grid], "training": {"epochs": 7}}
-    return make_plan(check_study(raw, "x")).cells
+    return make_plan(check_study(raw, "x")).arms
 
 
-def trial(cell, fold, scores, *, truth=TRUTH, best=3, seconds=2.0, seed=0):
+def trial(arm, fold, scores, *, truth=TRUTH, best=3, seconds=2.0, seed=0):
     return TrialResult(
-        id=f"{cell.id}-{fold}-{seed}",
-        trial=Trial(cell, 0, fold, seed).to_json(),
+        id=f"{arm.id}-{fold}-{seed}",
+        trial=Trial(arm, 0, fold, seed).to_json(),
         label_names=NAMES,
         test_rows=np.arange(len(truth)),
         test_labels=truth,
@@ -37,7 +37,7 @@ def trial(cell, fold, scores, *, truth=TRUTH, best=3, seconds=2.0, seed=0):
     )
 
 
-HEAD, BALANCER = cells(technique=["mlp_head", "label_balancer"])
+HEAD, BALANCER = arms(technique=["mlp_head", "label_balancer"])
 POSITIVES = np.array([50, 40, 30, 20, 10])
 
 
@@ -116,7 +116,7 @@ def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbe
         "fractions": [0.5, 1.0],
     }
     plan = make_plan(check_study(raw, "x"))
-    arms, found = {cell.id: cell for cell in plan.cells}, find_reference_arms(plan.cells)
+    arms, found = {arm.id: arm for arm in plan.arms}, find_reference_arms(plan.arms)
     for arm, head in found.items():
         one, other = arms[arm], arms[head]
         assert other.technique == "mlp_head"
@@ -126,9 +126,9 @@ def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbe
             other.fraction,
             other.training,
         )
-    wide = [cell for cell in plan.cells if len(cell.features) > 1]
+    wide = [arm for arm in plan.arms if len(arm.features) > 1]
     assert len(found) == len(wide) - 8  # every wide arm but the eight references themselves
 
 
 def test_without_a_head_there_is_no_reference():
-    assert find_reference_arms(cells(technique=["label_balancer", "independent_mean"])) == {}
+    assert find_reference_arms(arms(technique=["label_balancer", "independent_mean"])) == {}

@@ -131,7 +131,7 @@ def poisoned_inputs(inputs, trial):
 @pytest.mark.parametrize("technique", ["mlp_head", "label_balancer"])
 def test_labels_of_the_test_fold_change_no_score(technique, launched):
     study, record, _ = launched
-    trial = next(t for t in study.plan.trials() if t.cell.technique == technique)
+    trial = next(t for t in study.plan.trials() if t.arm.technique == technique)
     known = record.results[study.inputs.trial_id(trial)]
     with torch_settings(1):
         again = run_trial(trial, poisoned_inputs(study.inputs, trial))
@@ -156,7 +156,7 @@ def test_labels_of_the_test_fold_change_no_trained_encoder(tiny, spec_of, run_ti
     tiny["grid"] = [{"features": [["characters"]]}]
     study, _, _ = run_tiny(spec_of(tiny, tmp_path))
     trial = next(iter(study.plan.trials()))
-    job = encoder_job_for(trial.cell.features[0], trial)
+    job = encoder_job_for(trial.arm.features[0], trial)
     known = study.inputs.embedding_store.get(study.inputs.job_id(job))
     with torch_settings(1):
         assert (run_encoder_job(job, poisoned_inputs(study.inputs, trial)) == known).all()
@@ -170,8 +170,8 @@ def test_an_encoder_is_fine_tuned_on_the_labels_that_a_fixed_partition_gives_it(
     tiny["grid"] = [{**block, "partition": ["density", "random_per_batch"]}]
     study, record, _ = run_tiny(spec_of(tiny, tmp_path))
     assert record.missing == 0
-    trials = {t.cell.partition.word: t for t in study.plan.trials() if t.fold == 0}
-    feature = next(f for f in trials["density"].cell.features if f.name == "characters")
+    trials = {t.arm.partition.word: t for t in study.plan.trials() if t.fold == 0}
+    feature = next(f for f in trials["density"].arm.features if f.name == "characters")
     own, every = (
         encoder_job_for(feature, trials[word]) for word in ("density", "random_per_batch")
     )

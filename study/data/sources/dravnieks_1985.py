@@ -96,6 +96,6 @@ def _label(name: str) -> str:
 
 
 def _ratings(row: Row, place: str) -> dict[str, float]:
-    cells = ((name, text) for name, text in row.items() if name != "Stimulus")
-    given = {_label(name): parse_number(text, place) for name, text in cells}
+    arms = ((name, text) for name, text in row.items() if name != "Stimulus")
+    given = {_label(name): parse_number(text, place) for name, text in arms}
     return {name: x if 0 <= x <= _MOST else math.nan for name, x in given.items()}

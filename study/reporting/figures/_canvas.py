@@ -97,7 +97,7 @@ def label_rows(axes: Axes, names: list[str]) -> None:
 
 
 def readable_on(shade: float) -> str:
-    """Black or white: the color of text on a cell of this lightness (0 dark ... 1 light)."""
+    """Black or white: the color of text on an arm of this lightness (0 dark ... 1 light)."""
     return "black" if shade > 0.5 else "white"
 
 

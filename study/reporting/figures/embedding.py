@@ -63,6 +63,7 @@ def _described(title: str, found: EmbeddingMap) -> str:
     centers = [f"{r.label} around ({r.center[0]:+.2f}, {r.center[1]:+.2f})" for r in found.regions]
     spread = np.ptp(found.points, axis=0)
     return (
-        f"{title}: {format_count(len(found.points), 'molecule')} on two axes of width {spread[0]:.2f} "
+        f"{title}: {format_count(len(found.points), 'molecule')} on two axes of width "
+        f"{spread[0]:.2f} "
         f"and {spread[1]:.2f}; {format_list(centers)}."
     )

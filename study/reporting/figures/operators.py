@@ -67,6 +67,6 @@ def draw_operators(
 def _described(sets: Sequence[str], heads: Sequence[str], levels: Floats) -> str:
     parts = []
     for i, head in enumerate(heads):
-        cells = [f"{s} {v:.4f}" for s, v in zip(sets, levels[i], strict=True) if np.isfinite(v)]
-        parts.append(f"{head}: {format_list(cells)}")
+        arms = [f"{s} {v:.4f}" for s, v in zip(sets, levels[i], strict=True) if np.isfinite(v)]
+        parts.append(f"{head}: {format_list(arms)}")
     return "Macro AUROC. " + "; ".join(parts) + "."

@@ -86,6 +86,7 @@ def _described(arms: Sequence[str], differences: Floats, sure: NDArray[np.bool_]
     largest = float(np.nanmax(np.abs(differences))) if pairs else 0.0
     return (
         f"Heat map of the differences in macro AUROC between {len(arms)} arms: "
-        f"{format_count(told, 'pair')} of {pairs} differ at the 5 % level; the largest difference is "
+        f"{format_count(told, 'pair')} of {pairs} differ at the 5 % level; the largest "
+        "difference is "
         f"{largest:.4f}."
     )

@@ -33,8 +33,8 @@ MOST_NOTES = 5
 
 def section(material: ReportContext) -> DocumentSection:
     """Show every arm in the order of the file, the largest fraction first."""
-    cells = sorted(material.evidence.record.plan.cells, key=lambda cell: -cell.fraction)
-    rows = [row_of(material, cell) for cell in cells]
+    arms = sorted(material.evidence.record.plan.arms, key=lambda arm: -arm.fraction)
+    rows = [row_of(material, arm) for arm in arms]
     found = find_unsettled(material.evidence.record.summaries)
     more = [f"... and {len(found) - MOST_NOTES} more arms."] if len(found) > MOST_NOTES else []
     notes = [*found[:MOST_NOTES], *more]
@@ -54,56 +54,56 @@ NOTE = (
 )
 
 
-def row_of(material: ReportContext, cell: Arm) -> Row:
+def row_of(material: ReportContext, arm: Arm) -> Row:
     """Return the row of one arm; undefined numbers are None."""
     evidence, record = material.evidence, material.evidence.record
-    arm, level = evidence.arms.get(cell.id), evidence.levels.get(cell.id)
-    finding = reference_finding(evidence.findings, cell, record.references.get(cell.id))
-    done = len(arm.keys) if arm else 0
+    scores, level = evidence.arms.get(arm.id), evidence.levels.get(arm.id)
+    finding = reference_finding(evidence.findings, arm, record.references.get(arm.id))
+    done = len(scores.keys) if scores else 0
     return {
-        "features": format_features(cell),
-        "multimodal": "yes" if len(cell.features) > 1 else "no",
-        "technique": format_head_name(cell) or "single",
-        "fraction": cell.fraction,
+        "features": format_features(arm),
+        "multimodal": "yes" if len(arm.features) > 1 else "no",
+        "technique": format_head_name(arm) or "single",
+        "fraction": arm.fraction,
         "auroc": format_number(level.auroc.mean) if level else None,
         "auroc_low": format_number(level.auroc.low) if level else None,
         "auroc_high": format_number(level.auroc.high) if level else None,
         "ap": format_number(level.average_precision.mean) if level else None,
         **difference_row("difference", finding.macro if finding else None),
-        "reference": _reference(material, cell, finding),
+        "reference": _reference(material, arm, finding),
         "verdict": _verdict(finding),
-        "models": arm.models if arm else None,
-        "parameters": format_number(arm.parameters) if arm else None,
-        "seconds": format_number(seconds_of(material, cell)) if arm else None,
-        "trials": f"{done}/{record.plan.per_cell}",
-        "cell": str(cell),
-        "cell_id": cell.id,
+        "models": scores.models if scores else None,
+        "parameters": format_number(scores.parameters) if scores else None,
+        "seconds": format_number(seconds_of(material, arm)) if scores else None,
+        "trials": f"{done}/{record.plan.per_arm}",
+        "cell": str(arm),
+        "cell_id": arm.id,
     }
 
 
 def reference_finding(
-    findings: Sequence[ContrastResult], cell: Arm, reference: str | None
+    findings: Sequence[ContrastResult], arm: Arm, reference: str | None
 ) -> ContrastResult | None:
     """Return the finding of an arm against its reference, else its first one."""
-    own = [finding for finding in findings if finding.contrast.arm.id == cell.id]
+    own = [finding for finding in findings if finding.contrast.arm.id == arm.id]
     wanted = [finding for finding in own if finding.contrast.reference.id == reference]
     return next(iter([*wanted, *own]), None)
 
 
-def seconds_of(material: ReportContext, cell: Arm) -> float:
+def seconds_of(material: ReportContext, arm: Arm) -> float:
     """Seconds of a fit; of an average, those of its members together."""
     arms = material.evidence.arms
-    if cell.technique != MEAN:
-        return arms[cell.id].seconds
-    members = [cell.single(feature).id for feature in cell.features]
+    if arm.technique != MEAN:
+        return arms[arm.id].seconds
+    members = [arm.single(feature).id for feature in arm.features]
     return sum(arms[key].seconds for key in members if key in arms)
 
 
-def _reference(material: ReportContext, cell: Arm, finding: ContrastResult | None) -> str | None:
+def _reference(material: ReportContext, arm: Arm, finding: ContrastResult | None) -> str | None:
     if finding is None:
         return None
     contrast = finding.contrast
-    same = contrast.reference.fraction == cell.fraction
+    same = contrast.reference.fraction == arm.fraction
     return material.names.of(contrast.reference, fraction=not same)
 
 

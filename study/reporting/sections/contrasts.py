@@ -21,7 +21,8 @@ def section(material: ReportContext) -> DocumentSection | None:
     if not findings:
         return None
     note = (
-        f"{format_count(len(findings), 'contrast')} declared before anything was measured; p values "
+        f"{format_count(len(findings), 'contrast')} declared before anything was measured; p "
+        "values "
         "are adjusted (Holm) within a question. "
         "Wins: the influence curve and the corrected t agree. Suggestive: one of them. Equivalent: "
         "the interval lies in the region of practical equivalence. Not resolvable: the study is "

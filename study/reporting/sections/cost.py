@@ -21,24 +21,24 @@ COLUMNS = (
 
 def section(material: ReportContext) -> DocumentSection | None:
     """Draw the arms of the largest fraction against what a fit costs."""
-    arms = [_cost(material, i) for i in range(len(material.full))]
-    if len(arms) < 2:
+    all_scores = [_cost(material, i) for i in range(len(material.full))]
+    if len(all_scores) < 2:
         return None
-    if not any(arm.seconds > 0 for arm in arms):
+    if not any(scores.seconds > 0 for scores in all_scores):
         text = "The trials have no fit times, so there is nothing to set the AUROC against."
         return DocumentSection("cost", "Cost", (Prose(text),))
     rows: list[Row] = [
         {
-            "number": arm.number,
-            "arm": material.names.of(cell, fraction=False),
-            "auroc": format_number(arm.auroc),
-            "seconds": format_number(arm.seconds),
-            "parameters": format_number(arm.parameters),
-            "front": "yes" if on_front(arm, arms) else "no",
+            "number": scores.number,
+            "arm": material.names.of(arm, fraction=False),
+            "auroc": format_number(scores.auroc),
+            "seconds": format_number(scores.seconds),
+            "parameters": format_number(scores.parameters),
+            "front": "yes" if on_front(scores, all_scores) else "no",
         }
-        for arm, cell in zip(arms, material.full, strict=True)
+        for scores, arm in zip(all_scores, material.full, strict=True)
     ]
-    figure = draw_cost(arms, f"Arms at fraction {material.fullest:g}")
+    figure = draw_cost(all_scores, f"Arms at fraction {material.fullest:g}")
     table = DocumentTable("cost", "What a fit costs.", COLUMNS, frame_of(rows))
     return DocumentSection("cost", "Cost", (figure, table))
 
@@ -54,14 +54,14 @@ def on_front(arm: ArmCost, arms: list[ArmCost]) -> bool:
 
 
 def _cost(material: ReportContext, place: int) -> ArmCost:
-    cell = material.full[place]
-    level, arm = material.evidence.levels[cell.id].auroc, material.evidence.arms[cell.id]
+    arm = material.full[place]
+    level, scores = material.evidence.levels[arm.id].auroc, material.evidence.arms[arm.id]
     return ArmCost(
         number=place + 1,
-        technique=TECHNIQUES[cell.technique] or "single modality",
+        technique=TECHNIQUES[arm.technique] or "single modality",
         auroc=level.mean,
         low=level.low,
         high=level.high,
-        seconds=seconds_of(material, cell),
-        parameters=arm.parameters,
+        seconds=seconds_of(material, arm),
+        parameters=scores.parameters,
     )

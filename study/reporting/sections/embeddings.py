@@ -10,7 +10,7 @@ from study.reporting.figures.embedding import draw_embedding_map
 
 def section(material: ReportContext) -> DocumentSection | None:
     """Draw one map for every encoder whose embeddings are kept; say so where none are."""
-    choices = [f.choice for cell in material.cells for f in cell.features]
+    choices = [f.choice for arm in material.arms for f in arm.features]
     if not any(choice.trainable and choice.resolved != "joint" for choice in choices):
         return None
     found = build_embedding_maps(material.evidence)

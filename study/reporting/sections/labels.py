@@ -69,13 +69,13 @@ MOST = 8
 def _matrix(material: ReportContext) -> tuple[tuple[Column, ...], DataFrame]:
     """AUROC of every label by arm: the first ones on the page, all in the file."""
     data = material.evidence.record.inputs.dataset
-    named = {cell.id: material.names.of(cell) for cell in (*material.full, *material.cells)}
+    named = {arm.id: material.names.of(arm) for arm in (*material.full, *material.arms)}
     means = {key: material.evidence.arms[key].auroc.mean(axis=0) for key in named}
     rows: list[Row] = [
         {"label": name, "positives": int(data.positives[i])}
         | {named[key]: format_number(float(values[i])) for key, values in means.items()}
         for i, name in enumerate(data.label_names)
     ]
-    shown = [Column(named[cell.id], named[cell.id], ".3f") for cell in material.full[:MOST]]
+    shown = [Column(named[arm.id], named[arm.id], ".3f") for arm in material.full[:MOST]]
     rows.sort(key=lambda row: -row["positives"])
     return (COLUMNS[0], COLUMNS[1], *shown), frame_of(rows)

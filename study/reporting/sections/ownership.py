@@ -19,7 +19,7 @@ MOST = 4
 
 def section(material: ReportContext) -> DocumentSection | None:
     """Draw the map of the first arms with a recorded partition; None without any."""
-    found = sorted(read_label_ownership(material.evidence), key=lambda each: -each.cell.fraction)
+    found = sorted(read_label_ownership(material.evidence), key=lambda each: -each.arm.fraction)
     if not found:
         return None
     blocks: list[Block] = []
@@ -37,7 +37,7 @@ def _shown(material: ReportContext, found: LabelOwnership, number: int) -> list[
     kinds = np.arange(len(found.modalities))[:, None, None]
     shares: Floats = (found.owners[None] == kinds).mean(axis=1)[:, order]
     labels = [data.label_names[i] for i in order]
-    name = material.names.of(found.cell)
+    name = material.names.of(found.arm)
     figure = draw_label_owners(
         f"owners_{number}", f"Owners of the labels: {name}", found.modalities, labels, shares,
         _stability(found),

@@ -22,33 +22,33 @@ MOST = 26
 
 def section(material: ReportContext) -> DocumentSection | None:
     """Draw the heat map of differences and the paired fold plot."""
-    cells = material.full[:MOST]
-    if len(cells) < 2:
+    arms = material.full[:MOST]
+    if len(arms) < 2:
         return None
-    names = [material.names.of(cell, fraction=False) for cell in cells]
-    arms = [material.evidence.arms[cell.id] for cell in cells]
+    names = [material.names.of(arm, fraction=False) for arm in arms]
+    all_scores = [material.evidence.arms[arm.id] for arm in arms]
     scope = f"Arms at fraction {material.fullest:g}"
     if len(material.full) > MOST:
         scope += f", the first {MOST} of {len(material.full)} in the order of the file"
     blocks: list[Block] = []
-    if all(len(places_of(arm)) > 1 for arm in arms):
-        blocks.append(draw_folds(names, [places_of(arm) for arm in arms], scope))
+    if all(len(places_of(scores)) > 1 for scores in all_scores):
+        blocks.append(draw_folds(names, [places_of(scores) for scores in all_scores], scope))
     else:
         blocks.append(Prose("There is no paired fold plot: an arm has finished only one fold."))
     return DocumentSection("pairs", "Arms side by side", (_map(material, names, scope), *blocks))
 
 
 def _map(material: ReportContext, names: list[str], scope: str) -> Block:
-    cells = material.full[:MOST]
+    arms = material.full[:MOST]
     found: dict[tuple[int, int], PairedDifference] = {}
-    for i, j in itertools.combinations(range(len(cells)), 2):
-        contrast = Contrast("all pairs", cells[i], cells[j])
+    for i, j in itertools.combinations(range(len(arms)), 2):
+        contrast = Contrast("all pairs", arms[i], arms[j])
         if material.evidence.shared(contrast):
             sides = material.evidence.pair(contrast)
             found[i, j] = estimate_difference(
                 *sides, material.evidence.groups, material.evidence.weights
             )
-    values = np.full((len(cells), len(cells)), np.nan)
+    values = np.full((len(arms), len(arms)), np.nan)
     sure = np.zeros(values.shape, dtype=np.bool_)
     adjusted = adjust_holm([each.p for each in found.values()])
     for ((i, j), each), p in zip(found.items(), adjusted, strict=True):

@@ -49,7 +49,7 @@ RULES = (
 def _facts(record: StudyResults) -> list[Row]:
     data, split, results = record.inputs.dataset, record.inputs.split, record.results.values()
     undefined = sum(macro_mean(result.auroc).undefined for result in results)
-    expected = len(record.plan.cells) * record.plan.per_cell
+    expected = len(record.plan.arms) * record.plan.per_arm
     seconds = sum(result.seconds for result in results)
     facts = {
         "study": record.spec.name,
@@ -62,7 +62,7 @@ def _facts(record: StudyResults) -> list[Row]:
         "split digest": split.digest,
         "training fractions": format_list([f"{fraction:g}" for fraction in record.spec.fractions]),
         "seeds": format_list([str(seed) for seed in record.plan.seeds]),
-        "arms": f"{len(record.plan.cells)} ({len(record.plan.added)} added as members of controls)",
+        "arms": f"{len(record.plan.arms)} ({len(record.plan.added)} added as members of controls)",
         "trials": (
             f"{len(results):,} of {expected:,} finished, {record.missing:,} missing, "
             f"{len(record.failures):,} of them failed"

@@ -54,46 +54,46 @@ def _beside(material: ReportContext) -> list[Block]:
 
 def _rows(material: ReportContext, name: str, other: StudyAnalysis) -> list[Row]:
     here, there = material.evidence.levels, other.levels
-    shared = [cell for cell in material.cells if cell.id in there]
+    shared = [arm for arm in material.arms if arm.id in there]
     ranks = [
         {key: i for i, key in enumerate(sorted(keys, key=lambda k: -levels[k].auroc.mean), start=1)}
-        for levels, keys in ((level, [cell.id for cell in shared]) for level in (here, there))
+        for levels, keys in ((level, [arm.id for arm in shared]) for level in (here, there))
     ]
     return [
         {
             "study": name,
-            "arm": material.names.of(cell),
-            "here": format_number(here[cell.id].auroc.mean),
-            "here_low": format_number(here[cell.id].auroc.low),
-            "here_high": format_number(here[cell.id].auroc.high),
-            "there": format_number(there[cell.id].auroc.mean),
-            "there_low": format_number(there[cell.id].auroc.low),
-            "there_high": format_number(there[cell.id].auroc.high),
-            "change": format_number(there[cell.id].auroc.mean - here[cell.id].auroc.mean),
-            "rank_here": ranks[0][cell.id],
-            "rank_there": ranks[1][cell.id],
+            "arm": material.names.of(arm),
+            "here": format_number(here[arm.id].auroc.mean),
+            "here_low": format_number(here[arm.id].auroc.low),
+            "here_high": format_number(here[arm.id].auroc.high),
+            "there": format_number(there[arm.id].auroc.mean),
+            "there_low": format_number(there[arm.id].auroc.low),
+            "there_high": format_number(there[arm.id].auroc.high),
+            "change": format_number(there[arm.id].auroc.mean - here[arm.id].auroc.mean),
+            "rank_here": ranks[0][arm.id],
+            "rank_there": ranks[1][arm.id],
         }
-        for cell in shared
+        for arm in shared
     ]
 
 
 def _null(material: ReportContext) -> list[Block]:
     """Two seeds of one arm: whatever is claimed here is wrong."""
     references = dict.fromkeys(c.reference.id for c in material.evidence.contrasts)
-    cells = [cell for cell in material.full if cell.id in references][:MOST_NULL]
-    found = [(cell, each) for cell in cells for each in estimate_seed_null(material.evidence, cell)]
+    arms = [arm for arm in material.full if arm.id in references][:MOST_NULL]
+    found = [(arm, each) for arm in arms for each in estimate_seed_null(material.evidence, arm)]
     if not found:
         return [Prose("Every arm has one seed, so there is no seed-against-seed control.")]
     adjusted = adjust_holm([each.p for _, each in found])
     verdicts = [judge(each, p) for (_, each), p in zip(found, adjusted, strict=True)]
     rows: list[Row] = [
         {
-            "arm": material.names.of(cell),
+            "arm": material.names.of(arm),
             **difference_row("difference", each),
             "p_holm": format_number(verdict.p_holm),
             "verdict": str(verdict),
         }
-        for (cell, each), verdict in zip(found, verdicts, strict=True)
+        for (arm, each), verdict in zip(found, verdicts, strict=True)
     ]
     wrong = sum(verdict.word in ("wins", "suggestive") for verdict in verdicts)
     text = f"Seeds against seeds: {wrong} of {len(rows)} pairs of one model are said to differ."
@@ -124,7 +124,8 @@ def _flags(material: ReportContext) -> tuple[str, ...]:
     bent = [curve.name for curve in material.curves if not curve.monotone]
     lines = [f"Undefined label and fold pairs: {undefined}."]
     lines.append(
-        f"{format_count(len(uneven), 'contrast')} set an ensemble against a single model (marked *)."
+        f"{format_count(len(uneven), 'contrast')} set an ensemble against a single model (marked "
+        "*)."
         if uneven
         else "No contrast sets an ensemble against a single model."
     )

@@ -51,8 +51,8 @@ def _table(
 def _figures(material: ReportContext) -> Iterator[Figure]:
     groups: dict[str, list[LearningCurve]] = {}
     for curve in material.curves:
-        cell = curve.cells[-1]
-        title = format_features(cell) if len(cell.features) > 1 else "single modalities"
+        arm = curve.arms[-1]
+        title = format_features(arm) if len(arm.features) > 1 else "single modalities"
         groups.setdefault(title, []).append(curve)
     parts = [
         (title, group[at : at + TOGETHER])
@@ -65,8 +65,8 @@ def _figures(material: ReportContext) -> Iterator[Figure]:
 
 
 def _label(material: ReportContext, curve: LearningCurve, title: str) -> str:
-    name = material.names.of(curve.cells[-1], fraction=False)
-    return name.removeprefix(f"{title}: ") if format_head_name(curve.cells[-1]) else name
+    name = material.names.of(curve.arms[-1], fraction=False)
+    return name.removeprefix(f"{title}: ") if format_head_name(curve.arms[-1]) else name
 
 
 def _flags(material: ReportContext) -> list[Bullets]:

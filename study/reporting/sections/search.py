@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from study.analysis.search_sensitivity import ArmSearch, find_crossings
-from study.config.search import SearchConfig, SearchRange
+from study.config.search import SearchConfig, SearchRange, to_plain
 from study.planning.search_budget import build_rungs
 from study.reporting.context import MEAN, ReportContext
 from study.reporting.document import Block, Bullets, DocumentSection, DocumentTable, Figure, Prose
@@ -17,7 +17,6 @@ from study.reporting.figures.search import draw_search as drawn
 from study.reporting.formatting import Column, Row, format_count, format_list, frame_of
 from study.reporting.tables import format_number
 from study.results.search_log import SearchLog
-from study.training.search.sampling import to_plain
 
 MOST_FIGURES, MOST_LINES = 4, 8
 BUDGETS = (
@@ -61,11 +60,11 @@ def section(material: ReportContext) -> DocumentSection:
 def searched(material: ReportContext) -> list[ArmSearch]:
     """Return the arms whose trials searched, in the order of the file."""
     record, found = material.evidence.record, []
-    for cell in material.cells:
-        kept = [result.search for result in record.results_of(cell)]
+    for arm in material.arms:
+        kept = [result.search for result in record.results_of(arm)]
         logs = tuple(SearchLog.from_json(log) for log in kept if log)
         if logs:
-            found.append(ArmSearch(cell, logs))
+            found.append(ArmSearch(arm, logs))
     return found
 
 
@@ -94,27 +93,30 @@ def _domain(domain: SearchRange | tuple[Any, ...]) -> str:
     return " or ".join(str(to_plain(value)) for value in domain)
 
 
-def _flags(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[str]:
+def _flags(material: ReportContext, all_scores: Sequence[ArmSearch]) -> Iterator[str]:
     """Yield what to know before a comparison is believed."""
-    yield from _order(material, arms)
+    yield from _order(material, all_scores)
     rope = material.evidence.record.spec.analysis.rope
-    rising = [material.names.of(arm.cell) for arm in arms if arm.last_half > rope]
+    rising = [material.names.of(scores.arm) for scores in all_scores if scores.last_half > rope]
     if rising:
         yield (
-            f"The second half of the budget still gave {format_list(rising[:MOST_LINES])} more than "
+            f"The second half of the budget still gave {format_list(rising[:MOST_LINES])} more "
+            "than "
             f"{rope:g}: a larger budget may lift them further."
         )
-    for arm in arms:
-        for name in arm.numbers:
-            if 2 * arm.at_edge(name) > len(arm.logs):
+    for scores in all_scores:
+        for name in scores.numbers:
+            if 2 * scores.at_edge(name) > len(scores.logs):
                 yield (
-                    f"{material.names.of(arm.cell)}: {arm.at_edge(name)} of {len(arm.logs)} trials "
+                    f"{material.names.of(scores.arm)}: {scores.at_edge(name)} of "
+                    f"{len(scores.logs)} trials "
                     f"chose {name} at an end of its range, so that the best may lie beyond it."
                 )
-    broken = sum(arm.broken for arm in arms)
+    broken = sum(scores.broken for scores in all_scores)
     if broken:
-        yield f"{format_count(broken, 'configuration')} could not be trained; their cause is recorded."
-    if any(cell.technique == MEAN for cell in material.cells):
+        count = format_count(broken, "configuration")
+        yield f"{count} could not be trained; their cause is recorded."
+    if any(arm.technique == MEAN for arm in material.arms):
         yield (
             "An independent mean searches nothing itself: each of its members had the same budget "
             "as any arm, so that it spends as many budgets as it has members."
@@ -135,21 +137,22 @@ def _order(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[str]:
     rope = material.evidence.record.spec.analysis.rope
     clear = sum(min(each.after, -each.before) > rope for each in turned)
     yield (
-        f"{format_count(len(turned), 'pair')} of arms change their order by validation value between "
+        f"{format_count(len(turned), 'pair')} of arms change their order by validation value "
+        "between "
         f"their own numbers and the full budget, {clear} of them by more than {rope:g} on both "
         "sides: their comparison depends on the budget."
     )
     for each in turned[:MOST_LINES]:
-        ahead, behind = (material.names.of(side.cell) for side in (each.ahead, each.behind))
+        ahead, behind = (material.names.of(side.arm) for side in (each.ahead, each.behind))
         yield f"{ahead} against {behind}: {each.before:+.4f} before, {each.after:+.4f} after."
 
 
 def _figures(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[Figure]:
-    full = [arm for arm in arms if arm.cell.fraction == material.fullest]
+    full = [arm for arm in arms if arm.arm.fraction == material.fullest]
     value = VALUES[arms[0].logs[0].monitor]
     parts = [full[at : at + TOGETHER] for at in range(0, len(full), TOGETHER)]
     for place, part in enumerate(parts[:MOST_FIGURES], start=1):
-        labels = [material.names.of(arm.cell, fraction=False) for arm in part]
+        labels = [material.names.of(arm.arm, fraction=False) for arm in part]
         yield drawn(f"search_{place}", "Sensitivity to the budget", value, part, labels)
 
 
@@ -171,7 +174,7 @@ def _tables(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[Docu
 
 def _budget_row(material: ReportContext, arm: ArmSearch) -> Row:
     return {
-        "arm": material.names.of(arm.cell),
+        "arm": material.names.of(arm.arm),
         "configurations": sum(len(log.tried) for log in arm.logs) / len(arm.logs),
         "epochs": arm.epochs,
         "seconds": arm.seconds,
@@ -187,7 +190,7 @@ def _curve_row(material: ReportContext, arm: ArmSearch, points: Sequence[int]) -
     values = {
         f"best_{n}": format_number(float(arm.curve[n - 1])) for n in points if n <= len(arm.curve)
     }
-    return {"arm": material.names.of(arm.cell), **values}
+    return {"arm": material.names.of(arm.arm), **values}
 
 
 def _chosen_row(material: ReportContext, arm: ArmSearch, name: str) -> Row:
@@ -196,7 +199,7 @@ def _chosen_row(material: ReportContext, arm: ArmSearch, name: str) -> Row:
     numeric = all(isinstance(each, int | float) for each in singles)
     frequent = Counter(map(str, values)).most_common(1)[0][0]
     return {
-        "arm": material.names.of(arm.cell),
+        "arm": material.names.of(arm.arm),
         "number": name,
         "own": str(own),
         "chosen": f"{median(singles):.3g}" if numeric else frequent,

@@ -22,18 +22,19 @@ SAID = {
 
 def best_sentence(material: ReportContext) -> str:
     """Name the arm with the highest level, and how many lie inside its interval."""
-    cells, levels = material.cells, material.evidence.levels
-    best = max(cells, key=material.level)
+    arms, levels = material.arms, material.evidence.levels
+    best = max(arms, key=material.level)
     found = levels[best.id].auroc
     text = (
-        f"Highest level of {format_count(len(cells), 'arm')}: {material.names.of(best)}, macro AUROC "
+        f"Highest level of {format_count(len(arms), 'arm')}: {material.names.of(best)}, macro "
+        "AUROC "
         f"{format_interval(found.mean, found.low, found.high)}"
     )
-    if len(cells) == 1:
+    if len(arms) == 1:
         return f"{text}."
     if math.isnan(found.low):
         return f"{text}; one fold gives no interval."
-    inside = sum(material.level(cell) >= found.low for cell in cells) - 1
+    inside = sum(material.level(arm) >= found.low for arm in arms) - 1
     rest = format_count(inside, "other arm") + (" lies" if inside == 1 else " lie")
     return (
         f"{text}; {rest} inside its interval, and the highest of many is by itself no claim: the "
@@ -74,7 +75,7 @@ def missing_sentence(material: ReportContext) -> list[str]:
     failed = f", {format_count(len(record.failures), 'of them failed', 'of them failed')}"
     return [
         f"Not complete: {format_count(record.missing, 'trial')} of "
-        f"{len(record.plan.cells) * record.plan.per_cell:,} have no result"
+        f"{len(record.plan.arms) * record.plan.per_arm:,} have no result"
         f"{failed if record.failures else ''}. Numbers of unfinished arms will move."
     ]
 

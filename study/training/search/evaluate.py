@@ -153,7 +153,7 @@ class SequentialEvaluator:
 
     def _trained(self, candidate: Configuration, name: str, epochs: int) -> ValidationScore:
         """Train one candidate on; only encoders take so long that each epoch is kept."""
-        kept = self._journal.under_way(name) if self._trial.cell.joint else None
+        kept = self._journal.under_way(name) if self._trial.arm.joint else None
         run = self._runs.pop(candidate.place, None) or self._begun(candidate)
         run.resume(kept)
         while not run.ended and len(run.monitored) < epochs:
@@ -167,8 +167,8 @@ class SequentialEvaluator:
     def _begun(self, candidate: Configuration) -> Trainer:
         """Begin the training of a candidate: as that of a trial which was given its numbers."""
         numbers = candidate.training
-        cell = replace(self._trial.cell, training=numbers, search=None)
-        ready = prepare_trial(replace(self._trial, cell=cell), self._inputs, self._shared)
+        arm = replace(self._trial.arm, training=numbers, search=None)
+        ready = prepare_trial(replace(self._trial, arm=arm), self._inputs, self._shared)
         parts = ready.training, ready.validation
         course = _Unbroken(ready.model, ready.gather, *parts, numbers)
         return Trainer(course, to_trainer_config(numbers), self._trial.torch_seed, self._ranks)

@@ -18,7 +18,7 @@ from optuna.distributions import (
 from optuna.samplers import TPESampler
 from optuna.trial import Trial, TrialState, create_trial
 
-from study.config.search import Domain, SearchConfig, SearchRange, is_whole, written_value
+from study.config.search import Domain, SearchConfig, SearchRange, is_whole, to_plain, written_value
 from study.config.training import TrainingConfig
 from study.planning.search_budget import build_rungs
 from study.results.search_log import SearchCandidate
@@ -28,7 +28,6 @@ from study.training.search.sampling import (
     Numbers,
     apply_values,
     configuration_key,
-    to_plain,
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from study.config.search import SearchConfig, SearchRange, is_whole, written_value
+from study.config.search import SearchConfig, SearchRange, is_whole, to_plain, written_value
 from study.config.training import TrainingConfig
 
 ATTEMPTS = 100
@@ -85,11 +85,6 @@ def sample_value(domain: SearchRange | Sequence[Any], name: str, rng: np.random.
 def apply_values(numbers: Numbers, own: TrainingConfig) -> TrainingConfig:
     """Return the arm's own numbers with these in their place."""
     return TrainingConfig.model_validate({**own.model_dump(), **numbers})
-
-
-def to_plain(value: Any) -> Any:  # noqa: ANN401 (any value of a training number)
-    """Return a value as JSON has it."""
-    return list(value) if isinstance(value, list | tuple) else value
 
 
 def configuration_key(numbers: Numbers) -> str:

@@ -62,12 +62,12 @@ def run_searched_trial(
         No configuration could be trained.
     """
     ranks = ranks or ProcessGroup()
-    check_workers(trial.cell.training.workers if trial.cell.joint else 1, ranks)
+    check_workers(trial.arm.training.workers if trial.arm.joint else 1, ranks)
     journal = SearchJournal(checkpoints, ranks)
     shared = EncoderCache()
     log = choose_configuration(trial, SequentialEvaluator(trial, inputs, shared, ranks, journal))
     fixed = apply_configuration(trial, log.winner.numbers)
-    kept = journal.under_way(REFIT) if trial.cell.joint else None  # a head takes seconds
+    kept = journal.under_way(REFIT) if trial.arm.joint else None  # a head takes seconds
     result = run_trial(fixed, inputs, ranks, kept, shared)
     return replace(
         result,
@@ -80,10 +80,10 @@ def run_searched_trial(
 
 def choose_configuration(trial: Trial, trainer: ConfigurationTrainer) -> SearchLog:
     """Spend the budget of a trial, and choose the best validation value."""
-    search, own, started = trial.cell.search, trial.cell.training, time.perf_counter()
+    search, own, started = trial.arm.search, trial.arm.training, time.perf_counter()
     if search is None:
         raise InputError(f"{trial}: the study has no section 'search'; give it one")
-    felt = sensitive_parameters(search, insensitive_parameters(trial.cell))
+    felt = sensitive_parameters(search, insensitive_parameters(trial.arm))
     tried = run_search(SearchTask(search, own, felt, trial.torch_seed), trainer)
     seconds = time.perf_counter() - started
     return SearchLog(
@@ -91,12 +91,12 @@ def choose_configuration(trial: Trial, trainer: ConfigurationTrainer) -> SearchL
     )
 
 
-def insensitive_parameters(cell: Arm) -> frozenset[str]:
+def insensitive_parameters(arm: Arm) -> frozenset[str]:
     """Return the training numbers that make no difference to an arm."""
-    return frozenset() if cell.joint else ENCODER_NUMBERS
+    return frozenset() if arm.joint else ENCODER_NUMBERS
 
 
 def apply_configuration(trial: Trial, numbers: Numbers) -> Trial:
     """Return the trial of an arm that was given these numbers by its study file."""
-    training = apply_values(numbers, trial.cell.training)
-    return replace(trial, cell=replace(trial.cell, training=training, search=None))
+    training = apply_values(numbers, trial.arm.training)
+    return replace(trial, arm=replace(trial.arm, training=training, search=None))
