@@ -24,6 +24,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 # All of them, also after one that missed a bar; it ends with 1 then. Some: make bench BENCHES="cli growth"
 bench: $(VENV)/.installed-dev

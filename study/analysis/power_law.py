@@ -54,8 +54,9 @@ def find_fraction_needed(fractions: Floats, scores: Floats, target: float) -> Fr
 def fraction_needed_interval(
     fractions: Floats, scores: Floats, targets: Floats
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of `find_fraction_needed` over draws of curve and
-    target together.
+    """Return the 95 % percentile interval of the fraction needed.
+
+    Curve and target are drawn together.
 
     Parameters
     ----------

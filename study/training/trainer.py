@@ -54,9 +54,7 @@ class TrainingModule(Protocol):
         """Value of the validation part, larger is better; only the first process is asked."""
 
     def held(self, epoch: int) -> Collection[nn.Module]:
-        """Submodules held in this epoch, each without its children (see "
-        "`study.training.freezing`).
-        """
+        """Return the submodules frozen in this epoch, each without its children."""
 
 
 def constant_schedule(progress: float) -> float:  # noqa: ARG001 (the signature of a schedule)
