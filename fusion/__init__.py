@@ -1,6 +1,6 @@
 """Fusion combines embeddings into label logits. Torch only; it knows nothing of molecules.
 
-A public file name in this folder is the word of a fusion operator, one in `partitions/` the word
+A public file name in `operators/` is the name of a fusion operator, one in `partitions/` the name
 of a label partition. Importing this package does not import torch: a name below brings in its
 file, and torch where that file needs it, when it is first used.
 """
@@ -31,16 +31,16 @@ __all__ = [
 ]
 
 _HOME = {
-    "Branches": "_blocks",
-    "FusionError": "_base",
-    "FusionOperator": "_base",
-    "HeadShape": "_base",
-    "LabelBalancer": "_balancer",
-    "MultimodalModel": "_model",
-    "Readout": "_blocks",
-    "SingleHead": "_blocks",
-    "average_scores": "_average",
-    "seeded": "_seed",
+    "Branches": "layers",
+    "FusionError": "base",
+    "FusionOperator": "base",
+    "HeadShape": "base",
+    "LabelBalancer": "label_balancer",
+    "MultimodalModel": "model",
+    "Readout": "layers",
+    "SingleHead": "layers",
+    "average_scores": "ensemble",
+    "seeded": "layers",
 }
 
 
