@@ -201,10 +201,10 @@ def test_reading_a_file_again_gives_the_same_options(tmp_path):
 def test_listing_and_checking_import_nothing_heavy():
     program = """
 import sys
-from study.plugins.registry import FAMILIES, Vocabulary
+from study.plugins.registry import FAMILIES, Registry
 for family in FAMILIES:
-    for word in Vocabulary(family).words():
-        Vocabulary(family).check(word, {"no_such_option": 1})
+    for word in Registry(family).words():
+        Registry(family).check(word, {"no_such_option": 1})
 heavy = {"torch", "torch_geometric", "rdkit", "ray", "mlflow", "pandas", "sklearn"}
 print(sorted(heavy & set(sys.modules)))
 """

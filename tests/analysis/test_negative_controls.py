@@ -9,8 +9,8 @@ from fusion import FusionError
 from fusion.partitions import PartitionContext
 from study.analysis.arm_scores import build_arm_scores
 from study.analysis.paired import estimate_difference, estimate_level, macro_weights
-from study.analysis.verdicts import judge
-from study.calibration.calibration import MODELS, Word, count_null_verdicts, simulate_tables
+from study.analysis.verdicts import VerdictKind, judge
+from study.calibration.calibration import MODELS, count_null_verdicts, simulate_tables
 from study.calibration.simulation import SimulatedModel, draw_population, simulate_run
 from study.errors import InputError
 from study.metrics import macro_mean
@@ -100,4 +100,4 @@ def test_an_undefined_label_is_nan_and_loud():
     arm = build_arm_scores(results, 300)
     found = estimate_difference(arm, arm, table.split.groups, macro_weights(20))
     assert np.isnan([arm.auroc[0, 4], arm.average_precision[0, 4], arm.level, found.p]).all()
-    assert judge(found, found.p).word is Word.NOT_RESOLVABLE
+    assert judge(found, found.p).word is VerdictKind.NOT_RESOLVABLE

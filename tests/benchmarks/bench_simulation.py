@@ -27,7 +27,7 @@ from bench_storage import page_seconds
 
 from study.executors.base import ResultCallback, Task, TaskResult
 from study.executors.ray import RayExecutor
-from study.results.ledger import seal
+from study.storage.checksums import add_checksum
 from study.storage.storage import Storage
 
 HERE = Path(__file__).parent
@@ -140,7 +140,7 @@ def _record() -> float:
 
 def _write(what: tuple[str, int, int]) -> float:
     folder, writer, count = what
-    storage, data = Storage(folder), seal(os.urandom(RECORD))
+    storage, data = Storage(folder), add_checksum(os.urandom(RECORD))
     began = time.perf_counter()
     for number in range(count):
         storage.write(f"{writer}-{number}.trial", data)

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from fusion import HeadShape, MultimodalModel, SingleHead
 from modalities import ModalityFeatures
-from study.config.study import Training
+from study.config.training import TrainingConfig
 from study.data import DatasetConfig, build_dataset
 from study.metrics import auroc
 from study.plugins.registry import Registry
@@ -87,7 +87,7 @@ def _epoch(
     rows = np.arange(len(labels))
     train = rows[: len(rows) - held_out]
     other = rows[-held_out:] if held_out else rows[-len(rows) // 10 :]
-    numbers = Training(epochs=EPOCHS, patience=EPOCHS)
+    numbers = TrainingConfig(epochs=EPOCHS, patience=EPOCHS)
     parts = [LabeledRows(some, labels[some]) for some in (train, other)]
     run = measure(lambda: fit(model, {name: gather}, *parts, numbers, seed=0))
     return run.per(EPOCHS)

@@ -44,7 +44,9 @@ def _small_registry(monkeypatch):
         for name, content in CONTENT.items()
     }
     monkeypatch.setattr(
-        download, "registry", lambda: {"repository": "x/y", "commit": "c" * 40, "files": files}
+        download,
+        "read_archive_registry",
+        lambda: {"repository": "x/y", "commit": "c" * 40, "files": files},
     )
 
 
@@ -115,7 +117,7 @@ def test_terms_say_what_is_not_licensed():
 
 def test_shipped_registry_covers_every_archive_source(monkeypatch, tmp_path):
     monkeypatch.undo()
-    files = download.registry()["files"]
+    files = download.read_archive_registry()["files"]
     assert {"goodscents", "leffingwell", "ifra_2019", "dravnieks_1985"} <= set(archive_names())
     for name in ("goodscents/behavior.csv", "prediction_targets/keller_2016.csv"):
         assert len(files[name]["sha256"]) == 64

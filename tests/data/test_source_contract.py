@@ -97,10 +97,10 @@ def test_missing_archive_is_named_with_its_remedy(word, built, archive, tmp_path
 def test_a_recipe_is_checked_without_heavy_imports():
     code = (
         "import sys\n"
-        "from study.data import Recipe\n"
-        "from study.plugins.registry import Vocabulary\n"
-        "Recipe.model_validate('gs-lf-ifra')\n"
-        "[Vocabulary('source').load(word) for word in Vocabulary('source').words()]\n"
+        "from study.data import DatasetConfig\n"
+        "from study.plugins.registry import Registry\n"
+        "DatasetConfig.model_validate('gs-lf-ifra')\n"
+        "[Registry('source').load(word) for word in Registry('source').words()]\n"
         "print([m for m in ('rdkit', 'torch', 'pandas', 'pooch', 'ray') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ from fuzz_words import NUMBERS, TEXTS, USUAL, keys, scalars, values, words
 from hypothesis import strategies as st
 
 from study.config.loading import preset_names
-from study.pretraining import spec as pretraining
+from study.pretraining import config as pretraining
 
 STUDIES = Path(pretraining.__file__).parents[1] / "presets"
 PRETRAININGS = pretraining.PRESETS

@@ -28,9 +28,9 @@ from hypothesis import given
 from study.artifacts.embeddings import EmbeddingStore
 from study.data import pack
 from study.data.cache import add_table_checksum, verify_table_checksum
-from study.results.ledger import Ledger, seal
+from study.results.ledger import Ledger
 from study.splits import Split
-from study.storage.checksums import add_json_checksum
+from study.storage.checksums import add_checksum, add_json_checksum
 from study.storage.storage import Storage
 from study.training.checkpoints import StoredCheckpoints
 
@@ -72,13 +72,13 @@ def checked(read):
 
 
 def test_whole_records_are_read(ledger, folder, cases):
-    assert ledger("whole records", seal(WHOLE)) == result()
+    assert ledger("whole records", add_checksum(WHOLE)) == result()
     assert verify_table_checksum(add_table_checksum(TABLE), "x").digest == TABLE.digest
     assert Split.from_bytes(SPLIT.to_bytes(), "x").digest == SPLIT.digest
 
 
 @fuzzed(700)
-@given(data=damaged(seal(WHOLE)))
+@given(data=damaged(add_checksum(WHOLE)))
 def test_damaged_records(data, ledger):
     value = ledger("damaged records", data)
     assert value is None or value == result()
@@ -87,13 +87,13 @@ def test_damaged_records(data, ledger):
 @fuzzed(700)
 @given(payload=damaged(WHOLE))
 def test_damage_under_a_right_checksum(payload, ledger):
-    ledger("resealed damage", seal(payload))
+    ledger("resealed damage", add_checksum(payload))
 
 
 @fuzzed(900)
 @given(payload=hostile_archives(WHOLE, "header.npy"))
 def test_hostile_archives(payload, ledger):
-    ledger("hostile archives", seal(payload))
+    ledger("hostile archives", add_checksum(payload))
 
 
 @fuzzed(400)
@@ -133,7 +133,7 @@ def test_checkpoints(payload, folder, cases):
         StoredCheckpoints(Storage(str(folder)), TRIAL_ID),
         folder / f"{TRIAL_ID}.checkpoint",
     )
-    path.write_bytes(seal(payload))
+    path.write_bytes(add_checksum(payload))
     value = cases.outcome("checkpoints", kept.load)
     assert value is None or isinstance(value, dict)
     assert path.exists() == (value is not None)

@@ -67,7 +67,7 @@ def test_other_chirality_is_refused(monkeypatch):
 
     mol = Chem.MolFromSmiles("C[C@H](O)Cl")
     mol.GetAtomWithIdx(1).SetChiralTag(Chem.ChiralType.CHI_OTHER)
-    monkeypatch.setattr(graph, "parse", lambda _: mol)
+    monkeypatch.setattr(graph, "parse_smiles", lambda _: mol)
     with pytest.raises(ModalityError, match="molecule 'X', atom 1: chirality CHI_OTHER"):
         Graph().featurize("X")
 

@@ -146,7 +146,9 @@ def test_an_objective_trains_it_and_keeps_what_it_loads(features, word, tmp_path
         "masked_characters": masked_characters.MaskedCharacters(),
     }[word]
     modality, _ = features
-    examples = objective.prepare(modality, _base.Molecules(("CCO", "CCC"), ("ethanol", "propane")))
+    examples = objective.prepare(
+        modality, _base.MoleculeBatch(("CCO", "CCC"), ("ethanol", "propane"))
+    )
     model = objective.model(modality.encoder(seed=0), seed=0)
     batch = objective.collate(examples, np.arange(2), np.random.default_rng(0))
     model(batch)["loss"].backward()

@@ -118,7 +118,7 @@ def encode_killed_once(payload: Payload) -> dict[str, Any]:
     """Run an encoder job; its second worker is killed after the first epoch that was kept."""
     from torch import distributed
 
-    from study import worker
+    from study.training import tasks
     from study.training.distributed import current_process_group
 
     if current_process_group().rank == 1:
@@ -126,7 +126,7 @@ def encode_killed_once(payload: Payload) -> dict[str, Any]:
         found = any(checkpoints.glob("*.checkpoint"))
         if _note(payload["mark"], "goes on" if found else "begins") == 1:
             threading.Thread(target=_die_after_an_epoch, args=(checkpoints,), daemon=True).start()
-    worker.encode(payload)
+    tasks.encode(payload)
     return {
         "size": current_process_group().size,
         "backend": distributed.get_backend(),

@@ -201,7 +201,7 @@ def test_names_tell_all_arms_apart(evidence):
 
 def test_the_cheap_and_high_are_on_the_front():
     def arm(seconds, auroc):
-        return cost.Cost(1, "", auroc, 0, 0, seconds, 0)
+        return cost.ArmCost(1, "", auroc, 0, 0, seconds, 0)
 
     arms = [arm(1, 0.7), arm(2, 0.8), arm(3, 0.75), arm(2, 0.8), arm(2, 0.6)]
     assert [cost.on_front(each, arms) for each in arms] == [True, True, False, True, False]

@@ -4,7 +4,6 @@ import copy
 from dataclasses import replace
 
 import pytest
-from study.search import alone
 
 from study.data import OdorDataset
 from study.errors import TrialError
@@ -16,6 +15,7 @@ from study.storage.storage import Storage
 from study.training.checkpoints import StoredCheckpoints
 from study.training.distributed import ProcessGroup, torch_settings
 from study.training.encoders import EncoderCache
+from study.training.search import evaluate
 from study.training.search.evaluate import SearchJournal, SequentialEvaluator
 from study.training.search.trial import apply_configuration, run_searched_trial
 from study.training.trial import run_trial
@@ -152,21 +152,21 @@ def test_a_halving_drops_candidates_at_its_rungs(study):
 
 def test_candidates_that_break_down_are_recorded_and_never_chosen(study, monkeypatch):
     made = study()
-    trial, real = trial_of(made), alone.made_ready
+    trial, real = trial_of(made), evaluate.prepare_trial
 
     def broken(spec, inputs, shared):
         if spec.arm.training.dropout == 0.5:
             raise TrialError("the loss became nan")
         return real(spec, inputs, shared)
 
-    monkeypatch.setattr(alone, "made_ready", broken)
+    monkeypatch.setattr(evaluate, "prepare_trial", broken)
     log = log_of(searched(trial, made.inputs))
     causes = {each.cause for each in log.tried if each.numbers["dropout"] == 0.5}
     assert causes == {"the loss became nan"}
     assert log.tried[0].value is None
     assert log.winner.numbers["dropout"] != 0.5
 
-    monkeypatch.setattr(alone, "made_ready", lambda *_: broken(replace(trial), None, None))
+    monkeypatch.setattr(evaluate, "prepare_trial", lambda *_: broken(replace(trial), None, None))
     with pytest.raises(TrialError, match="none of 5 configurations could be trained"):
         searched(trial, made.inputs)
 
@@ -178,7 +178,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_search_that_was_killed_goes_on(method, study, tmp_path, monkeypatch):
     made = study(method)
-    trial, real, begun = trial_of(made), alone.made_ready, []
+    trial, real, begun = trial_of(made), evaluate.prepare_trial, []
     whole = searched(trial, made.inputs)
     kept = StoredCheckpoints(Storage(str(tmp_path / "checkpoints")), "mine")
     kept.storage.prepare()
@@ -192,11 +192,11 @@ def test_a_search_that_was_killed_goes_on(method, study, tmp_path, monkeypatch):
 
         return ready
 
-    monkeypatch.setattr(alone, "made_ready", killed_at(4))
+    monkeypatch.setattr(evaluate, "prepare_trial", killed_at(4))
     with pytest.raises(Killed):
         searched(trial, made.inputs, kept)
     begun.clear()
-    monkeypatch.setattr(alone, "made_ready", killed_at(0))
+    monkeypatch.setattr(evaluate, "prepare_trial", killed_at(0))
     again = searched(trial, made.inputs, kept)
     assert same_search(whole, again)
     assert (again.scores == whole.scores).all()
@@ -241,7 +241,7 @@ def test_a_trainer_goes_on_where_it_was_and_forgets_who_is_dropped(study):
     trainer = SequentialEvaluator(
         plain, made.inputs, EncoderCache(), ranks, SearchJournal(None, ranks)
     )
-    candidates = [alone.Candidate(place, trial.arm.training) for place in range(2)]
+    candidates = [evaluate.Configuration(place, trial.arm.training) for place in range(2)]
     with torch_settings(1):
         first = trainer(candidates, 2)
         (after,) = trainer(candidates[:1], 6)

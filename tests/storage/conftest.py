@@ -6,8 +6,8 @@ import warnings
 
 import pytest
 
-from study import worker
 from study.cli.app import main
+from study.training import tasks
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def command(monkeypatch, capfd, tmp_path):
     def run(*arguments):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("sys.argv", ["study", *map(str, arguments)])
-        worker._load.cache_clear()  # a command is a process of its own
+        tasks._load.cache_clear()  # a command is a process of its own
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             with pytest.raises(SystemExit) as ended:

@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from study import worker
 from study.artifacts.study_data import StudyData
 from study.errors import InputError
 from study.results.ledger import Failure, LedgerError
 from study.results.study_results import read_folder
 from study.storage.storage import Storage
+from study.training import tasks
 from study.training.checkpoints import StoredCheckpoints
 
 DAMAGE = {
@@ -49,7 +49,7 @@ def copy(finished, tmp_path, spec_of, run_tiny):
     """A copy of its storage, and a function that launches it again."""
     raw, root, _ = finished
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
-    worker._load.cache_clear()
+    tasks._load.cache_clear()
     return tmp_path, lambda: run_tiny(spec_of(raw, tmp_path))
 
 

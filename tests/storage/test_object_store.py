@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import yaml
 
-from study import worker
 from study.api import ComparisonRequest, compare_studies
 from study.errors import InputError, StorageError
 from study.results.study_results import read_folder
@@ -16,6 +15,7 @@ from study.runner.launcher import LaunchOptions, run_study
 from study.storage.lock import LockedError, StudyLock, read_holder
 from study.storage.mirror import LocalMirror, local_folder
 from study.storage.storage import Storage
+from study.training import tasks
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def move(monkeypatch, tmp_path):
 
     def begin():
         monkeypatch.setenv("OLFACTION_CACHE", str(tmp_path / "other machine"))
-        worker._load.cache_clear()
+        tasks._load.cache_clear()
 
     yield begin
-    worker._load.cache_clear()
+    tasks._load.cache_clear()
 
 
 def test_records_read_back_and_listings_are_fresh(store):

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from study import trial as trial_module
 from study.cli.app import app, main
 from study.errors import TrialError
 from study.executors.logs import VARIABLE
+from study.training import trial as trial_module
 
 CLEAN = ["--no-ray", "--no-mlflow"]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
-from study import trial as trial_module
 from study.errors import InputError, TrialError
 from study.results.study_results import read_folder
 from study.runner.prepare import prepare
+from study.training import trial as trial_module
 
 
 @pytest.fixture

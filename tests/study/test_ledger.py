@@ -15,8 +15,9 @@ from hypothesis.extra.numpy import arrays
 
 from study.artifacts.embeddings import EmbeddingStore
 from study.errors import InputError, StorageError
-from study.results.ledger import Failure, Ledger, LedgerError, seal, unseal
+from study.results.ledger import Failure, Ledger, LedgerError
 from study.results.trial_result import TrialResult
+from study.storage.checksums import add_checksum, verify_checksum
 from study.storage.storage import Storage, write_atomic
 
 TRIAL = {"features": [], "seed": 0}
@@ -92,15 +93,15 @@ def test_a_result_that_cannot_be_is_refused(scores, message):
 
 
 def test_any_flipped_or_missing_byte_is_noticed():
-    data = seal(result(n=2).to_bytes())
+    data = add_checksum(result(n=2).to_bytes())
     for at in range(len(data)):
         flipped = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
         for damaged in (flipped, data[:at]):
             with pytest.raises(LedgerError, match="the place"):
-                unseal(damaged, "the place")
+                verify_checksum(damaged, "the place")
     with pytest.raises(LedgerError):
-        unseal(data + b"0", "the place")
-    assert unseal(data, "the place") == result(n=2).to_bytes()
+        verify_checksum(data + b"0", "the place")
+    assert verify_checksum(data, "the place") == result(n=2).to_bytes()
 
 
 @pytest.mark.parametrize("damage", ["", "cut", "flip", "swap"])

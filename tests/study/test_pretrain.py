@@ -18,7 +18,7 @@ from study.cli.app import main
 from study.errors import InputError
 from study.executors.base import LocalExecutor
 from study.plugins.registry import Registry
-from study.pretraining import work
+from study.pretraining import training
 from study.pretraining.config import read_pretraining
 from study.pretraining.molecules import PretrainingMolecules
 from study.pretraining.run import prepare_pretraining, run_pretraining, train_pretraining
@@ -318,6 +318,6 @@ def test_the_learning_rate_rises_in_a_line_and_falls_as_a_cosine():
 
 def test_the_process_that_trains_is_told_its_threads(tmp_path, pretrain, monkeypatch):
     told = []
-    monkeypatch.setattr(work.torch, "set_num_threads", told.append)
+    monkeypatch.setattr(training.torch, "set_num_threads", told.append)
     pretrain(write_file(tmp_path), "--set", "run.cpus_per_trial=2", "--set", "training.epochs=1")
     assert told == [2, torch.get_num_threads()]  # and the caller gets back its own

@@ -10,8 +10,8 @@ import time
 import pytest
 import yaml
 
-from study import stacked
 from study.runner.status import format_status
+from study.training import packs
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_missing_and_failed_trials_are_told(tiny, spec_of, run_tiny, tmp_path):
 @pytest.fixture
 def failed(tiny, spec_of, run_tiny, tmp_path, monkeypatch):
     """A study with a mistake in the program: in one member of a pack, and in an encoder job."""
-    run_trial = stacked.run_trial
+    run_trial = packs.run_trial
 
     def slips(trial, *others, **named):
         if trial.arm.names == ("counts",) and trial.fold == 0:
@@ -52,7 +52,7 @@ def failed(tiny, spec_of, run_tiny, tmp_path, monkeypatch):
     def breaks(*_):
         raise IndexError("no such row")
 
-    monkeypatch.setattr(stacked, "run_trial", slips)
+    monkeypatch.setattr(packs, "run_trial", slips)
     monkeypatch.setattr("study.training.encoders.run_encoder_job", breaks)
     return run_tiny(spec_of(tiny, tmp_path))
 
