@@ -153,11 +153,10 @@ def test_mlflow_listens_on_loopback_unless_told_otherwise():
 
 LISTENING = """
 import psutil
-from study.executors.base import Crew
-from study.executors.factory import executor_of
-from study.config.study import Run
-executor = executor_of(Run(), ray=True)
-executor.require([Crew()])
+from study.executors.base import WorkerGroup
+from study.executors.factory import build_executor
+executor = build_executor(ray=True)
+executor.require([WorkerGroup()])
 here = psutil.Process()
 for process in [here, *here.children(recursive=True)]:
     for place in process.net_connections("inet"):

@@ -179,7 +179,7 @@ def test_a_pilot_times_two_arms_and_leaves_no_result(tiny, spec_of, tmp_path):
 
 MANY = """
 import sys, time
-from study.preview.text import plan_text
+from study.preview.text import format_plan
 from study.config.loading import check_study
 rates = [1e-4 * i for i in range(1, 21)]
 numbers = {"dropout": [i / 100 for i in range(50)], "learning_rate": rates}
@@ -188,7 +188,7 @@ block = {"features": [["mordred", "fingerprint"], ["mordred"]], "training": numb
 raw = {"name": "many", "data": "starter", "grid": [block], "fractions": [0.5, 1.0]}
 spec = check_study(raw, "x")
 started = time.process_time()
-text = plan_text(spec)
+text = format_plan(spec)
 print(time.process_time() - started)
 print(next(line for line in text.splitlines() if line.startswith("cells")))
 print(len(text.splitlines()))
