@@ -274,9 +274,8 @@ def _check_gpu() -> None:
 
     if not torch.cuda.is_available():
         raise InputError(
-            "the study asks for a GPU and torch finds none (torch.cuda.is_available() is False); "
-            "set 'run.gpus_per_worker' and 'run.gpus_per_pack' to 0, or install torch for the GPU "
-            "of this machine"
+            "the training was given a GPU and torch finds none (torch.cuda.is_available() is "
+            "False); set 'run.gpus_per_worker' to 0, or install torch for the GPU of this machine"
         )
 
 
