@@ -90,6 +90,8 @@ class RayExecutor:
     ------
     InputError
         No cluster answers there, or it is smaller than one task.
+    ClusterError
+        Ray did not come up in the time that it gives itself.
     """
 
     def __init__(
@@ -247,6 +249,17 @@ def _connect(address: str) -> None:
         raise InputError(
             f"no Ray cluster answers at '{address}' ({shorten_path(str(error))}); start one with "
             "'ray start --head' or leave the address out for a local one"
+        ) from error
+    except Exception as error:
+        # Ray has no type of its own for a node that does not come up in time: it raises a bare
+        # Exception. One of a subclass is a defect and stays what it is.
+        if type(error) is not Exception:
+            raise
+        where = "on this machine" if address == "local" else f"at '{address}'"
+        raise ClusterError(
+            f"Ray did not come up {where} ({shorten_path(str(error))}); the machine may be too "
+            "busy or short of memory: run the same command again when it has less to do, or leave "
+            "Ray out with --no-ray; Ray's logs in /tmp/ray/session_latest/logs tell more"
         ) from error
     for name in ("ray.tune", "ray.air", "ray.train"):  # failures are told by us, each once
         logging.getLogger(name).setLevel(logging.CRITICAL)

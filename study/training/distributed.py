@@ -11,6 +11,9 @@ from datetime import timedelta
 
 import numpy as np
 import torch
+
+# Its functions keep the process group that exists when it is imported, as a default argument, for
+# ever. DistributedDataParallel imports it: without this line that would happen inside a group.
 import torch.distributed.nn
 from numpy.typing import NDArray
 from torch import distributed, nn
@@ -47,10 +50,6 @@ def torch_settings(threads: int) -> Iterator[None]:
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(before)
-
-
-# Its functions keep the process group that exists when it is imported, as a default argument, for
-# ever. DistributedDataParallel imports it: without this line that would happen inside a group.
 
 
 PATIENCE = 10.0

@@ -63,8 +63,14 @@ def rest(payload: Payload) -> dict[str, Any]:
 
 
 def where(payload: Payload) -> dict[str, Any]:
-    """Tell on which machine this ran, and when."""
+    """Tell on which machine this ran, and when; wait until so many of its kind have begun."""
     began = time.time()
+    if "met" in payload:
+        folder = Path(payload["met"])
+        (folder / str(os.getpid())).touch()
+        deadline = time.monotonic() + 120
+        while len(list(folder.iterdir())) < payload["others"] and time.monotonic() < deadline:
+            time.sleep(0.05)
     time.sleep(payload["seconds"])
     return {"where": os.environ["WHERE"], "began": began, "ended": time.time()}
 

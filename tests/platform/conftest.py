@@ -50,7 +50,7 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def python_path() -> Iterator[None]:
     """Let worker processes import the task module of these tests."""
     before = os.environ.get("PYTHONPATH")
@@ -62,8 +62,9 @@ def python_path() -> Iterator[None]:
         os.environ["PYTHONPATH"] = before
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(python_path: None) -> Iterator[RayExecutor]:
+    """A local Ray, which ends with the tests of a file."""
     executor = RayExecutor("local")
     yield executor
     executor.close()

@@ -9,35 +9,32 @@ from study.executors.base import TaskResult
 
 
 class Asked:
-    """A listener that keeps what it hears, and is asked to end some seconds after a first task
-    began, or as soon as there is a file.
+    """A listener that keeps what it hears, and is asked to end as soon as a first task began, or
+    as soon as there is a file.
     """
 
     def __init__(
-        self, *, stop: float = 1e9, hurry: float = 1e9, hurry_at: Path | None = None
+        self, *, stop: bool = False, hurry: bool = False, hurry_at: Path | None = None
     ) -> None:
         self._stop, self._hurry, self._file = stop, hurry, hurry_at
         self._first: float | None = None
         self.told: list[tuple[str, str]] = []
 
-    def _since(self, seconds: float) -> bool:
-        return self._first is not None and time.monotonic() - self._first > seconds
-
     @property
     def stopping(self) -> bool:
-        return self._since(self._stop) or self.hurried
+        return (self._stop and self._first is not None) or self.hurried
 
     @property
     def hurried(self) -> bool:
         if self._file is not None:
             return self._file.exists()
-        return self._since(self._hurry)
+        return self._hurry and self._first is not None
 
     @property
     def overdue(self) -> float:
         """Seconds since the listener became hurried."""
         assert self._first is not None
-        return time.monotonic() - self._first - self._hurry
+        return time.monotonic() - self._first
 
     def began(self, task_id: str) -> None:
         self._first = self._first or time.monotonic()

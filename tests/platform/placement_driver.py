@@ -32,11 +32,12 @@ def wait(address: str, seconds: str, gpus: str) -> str:
 def place(address: str) -> dict[str, object]:
     """Run encoders with a part of a GPU each, and heads without; say where and when each ran."""
     executor = RayExecutor(address)
-    payload = {"seconds": 1.5}
+    payload = {"seconds": 1.5, "met": tempfile.mkdtemp(), "others": 2}
     tasks = [
         Task(f"gpu {n}", "cluster_tasks:where", payload, WorkerGroup(gpus=0.5)) for n in range(4)
     ]
-    tasks += [Task(f"cpu {n}", "cluster_tasks:where", payload) for n in range(2)]
+    alone = {"seconds": 0}
+    tasks += [Task(f"cpu {n}", "cluster_tasks:where", alone) for n in range(2)]
     return _run(executor, tasks)
 
 

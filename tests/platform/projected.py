@@ -20,6 +20,9 @@ from study.tracking.mlflow_store import MLflowStore
 
 CELLS, FITS = 5, 8
 PACE = SyncInterval(least=0.05, first=0.2, longest=1.0)
+QUICK = 1.0
+"""Seconds: a busy machine takes some tenths. What goes wrong in these tests ends with a later
+trial: a driver that waited for the store would not get there before MLflow gave the call up."""
 At = dict[int, Callable[[], object]]
 
 
@@ -42,9 +45,18 @@ def named(test: str, content: dict[str, object], folder: Path, tracking: str) ->
     return study
 
 
-def run(study: Prepared, tracker: MLflowStore, at: At, pace: SyncInterval = PACE) -> Told:
-    """Launch a study in this process with its pages; after these trials something happens."""
-    notes: list[str] = []
+def run(
+    study: Prepared,
+    tracker: MLflowStore,
+    at: At,
+    pace: SyncInterval = PACE,
+    notes: list[str] | None = None,
+) -> Told:
+    """Launch a study in this process with its pages; after these trials something happens.
+
+    What the projector says is added to `notes`.
+    """
+    notes = [] if notes is None else notes
     projector = BackgroundSync(tracker, Rereader(study), notes.append, pace)
     feeding = Feeding(projector, at)
     record = launch(study, LocalExecutor(), None, feeding)

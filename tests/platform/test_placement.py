@@ -27,7 +27,7 @@ DRIVER = Path(__file__).with_name("placement_driver.py")
 
 def _driver(*words: str) -> Any:
     command = [sys.executable, str(DRIVER), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from postgresql import SECRET, PostgreSQL, programs
-from projected import check_pages, named, run
+from projected import QUICK, check_pages, named, run
 from tracking_pages import Pages
 from tracking_servers import MlflowServer
 
@@ -61,7 +61,7 @@ def test_a_database_that_is_restarted_behind_its_server(
     mode = "fast" if way == "stop and start" else "immediate"
     at = {2: lambda: postgresql.control("stop", "-m", mode), 7: lambda: postgresql.control("start")}
     told = run(study, served, at)
-    assert told.blocked < 0.1
+    assert told.blocked < QUICK
     check_pages(served, told.record, tracker)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import re
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +49,7 @@ class Gated:
         yield from self.tracker.steps(record, stage, progress)
 
 
-def _until(happened: Callable[[], object], seconds: float = 20.0) -> None:
+def _until(happened: Callable[[], object], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline
@@ -61,10 +63,9 @@ def test_the_driver_is_not_kept_waiting_and_calls_run_together(
     projector = BackgroundSync(gated, lambda: record, print, PACE)
     projector.due()
     _until(lambda: gated.seen)
-    began = time.perf_counter()
     for _ in range(1000):
-        projector.due()
-    assert time.perf_counter() - began < 0.5
+        projector.due()  # returns, though the store says nothing
+    assert gated.seen == [SyncStage.RUNNING]
     gated.gate.set()
     _until(lambda: len(gated.seen) == 2)
     projector.finish(record)
@@ -105,11 +106,15 @@ def test_a_store_that_never_answers_is_left_with_a_named_error(
     record: StudyResults, tracker: MLflowStore
 ) -> None:
     gated, before = Gated(tracker), set(threading.enumerate())
-    projector = BackgroundSync(gated, lambda: record, print, PACE)
+    projector = BackgroundSync(gated, lambda: record, print, replace(PACE, patience=1000.0))
     projector.due()
     _until(lambda: gated.seen)
-    with pytest.raises(TrackingError, match=r"not complete after 1 s.*is slow.*`study sync tiny`"):
+    message = r"not complete after (\d+) s.*is slow.*`study sync tiny`"
+    with pytest.raises(TrackingError, match=message) as left:
         projector.finish(record, patience=0.5)
+    waited = re.search(message, str(left.value))
+    assert waited is not None
+    assert int(waited[1]) < 60  # the usual patience here is 1000
     gated.gate.set()  # the call under way returns; nothing is written after it
     _until(lambda: set(threading.enumerate()) <= before)
     assert len(Pages(tracker).runs("tiny", "cell")) <= 1
@@ -125,15 +130,21 @@ def hears_ctrl_c() -> Iterator[None]:
 
 @pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_leaves_the_last_projection(record: StudyResults, tracker: MLflowStore) -> None:
-    projector = BackgroundSync(Gated(tracker), lambda: record, print, PACE)
-    began = time.monotonic()
-    threading.Timer(0.3, _thread.interrupt_main).start()
+    """The store says nothing, and is given more time than this test would ever take."""
+    patient, gated = replace(PACE, patience=1e9), Gated(tracker)
+
+    def press() -> None:
+        _until(lambda: gated.seen)
+        _thread.interrupt_main()
+
+    threading.Thread(target=press, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        projector.finish(record)
-    other = BackgroundSync(Gated(tracker), lambda: record, print, PACE)
+        BackgroundSync(gated, lambda: record, print, patient).finish(record)
+    other = Gated(tracker)
     with pytest.raises(TrackingError, match="study sync"):
-        other.finish(record, hurried=lambda: time.monotonic() - began > 0.6)
-    assert time.monotonic() - began < 5
+        BackgroundSync(other, lambda: record, print, patient).finish(
+            record, hurried=lambda: bool(other.seen)
+        )
 
 
 def test_a_defect_is_not_hidden(record: StudyResults, tracker: MLflowStore) -> None:
@@ -145,7 +156,7 @@ def test_a_defect_is_not_hidden(record: StudyResults, tracker: MLflowStore) -> N
 
     projector = BackgroundSync(tracker, read, print, PACE)
     projector.due()
-    assert met.wait(20)
+    assert met.wait(120)
     with pytest.raises(ZeroDivisionError):
         projector.finish(record)
 

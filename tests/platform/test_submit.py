@@ -55,7 +55,7 @@ def _head(folder: Path, environment: dict[str, str]) -> Iterator[str]:
             [*ray, "--max-worker-port=0"], env=environment, stdout=log, stderr=log
         )
     try:
-        _wait_until(lambda: _listens(dashboard), 60)
+        _wait_until(lambda: _listens(dashboard), 180)
         yield f"http://127.0.0.1:{dashboard}"
     finally:
         process.kill()
@@ -205,7 +205,7 @@ def test_a_left_study_goes_on_and_is_joined_again(
     assert follower.stdout.readline() == f"joining {job_id}, which runs already\n"
     assert follower.stdout.readline() == "20 trials, 0 already in the ledger\n"
     os.killpg(follower.pid, signal.SIGINT)  # what Ctrl-C in a terminal does
-    told, _ = follower.communicate(timeout=30)
+    told, _ = follower.communicate(timeout=120)
     assert follower.returncode == 130
     assert f"left; {job_id} goes on" in told
     left = server.job(job_id)
@@ -249,7 +249,7 @@ def test_a_stopped_job_is_an_incomplete_study(
 ) -> None:
     begun = submit("--no-follow", "--set", "name=stopped", *SLOW)
     job_id = begun.stdout.splitlines()[0].removeprefix("submitted stopped as ")
-    _wait_until(lambda: "trials" in server.logs(job_id), 60)
+    _wait_until(lambda: "trials" in server.logs(job_id), 180)
     follow = [sys.executable, "-m", "ray.scripts.scripts", "job", "stop", job_id, "--no-wait"]
     follower = subprocess.Popen(
         [*follow, "--address", address], env=environment, stdout=subprocess.DEVNULL

@@ -67,10 +67,11 @@ class MlflowServer:
 
 
 class SlowRoad:
-    """A way to a server on which every call takes `delay` seconds more."""
+    """A way to a server on which every call can be made to take some seconds more."""
 
     def __init__(self, port: int) -> None:
-        self.delay, self.delayed = 0.0, 0
+        self.delayed = 0
+        self._delay, self._over = 0.0, threading.Event()
         self._to = port
         self._door = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._take, daemon=True).start()
@@ -79,7 +80,18 @@ class SlowRoad:
     def uri(self) -> str:
         return f"http://127.0.0.1:{self._door.getsockname()[1]}"
 
+    def slow(self, seconds: float) -> None:
+        """Hold up every call for so long, or until `quick` is called."""
+        self._over.clear()
+        self._delay = seconds
+
+    def quick(self) -> None:
+        """Let every call pass, also those that are held up."""
+        self._delay = 0.0
+        self._over.set()
+
     def close(self) -> None:
+        self.quick()
         self._door.shutdown(socket.SHUT_RDWR)  # wakes who waits at it
         self._door.close()
 
@@ -111,8 +123,8 @@ class SlowRoad:
                     turn.set()
                 elif turn.is_set():
                     turn.clear()
-                    self.delayed += self.delay > 0
-                    time.sleep(self.delay)
+                    self.delayed += self._delay > 0
+                    self._over.wait(self._delay)
                 far.sendall(data)
             far.shutdown(socket.SHUT_WR)
 

@@ -1,7 +1,6 @@
 """What a running launch tells of its progress."""
 
 import io
-import time
 
 import pytest
 from rich.console import Console
@@ -90,6 +89,5 @@ def test_a_state_that_cannot_be_written_stops_nothing(tmp_path):
     (tmp_path / "file").write_text("no folder", encoding="utf-8")
     state = state_file(Storage(str(tmp_path / "file")))
     state.stage("trials", 3)
-    started = time.monotonic()
     state.close()
-    assert time.monotonic() - started < 5
+    assert read_state(Storage(str(tmp_path / "file"))) is None

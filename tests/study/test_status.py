@@ -108,7 +108,7 @@ def test_a_second_launch_is_refused_while_the_first_runs(command, tmp_path):
     """The first one is suspended meanwhile, so it cannot end before the second looks."""
     first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not (tmp_path / "store" / "tiny" / "launch-owner.json").exists():
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -118,7 +118,7 @@ def test_a_second_launch_is_refused_while_the_first_runs(command, tmp_path):
         assert f"process {first.pid}" in second.stderr
         assert "--wait" in second.stderr
         os.kill(first.pid, signal.SIGCONT)
-        assert first.wait(120) == 0
+        assert first.wait(300) == 0
     finally:
         first.kill()
         first.communicate()

@@ -59,7 +59,7 @@ def test_a_study_survives_twenty_kills(store_of, study_command: list[str]) -> No
     killed.sweep()
     for each in (killed, whole):
         process = each.start()
-        assert process.wait(timeout=300) == 0, each.log.read_text(encoding="utf-8")
+        assert process.wait(timeout=1200) == 0, each.log.read_text(encoding="utf-8")
     assert len(killed.records()) == TRIALS
     assert killed.pages() == {"study FINISHED": 1, "cell FINISHED": CELLS}
     assert killed.table(study_command) == whole.table(study_command)
