@@ -1,24 +1,32 @@
-# Two commands: `make study` (first result) and `make test` (everything that is checked).
+# `make study` (first result), `make check` (while working), `make test` (before a change is
+# handed in) and `make test-slow` (what takes long, or destroys something).
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
+# Two processes, each with whole files; those that start Ray follow one another, and begin at once.
+BESIDE := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 BENCHES ?= cli features encoders training storage inference report growth thousand orchestration nodes tracking simulation whole_study
 
-.PHONY: study test lint bench clean
+.PHONY: study check test test-slow lint bench clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/.installed
 	$(BIN)/study launch quickstart
 
-# Kills and soaks mostly wait: they run beside the rest, and are shown when both have ended.
+# While working: minutes.
+check: $(VENV)/.installed-dev lint
+	$(BIN)/python -m pytest tests/unit $(BESIDE)
+
 test: $(VENV)/.installed-dev lint
-	@$(BIN)/python -m pytest tests/survival > $(VENV)/survival.log 2>&1 & survival=$$!; \
-	  trap 'kill $$survival 2>/dev/null' EXIT; \
-	  $(BIN)/python -m pytest --deselect=tests/survival --durations=5; rest=$$?; \
-	  wait $$survival; kills=$$?; cat $(VENV)/survival.log; \
-	  exit $$((rest ? rest : kills))
+	$(BIN)/python -m pytest tests/integration tests/contracts tests/unit $(BESIDE) --durations=5
+
+# The rest, one after the other: kills, soaks, nodes, servers, a browser, 10,000 cases of fuzzing.
+test-slow: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -m slow --durations=5; slow=$$?; \
+	  FUZZ_TIMES=1 $(BIN)/python -m pytest tests/integration/fuzz; fuzz=$$?; \
+	  exit $$((slow ? slow : fuzz))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 from study.config.loading import check_study
@@ -18,6 +19,12 @@ from study.results.study_results import StudyResults
 from study.runner.launcher import launch
 from study.runner.prepare import Prepared, prepare, write_study_folder
 
+pytest_plugins = [  # in `helpers`, which is on the path
+    "archive_fixtures",
+    "fusion_fixtures",
+    "platform_fixtures",
+    "storage_fixtures",
+]
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")  # a slow moment of the machine is no failure
 
@@ -61,6 +68,26 @@ TINY: dict[str, Any] = {
 """Four arms and the one that a control adds; the names sort otherwise than the modalities."""
 
 
+MEANS = {
+    "python_path": "ray",
+    "quickstart": "ray",
+    "disk": "root",
+    "real_archive": "archives",
+    "address": "slow",
+}
+"""What a test needs that asks for these fixtures."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their fixtures; side by side run files, but no two tests that start Ray."""
+    for item in items:
+        for name in MEANS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MEANS[name])
+        group = "ray" if item.get_closest_marker("ray") else str(item.path)
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
 class Notes(ProgressCallback):
     """Remembers what a launch says and how much it did."""
 
@@ -73,6 +100,18 @@ class Notes(ProgressCallback):
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Small tensors: a second thread only waits, for seconds on a busy machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_study() -> dict[str, Any]:
+    """The content of the tiny study; read only."""
+    return TINY
 
 
 @pytest.fixture

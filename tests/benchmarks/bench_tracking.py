@@ -16,7 +16,7 @@ from pathlib import Path
 
 from _bench import Row, measure, say, show
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "platform"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from tracking_pages import Pages
 from tracking_servers import MlflowServer, SlowRoad
 

@@ -1,0 +1,98 @@
+"""What starts often starts quickly: nothing heavy is imported before it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+from modality_words import WORDS, needed_options
+from pretraining_words import OBJECTIVES as OBJECTIVE_WORDS
+
+HEAVY = {
+    *("torch", "torch_geometric", "ray", "mlflow", "rdkit", "transformers", "mordred", "sklearn"),
+    *("matplotlib", "statsmodels", "jinja2", "pooch"),
+}
+PANDAS = {"pandas"}
+COMPILERS = {"sympy", "torch._dynamo", "torch._inductor"}
+
+COMMANDS = """
+import study.cli.app, study.planning.plan, study.results.ledger, study.reporting.tables
+from study.config.loading import read_study
+from study.pretraining.config import read_pretraining
+from study.preview.text import format_plan
+format_plan(read_study("quickstart"))
+read_pretraining("graph_contrastive")
+"""
+REPORT = "import study.reporting.build, study.reporting.output, study.cli.analysis"
+COMPONENTS = """
+from study.plugins.registry import FAMILIES, Registry
+for family in FAMILIES:
+    for word in Registry(family).words():
+        Registry(family).check(word, {"no_such_option": 1})
+"""
+RECIPE = """
+from study.data import DatasetConfig
+from study.plugins.registry import Registry
+DatasetConfig.model_validate("gs-lf-ifra")
+[Registry("source").load(word) for word in Registry("source").words()]
+"""
+SCHEMES = """
+import study.splits
+assert [*study.splits.SCHEMES] == ["molecule", "constitution", "butina", "murcko"]
+"""
+FUSION = """
+import fusion, fusion.partitions.affinity, fusion.partitions.random_per_batch
+fusion.HeadShape(); fusion.partitions.affinity.Affinity()
+"""
+OBJECTIVES = f"""
+from importlib import import_module
+for word in {OBJECTIVE_WORDS!r}:
+    import_module("modalities.pretraining." + word)
+"""
+MODALITIES = f"""
+from importlib import import_module
+for word in {WORDS!r}:
+    import_module("modalities." + word)
+"""
+FEATURES = f"""
+from importlib import import_module
+options = { {word: needed_options(word) for word in WORDS}!r}
+for word in options:
+    name = "".join(part.capitalize() for part in word.split("_"))
+    getattr(import_module("modalities." + word), name)(**options[word]).featurize("CCO")
+"""
+SUBMISSION = "import study.submission.ray_jobs"
+TRAINING = """
+import numpy as np
+import torch
+from fusion import HeadShape, MultimodalModel, SingleHead
+from study.config.training import TrainingConfig
+from study.training.supervised import LabeledRows, fit
+values = torch.randn(30, 12)
+labels = (values[:, :5] > 0).numpy().astype(np.uint8)
+model = MultimodalModel({"x": None}, SingleHead({"x": 12}, 5, HeadShape((8,), 0.4)))
+parts = [LabeledRows(rows, labels[rows]) for rows in (np.arange(20), np.arange(20, 30))]
+fit(model, {"x": lambda r: values[r]}, *parts, TrainingConfig(epochs=2), seed=0)
+"""
+CASES = {
+    "commands": (COMMANDS, HEAVY),
+    "report": (REPORT, HEAVY),
+    "components": (COMPONENTS, HEAVY | PANDAS),
+    "recipe": (RECIPE, HEAVY | PANDAS),
+    "schemes": (SCHEMES, HEAVY),
+    "fusion": (FUSION, HEAVY),
+    "objectives": (OBJECTIVES, HEAVY),
+    "modalities": (MODALITIES, HEAVY),
+    "features": (FEATURES, {"torch"}),
+    "submission": (SUBMISSION, HEAVY),
+    "training": (TRAINING, COMPILERS),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_heavy_is_imported(name):
+    """Each in a process of its own; a compiler would take longer than a small training."""
+    program, heavy = CASES[name]
+    tell = f"import sys\nprint(sorted({heavy!r} & set(sys.modules)))"
+    command = [sys.executable, "-c", f"{program}\n{tell}"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.stderr, done.stdout) == ("", "[]\n")
