@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from study.artifacts.study_data import StudyData
+from study.config.study import StudySpec
 from study.errors import InputError
 from study.executors.base import (
     Executor,
@@ -26,7 +28,7 @@ from study.executors.ray import RayExecutor
 from study.progress import ProgressCallback
 from study.results.ledger import Ledger
 from study.runner.launcher import launch
-from study.runner.prepare import Prepared
+from study.runner.prepare import Prepared, prepare, write_study_folder
 from study.storage.storage import Storage
 
 CAUSES = {
@@ -139,19 +141,30 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def featurized(
+    tiny: dict[str, Any], spec_of: Callable[[dict[str, Any], Path], StudySpec], tmp_path: Path
+) -> Prepared:
+    """The tiny study without an encoder, its features made."""
+    tiny["modalities"]["characters"] = {"modality": "fingerprint", "radius": 1}
+    study = prepare(spec_of(tiny, tmp_path / "store"))
+    write_study_folder(study)
+    launch_features(study)
+    return study
+
+
 @pytest.mark.usefixtures("threads")
 def test_trials_leak_nothing_into_each_other(
-    study: Prepared, cluster: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    featurized: Prepared, cluster: RayExecutor, tmp_path: Path
 ) -> None:
     """Two orders on reused actors, with soiling tasks between, equal one process bit for bit."""
-    launch_features(study)
 
     def grid(tasks: Sequence[Task], listener: TaskCallback) -> None:
         cluster.grid(tasks, listener, folder=str(tmp_path / "scratch"))
 
-    inline = _results(study, LocalExecutor().map, tmp_path / "inline", backwards=False)
-    forward = _results(study, grid, tmp_path / "forward", backwards=False)
-    backward = _results(study, grid, tmp_path / "backward", backwards=True)
+    inline = _results(featurized, LocalExecutor().map, tmp_path / "inline", backwards=False)
+    forward = _results(featurized, grid, tmp_path / "forward", backwards=False)
+    backward = _results(featurized, grid, tmp_path / "backward", backwards=True)
     assert forward == inline
     assert backward == inline
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import huggingface_hub.constants
 import numpy as np
@@ -236,8 +237,13 @@ def test_version_is_that_of_the_tokenizer_and_not_of_the_weights(bert):
 
 def test_version_reads_no_file_twice(bert, monkeypatch):
     modality, read = LanguageModel(weights=str(bert)), []
-    hashed = files.sha256_of
-    monkeypatch.setattr(files, "sha256_of", lambda path: read.append(path.name) or hashed(path))
+    hash_of = files.sha256_of
+
+    def noted(source):
+        read.extend([source.name] if isinstance(source, Path) else [])
+        return hash_of(source)
+
+    monkeypatch.setattr(files, "sha256_of", noted)
     versions = {LanguageModel(weights=str(bert)).version, modality.version, modality.version}
     assert len(versions) == 1
     assert sorted(read) == ["config.json", "tokenizer.json", "tokenizer_config.json"]
