@@ -2,66 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.functional import cross_entropy, normalize
 
-from modalities._base import ModalityError, ModalityFeatures
+from modalities._base import ModalityFeatures
 from modalities.featurizers.molecule import featurizer_version
-from modalities.nn.graph import FEATURE, MASKED_ATOM, GraphBatch, MolclrEncoder
 from modalities.pretraining._base import MoleculeBatch, require_option
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from modalities._base import Modality
-
-PROJECTION = 256
-
-
-class ContrastiveModel(nn.Module):
-    """``z = out_lin(encoder(view))``, trained by NT-Xent.
-
-    ``L = mean_i -log( exp(s_ij / τ) / sum_{k != i} exp(s_ik / τ) )``: i runs over the 2 b views, j
-    is the other view of the same molecule, s the cosine of z. Chen et al. (ICML 2020), equation 1.
-    """
-
-    def __init__(self, encoder: nn.Module, *, temperature: float) -> None:
-        super().__init__()
-        if not isinstance(encoder, MolclrEncoder):
-            raise ModalityError(
-                "objective 'contrastive' trains the encoder of 'graph', "
-                f"not {type(encoder).__name__}"
-            )
-        self.encoder = encoder
-        self.out_lin = nn.Sequential(
-            nn.Linear(FEATURE, FEATURE), nn.ReLU(), nn.Linear(FEATURE, PROJECTION)
-        )
-        self.temperature = temperature
-
-    def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return ``loss`` and ``top1_accuracy``: how many views are nearest to their other view."""
-        logits = nt_xent_logits(self.out_lin(self.encoder(batch)), self.temperature)
-        partner = torch.arange(len(logits), device=logits.device).roll(len(logits) // 2)
-        found = logits.detach().argmax(dim=1) == partner
-        return {"loss": cross_entropy(logits, partner), "top1_accuracy": found.float().mean()}
-
-
-def nt_xent_logits(projections: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return ``s_ik / τ`` of projections (2 b, p), minus infinity for k = i; (2 b, 2 b)."""
-    z = normalize(_precise(projections), dim=1)
-    return (z @ z.T / temperature).fill_diagonal_(-torch.inf)
-
-
-def _precise(values: torch.Tensor) -> torch.Tensor:
-    """Return values in single precision at least: similarities are divided by a small number."""
-    widest: Any = torch.promote_types(values.dtype, torch.float32)
-    return values.to(widest)
-
+    from modalities.nn.graph import GraphBatch
+    from modalities.nn.objectives import ContrastiveModel
 
 Rng = np.random.Generator
 Mask = NDArray[np.bool_]
@@ -97,6 +54,8 @@ class GraphViews:
         lost = removed[bonds[:, 0]] | removed[bonds[:, 1]]
         masked = self._topped_up(removed, graphs.offsets, self.mask_atoms, 1, rng)
         deleted = self._topped_up(lost, _bond_offsets(graphs), self.delete_bonds, 0, rng)
+        from modalities.nn.graph import MASKED_ATOM, GraphBatch
+
         atoms = np.where(masked[:, None], MASKED_ATOM, graphs.atoms)
         return GraphBatch(atoms, graphs.bonds[np.repeat(~deleted, 2)], graphs.offsets)
 
@@ -234,6 +193,7 @@ class Contrastive:
 
     def model(self, encoder: nn.Module, *, seed: int) -> ContrastiveModel:
         """Return the encoder with the projection head of the published checkpoints."""
+        from modalities.nn.objectives import ContrastiveModel
         from modalities.nn.random import seeded
 
         with seeded(seed):

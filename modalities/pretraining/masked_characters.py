@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from modalities._base import Modality
+    from modalities.nn.objectives import MaskedModel
     from modalities.pretraining._base import MoleculeBatch
-    from modalities.pretraining._text import MaskedModel
 
 WORD = "masked_characters"
 MASK = END
@@ -69,8 +69,8 @@ class MaskedCharacters:
 
     def model(self, encoder: nn.Module, *, seed: int) -> MaskedModel:
         """Return the encoder with an output layer over characters, which starts from `seed`."""
+        from modalities.nn.objectives import MaskedModel
         from modalities.nn.random import seeded
-        from modalities.pretraining._text import MaskedModel
 
         with seeded(seed):
             return MaskedModel(encoder)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from modalities._base import Modality
+    from modalities.nn.objectives import TranslationModel
     from modalities.pretraining._base import MoleculeBatch
-    from modalities.pretraining._text import TranslationModel
 
 
 WORD = "translation"
@@ -101,8 +101,8 @@ class Translation:
 
     def model(self, encoder: nn.Module, *, seed: int) -> TranslationModel:
         """Return the translator around `encoder`; the decoder starts from `seed`."""
+        from modalities.nn.objectives import TranslationModel
         from modalities.nn.random import seeded
-        from modalities.pretraining._text import TranslationModel
 
         with seeded(seed):
             return TranslationModel(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem
 
 from study.data.dataset import CurationStep
 from study.data.source import RawEntry, RawTable
 from study.errors import InputError
+
+if TYPE_CHECKING:
+    from rdkit import Chem
 
 _CHAINS = ("C", "CC", "CCC", "C(C)C", "CCCC", "CC(C)C", "C(C)(C)C", "CCCCC", "CCCCCC",
            "CCC(C)C", "C=C", "CC=C", "CC=C(C)C", "CCCCCCC", "CCCCCCCC")  # fmt: skip
@@ -50,6 +52,8 @@ def mirror_pairs(n: int, rng: np.random.Generator) -> tuple[list[str], list[str]
 
 def _pair(smiles: str) -> tuple[str, str] | None:
     """Left and right form, or None where the atom is no stereocenter or the marks agree."""
+    from rdkit import Chem  # `study plan` builds a source and must not load RDKit
+
     by_tag: dict[Chem.ChiralType, str] = {}
     for text in (smiles, smiles.replace("@", "@@")):
         canonical = Chem.MolToSmiles(Chem.MolFromSmiles(text))
@@ -65,6 +69,8 @@ def _pair(smiles: str) -> tuple[str, str] | None:
 
 def count_patterns(smiles: list[str]) -> NDArray[np.float64]:
     """Structural counts of each molecule, (n, 20): atoms, rings, bonds and groups."""
+    from rdkit import Chem  # as in `_pair`
+
     patterns = [Chem.MolFromSmarts(text) for text in _FEATURES]
     molecules = [Chem.MolFromSmiles(text) for text in smiles]
     return np.array(

@@ -13,8 +13,9 @@ from modalities import ModalityError
 from modalities.graph import Graph
 from modalities.mordred_network import MordredNetwork
 from modalities.nn.graph import MASKED_ATOM, GraphBatch
+from modalities.nn.objectives import nt_xent_logits
 from modalities.pretraining import MoleculeBatch
-from modalities.pretraining.contrastive import Contrastive, GraphViews, nt_xent_logits
+from modalities.pretraining.contrastive import Contrastive, GraphViews
 
 TABLE = (*MOLECULES, "CC(=O)O.CCN", "[He]", "CC12CCC(CC1=O)C2(C)C", "CC(C)(C)c1cc(C)cc(C)c1O")
 ROWS = np.arange(len(TABLE))
