@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from study.analysis.arm_scores import ScorePool, build_score_pool
 from study.analysis.comparison import Baseline, compare_arms
@@ -13,10 +14,13 @@ from study.errors import InputError
 from study.planning.contrasts import build_contrasts
 from study.reporting.formatting import Kind, render_table
 from study.reporting.tables import COLUMNS, FINDING_COLUMNS, comparison_frame, finding_frame
-from study.results.study_results import read_folder
+from study.results.study_results import StudyResults, read_folder
 from study.storage.mirror import local_folder
 from study.storage.storage import Storage
 from study.tracking.open import open_tracker
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class ComparisonRequest:
         The one arm that all others are compared with.
     families : sequence of str
         Families of declared contrasts to show in place of the arms; ``all`` for every one.
+    version : str, optional
+        Words of the version whose results are compared; without it, of each study, the one with
+        most finished trials.
     """
 
     sources: Sequence[str]
@@ -43,6 +50,7 @@ class ComparisonRequest:
     tracking: str | None = None
     baseline: Baseline | None = None
     families: Sequence[str] = ()
+    version: str | None = None
 
 
 def compare_studies(asked: ComparisonRequest, kind: Kind) -> tuple[str, bool]:
@@ -51,7 +59,8 @@ def compare_studies(asked: ComparisonRequest, kind: Kind) -> tuple[str, bool]:
     Raises
     ------
     InputError
-        A study has no finished trial, the baseline is no arm, a family no family.
+        A study has no finished trial, or none of the version asked for; the baseline is no arm,
+        a family no family.
     """
     pools = [_pool(source, asked) for source in asked.sources]
     for pool in pools:
@@ -60,28 +69,44 @@ def compare_studies(asked: ComparisonRequest, kind: Kind) -> tuple[str, bool]:
                 f"study '{pool.name}' has no finished trial yet; `study launch` runs it"
             )
     complete = all(len(pool.keys(c)) == pool.plan.per_arm for pool in pools for c in pool.arms)
+    named = any(pool.version_lines for pool in pools)
     if asked.families:
-        from pandas import concat
+        frame = _finding_frame(asked, named=named)
+    else:
+        compared = compare_arms(pools, asked.baseline)
+        frame = comparison_frame(compared, studies=len(pools) > 1, versions=named)
+    columns = FINDING_COLUMNS if asked.families else COLUMNS
+    lines = [line for pool in pools for line in pool.version_lines] if kind == "table" else []
+    return render_table(frame, columns, kind) + "".join(f"{line}\n" for line in lines), complete
 
-        named = {source: study_name(source) if len(pools) > 1 else None for source in asked.sources}
-        found = [finding_frame(_findings(source, asked), name) for source, name in named.items()]
-        return render_table(concat(found), FINDING_COLUMNS, kind), complete
-    frame = comparison_frame(compare_arms(pools, asked.baseline), studies=len(pools) > 1)
-    return render_table(frame, COLUMNS, kind), complete
+
+def _finding_frame(asked: ComparisonRequest, *, named: bool) -> DataFrame:
+    """Return the findings of every study, with its name if there are several."""
+    from pandas import concat
+
+    frames = []
+    for source in asked.sources:
+        name = study_name(source) if len(asked.sources) > 1 else None
+        record, findings = _findings(source, asked)
+        version = str(record.version) if named else None
+        frames.append(finding_frame(findings, name, version))
+    return concat(frames)
 
 
 def _pool(source: str, asked: ComparisonRequest) -> ScorePool:
     storage, name = Storage(asked.storage), study_name(source)
     if asked.tracking is None:
-        return build_score_pool(read_folder(storage.below(name)))
-    return open_tracker(asked.tracking, local_folder(storage)).pool(name)
+        return build_score_pool(read_folder(storage.below(name), asked.version))
+    return open_tracker(asked.tracking, local_folder(storage)).pool(name, asked.version)
 
 
-def _findings(source: str, asked: ComparisonRequest) -> tuple[ContrastResult, ...]:
-    """Return the findings of the families asked for."""
+def _findings(
+    source: str, asked: ComparisonRequest
+) -> tuple[StudyResults, tuple[ContrastResult, ...]]:
+    """Return a study, and the findings of the families asked for."""
     if asked.tracking is not None:
         raise InputError("declared contrasts are read from the ledger: leave --tracking-uri out")
-    record = read_folder(Storage(asked.storage).below(study_name(source)))
+    record = read_folder(Storage(asked.storage).below(study_name(source)), asked.version)
     declared = build_contrasts(record.spec, record.plan)
     families = list(dict.fromkeys(contrast.family for contrast in declared))
     unknown = [name for name in asked.families if name not in (*families, "all")]
@@ -91,4 +116,4 @@ def _findings(source: str, asked: ComparisonRequest) -> tuple[ContrastResult, ..
             f"allowed: all, {', '.join(families)}"
         )
     chosen = [c for c in declared if "all" in asked.families or c.family in asked.families]
-    return StudyAnalysis(record, tuple(chosen)).findings
+    return record, StudyAnalysis(record, tuple(chosen)).findings

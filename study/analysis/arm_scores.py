@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from study.analysis.influence import Floats, compute_influence, pooled_auroc
+from study.artifacts.version import Version
 from study.config.study import StudySpec
 from study.errors import InputError, StudyError
 from study.metrics import macro_mean
@@ -140,7 +141,11 @@ class ScorePool:
         Positives of each label in the whole table.
     label_names : tuple of str, (l,)
     digest : str
-        Of table, groups and test folds: arms of pools with one digest can be paired.
+        Of table, groups and test folds.
+    version : Version, optional
+        What made all the trials.
+    version_lines : tuple of str
+        What readers are told of it: nothing if there is only the current version.
     """
 
     spec: StudySpec
@@ -150,6 +155,8 @@ class ScorePool:
     positives: NDArray[np.int64]
     label_names: tuple[str, ...]
     digest: str
+    version: Version | None = None
+    version_lines: tuple[str, ...] = ()
     _made: dict[object, ArmScores] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -161,6 +168,12 @@ class ScorePool:
     def arms(self) -> tuple[Arm, ...]:
         """Arms in the order of the file."""
         return self.plan.arms
+
+    def can_pair(self, other: ScorePool) -> bool:
+        """Whether arms can be paired with those of another pool: same folds, same version."""
+        if self.version and other.version and not self.version.agrees(other.version):
+            return False
+        return self.digest == other.digest
 
     def keys(self, arm: Arm) -> frozenset[Repeat]:
         """Return the seeds, repeats and folds that an arm has finished."""
@@ -186,15 +199,18 @@ def build_score_pool(record: StudyResults) -> ScorePool:
         positives=inputs.dataset.positives,
         label_names=inputs.dataset.label_names,
         digest=inputs.split.folds_digest,
+        version=record.version,
+        version_lines=tuple(record.version_lines),
     )
 
 
 def build_score_pool_from_runs(
-    spec: StudySpec, results: Sequence[TrialResult], split: Split
+    spec: StudySpec, results: Sequence[TrialResult], split: Split, version: Version | None = None
 ) -> ScorePool:
     """Return the trials of a study that come from its tracking pages, without its table.
 
-    The positives of the table are those of all test folds of one arm together.
+    The positives of the table are those of all test folds of one arm together. All results are
+    of one version.
 
     Raises
     ------
@@ -214,6 +230,7 @@ def build_score_pool_from_runs(
         positives=labels.sum(axis=0),
         label_names=results[0].label_names,
         digest=split.folds_digest,
+        version=version,
     )
 
 

@@ -63,12 +63,15 @@ class ArmComparison:
         Macro AUROC with the interval of the corrected t; None without trials.
     rival : PairedComparison or None
         None for a reference, and where no trial is shared with one.
+    version : str
+        What made the trials of the arm, and those of its reference.
     """
 
     study: str
     summary: ArmSummary
     level: CorrectedT | None
     rival: PairedComparison | None
+    version: str = ""
 
 
 def compare_arms(
@@ -81,7 +84,7 @@ def compare_arms(
     pools : sequence of ScorePool
     baseline : mapping, optional
         Words of the one arm that all others are compared with, at the same fraction unless it
-        names one; it may be of another study of the same table and folds. Without it the
+        names one; it may be of another study of the same table, folds and version. Without it the
         reference is the first MLP head with the same features, fraction and numbers.
 
     Raises
@@ -104,9 +107,8 @@ def compare_arms(
     for (pool, arm), pair, both in zip(rows, pairs, measured, strict=True):
         rope = pool.spec.analysis.rope
         rival = _rival(arm, pair, both, next(adjusted), rope) if pair and both else None
-        found.append(
-            ArmComparison(pool.name, summaries[pool.name][arm.id], _level(pool, arm), rival)
-        )
+        summary, version = summaries[pool.name][arm.id], str(pool.version or "")
+        found.append(ArmComparison(pool.name, summary, _level(pool, arm), rival, version))
     return found
 
 
@@ -170,7 +172,7 @@ def _baseline(
 ) -> tuple[ScorePool, Arm] | None:
     """Return the baseline of an arm, and the pool it is in."""
     wanted = {"fraction": f"{arm.fraction:g}", **baseline}
-    alike = [each for each in pools if each.digest == pool.digest]
+    alike = [each for each in pools if each.can_pair(pool)]
     matches = [(p, c) for p in alike for c in p.arms if _has(p, c, wanted)]
     distinct = {c.id for _, c in matches}
     if len(distinct) > 1:

@@ -8,17 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from modalities import FeatureStore, Modality, ModalityFeatures, StoreError
 from study.artifacts.embeddings import EmbeddingStore, EncoderJob, FoldKey
+from study.artifacts.version import Version, featurizer_parts
 from study.config.components import ModalityConfig
 from study.config.study import digest
 from study.data import OdorDataset
 from study.data.cache import add_table_checksum, verify_table_checksum
 from study.errors import StorageError
+from study.planning.plan import Plan
 from study.planning.trials import Trial
 from study.plugins.registry import Registry
 from study.splits import Fold, Split
@@ -34,7 +37,11 @@ from study.storage.storage import Storage
 _TABLE, _CACHE, _SPLIT = "dataset.table", "cache.json", "split.json"
 
 CODE = 4
-"""Version of the training code; a change that alters numbers raises it and with it every id."""
+"""Version of the training code; a change that alters numbers raises it and with it every id.
+
+Who raises the revision of a featurizer raises this number too. Results of earlier numbers are
+found again (`study.results.versions`).
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +56,16 @@ class StudyData:
         Folder of features, embeddings and checkpoints, or its URL in an object store.
     features_at : str, optional
         Folder or URL of the features, if they are not kept in the cache.
+    version : Version, optional
+        What made the results that are read; without it what makes trials now. Trials are run
+        with the latter alone.
     """
 
     dataset: OdorDataset
     split: Split
     cache: Path | str
     features_at: str | None = None
+    version: Version | None = None
 
     def fold(self, place: Trial | FoldKey) -> Fold:
         """Return the fold of a trial or job."""
@@ -98,19 +109,35 @@ class StudyData:
             return self.features_store.load(build_modality(choice), self.dataset.smiles)
 
     def trial_id(self, trial: Trial) -> str:
-        """Identity of a trial: spec, data, the rows it uses, featurizer versions, code."""
-        fold = self.fold(trial)
-        fraction = trial.arm.fraction
-        return digest(
-            {
-                "cell": trial.arm.json_value(),
-                "seed": trial.torch_seed,
-                "data": self.dataset.digest,
-                "rows": fold.digest(fraction),
-                "features": [build_modality(f.choice).version for f in trial.arm.features],
-                "code": CODE,
-            }
-        )[:32]
+        """Identity of a trial: what was asked, and what made it."""
+        featurizers = [self._featurizer(f.choice) for f in trial.arm.features]
+        return digest({**self._asked(trial), "features": featurizers, "code": self._code})[:32]
+
+    def asked_id(self, trial: Trial) -> str:
+        """Identity of what was asked, whatever makes it: spec, data and the rows it uses."""
+        return digest(self._asked(trial))[:32]
+
+    def origin(self, trial: Trial) -> dict[str, Any]:
+        """Return what a record says of its making: code, featurizers, and what was asked."""
+        featurizers = tuple(self._featurizer(f.choice) for f in trial.arm.features)
+        return {"code": self._code, "featurizers": featurizers, "asked": self.asked_id(trial)}
+
+    def _asked(self, trial: Trial) -> dict[str, Any]:
+        return {
+            "cell": trial.arm.json_value(),
+            "seed": trial.torch_seed,
+            "data": self.dataset.digest,
+            "rows": self.fold(trial).digest(trial.arm.fraction),
+        }
+
+    @property
+    def _code(self) -> int:
+        return self.version.code if self.version else CODE
+
+    def _featurizer(self, choice: ModalityConfig) -> str:
+        """Return the version of a featurizer, as it was when the results were made."""
+        installed = build_modality(choice).version
+        return self.version.applied_to(installed) if self.version else installed
 
     def job_id(self, job: EncoderJob) -> str:
         """Identity of an encoder job: what it starts from, and what it is trained on if it is."""
@@ -121,9 +148,9 @@ class StudyData:
                 "seed": job.seed,
                 "data": self.dataset.digest if place else _molecules(self.dataset),
                 "rows": self.fold(place).digest(place.fraction) if place else None,
-                "features": build_modality(job.feature.choice).version,
+                "features": self._featurizer(job.feature.choice),
                 "labels": self.columns(job).tolist() if job.share else None,
-                "code": CODE,
+                "code": self._code,
             }
         )[:32]
 
@@ -188,6 +215,13 @@ def storage_errors() -> Iterator[None]:
         yield
     except StoreError as error:
         raise StorageError(str(error)) from error
+
+
+def current_version(plan: Plan) -> Version:
+    """Return what makes the trials of a plan now: the training code and installed featurizers."""
+    choices = {f.key: f.choice for arm in plan.arms for f in arm.features}
+    parts = featurizer_parts(build_modality(choice).version for choice in choices.values())
+    return Version(CODE, tuple(sorted(parts.items())))
 
 
 def build_modality(choice: ModalityConfig) -> Modality:

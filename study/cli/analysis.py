@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli.options import EXIT_INCOMPLETE, TrackingOption, UntrackedOption
+from study.cli.options import EXIT_INCOMPLETE, TrackingOption, UntrackedOption, VersionOption
 
 
 def calibrate(
@@ -38,13 +38,14 @@ def report(
     ] = None,
     tracking_uri: TrackingOption = None,
     untracked: UntrackedOption = False,
+    version: VersionOption = None,
 ) -> None:
     """Write the report of a study: one HTML page, Markdown, tables and figures."""
     from study.reporting.build import report_study
     from study.tracking.open import open_report_keeper
 
     keep = None if untracked else open_report_keeper(storage, tracking_uri)
-    text, complete = report_study(study, storage, out, beside or [], keep)
+    text, complete = report_study(study, storage, out, beside or [], keep, version)
     typer.echo(text, nl=False)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -67,6 +68,7 @@ def scaling(
     kind: Annotated[
         ScalingFormat, typer.Option("--format", help="How to print.")
     ] = ScalingFormat.TABLE,
+    version: VersionOption = None,
 ) -> None:
     """Print learning curves, power laws, data-efficiency fractions and claims across fractions."""
     from study.analysis.study_analysis import StudyAnalysis
@@ -77,6 +79,8 @@ def scaling(
     from study.storage.storage import Storage
 
     name = study_name(study)
-    record = read_folder(Storage(storage).below(name))
+    record = read_folder(Storage(storage).below(name), version)
     evidence = StudyAnalysis(record, build_contrasts(record.spec, record.plan))
     typer.echo(scaling_text(scaling_parts(evidence), kind.value), nl=False)
+    for line in record.version_lines:
+        typer.echo(line, err=kind in (ScalingFormat.CSV, ScalingFormat.JSON))

@@ -21,10 +21,13 @@ from study.cli.options import (
     Commands,
     File,
     InlineOption,
+    KeepOption,
+    RerunOption,
     Set,
     StorageOption,
     TrackingOption,
     UntrackedOption,
+    VersionOption,
     WaitOption,
     merge_overrides,
     parse_columns,
@@ -89,12 +92,20 @@ def launch(
         bool, typer.Option("--extend", help="The file asks for more than the one launched before.")
     ] = False,
     wait: WaitOption = False,
+    rerun: RerunOption = False,
+    keep: KeepOption = False,
 ) -> None:
     """Run what is missing of a study, then print its comparison table."""
-    from study.runner.launcher import LaunchOptions, run_study
+    from study.preview.text import format_rerun
+    from study.runner.launcher import LaunchOptions, OtherVersions, run_study
 
+    if rerun and keep:
+        raise InputError("--rerun trains anew what --keep leaves as it is; give one of them")
+    chosen = {(True, False): OtherVersions.RERUN, (False, True): OtherVersions.KEEP}
+    others = chosen.get((rerun, keep), OtherVersions.REFUSE)
     spec = _read(file, overrides, storage, tracking_uri, address)
-    complete = run_study(spec, LaunchOptions(not inline, not untracked, extend, wait))
+    asked = LaunchOptions(not inline, not untracked, extend, wait, others)
+    complete = run_study(spec, asked, format_rerun)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)
 
@@ -121,12 +132,13 @@ def compare(
         str | None,
         typer.Option("--tracking-uri", help="Read the studies, by name, from this MLflow store."),
     ] = None,
+    version: VersionOption = None,
 ) -> None:
     """Compare arms, within and across studies, with paired intervals and verdicts."""
     from study.api import ComparisonRequest, compare_studies
 
     words = parse_columns(baseline) if baseline is not None else None
-    asked = ComparisonRequest(studies, storage, tracking_uri, words, contrasts or [])
+    asked = ComparisonRequest(studies, storage, tracking_uri, words, contrasts or [], version)
     text, complete = compare_studies(asked, kind.value)
     typer.echo(text, nl=False)
     if not complete:

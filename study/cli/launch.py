@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from study.cli.options import EXIT_INCOMPLETE, TrackingOption, WaitOption
+from study.cli.options import EXIT_INCOMPLETE, TrackingOption, VersionOption, WaitOption
 
 
 def status(
@@ -17,11 +17,12 @@ def status(
     traceback: Annotated[
         bool, typer.Option("--traceback", help="Print the tracebacks of failed trials.")
     ] = False,
+    version: VersionOption = None,
 ) -> None:
     """Say how far a study is, who runs it, and why trials failed."""
     from study.runner.status import format_status
 
-    text, complete = format_status(study, storage, tracebacks=traceback)
+    text, complete = format_status(study, storage, tracebacks=traceback, version=version)
     typer.echo(text, nl=False)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -37,11 +38,12 @@ def sync(
         bool, typer.Option("--anew", help="Remove all its pages first, also those up to date.")
     ] = False,
     wait: WaitOption = False,
+    version: VersionOption = None,
 ) -> None:
     """Bring the tracking pages of a study up to its ledger; twice changes nothing."""
     from study.runner.sync import sync_study
 
-    text, complete = sync_study(study, storage, tracking_uri, anew=anew, wait=wait)
+    text, complete = sync_study(study, storage, tracking_uri, anew=anew, wait=wait, version=version)
     typer.echo(text, nl=False)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)

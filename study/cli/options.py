@@ -36,6 +36,20 @@ AddressOption = Annotated[
 ]
 InlineOption = Annotated[bool, typer.Option("--no-ray", help="Run in this process, without Ray.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another launch runs.")]
+RerunOption = Annotated[
+    bool, typer.Option("--rerun", help="Train anew what another version has finished.")
+]
+KeepOption = Annotated[
+    bool, typer.Option("--keep", help="Train no arm that another version has finished.")
+]
+VersionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--version",
+        metavar="VERSION",
+        help="Results of this version (e.g. 4, the training code), not that with most trials.",
+    ),
+]
 UntrackedOption = Annotated[bool, typer.Option("--no-mlflow", help="Write no tracking pages.")]
 
 VerboseOption = Annotated[

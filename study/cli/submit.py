@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from study.cli.options import File, Set, StorageOption, TrackingOption, merge_overrides
+from study.cli.options import (
+    File,
+    KeepOption,
+    RerunOption,
+    Set,
+    StorageOption,
+    TrackingOption,
+    merge_overrides,
+)
 
 JOB_SERVER = "http://127.0.0.1:8265"
 
@@ -30,6 +38,8 @@ def submit(
     extend: Annotated[
         bool, typer.Option("--extend", help="The file asks for more than the one launched before.")
     ] = False,
+    rerun: RerunOption = False,
+    keep: KeepOption = False,
     kuberay: Annotated[
         bool, typer.Option("--print-kuberay", help="Print a RayJob for Kubernetes; submit nothing.")
     ] = False,
@@ -40,7 +50,8 @@ def submit(
     parcel = build_job_bundle(
         file, merge_overrides(overrides, storage, tracking_uri, None), names or []
     )
-    launch = ["--extend"] if extend else []
+    given = {"--extend": extend, "--rerun": rerun, "--keep": keep}
+    launch = [option for option, wanted in given.items() if wanted]
     if kuberay:
         from study.submission.kuberay import build_manifest
 

@@ -19,6 +19,7 @@ from study.planning.trials import Arm, Trial
 from study.preview.cost import MeasuredTimes, head_seconds, joint_seconds, training_part
 from study.results.ledger import Ledger, LedgerError
 from study.results.trial_result import TrialResult
+from study.results.versions import VersionResults
 from study.storage.storage import Storage
 
 MOST_READ = 100
@@ -88,8 +89,18 @@ class PriorResults:
         return MeasuredTimes(measured, median(ratios) if ratios else 1.0, source=source)
 
 
-def read_prior_results(spec: StudySpec, plan: Plan) -> PriorResults:
-    """Look up earlier trials of a plan's arms in the ledger of its storage."""
+def read_prior_results(
+    spec: StudySpec, plan: Plan, version: VersionResults | None = None
+) -> PriorResults:
+    """Look up earlier trials of a plan's arms in the ledger of its storage.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    plan : Plan
+    version : VersionResults, optional
+        What made them; without it the current version.
+    """
     root = Storage(spec.run.storage)
     own = _begun(root.below(spec.name), spec)
     ledger = Ledger(root.below("ledger"))
@@ -99,6 +110,7 @@ def read_prior_results(spec: StudySpec, plan: Plan) -> PriorResults:
         inputs = own if own and name == spec.name else _inputs(root.below(name))
         if inputs is None:
             continue
+        inputs = version.applied_to(inputs) if version else inputs
         for arm in plan.arms[:MOST_READ]:
             trial_id = _first(inputs, arm, spec.seeds) if arm.id not in samples else None
             result = _read(ledger, trial_id) if trial_id in known else None

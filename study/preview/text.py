@@ -27,6 +27,7 @@ from study.preview.power import (
     repeats_needed,
 )
 from study.preview.prior_results import PriorResults, read_prior_results
+from study.results.versions import VersionResults
 
 CORES = 2
 """Cores that the expected time is stated for."""
@@ -63,6 +64,18 @@ def format_plan(spec: StudySpec, times: MeasuredTimes | None = None) -> str:
         *_contrast_lines(spec, plan, declared, recorded),
     ]
     return "\n".join(lines) + "\n"
+
+
+def format_rerun(spec: StudySpec, earlier: VersionResults) -> str:
+    """Return how long a study takes to train that an earlier version has results of."""
+    plan = make_plan(spec)
+    recorded = read_prior_results(spec, plan, earlier)
+    molecules = recorded.molecules or ASSUMED_MOLECULES
+    times = recorded.times(plan, molecules)
+    cost = estimate_cost(plan, molecules, times)
+    seconds = cost.core_seconds * len(earlier.ids) / cost.trials
+    source = times.source or "rough"
+    return f"about {_readable(seconds / CORES)} on {CORES} cores after featurizing ({source})"
 
 
 def _count_lines(spec: StudySpec, plan: Plan, cost: CostEstimate) -> list[str]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from study.analysis.study_analysis import StudyAnalysis
 from study.config.loading import study_name
-from study.config.study import StudySpec
 from study.errors import InputError
 from study.planning.contrasts import build_contrasts
 from study.reporting.context import ReportContext
@@ -31,7 +30,7 @@ from study.reporting.sections import (
     sparse,
     verdict,
 )
-from study.results.study_results import read_folder
+from study.results.study_results import StudyResults, read_folder
 from study.storage.mirror import LocalMirror
 from study.storage.storage import Storage, write_atomic
 
@@ -116,7 +115,7 @@ def _earlier(folder: Path) -> list[str]:
     return [name for name in names if name and ".." not in Path(name).parts and name[0] != "/"]
 
 
-Keep = Callable[[StudySpec, Path], list[str]]
+Keep = Callable[[StudyResults, Path], list[str]]
 
 
 def report_study(
@@ -125,6 +124,7 @@ def report_study(
     out: Path | None,
     beside: Sequence[str] = (),
     keep: Keep | None = None,
+    version: str | None = None,
 ) -> tuple[str, bool]:
     """Write the report of a study; return what to print, and whether the study is complete.
 
@@ -140,13 +140,16 @@ def report_study(
         Other studies of the same storage to set beside it.
     keep : function, optional
         Keeps the folder on the tracking page of the study; returns what to say of it.
+    version : str, optional
+        Words of the version that is reported; without it the one with most finished trials, as
+        of every other study.
 
     Raises
     ------
     InputError
         A study is not there, or no trial of it has finished.
     """
-    evidence = _evidence(study, storage)
+    evidence = _evidence(study, storage, version)
     others = [_evidence(each, storage) for each in beside]
     document = compose_report(evidence, {each.record.spec.name: each for each in others})
     place = LocalMirror(Storage(storage).below(evidence.record.spec.name, "report"))
@@ -160,13 +163,14 @@ def report_study(
         f"same as Markdown in {folder}",
     ]
     if keep is not None:
-        lines += keep(evidence.record.spec, folder)
+        lines += keep(evidence.record, folder)
+    lines += evidence.record.version_lines
     if evidence.record.missing:
         lines.append(f"{evidence.record.missing} trials are missing; launch again to run them")
     return "\n".join(lines) + "\n", evidence.record.missing == 0
 
 
-def _evidence(study: str, storage: str) -> StudyAnalysis:
+def _evidence(study: str, storage: str, version: str | None = None) -> StudyAnalysis:
     name = study_name(study)
-    record = read_folder(Storage(storage).below(name))
+    record = read_folder(Storage(storage).below(name), version)
     return StudyAnalysis(record, build_contrasts(record.spec, record.plan))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     Column("study", "study"),
+    Column("version", "version"),
     Column("features", "features"),
     Column("technique", "technique"),
     Column("fusion", "fusion"),
@@ -65,15 +66,19 @@ NO_SEEDS = (
 )
 
 
-def comparison_frame(compared: Sequence[ArmComparison], *, studies: bool = False) -> DataFrame:
-    """Return one row an arm, with the study's name if asked; undefined numbers are None."""
+def comparison_frame(
+    compared: Sequence[ArmComparison], *, studies: bool = False, versions: bool = False
+) -> DataFrame:
+    """Return one row an arm, with its study and version if asked; undefined numbers are None."""
     frame = frame_of(_row(each) for each in compared)
-    return frame if studies else frame.drop(columns=["study", "reference_study"], errors="ignore")
+    dropped = [] if studies else ["study", "reference_study"]
+    dropped += [] if versions else ["version"]
+    return frame.drop(columns=dropped, errors="ignore")
 
 
 def _row(each: ArmComparison) -> Row:
     summary, level = each.summary, each.level
-    row: Row = {"study": each.study, **summary.arm.params()}
+    row: Row = {"study": each.study, "version": each.version, **summary.arm.params()}
     row |= {
         "fraction": summary.arm.fraction,
         "auroc": format_number(summary.auroc),
@@ -159,6 +164,8 @@ def format_number(value: float) -> float | None:
 
 FINDING_COLUMNS = (
     Column("study", "study"),
+    Column("version", "version"),
+    Column("version", "version"),
     Column("family", "question"),
     Column("arm", "arm"),
     Column("reference", "against"),
@@ -173,9 +180,12 @@ FINDING_COLUMNS = (
 """Columns that readers see; CSV and JSON have every column of the frame."""
 
 
-def finding_frame(findings: Sequence[ContrastResult], study: str | None = None) -> DataFrame:
-    """Return one row a declared contrast, with the study's name if it is given."""
-    first = {} if study is None else {"study": study}
+def finding_frame(
+    findings: Sequence[ContrastResult], study: str | None = None, version: str | None = None
+) -> DataFrame:
+    """Return one row a declared contrast, with the study's name and version if they are given."""
+    given = {"study": study, "version": version}
+    first = {name: text for name, text in given.items() if text is not None}
     return frame_of(first | _contrast_row(finding) for finding in findings)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from study.results.trial_result import TrialResult
+from study.results.trial_result import TrialResult, read_origin
 from study.storage.checksums import (
     UNREADABLE,
     LedgerError,
@@ -80,6 +81,13 @@ class Ledger:
         """
         for name, data in self.storage.read_many(trial_id + _SUFFIX for trial_id in trial_ids):
             yield self._opened(name.removesuffix(_SUFFIX), data)
+
+    def origins(self, trial_ids: Iterable[str]) -> Iterator[tuple[str, int, dict[str, str]]]:
+        """Yield identity, training code and packages of records; damaged ones are left out."""
+        for name, data in self.storage.read_many(trial_id + _SUFFIX for trial_id in trial_ids):
+            with suppress(*UNREADABLE):
+                found = read_origin(verify_checksum(data, self.storage.path(name)))
+                yield name.removesuffix(_SUFFIX), *found
 
     def _opened(self, trial_id: str, data: bytes) -> TrialResult:
         place = self.storage.path(trial_id + _SUFFIX)

@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from study.artifacts.version import featurizer_parts
 from study.errors import InputError
 from study.metrics import auroc, average_precision
 from study.planning.trials import Trial
 
 _ARRAYS = ("test_rows", "test_labels", "scores")
+_OPTIONAL = ("owners", "search", "code", "featurizers", "asked")
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     **{"id": str, "trial": dict, "label_names": list, "owners": list, "search": dict},
     **{"counts": dict, "history": dict, "seconds": (int, float), "versions": dict},
+    **{"code": int, "featurizers": list, "asked": str},
 }
 _DTYPES = dict(zip(_ARRAYS, (np.int64, np.uint8, np.float32), strict=True))
 
@@ -53,6 +56,12 @@ class TrialResult:
         where no partition was fixed. Older records have none.
     search : mapping or None
         `SearchLog.to_json` of a trial that chose its numbers itself; None without a search.
+    code : int
+        Number of the training code that made it; 0 in older records, which name none.
+    featurizers : tuple of str
+        Versions of the featurizers, in the order of the features; older records have none.
+    asked : str
+        Identity of what was asked, whatever made it; older records have none.
     """
 
     id: str
@@ -67,6 +76,9 @@ class TrialResult:
     versions: Mapping[str, str] = field(default_factory=dict)
     owners: tuple[int, ...] = ()
     search: Mapping[str, Any] | None = None
+    code: int = 0
+    featurizers: tuple[str, ...] = ()
+    asked: str = ""
 
     def __post_init__(self) -> None:
         shape = (len(self.test_rows), len(self.label_names))
@@ -105,7 +117,7 @@ class TrialResult:
     def to_bytes(self) -> bytes:
         """Serialise: one npz with a JSON header, no pickle, the same bytes for the same value."""
         header = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _ARRAYS}
-        for name in ("owners", "search"):  # without one, written as before there were any
+        for name in _OPTIONAL:  # without one, written as before there were any
             if not header[name]:
                 del header[name]
         text = json.dumps(header, sort_keys=True, allow_nan=False)
@@ -122,16 +134,29 @@ class TrialResult:
             arrays = {name: stored[name] for name in _ARRAYS}
         _check_kinds(header, arrays)
         header["label_names"] = tuple(header["label_names"])
-        header["owners"] = tuple(header.get("owners", ()))
+        for name in ("owners", "featurizers"):
+            header[name] = tuple(header.get(name, ()))
         header["history"] = {key: tuple(values) for key, values in header["history"].items()}
         return cls(**header, **arrays)
+
+
+def read_origin(data: bytes) -> tuple[int, dict[str, str]]:
+    """Return the training code (0: none named) and the packages of a record, from its header.
+
+    The packages are the recorded versions, and what its featurizers name.
+    """
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        header = json.loads(stored["header"].tobytes())
+    _check_kinds(header, {})
+    named = {**header["versions"], **featurizer_parts(header.get("featurizers", ()))}
+    return header.get("code", 0), named
 
 
 def _check_kinds(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Refuse a record whose values are of other kinds than `to_bytes` writes."""
     wrong = [name for name, value in header.items() if not isinstance(value, _KINDS[name])]
     wrong += [name for name, array in arrays.items() if array.dtype != _DTYPES[name]]
-    items = {"label_names": str, "owners": int}
+    items = {"label_names": str, "owners": int, "featurizers": str}
     wrong += [k for k, kind in items.items() if not all(type(x) is kind for x in header.get(k, ()))]
     if wrong:
         raise InputError(f"no trial record: '{wrong[0]}' is of another kind than was written")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from statistics import fmean
 
@@ -22,10 +23,11 @@ from study.executors.factory import build_executor
 from study.planning.contrasts import build_contrasts, format_unequal_parameters
 from study.planning.trials import Trial
 from study.progress import CallbackList, ProgressCallback, build_progress
-from study.reporting.formatting import render_table
+from study.reporting.formatting import format_count, render_table
 from study.reporting.tables import COLUMNS, comparison_frame, format_caveats
 from study.results.study_results import Rereader, StudyResults
 from study.results.summary import format_failures
+from study.results.versions import VersionResults, complete_arms, find_versions
 from study.runner.prepare import Prepared, check_unchanged, prepare, write_study_folder
 from study.runner.stages import (
     StageRunner,
@@ -46,6 +48,22 @@ _log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
 """Seconds that the pages of an interrupted launch are waited for."""
+
+
+@dataclass(frozen=True)
+class KeptResults:
+    """Results of other versions that a launch leaves as they are.
+
+    Attributes
+    ----------
+    arms : frozenset of str
+        Arms that some version has all trials of: none of their trials is run.
+    shown : VersionResults
+        The version that is shown when the launch ends.
+    """
+
+    arms: frozenset[str]
+    shown: VersionResults
 
 
 @dataclass(frozen=True)
@@ -71,11 +89,13 @@ def launch(
     pages: TrackingStore | None,
     reporter: ProgressCallback,
     stop: StopSignal | None = None,
+    kept: KeptResults | None = None,
 ) -> StudyResults:
     """Run what the ledger lacks and return the study as it stands afterwards.
 
     A failing trial stops no other: it is recorded with its cause. Results are in the ledger
-    before anything else hears of them, so an interrupted launch goes on where it was.
+    before anything else hears of them, so an interrupted launch goes on where it was. All trials
+    are run with the current version; with `kept`, results of another one are returned.
 
     Raises
     ------
@@ -90,16 +110,17 @@ def launch(
     stop, meter, read = (
         stop or StopSignal(reporter.note),
         BudgetMeter(study.spec.run.budget),
-        Rereader(study),
+        Rereader(_shown(study, kept) if kept else study),
     )
+    work = _plan_work(study, kept)
     if pages is None:
-        _run(StageRunner(study, executor, reporter, stop, meter), lambda: None)
+        _run(StageRunner(study, executor, reporter, stop, meter), work, lambda: None)
         return read()
     projector = BackgroundSync(pages, read, reporter.note)
     told = CallbackList(reporter, ProgressFile(projector.tell))
     with closing(projector):
         try:
-            _run(StageRunner(study, executor, told, stop, meter), projector.due)
+            _run(StageRunner(study, executor, told, stop, meter), work, projector.due)
         except (KeyboardInterrupt, StudyError):
             _leave(projector, read)
             raise
@@ -116,9 +137,24 @@ def _leave(projector: BackgroundSync, read: Rereader) -> None:
         return
 
 
-def _run(site: StageRunner, due: Callable[[], None]) -> None:
+def _shown(study: Prepared, kept: KeptResults) -> Prepared:
+    """Return a study with the identities of the version that is shown."""
+    return replace(study, inputs=kept.shown.applied_to(study.inputs))
+
+
+def _plan_work(study: Prepared, kept: KeptResults | None) -> list[Trial]:
+    """Return the trials of a launch: of all arms but those kept, with the members of averages."""
+    trials = list(study.plan.trials())
+    if kept is None:
+        return trials
+    chosen = [trial for trial in trials if trial.arm.id not in kept.arms]
+    arms = {each.arm.id for trial in chosen for each in (trial, *trial.members())}
+    return [trial for trial in trials if trial.arm.id in arms]
+
+
+def _run(site: StageRunner, trials: Sequence[Trial], due: Callable[[], None]) -> None:
     """Run every stage; `due` hears that there is something new to show."""
-    work = _work(site)
+    work = _work(site, trials)
     fits = work.missing(averages=False)
     due()
     if fits:
@@ -133,9 +169,9 @@ def _run(site: StageRunner, due: Callable[[], None]) -> None:
     _average(site, work.missing(averages=True))
 
 
-def _work(site: StageRunner) -> LaunchWork:
+def _work(site: StageRunner, chosen: Sequence[Trial]) -> LaunchWork:
     study = site.study
-    trials = {study.inputs.trial_id(trial): trial for trial in study.plan.trials()}
+    trials = {study.inputs.trial_id(trial): trial for trial in chosen}
     known, damaged = study.ledger.sound(trials)
     for place in damaged:
         site.reporter.note(f"damaged record set aside, its trial runs again: {place}")
@@ -161,6 +197,16 @@ def _average(site: StageRunner, averages: Mapping[str, Trial]) -> None:
         study.ledger.put(run_average_trial(trial, results, study.inputs))
 
 
+class OtherVersions(StrEnum):
+    """What a launch does that finds finished trials of another version."""
+
+    REFUSE = "refuse"
+    RERUN = "rerun"
+    """Train them anew with the current version; the old results stay and stay readable."""
+    KEEP = "keep"
+    """Train only the arms that no version has finished, each of them whole."""
+
+
 @dataclass(frozen=True)
 class LaunchOptions:
     """How `study launch` is to run.
@@ -173,21 +219,36 @@ class LaunchOptions:
         The file may ask for more than the one launched before.
     wait : bool
         Wait while another launch of the study runs.
+    others : OtherVersions
+        What to do about finished trials of other versions.
     """
 
     ray: bool = True
     mlflow: bool = True
     extend: bool = False
     wait: bool = False
+    others: OtherVersions = OtherVersions.REFUSE
 
 
-def run_study(spec: StudySpec, asked: LaunchOptions) -> bool:
+Cost = Callable[[StudySpec, VersionResults], str]
+"""Says what training a study anew takes, of which another version has results."""
+
+
+def run_study(spec: StudySpec, asked: LaunchOptions, cost: Cost) -> bool:
     """Launch a study and print its table; return whether every trial has finished.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    asked : LaunchOptions
+    cost : function
+        Asked where finished trials of another version would be trained anew.
 
     Raises
     ------
     InputError
-        Something was asked that cannot be; nothing was run.
+        Something was asked that cannot be, or it was not said what becomes of results of another
+        version; nothing was run.
     LockedError
         Another launch of the study runs.
     KeyboardInterrupt
@@ -204,12 +265,55 @@ def run_study(spec: StudySpec, asked: LaunchOptions) -> bool:
             StudyLock(folder).held(wait=asked.wait, note=screen.note) as lock,
             closing(state_file(folder)) as state,  # only the owner writes how far it is
         ):
-            record = _launch(study, asked, pages, CallbackList(screen, state), lock)
+            kept = _check_versions(study, asked, cost)
+            record = _launch(study, asked, pages, CallbackList(screen, state), lock, kept)
     finally:
         screen.close()
-    print_results(record, console)
+    found = find_versions(study.plan, study.inputs, study.ledger)
+    shown = tuple(sorted(found, key=lambda each: each.version != record.version))
+    print_results(replace(record, versions=shown), console)
     _places(study, pages, console)
-    return record.missing == 0
+    if kept is None:
+        return record.missing == 0
+    return len(complete_arms(study.plan, study.inputs, found)) == len(study.plan.arms)
+
+
+def _check_versions(study: Prepared, asked: LaunchOptions, cost: Cost) -> KeptResults | None:
+    """Look for finished trials that another version made; return what is kept of them.
+
+    Raises
+    ------
+    InputError
+        There are such trials, and it was not said what becomes of them.
+    """
+    found = find_versions(study.plan, study.inputs, study.ledger)
+    others = [each for each in found if not each.current]
+    current = next(each for each in found if each.current)
+    again = {
+        trial_id
+        for each in others
+        for trial, trial_id in _ids(study, each)
+        if trial_id in each.ids and study.inputs.trial_id(trial) not in current.ids
+    }
+    if not again or asked.others == OtherVersions.RERUN:
+        return None
+    if asked.others == OtherVersions.KEEP:
+        return KeptResults(complete_arms(study.plan, study.inputs, found), found[0])
+    best = others[0]
+    raise InputError(
+        f"study '{study.spec.name}' has finished trials of another version: "
+        f"{'; '.join(map(str, others))}; trials are now made by {current}. Training them anew "
+        f"is {format_count(len(again), 'trial')}: {cost(study.spec, best)}. Nothing was run. Add "
+        "--rerun to train them with the current version (the old results stay, --version shows "
+        "them), or --keep to leave them: then only arms that no version has finished are trained, "
+        "and no comparison has arms of two versions"
+    )
+
+
+def _ids(study: Prepared, found: VersionResults) -> Iterator[tuple[Trial, str]]:
+    """Yield the trials of a study with their identities under a version."""
+    trial_id = found.applied_to(study.inputs).trial_id
+    return ((trial, trial_id(trial)) for trial in study.plan.trials())
 
 
 def _prepared(spec: StudySpec, note: Callable[[str], None]) -> Prepared:
@@ -228,6 +332,7 @@ def _launch(
     pages: TrackingStore | None,
     told: ProgressCallback,
     lock: StudyLock,
+    kept: KeptResults | None,
 ) -> StudyResults:
     """Launch under the lock of the study."""
     changed = check_unchanged(study, extend=asked.extend)
@@ -238,7 +343,7 @@ def _launch(
     stop = StopSignal(told.note, lambda: lock.lost)
     executor = build_executor(**study.spec.run.executor_options(), ray=asked.ray, check=stop.check)
     with stop.listening(), closing(executor):
-        return launch(study, executor, pages, told, stop)
+        return launch(study, executor, pages, told, stop, kept)
 
 
 def print_results(record: StudyResults, console: Console) -> None:
@@ -252,7 +357,10 @@ def print_results(record: StudyResults, console: Console) -> None:
     compared = compare_arms([pool])
     lines = [head, render_table(comparison_frame(compared), COLUMNS, "table").rstrip("\n")]
     lines += [*format_caveats(compared), *_weight_lines(pool), *format_failures(record.failures)]
-    if record.missing:
+    lines += record.version_lines
+    if record.missing and record.version_lines:
+        lines.append(f"missing in this version: {format_count(record.missing, 'trial')}")
+    elif record.missing:
         lines.append(f"{record.missing} trials are missing; launch again to run them")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from study.errors import StorageError
 from study.progress import CountingCallback, Progress
 from study.results.study_results import open_folder
 from study.results.summary import format_failures, traceback_lines
+from study.results.versions import name_versions
 from study.storage.lock import read_holder
 from study.storage.storage import Storage
 
@@ -72,8 +73,10 @@ def read_state(storage: Storage) -> Progress | None:
         return None
 
 
-def format_status(source: str, storage: str, *, tracebacks: bool = False) -> tuple[str, bool]:
-    """Return how far a study is, and whether every trial has finished.
+def format_status(
+    source: str, storage: str, *, tracebacks: bool = False, version: str | None = None
+) -> tuple[str, bool]:
+    """Return how far a study is, and whether every trial of one version has finished.
 
     Parameters
     ----------
@@ -83,14 +86,16 @@ def format_status(source: str, storage: str, *, tracebacks: bool = False) -> tup
         Folder of results.
     tracebacks : bool
         Add the tracebacks of trials that failed unexpectedly.
+    version : str, optional
+        Words of the version to count; without it the one with most finished trials.
 
     Raises
     ------
     InputError
-        There is no such study.
+        There is no such study, or it has no results of that version.
     """
     folder = Storage(storage).below(study_name(source))
-    study = open_folder(folder)
+    study = open_folder(folder, version)
     trials = {study.inputs.trial_id(trial) for trial in study.plan.trials()}
     finished = study.ledger.ids() & trials
     failures = study.ledger.failures(trials - finished)
@@ -101,6 +106,7 @@ def format_status(source: str, storage: str, *, tracebacks: bool = False) -> tup
         f"{study.spec.name}: {counts}, {len(failures)} failed"
         if failures
         else f"{study.spec.name}: {counts}",
+        *name_versions(study.versions),
         *(running or ["no launch is running"]),
         *format_failures(failures),
     ]

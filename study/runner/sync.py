@@ -15,9 +15,17 @@ if TYPE_CHECKING:
 
 
 def sync_study(
-    source: str, storage: str, tracking: str | None, *, anew: bool = False, wait: bool = False
+    source: str,
+    storage: str,
+    tracking: str | None,
+    *,
+    anew: bool = False,
+    wait: bool = False,
+    version: str | None = None,
 ) -> tuple[str, bool]:
     """Bring the pages of a study up; return what to print, and whether the study is complete.
+
+    Pages of other versions than the one chosen are left as they are.
 
     Parameters
     ----------
@@ -31,26 +39,30 @@ def sync_study(
         Remove its pages first: for artifacts that were lost behind pages that are up to date.
     wait : bool
         Wait while a launch of the study runs; otherwise refuse, for it writes the pages itself.
+    version : str, optional
+        Words of the version whose pages are written; without it the one with most finished
+        trials.
 
     Raises
     ------
     InputError
-        There is no such study, or no such store.
+        There is no such study, no such store, or no results of that version.
     LockedError
         A launch of the study runs.
     PagesError
         The store broke down.
     """
     folder = Storage(storage).below(study_name(source))
-    record = read_folder(folder)  # before the lock, which would make the folder
+    record = read_folder(folder, version)  # before the lock, which would make the folder
     tracker = _tracker(record, storage, tracking)
     with StudyLock(folder).held(wait=wait):
-        record = read_folder(folder)
+        record = read_folder(folder, version)
         if anew:
-            tracker.clear(record.spec.name)
+            tracker.clear(record)
         written = tracker.sync(record)
     arms = len(record.summaries)
     text = f"{written} of {arms} pages written, {arms - written} up to date: {tracker.uri}\n"
+    text += "".join(f"{line}\n" for line in record.version_lines)
     return text, record.missing == 0
 
 

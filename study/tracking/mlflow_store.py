@@ -27,6 +27,7 @@ from study.tracking.pages import ROLE, Metrics, RunPage, StoredRun, Value, Weigh
 from study.tracking.sync import (
     WEIGHTS,
     SyncStage,
+    clear_runs,
     read_pool,
     store_report,
     sync_runs,
@@ -114,26 +115,25 @@ class MLflowStore:
         with self._told():
             yield from sync_runs(self, record, stage, progress)
 
-    def clear(self, name: str) -> None:
-        """Remove every page of a study, so that all are written anew (else as `sync`)."""
+    def clear(self, record: StudyResults) -> None:
+        """Remove every page of a study's version: all are written anew (else as `sync`)."""
         with self._told():
-            for page in self.shown(self.shelf(name)):
-                self.remove(page)
+            clear_runs(self, record)
 
     def pretraining(self, page: WeightsPage) -> bool:
         """Bring the page of finished weights up; return whether it was written (else as `sync`)."""
         with self._told():
             return sync_weights_page(self, page)
 
-    def report(self, name: str, folder: Path) -> None:
+    def report(self, record: StudyResults, folder: Path) -> None:
         """Keep a report on the page of its study; InputError if it has none (else as `sync`)."""
         with self._told():
-            store_report(self, name, folder)
+            store_report(self, record, folder)
 
-    def pool(self, name: str) -> ScorePool:
-        """Read every trial of a study back; InputError if it is not shown (else as `sync`)."""
+    def pool(self, name: str, version: str | None = None) -> ScorePool:
+        """Read every trial of a study's version back; InputError if not shown (else as `sync`)."""
         with self._told():
-            return read_pool(self, name)
+            return read_pool(self, name, version)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.config.study import RunConfig, StudySpec
+from study.config.study import RunConfig
+from study.results.study_results import StudyResults
 from study.storage.mirror import local_folder
 from study.storage.storage import Storage
 
@@ -22,15 +23,15 @@ def build_store(run: RunConfig) -> MLflowStore:
 
 def open_report_keeper(
     storage: str, tracking: str | None
-) -> Callable[[StudySpec, Path], list[str]]:
+) -> Callable[[StudyResults, Path], list[str]]:
     """Return what keeps a report on the tracking page of its study, if it has one."""
 
-    def keep(spec: StudySpec, folder: Path) -> list[str]:
-        tracker = _existing_tracker(spec.run, storage, tracking)
+    def keep(record: StudyResults, folder: Path) -> list[str]:
+        tracker = _existing_tracker(record.spec.run, storage, tracking)
         if tracker is None:
             return []
-        tracker.report(spec.name, folder)
-        return [f"kept:    on the page of '{spec.name}' in {tracker.uri}"]
+        tracker.report(record, folder)
+        return [f"kept:    on the page of '{record.spec.name}' in {tracker.uri}"]
 
     return keep
 

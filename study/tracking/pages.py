@@ -37,6 +37,8 @@ STATE = "olfaction.state"
 """Tag with the digest of what a page shows: one with the same state is up to date."""
 ROLE = "olfaction.role"
 """Tag with what a page is of: ``study``, ``arm`` or ``weights``."""
+VERSION = "olfaction.version"
+"""Tag with what made the trials of a study: every version has a page of its own."""
 Metrics = dict[str, float]
 Value = tuple[str, float, int]
 """Metric, value, step."""
@@ -329,7 +331,8 @@ COMPARISONS: Mapping[Kind, str] = {"csv": "csv", "md": "md", "json": "json", "la
 
 def opening_tags(record: StudyResults) -> dict[str, str]:
     """Return the tags that the page of a study is made with."""
-    return {ROLE: "study", "mlflow.note.content": record.spec.description}
+    note = {"mlflow.note.content": record.spec.description}
+    return {ROLE: "study", VERSION: str(record.version), **note}
 
 
 def study_tags(
@@ -346,7 +349,7 @@ def study_tags(
         "time_left": format_duration(left) if left is not None else "",
     }
     named = {f"olfaction.{name}": str(value) for name, value in tags.items()}
-    return {**named, STATE: study_state(record, compared)}
+    return {**named, VERSION: str(record.version), STATE: study_state(record, compared)}
 
 
 def study_state(record: StudyResults, compared: Sequence[ArmComparison]) -> str:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from study.analysis.arm_scores import ScorePool, build_score_pool_from_runs
 from study.analysis.comparison import ArmComparison, compare_arms
+from study.artifacts.version import Version, choose_version, merge_versions
 from study.config.study import StudySpec
 from study.errors import InputError
 from study.progress import Progress
 from study.results.study_results import StudyResults
 from study.results.summary import ArmSummary
 from study.results.trial_result import TrialResult
+from study.results.versions import version_of_result
 from study.splits import Split
 from study.storage.checksums import verify_checksum
 from study.tracking.pages import (
@@ -25,6 +28,7 @@ from study.tracking.pages import (
     PARENT,
     ROLE,
     STATE,
+    VERSION,
     Metrics,
     PageContents,
     RunPage,
@@ -94,12 +98,13 @@ def sync_runs(
 ) -> Generator[str]:
     """Bring the pages of a study up to its record; yield the name of each arm that was written.
 
-    Unless the study has ended, only complete arms are written.
+    Unless the study has ended, only complete arms are written. Every version has a page of its
+    own for the study, and those of its arms under it: what another version has made stays as it is.
     """
     contents = build_contents(record)
     compared = compare_arms([contents.pool]) if stage == SyncStage.ENDED else []
     shelf = store.shelf(record.spec.name)
-    shown = store.shown(shelf)
+    shown = _own(store, store.shown(shelf), record.version)
     study = _StudyPage(store, record, compared, _parent(store, shelf, shown, record))
     if stage == SyncStage.RUNNING and (
         record.missing or not study.page.closed
@@ -118,11 +123,35 @@ def sync_runs(
 _STATUS = {SyncStage.STOPPED: "KILLED", SyncStage.ENDED: ""}
 
 
+def _own(store: RunStore, shown: Sequence[StoredRun], version: Version) -> list[StoredRun]:
+    """Return the pages of a version, and those under no page of a study."""
+    others = {
+        page.id
+        for page in _of(shown, "study")
+        if not all(made.agrees(version) for made in _versions_of(store, page, shown))
+    }
+    return [page for page in shown if not {page.id, page.tags.get(PARENT)} & others]
+
+
+def _versions_of(store: RunStore, page: StoredRun, shown: Sequence[StoredRun]) -> Iterator[Version]:
+    """Yield what made the trials under the page of a study.
+
+    Pages of before do not say it. The first trial of each of their arms does, as far as the
+    featurizers of the arm go.
+    """
+    if VERSION in page.tags:
+        yield Version.parse(page.tags[VERSION])
+        return
+    for arm in _of(shown, "cell"):
+        if arm.tags.get(PARENT) == page.id and arm.closed:
+            yield from map(version_of_result, islice(_stored(store, arm), 1))
+
+
 def _parent(
     store: RunStore, shelf: str, shown: Sequence[StoredRun], record: StudyResults
 ) -> StoredRun:
     """Find or make the page of the study; the oldest counts, where two drivers have made two."""
-    found = [page for page in shown if page.tags[ROLE] == "study"]
+    found = _of(shown, "study")
     for double in found[1:]:
         store.remove(double)
     page = found[0] if found else store.open(shelf, record.spec.name, opening_tags(record))
@@ -225,17 +254,34 @@ def sync_weights_page(store: RunStore, weights: WeightsPage) -> bool:
     return True
 
 
-def store_report(store: RunStore, name: str, folder: Path) -> None:
+def clear_runs(store: RunStore, record: StudyResults) -> None:
+    """Remove every page of a study's version."""
+    for page in _own(store, store.shown(store.shelf(record.spec.name)), record.version):
+        store.remove(page)
+
+
+def store_report(store: RunStore, record: StudyResults, folder: Path) -> None:
     """Keep the files of a report on the page of its study; InputError if there is none."""
+    name = record.spec.name
     shelf = store.find(name)
-    studies = _of(store.shown(shelf), "study") if shelf is not None else []
+    shown = store.shown(shelf) if shelf is not None else []
+    studies = _of(_own(store, shown, record.version), "study")
     if not studies:
-        raise InputError(f"tracking store '{store.uri}' has no page of study '{name}'")
+        raise InputError(
+            f"tracking store '{store.uri}' has no page of study '{name}', version "
+            f"'{record.version}'; `study sync {name}` writes it"
+        )
     store.keep(studies[0], folder, "report")
 
 
-def read_pool(store: RunStore, name: str) -> ScorePool:
-    """Read every trial of a study back; InputError if the store does not show it."""
+def read_pool(store: RunStore, name: str, version: str | None = None) -> ScorePool:
+    """Read every trial of a study back, of the version with most finished trials or the one named.
+
+    Raises
+    ------
+    InputError
+        The store does not show the study, or no such version.
+    """
     shelf = store.find(name)
     if shelf is None:
         raise InputError(f"tracking store '{store.uri}' has no experiment '{name}'")
@@ -243,18 +289,38 @@ def read_pool(store: RunStore, name: str) -> ScorePool:
     studies = _of(shown, "study")
     if not studies:
         raise InputError(f"experiment '{name}' of '{store.uri}' shows no study; launch it again")
-    arms = [page for page in _of(shown, "cell") if page.closed]
-    results = [result for page in arms for result in _stored(store, page)]
+    found = _shown_versions(store, studies, shown)
+    chosen = choose_version(found, version) if version else max(found, key=found.__getitem__)
+    own = _own(store, shown, chosen)
+    results = [
+        result for page in _of(own, "cell") if page.closed for result in _stored(store, page)
+    ]
+    others = "; ".join(f"'{each}'" for each in found if each != chosen)
+    said = [f"version: results of '{chosen}'; no other version is mixed in",
+            f"others:  {others}; --version shows one of them"]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         split, file = (
-            store.fetch(studies[0], each, place) for each in ("split.json", "study.json")
+            store.fetch(_of(own, "study")[0], each, place) for each in ("split.json", "study.json")
         )
         spec = StudySpec.model_validate_json(file.read_bytes())
-        return build_score_pool_from_runs(spec, results, Split.load(split))
+        pool = build_score_pool_from_runs(spec, results, Split.load(split), chosen)
+        return replace(pool, version_lines=tuple(said) if others else ())
 
 
-def _of(shown: list[StoredRun], role: str) -> list[StoredRun]:
+def _shown_versions(
+    store: RunStore, studies: Sequence[StoredRun], shown: Sequence[StoredRun]
+) -> dict[Version, tuple[int, tuple[tuple[int, ...], ...]]]:
+    """Return the versions of an experiment, with finished trials and age: the largest is read."""
+    counts: dict[Version, tuple[int, tuple[tuple[int, ...], ...]]] = {}
+    for page in studies:
+        version = merge_versions(_versions_of(store, page, shown))
+        finished = int(page.tags.get("olfaction.trials_finished", 0))
+        counts[version] = max((finished, version.order), counts.get(version, (0, ())))
+    return counts
+
+
+def _of(shown: Sequence[StoredRun], role: str) -> list[StoredRun]:
     return [page for page in shown if page.tags[ROLE] == role]
 
 

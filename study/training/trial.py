@@ -73,6 +73,7 @@ def build_result(
         history=curves,
         seconds=seconds,
         versions={name: version(name) for name in _VERSIONS},
+        **inputs.origin(trial),
     )
 
 

@@ -244,7 +244,7 @@ def test_lost_artifacts_are_written_anew(
     tracker.sync(record)
     shutil.rmtree(tmp_path / "artifacts")
     assert tracker.sync(record) == 0
-    tracker.clear("tiny")
+    tracker.clear(record)
     assert tracker.sync(record) == CELLS
     assert len(told(tracker, "tiny")) == CELLS * FOLDS
 
@@ -313,9 +313,9 @@ def test_a_report_is_kept_on_the_page_of_its_study(
     folder.mkdir()
     (folder / "report.html").write_text("<p>a report</p>", encoding="utf-8")
     with pytest.raises(InputError, match="has no page of study 'tiny'"):
-        tracker.report("tiny", folder)
+        tracker.report(record, folder)
     tracker.sync(record)
-    tracker.report("tiny", folder)
+    tracker.report(record, folder)
     (parent,) = pages.runs("tiny", "study")
     (kept,) = pages.client.list_artifacts(parent.info.run_id, "report")
     assert kept.path == "report/report.html"

@@ -69,9 +69,18 @@ def _facts(record: StudyResults) -> list[Row]:
         ),
         "undefined label and fold pairs": f"{undefined:,}",
         "CPU hours of the fits": f"{seconds / 3600:.2f} (without encoders made ready before them)",
+        **_version_facts(record),
         **_versions(record),
     }
     return [{"what": name, "value": value} for name, value in facts.items()]
+
+
+def _version_facts(record: StudyResults) -> dict[str, str]:
+    """Name the version where it is not the only one, or not the current one."""
+    if not record.version_lines:
+        return {}
+    others = "; ".join(map(str, record.versions[1:])) or "none"
+    return {"version": f"{record.versions[0]}, and no other", "other versions": others}
 
 
 def _versions(record: StudyResults) -> dict[str, str]:

@@ -73,6 +73,7 @@ def run_searched_trial(
         result,
         id=inputs.trial_id(trial),
         trial=trial.to_json(),
+        asked=inputs.asked_id(trial),
         search=log.to_json(),
         seconds=log.seconds + result.seconds,
     )

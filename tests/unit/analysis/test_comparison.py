@@ -138,7 +138,7 @@ def test_json_and_csv_carry_the_numbers(compared):
 def test_tables_for_readers(compared):
     frame = comparison_frame(compared)
     table = render_table(frame, COLUMNS, "table").splitlines()
-    assert table[0].split() == [w for c in COLUMNS[1:] for w in c.heading.split()]
+    assert table[0].split() == [w for c in COLUMNS[2:] for w in c.heading.split()]
     markdown = render_table(frame, COLUMNS, "md").splitlines()
     assert len(markdown) == len(frame) + 2
     assert len({line.count("|") for line in markdown}) == 1
