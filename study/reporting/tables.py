@@ -165,7 +165,6 @@ def format_number(value: float) -> float | None:
 FINDING_COLUMNS = (
     Column("study", "study"),
     Column("version", "version"),
-    Column("version", "version"),
     Column("family", "question"),
     Column("arm", "arm"),
     Column("reference", "against"),

@@ -234,14 +234,14 @@ Cost = Callable[[StudySpec, VersionResults], str]
 """Says what training a study anew takes, of which another version has results."""
 
 
-def run_study(spec: StudySpec, asked: LaunchOptions, cost: Cost) -> bool:
+def run_study(spec: StudySpec, asked: LaunchOptions, cost: Cost | None = None) -> bool:
     """Launch a study and print its table; return whether every trial has finished.
 
     Parameters
     ----------
     spec : StudySpec
     asked : LaunchOptions
-    cost : function
+    cost : function, optional
         Asked where finished trials of another version would be trained anew.
 
     Raises
@@ -278,7 +278,7 @@ def run_study(spec: StudySpec, asked: LaunchOptions, cost: Cost) -> bool:
     return len(complete_arms(study.plan, study.inputs, found)) == len(study.plan.arms)
 
 
-def _check_versions(study: Prepared, asked: LaunchOptions, cost: Cost) -> KeptResults | None:
+def _check_versions(study: Prepared, asked: LaunchOptions, cost: Cost | None) -> KeptResults | None:
     """Look for finished trials that another version made; return what is kept of them.
 
     Raises
@@ -299,11 +299,11 @@ def _check_versions(study: Prepared, asked: LaunchOptions, cost: Cost) -> KeptRe
         return None
     if asked.others == OtherVersions.KEEP:
         return KeptResults(complete_arms(study.plan, study.inputs, found), found[0])
-    best = others[0]
+    time = f": {cost(study.spec, others[0])}" if cost else ""
     raise InputError(
         f"study '{study.spec.name}' has finished trials of another version: "
         f"{'; '.join(map(str, others))}; trials are now made by {current}. Training them anew "
-        f"is {format_count(len(again), 'trial')}: {cost(study.spec, best)}. Nothing was run. Add "
+        f"is {format_count(len(again), 'trial')}{time}. Nothing was run. Add "
         "--rerun to train them with the current version (the old results stay, --version shows "
         "them), or --keep to leave them: then only arms that no version has finished are trained, "
         "and no comparison has arms of two versions"
