@@ -7,6 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 export OMP_NUM_THREADS ?= 1
 # Two processes, each with whole files; those that start Ray follow one another, and begin at once.
 BESIDE := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+KILLS  := tests/slow/test_random_kills.py tests/slow/test_soak.py tests/slow/test_transitions.py
 BENCHES ?= cli features encoders training storage inference report growth thousand orchestration nodes tracking simulation whole_study
 
 .PHONY: study check test test-slow lint bench clean
@@ -22,11 +23,15 @@ check: $(VENV)/.installed-dev lint
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest tests/integration tests/contracts tests/unit $(BESIDE) --durations=5
 
-# The rest, one after the other: kills, soaks, nodes, servers, a browser, 10,000 cases of fuzzing.
+# The rest: kills, soaks, nodes, servers, a browser, 10,000 cases of fuzzing. Kills and soaks mostly
+# wait: they run beside the others, and are shown when both have ended.
 test-slow: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -m slow --durations=5; slow=$$?; \
+	@$(BIN)/python -m pytest -m slow $(KILLS) > $(VENV)/kills.log 2>&1 & kills=$$!; \
+	  trap 'kill $$kills 2>/dev/null' EXIT; \
+	  $(BIN)/python -m pytest -m slow $(KILLS:%=--ignore=%) --durations=5; slow=$$?; \
 	  FUZZ_TIMES=1 $(BIN)/python -m pytest tests/integration/fuzz; fuzz=$$?; \
-	  exit $$((slow ? slow : fuzz))
+	  wait $$kills; killed=$$?; cat $(VENV)/kills.log; \
+	  exit $$((slow ? slow : fuzz ? fuzz : killed))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -68,7 +68,7 @@ def _log_in(database: str) -> None:
         engine.dispose()
 
 
-def is_reachable(ask: Callable[[], object], *, wait: bool) -> None:
+def check_answers(ask: Callable[[], object], *, wait: bool) -> None:
     """Ask a first question of a store, and raise what it raises.
 
     Parameters

@@ -83,7 +83,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name in MEANS.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(MEANS[name])
-        group = "ray" if item.get_closest_marker("ray") else str(item.path)
+        alone = (
+            item.path.parent if item.path.parent.name == "fuzz" else item.path
+        )  # it counts cases
+        group = "ray" if item.get_closest_marker("ray") else str(alone)
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(group))
 

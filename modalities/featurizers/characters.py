@@ -118,6 +118,7 @@ class TextNetwork:
         """
         from modalities.nn.random import seeded
         from modalities.weights.checkpoint import find_weights, load_weights
+        from modalities.weights.published_translator import convert_published
 
         with seeded(seed):
             network = kind(
@@ -136,5 +137,6 @@ class TextNetwork:
                 sha256=self.sha256,
                 prefix=network.prefix,
                 ignorable=network.ignorable,
+                convert=convert_published,
             )
         return network

@@ -14,7 +14,7 @@ from modalities._base import ModalityError
 from modalities.featurizers.characters import ALPHABET, PAD
 from modalities.nn.graph import FEATURE, MolclrEncoder
 from modalities.nn.tabular import TabularEncoder
-from modalities.nn.transformer import TextEncoder, TokenPlaces, group_by_length, initialize_weights
+from modalities.nn.transformer import TextEncoder, group_by_length, initialize_weights, trim
 from modalities.nn.translator import Translator
 
 PROJECTION = 256
@@ -141,12 +141,14 @@ class MaskedModel(nn.Module):
 
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return loss and token_accuracy of tokens (b, t), expected (b, t)."""
-        tokens = batch["tokens"]
-        places = TokenPlaces.of(tokens, group_by_length(tokens))
-        expected = batch["expected"].flatten().index_select(0, places.index)
-        chosen = (expected != PAD).nonzero().squeeze(1)
-        states = self.encoder.read(tokens, places).index_select(0, chosen)
-        logits, expected = self.out(states), expected.index_select(0, chosen)
+        states, hidden = [], []
+        for rows in group_by_length(batch["tokens"]):
+            tokens = trim(batch["tokens"][rows])
+            expected = batch["expected"][rows, : tokens.shape[1]]
+            chosen = expected != PAD
+            states.append(self.encoder.states(tokens)[chosen])
+            hidden.append(expected[chosen])
+        logits, expected = self.out(torch.cat(states)), torch.cat(hidden)
         return {
             "loss": functional.cross_entropy(logits, expected),
             "token_accuracy": (logits.argmax(dim=1) == expected).float().mean(),

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from modalities._base import ModalityError, ModalityFeatures
-from modalities.nn.random import Dropout
 from modalities.nn.scalers import DescriptorScaler
 
 
@@ -138,5 +137,5 @@ class TabularEncoder(nn.Module):
 
 def _layer(wide: int, narrow: int, dropout: float) -> nn.Module:
     return nn.Sequential(
-        nn.Linear(wide, narrow), nn.BatchNorm1d(narrow), nn.ReLU(), Dropout(dropout)
+        nn.Linear(wide, narrow), nn.BatchNorm1d(narrow), nn.ReLU(), nn.Dropout(dropout)
     )

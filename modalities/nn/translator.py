@@ -1,52 +1,24 @@
 """The translation transformer: a text encoder and the half that writes the translation.
 
-Morris et al., J. Chem. Inf. Model. (2020), in the parameter layout of the published checkpoint:
-without the prefix ``module.``, its 262 tensors are the 260 weights here and the two positional
-tables, which are computed. Shapes as in `modalities.nn.transformer`.
+Morris et al., J. Chem. Inf. Model. (2020); their checkpoint is converted to these parameters by
+`modalities.weights.published_translator`. Shapes as in `modalities.nn.transformer`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
-from modalities.featurizers.characters import ALPHABET, END, PAD
-from modalities.nn.random import Dropout
+from modalities.featurizers.characters import ALPHABET, PAD
 from modalities.nn.transformer import (
-    Attention,
-    FeedForward,
-    LayerNorm,
+    LAYER,
     Positions,
     TextEncoder,
     TokenEmbedding,
-    TokenPlaces,
     group_by_length,
     initialize_weights,
+    trim,
 )
-
-
-class DecoderLayer(nn.Module):
-    """``x + attn_1(norm_1(x))``, ``x + attn_2(norm_2(x), source)``, ``x + ff(norm_3(x))``."""
-
-    def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
-        super().__init__()
-        self.norm_1, self.norm_2, self.norm_3 = LayerNorm(width), LayerNorm(width), LayerNorm(width)
-        self.attn_1 = Attention(width, heads, dropout)
-        self.attn_2 = Attention(width, heads, dropout)
-        self.ff = FeedForward(width, feedforward, dropout)
-        self.dropout = Dropout(dropout)
-
-    def forward(
-        self, x: torch.Tensor, places: TokenPlaces, source: torch.Tensor, sources: TokenPlaces
-    ) -> torch.Tensor:
-        """Let tokens (n, d) read themselves, earlier ones and the source (m, d): -> (n, d)."""
-        near = self.norm_1(x)
-        x = x + self.dropout(self.attn_1(near, near, places, places, causal=True))
-        x = x + self.dropout(self.attn_2(self.norm_2(x), source, places, sources))
-        changed: torch.Tensor = x + self.dropout(self.ff(self.norm_3(x)))
-        return changed
 
 
 class TranslatorDecoder(nn.Module):
@@ -65,20 +37,26 @@ class TranslatorDecoder(nn.Module):
         super().__init__()
         self.embed = TokenEmbedding(width)
         self.pe = Positions(max_length, width)
-        self.dropout = Dropout(dropout)
-        self.layers = nn.ModuleList(
-            DecoderLayer(width, heads, feedforward, dropout) for _ in range(layers)
-        )
-        self.norm = LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        layer = nn.TransformerDecoderLayer(width, heads, feedforward, dropout, **LAYER)
+        self.transformer = nn.TransformerDecoder(layer, layers)
+        self.norm = nn.LayerNorm(width, LAYER["layer_norm_eps"])
 
     def forward(
-        self, tokens: torch.Tensor, places: TokenPlaces, source: torch.Tensor, sources: TokenPlaces
+        self, tokens: torch.Tensor, source: torch.Tensor, padding: torch.Tensor
     ) -> torch.Tensor:
-        """Return the states of the n tokens of (b, t), which know source (m, d): -> (n, d)."""
-        ids = tokens.flatten().index_select(0, places.index)
-        x = self.dropout(self.embed(ids) + self.pe(places))
-        for layer in self.layers:
-            x = layer(x, places, source, sources)
+        """Let tokens (b, t) read themselves, earlier ones and the source (b, s, d): -> (b, t, d).
+
+        `padding` (b, s) is where the source has no token. That of the tokens comes last, out of
+        sight of all others.
+        """
+        x = self.dropout(self.embed(tokens) + self.pe(tokens))
+        later = nn.Transformer.generate_square_subsequent_mask(
+            tokens.shape[1], device=x.device, dtype=x.dtype
+        )
+        x = self.transformer(
+            x, source, tgt_mask=later, tgt_is_causal=True, memory_key_padding_mask=padding
+        )
         states: torch.Tensor = self.norm(x)
         return states
 
@@ -132,17 +110,13 @@ class Translator(nn.Module):
         text : Tensor of int64, (n,)
             Row of the batch it belongs to.
         """
-        shown = target[:, :-1].masked_fill(target[:, :-1] == END, PAD)
-        rows = group_by_length(target)
-        states, places = self._write(source, shown, rows)
-        expected = target[:, 1:].flatten().index_select(0, places.index)
-        text = places.index // max(1, shown.shape[1])
-        return self.out(states), expected, text
-
-    def _write(
-        self, source: torch.Tensor, shown: torch.Tensor, rows: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, TokenPlaces]:
-        """Return the states of the tokens shown, and where they stand."""
-        sources, places = TokenPlaces.of(source, rows), TokenPlaces.of(shown, rows)
-        read = self.encoder.read(source, sources)
-        return self.decoder(shown, places, read, sources), places
+        logits, expected, text = [], [], []
+        for rows in group_by_length(target):
+            read, written = trim(source[rows]), trim(target[rows])
+            shown, following = written[:, :-1], written[:, 1:]
+            states = self.decoder(shown, self.encoder.states(read), read == PAD)
+            inside = following != PAD
+            logits.append(self.out(states[inside]))
+            expected.append(following[inside])
+            text.append(rows.repeat_interleave(inside.sum(dim=1)))
+        return torch.cat(logits), torch.cat(expected), torch.cat(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,9 +16,9 @@ from modalities.pretraining._base import MoleculeBatch, require_option
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from torch_geometric.data import Batch
 
     from modalities._base import Modality
-    from modalities.nn.graph import GraphBatch
     from modalities.nn.objectives import ContrastiveModel
 
 Rng = np.random.Generator
@@ -47,29 +48,42 @@ class GraphViews:
     subgraph: float
     vary_subgraph: bool
 
-    def draw(self, graphs: GraphBatch, rng: Rng) -> GraphBatch:
-        """Draw one view of every molecule."""
-        removed = self._removed(graphs, rng)
-        bonds = graphs.bonds[::2]
-        lost = removed[bonds[:, 0]] | removed[bonds[:, 1]]
-        masked = self._topped_up(removed, graphs.offsets, self.mask_atoms, 1, rng)
-        deleted = self._topped_up(lost, _bond_offsets(graphs), self.delete_bonds, 0, rng)
-        from modalities.nn.graph import MASKED_ATOM, GraphBatch
+    def draw(self, graphs: Batch, rng: Rng) -> Batch:
+        """Draw one view of every molecule.
 
-        atoms = np.where(masked[:, None], MASKED_ATOM, graphs.atoms)
-        return GraphBatch(atoms, graphs.bonds[np.repeat(~deleted, 2)], graphs.offsets)
+        Parameters
+        ----------
+        graphs : Batch
+            As `modalities.nn.graph.batch_graphs` joins them.
+        rng : Generator
+        """
+        import torch
 
-    def _removed(self, graphs: GraphBatch, rng: Rng) -> Mask:
+        from modalities.nn.graph import MASKED_ATOM
+
+        ends, offsets = graphs.edge_index[:, ::2].numpy(), graphs.ptr.numpy()  # each bond once
+        removed = self._removed(graphs.edge_index.numpy(), offsets, rng)
+        lost = removed[ends].any(axis=0)
+        masked = self._topped_up(removed, offsets, self.mask_atoms, 1, rng)
+        # Bonds stand in the order of their molecules, though not of their atoms.
+        bond_offsets = np.searchsorted(ends[0], offsets)
+        deleted = self._topped_up(lost, bond_offsets, self.delete_bonds, 0, rng)
+        left = torch.from_numpy(np.repeat(~deleted, 2))
+        view = copy(graphs)
+        view.x = graphs.x.clone()
+        view.x[torch.from_numpy(masked)] = torch.tensor(MASKED_ATOM)
+        view.edge_index, view.edge_attr = graphs.edge_index[:, left], graphs.edge_attr[left]
+        return view
+
+    def _removed(self, edge_index: NDArray[np.int64], offsets: NDArray[np.int64], rng: Rng) -> Mask:
         """Return the atoms of each molecule's removed part, (t,)."""
         if self.subgraph == 0:
-            return np.zeros(len(graphs.atoms), dtype=np.bool_)
-        sizes = np.diff(graphs.offsets)
+            return np.zeros(offsets[-1], dtype=np.bool_)
+        sizes = np.diff(offsets)
         share = rng.random(len(sizes)) if self.vary_subgraph else np.ones(len(sizes))
-        distance = _distances(graphs, graphs.offsets[:-1] + rng.integers(sizes))
+        distance = _distances(edge_index, offsets[-1], offsets[:-1] + rng.integers(sizes))
         counts = np.floor(share * self.subgraph * sizes).astype(np.int64)
-        return _first(distance + rng.random(len(distance)), graphs.offsets, counts) & np.isfinite(
-            distance
-        )
+        return _first(distance + rng.random(len(distance)), offsets, counts) & np.isfinite(distance)
 
     @staticmethod
     def _topped_up(
@@ -80,14 +94,6 @@ class GraphViews:
             return taken
         wanted = np.maximum(fewest, np.floor(share * np.diff(offsets))).astype(np.int64)
         return taken | _first(rng.random(len(taken)) - taken, offsets, wanted)
-
-
-def _bond_offsets(graphs: GraphBatch) -> NDArray[np.int64]:
-    """Return where each molecule's bonds begin in ``bonds[::2]``, (b + 1,).
-
-    Bonds stand in the order of their molecules, though not of their atoms: that is enough here.
-    """
-    return np.searchsorted(graphs.bonds[::2, 0], graphs.offsets)
 
 
 def _first(
@@ -101,14 +107,16 @@ def _first(
     return chosen
 
 
-def _distances(graphs: GraphBatch, starts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the bonds between each atom and its molecule's start, breadth first; (t,).
+def _distances(
+    edge_index: NDArray[np.int64], atoms: int, starts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the bonds between each atom and its molecule's start, breadth first; (atoms,).
 
     Infinite where no path leads.
     """
-    distance = np.full(len(graphs.atoms), np.inf)
+    distance = np.full(atoms, np.inf)
     distance[starts] = 0
-    start, end = graphs.bonds[:, 0], graphs.bonds[:, 1]
+    start, end = edge_index
     reached, step = starts, 0
     while len(reached):
         step += 1
@@ -203,8 +211,9 @@ class Contrastive:
         self, examples: ModalityFeatures, rows: NDArray[np.int64], rng: np.random.Generator
     ) -> dict[str, torch.Tensor]:
         """Join 2 b graphs: one view of each row, then another of each row."""
-        from modalities.nn.graph import GraphBatch
+        from modalities.nn.graph import batch_graphs
 
         views = GraphViews(self.mask_atoms, self.delete_bonds, self.subgraph, self.vary_subgraph)
-        graphs = GraphBatch.gather(examples, np.concatenate([rows, rows]))
-        return views.draw(graphs, rng).tensors()
+        graphs = batch_graphs(examples, np.concatenate([rows, rows]))
+        tensors: dict[str, torch.Tensor] = views.draw(graphs, rng).to_dict()
+        return tensors

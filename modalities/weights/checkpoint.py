@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,7 @@ def load_weights(
     sha256: str | None = None,
     prefix: str = "",
     ignorable: Collection[str] = (),
+    convert: Callable[[State], State] | None = None,
 ) -> LoadReport:
     """Load a checkpoint into a module, exactly.
 
@@ -154,6 +155,9 @@ def load_weights(
         What names begin with if the file is of a larger network that has this module as a part.
     ignorable : collection of str
         Name prefixes of weights that the file may have and the module has no use for.
+    convert : function, optional
+        Turns the state dict of another layout, without `prefix`, into that of the module; what it
+        does not know it must leave as it is.
 
     Raises
     ------
@@ -162,6 +166,7 @@ def load_weights(
         architecture; the module is as it was.
     """
     stored = read_state(path, sha256=sha256, prefix=prefix)
+    stored = stored if convert is None else convert(stored)
     report = _compare(module, stored, tuple(ignorable))
     if not report.exact:
         raise ModalityError(

@@ -18,8 +18,8 @@ from study.analysis.power_law import (
     Censored,
     Form,
     PowerLaw,
-    evaluate_power_law,
     find_fraction_needed,
+    fit_power_law,
     fraction_needed_interval,
 )
 from study.analysis.study_analysis import StudyAnalysis
@@ -219,7 +219,7 @@ def _curve(evidence: StudyAnalysis, arms: tuple[Arm, ...], axes: Sequence[str]) 
     draws = 1 - draw_scores(all_scores, evidence.groups, evidence.weights, REFITS)
 
     def law(form: Form) -> PowerLaw | None:
-        return evaluate_power_law(sizes, 1 - means, ses, form, draws)
+        return fit_power_law(sizes, 1 - means, ses, form, draws)
 
     return LearningCurve(
         name=format_arm(arms[0], axes),

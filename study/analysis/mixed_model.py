@@ -14,7 +14,7 @@ from scipy import stats
 from study.analysis.anova import RESIDUAL, VarianceShare
 from study.analysis.factor_grid import FactorGrid, Levels
 from study.analysis.influence import Floats
-from study.analysis.paired import CONFIDENCE, corrected_t, fold_means, group_by_fold
+from study.analysis.paired import CONFIDENCE, corrected_t, count_folds, fold_means
 from study.planning.trials import Repeat
 
 
@@ -73,7 +73,7 @@ def estimate_marginal_means(
     for axis, (factor, levels) in enumerate(zip(grid.factors, grid.levels, strict=True)):
         for i, level in enumerate(levels):
             part = values.take(i, axis=axis + 1).reshape(len(values), -1).mean(axis=1)
-            away = corrected_t(fold_means(part - center, keys), group_by_fold(keys))
+            away = corrected_t(fold_means(part - center, keys), count_folds(keys))
             mean = float(part.mean())
             yield MarginalMean(factor, level, mean, grand + away.low, grand + away.high)
 
@@ -186,7 +186,7 @@ class MainEffects:
         """
         keys = self.trials.keys
         places = len({(repeat, fold) for _, repeat, fold in keys})
-        wider = 1 + places / (group_by_fold(keys) - 1) if group_by_fold(keys) > 1 else math.nan
+        wider = 1 + places / (count_folds(keys) - 1) if count_folds(keys) > 1 else math.nan
         reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, places - 1)) * math.sqrt(wider)
         begin = 1
         for factor, levels, effects in self._factors():

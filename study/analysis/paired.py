@@ -155,7 +155,7 @@ def fold_means(values: Floats, keys: Sequence[Repeat]) -> list[float]:
     return [float(np.mean(by_fold[place])) for place in sorted(by_fold)]
 
 
-def group_by_fold(keys: Sequence[Repeat]) -> int:
+def count_folds(keys: Sequence[Repeat]) -> int:
     """Return the number of folds of the cross-validation that trials are of."""
     return 1 + max(fold for _, _, fold in keys)
 
@@ -265,7 +265,7 @@ def estimate_level(
     """Return the corrected t of an arm's own AUROC, and its influence-curve standard error."""
     folds = fold_means(arm.values(weights), arm.keys)
     molecules = standard_error(arm.pulls(weights), groups)
-    return corrected_t(folds, group_by_fold(arm.keys)), molecules
+    return corrected_t(folds, count_folds(arm.keys)), molecules
 
 
 def macro_weights(labels: int) -> Floats:
@@ -294,7 +294,7 @@ def _difference(
         low=estimate - quantile * se,
         high=estimate + quantile * se,
         p=_p_value(estimate, se, df),
-        corrected=corrected_t(folds, group_by_fold(keys), rope),
+        corrected=corrected_t(folds, count_folds(keys), rope),
         smallest=(POWER + quantile - _quantile(math.inf)) * se,
         folds=tuple(folds),
         df=df,
@@ -342,10 +342,10 @@ __all__ = [
     "CorrectedT",
     "PairedDifference",
     "corrected_t",
+    "count_folds",
     "estimate_difference",
     "estimate_level",
     "fold_means",
-    "group_by_fold",
     "macro_weights",
     "seed_error",
     "standard_error",

@@ -130,7 +130,7 @@ class PowerLawFit(NamedTuple):
     c: float
 
 
-def evaluate_power_law(
+def fit_power_law(
     molecules: Floats, errors: Floats, ses: Floats, form: Form, draws: Floats
 ) -> PowerLaw | None:
     """Fit one form to the observed means of a curve.
@@ -152,10 +152,10 @@ def evaluate_power_law(
     """
     if len(molecules) < POINTS[form]:
         return None
-    fitted = fit_power_law(molecules, errors, ses, form)
+    fitted = fit_parameters(molecules, errors, ses, form)
     if fitted is None:
         return None
-    refits = [fit_power_law(molecules, row, ses, form, start=fitted) for row in draws]
+    refits = [fit_parameters(molecules, row, ses, form, start=fitted) for row in draws]
     known = [refit for refit in refits if refit is not None]
     b_low, b_high = _interval([refit.b for refit in known], len(draws))
     c_low, c_high = _interval([refit.c for refit in known], len(draws) if form == THREE else 0)
@@ -163,7 +163,7 @@ def evaluate_power_law(
     return PowerLaw(*fitted, form, b_low, b_high, c_low, c_high, missed)
 
 
-def fit_power_law(
+def fit_parameters(
     molecules: Floats, errors: Floats, ses: Floats, form: Form, start: PowerLawFit | None = None
 ) -> PowerLawFit | None:
     """Fit by weighted least squares with b in (0, 2] and c in [0, 1]; None if it fails.
@@ -199,7 +199,7 @@ def fit_power_law(
 
 def _holdout(molecules: Floats, errors: Floats, ses: Floats, form: Form) -> float:
     """Distance of the last point from where the others expect it."""
-    found = fit_power_law(molecules[:-1], errors[:-1], ses[:-1], form)
+    found = fit_parameters(molecules[:-1], errors[:-1], ses[:-1], form)
     if found is None:
         return math.nan
     return abs(float(_power(molecules[-1:], *found)[0] - errors[-1]))

@@ -16,10 +16,10 @@ from study.analysis.paired import (
     CorrectedT,
     PairedDifference,
     corrected_t,
+    count_folds,
     estimate_difference,
     estimate_level,
     fold_means,
-    group_by_fold,
     macro_weights,
 )
 from study.analysis.verdicts import Verdict, adjust_holm, judge
@@ -195,4 +195,4 @@ def _family(contrast: Contrast) -> str:
 def _corrected_ap(values: Floats, arm: ArmScores) -> CorrectedT:
     """Corrected t of the macro means of values (r, l) of an arm's trials."""
     means = np.array([macro_mean(trial).value for trial in values])
-    return corrected_t(fold_means(means, arm.keys), group_by_fold(arm.keys))
+    return corrected_t(fold_means(means, arm.keys), count_folds(arm.keys))

@@ -36,7 +36,7 @@ from study.storage.storage import Storage
 
 _TABLE, _CACHE, _SPLIT = "dataset.table", "cache.json", "split.json"
 
-CODE = 4
+CODE = 5
 """Version of the training code; a change that alters numbers raises it and with it every id.
 
 Who raises the revision of a featurizer raises this number too. Results of earlier numbers are

@@ -31,10 +31,10 @@ def check_sets(sets: tuple[tuple[str, ...], ...], info: ValidationInfo) -> None:
         if not names or len(set(names)) != len(names):
             raise ValueError(f"{list(names)}: a feature set names one or more modalities once")
     if isinstance(info.context, ValidationContext) and info.context.names is not None:
-        check_axis_names({name for names in sets for name in names}, info.context.names)
+        check_modality_names({name for names in sets for name in names}, info.context.names)
 
 
-def check_axis_names(used: Collection[str], named: Collection[str]) -> None:
+def check_modality_names(used: Collection[str], named: Collection[str]) -> None:
     """Refuse features that are neither a modality nor a name of the section ``modalities``."""
     vocabulary = Registry("modality")
     unknown = sorted(set(used) - set(named))
@@ -236,7 +236,7 @@ class GridBlock(ConfigModel):
         read = {name: read_changes(name, changes) for name, changes in value.items()}
         named = {str(new) for c in read.values() for k, new in c.items() if k not in AXES}
         if isinstance(info.context, ValidationContext) and info.context.names is not None:
-            check_axis_names(named, info.context.names)
+            check_modality_names(named, info.context.names)
         return read
 
     @model_validator(mode="after")

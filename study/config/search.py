@@ -148,7 +148,7 @@ def _holds_int(annotation: object) -> bool:
     return annotation is int or any(map(_holds_int, get_args(annotation)))
 
 
-def written_value(name: str, value: Any) -> Any:  # noqa: ANN401 (any value of a training number)
+def to_file_value(name: str, value: Any) -> Any:  # noqa: ANN401 (any value of a training number)
     """Return a drawn value as a study file writes it: a width stands for one hidden layer."""
     return [int(value)] if name == "hidden" and not isinstance(value, list | tuple) else value
 
@@ -171,7 +171,7 @@ def _faults(name: str, domain: SearchRange | tuple[Any, ...]) -> Iterator[str]:
         yield f"'{name}' must name at least two values, each once, not {list(values)}"
     for value in values:
         try:
-            TrainingConfig.model_validate({name: written_value(name, value)})
+            TrainingConfig.model_validate({name: to_file_value(name, value)})
         except ValidationError as error:
             yield from (f"'{name}' cannot be {value!r}: {each['msg']}" for each in error.errors())
 

@@ -38,7 +38,7 @@ class Structure:
 
 
 @lru_cache(maxsize=16_384)
-def read_structure(smiles: str, key: Key) -> Structure | None:
+def parse_structure(smiles: str, key: Key) -> Structure | None:
     """Parse a SMILES; None where RDKit cannot (syntax, valence, aromaticity) or it is empty.
 
     RDKit drops what it does not know without a word (``CC OC`` and ``éCC`` give ethane), so

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from study.data.chemistry import Key, Structure, read_structure
+from study.data.chemistry import Key, Structure, parse_structure
 from study.data.dataset import CurationStep, OdorDataset
 from study.data.recipe import DatasetConfig
 from study.data.source import RawEntry, RawTable
@@ -62,7 +62,7 @@ def parse_rows(tables: Iterable[RawTable], spell: Callable[[str, str], str], key
     wrong: list[RawEntry] = []
     for table in tables:
         for entry in table.entries:
-            found = read_structure(entry.smiles.strip(), key)
+            found = parse_structure(entry.smiles.strip(), key)
             if found is None:
                 (wrong if table.strict else bad).append(entry)
                 continue
@@ -70,14 +70,14 @@ def parse_rows(tables: Iterable[RawTable], spell: Callable[[str, str], str], key
             rows.append(CuratedRow(entry.place, found, labels, entry.ratings))
     if wrong:
         raise InputError(
-            f"{len(wrong)} SMILES cannot be parsed: {name_labels(wrong)}; correct or remove "
+            f"{len(wrong)} SMILES cannot be parsed: {list_entries(wrong)}; correct or remove "
             "these rows"
         )
-    note = f"{len(bad)} unparsable: {name_labels(bad)}" if bad else ""
+    note = f"{len(bad)} unparsable: {list_entries(bad)}" if bad else ""
     return rows, CurationStep("parse and canonicalize", len(rows) + len(bad), len(rows), note)
 
 
-def name_labels(entries: Sequence[RawEntry]) -> str:
+def list_entries(entries: Sequence[RawEntry]) -> str:
     """Place and text of the first few entries, and how many more there are."""
     shown = "; ".join(f"{entry.place} ('{_cut(entry.smiles)}')" for entry in entries[:_SHOWN])
     return shown + (f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else "")

@@ -83,7 +83,7 @@ def keep_local() -> None:
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
-def shorten_path(text: str) -> str:
+def shorten_error(text: str) -> str:
     """Return the last line of an error text of Ray, which can fill pages: it tells why."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:_LONGEST] if lines else "no reason given"

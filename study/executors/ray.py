@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from study.executors.environment import set_environment, shorten_path
+from study.executors.environment import set_environment, shorten_error
 
 set_environment()  # Ray reads it while it is being imported
 
@@ -37,7 +37,7 @@ from study.executors.base import Task, TaskCallback, TaskResult, WorkerGroup  # 
 from study.executors.capacity import Machine, count_slots, wait_for_capacity  # noqa: E402
 from study.executors.failures import FailureKind, loss_message  # noqa: E402
 from study.executors.preemption import LEAVING, PreemptedError, preemption_noticed  # noqa: E402
-from study.executors.retries import RetryQueue, TransientFailure  # noqa: E402
+from study.executors.retries import DriverState, RetryQueue  # noqa: E402
 from study.executors.timeouts import end_process_after  # noqa: E402
 from study.executors.worker_group import (  # noqa: E402
     TaskError,
@@ -247,7 +247,7 @@ def _connect(address: str) -> None:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"no Ray cluster answers at '{address}' ({shorten_path(str(error))}); start one with "
+            f"no Ray cluster answers at '{address}' ({shorten_error(str(error))}); start one with "
             "'ray start --head' or leave the address out for a local one"
         ) from error
     except Exception as error:
@@ -257,7 +257,7 @@ def _connect(address: str) -> None:
             raise
         where = "on this machine" if address == "local" else f"at '{address}'"
         raise ClusterError(
-            f"Ray did not come up {where} ({shorten_path(str(error))}); the machine may be too "
+            f"Ray did not come up {where} ({shorten_error(str(error))}); the machine may be too "
             "busy or short of memory: run the same command again when it has less to do, or leave "
             "Ray out with --no-ray; Ray's logs in /tmp/ray/session_latest/logs tell more"
         ) from error
@@ -353,7 +353,7 @@ def _end(task_id: str, error: Exception, *, gone: bool = False) -> TaskResult:
 def _failed(task_id: str, error: Exception) -> TaskResult:
     """Return the outcome of a task that failed of an error of Ray's, whose text can fill pages."""
     text = str(error)
-    return TaskResult(task_id, None, shorten_path(text), FailureKind.TASK_ERROR, text)
+    return TaskResult(task_id, None, shorten_error(text), FailureKind.TASK_ERROR, text)
 
 
 class _TaskTrainable(tune.Trainable):
@@ -454,7 +454,7 @@ def _train_config(task: Mapping[str, Any]) -> train.RunConfig:
     )
 
 
-class _Queue(TransientFailure, Searcher):
+class _Queue(DriverState, Searcher):
     """Gives Tune one task after the other, a lost one again, and none when the stage ends.
 
     A grid that is fixed at its start would not do: Tune tries a lost trial again only while it
@@ -482,7 +482,7 @@ class _Queue(TransientFailure, Searcher):
         """Nothing to save: the ledger knows what has ended."""
 
 
-class _Order(TransientFailure, FIFOScheduler):
+class _Order(DriverState, FIFOScheduler):
     """First come, first served; when the stage ends, what has not begun is taken back."""
 
     def __init__(self, tries: RetryQueue) -> None:
@@ -498,7 +498,7 @@ class _Order(TransientFailure, FIFOScheduler):
         return None
 
 
-class _Report(TransientFailure, Callback):
+class _Report(DriverState, Callback):
     """Tells the driver what becomes of the Tune trials."""
 
     def __init__(self, tries: RetryQueue) -> None:

@@ -20,7 +20,7 @@ LATE = 0.5
 """Seconds by which a driver may hear of a beginning later than of an end at the limit."""
 
 
-class TransientFailure:
+class DriverState:
     """Its state is the driver's own: left out when Ray Tune pickles it, and never restored."""
 
     def __getstate__(self) -> dict[str, object]:

@@ -68,7 +68,7 @@ def raise_after(seconds: float | None) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def parse_limit(seconds: float | None, call: Callable[[], T]) -> T:
+def call_within(seconds: float | None, call: Callable[[], T]) -> T:
     """Return what a call returns, waiting no longer than this; it runs in a thread of its own.
 
     For one process of several that train together: the others have to hear that it was the time,

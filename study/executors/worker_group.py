@@ -10,7 +10,7 @@ from typing import Any
 from study.executors.base import Task, TaskResult, attempt_task
 from study.executors.failures import FailureKind
 from study.executors.logs import level, log_to_stderr
-from study.executors.timeouts import TimeLimitError, end_process_after, parse_limit
+from study.executors.timeouts import TimeLimitError, call_within, end_process_after
 
 
 class TaskError(Exception):
@@ -67,7 +67,7 @@ def work(task: Mapping[str, Any]) -> dict[str, Any]:
     """
     limit = task["limit"] if task["crew"]["workers"] > 1 else None
     try:
-        outcome = parse_limit(limit, lambda: attempt_task_plain(task))
+        outcome = call_within(limit, lambda: attempt_task_plain(task))
     except TimeLimitError as error:
         raise TaskError(TaskResult.failed(task["id"], error)) from None
     if outcome.value is None:

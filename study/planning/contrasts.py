@@ -122,7 +122,7 @@ _MEANING = {
 
 
 @dataclass(frozen=True)
-class DeclaredContrast:
+class DeclaredContrasts:
     """What is compared, and what would be but for the size of an ensemble.
 
     Attributes
@@ -143,7 +143,7 @@ def build_contrasts(spec: StudySpec, plan: Plan) -> tuple[Contrast, ...]:
     return declare_contrasts(spec, plan).contrasts
 
 
-def declare_contrasts(spec: StudySpec, plan: Plan) -> DeclaredContrast:
+def declare_contrasts(spec: StudySpec, plan: Plan) -> DeclaredContrasts:
     """Find the pairs of arms that a study compares.
 
     Without the section ``contrasts`` these are the default families.
@@ -181,13 +181,13 @@ def _sizes(contrast: Contrast) -> str:
     return f"{arm}: {count_models(arm)} models, {reference}: {count_models(reference)}"
 
 
-def _sorted_out(contrasts: Iterable[Contrast], *, any_size: bool) -> DeclaredContrast:
+def _sorted_out(contrasts: Iterable[Contrast], *, any_size: bool) -> DeclaredContrasts:
     """Keep each pair once in a family, and apart what is not compared."""
     distinct = {(c.family, c.arm.id, c.reference.id): c for c in reversed(list(contrasts))}
     ordered = list(reversed(distinct.values()))
     fair = [any_size or is_fair(contrast) for contrast in ordered]
     kept = tuple(c for c, ok in zip(ordered, fair, strict=True) if ok)
-    return DeclaredContrast(kept, tuple(c for c, ok in zip(ordered, fair, strict=True) if not ok))
+    return DeclaredContrasts(kept, tuple(c for c, ok in zip(ordered, fair, strict=True) if not ok))
 
 
 def _pairs(asked: ContrastConfig, arms: Sequence[Arm]) -> Iterator[Contrast]:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from modalities import Modality, ModalityError, ModalityFeatures, find_weights, sha256_of
 from modalities.weights.model_card import ModelCard, find_model_card
-from study.data.chemistry import read_structure
+from study.data.chemistry import parse_structure
 from study.data.tables import read_rows
 from study.errors import InputError
 from study.plugins.registry import Registry
@@ -56,7 +56,7 @@ class EmbeddingRequest:
     skip_bad: bool = False
 
 
-def parse_embedding_options(request: EmbeddingRequest) -> dict[str, Any]:
+def complete_options(request: EmbeddingRequest) -> dict[str, Any]:
     """Return every option of the modality: given ones, the card's, defaults."""
     given = dict(map(_pair, request.options))
     if request.weights != "random":
@@ -116,7 +116,7 @@ def embed_table(request: EmbeddingRequest, out: Path) -> str:
     """
     if not out.resolve().parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.resolve().parent} to write it to")
-    options = parse_embedding_options(request)
+    options = complete_options(request)
     modality: Modality = Registry("modality").load(request.modality)(**options)
     rows = _molecules(request)
     encoder = modality.encoder(seed=request.seed)
@@ -144,7 +144,7 @@ def _molecules(request: EmbeddingRequest) -> list[str]:
     rows = read_rows(request.table)
     column = _column(request, tuple(rows[0]))
     texts = [row[column].strip() for row in rows]
-    found = [read_structure(text, "isomeric") for text in texts]
+    found = [parse_structure(text, "isomeric") for text in texts]
     return [text if s is None else s.smiles for text, s in zip(texts, found, strict=True)]
 
 

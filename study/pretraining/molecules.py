@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from study.config.loading import read_study
 from study.config.study import digest
 from study.data import load_or_build
-from study.data.chemistry import read_structure
+from study.data.chemistry import parse_structure
 from study.data.recipe import ARCHIVE_VARIABLE
 from study.data.tables import Row, read_rows
 from study.errors import InputError
@@ -160,7 +160,7 @@ def _merged(rows: Sequence[Row], table: MoleculeTableConfig) -> PretrainingMolec
     found: dict[str, str | None] = {}
     broken, known = [], 0
     for number, row in enumerate(rows, start=2):
-        parsed = read_structure(row[table.smiles].strip(), table.key)
+        parsed = parse_structure(row[table.smiles].strip(), table.key)
         if parsed is None:
             broken.append(f"row {number} '{row[table.smiles]}'")
             continue
@@ -184,7 +184,7 @@ def _unseen(chosen: PretrainingMolecules, source: str, cache: Path) -> Pretraini
 
 
 def _constitution(smiles: str) -> str:
-    found = read_structure(smiles, "nonstereo")
+    found = parse_structure(smiles, "nonstereo")
     if found is None:
         raise InputError(f"molecule '{smiles}' could not be parsed")
     return found.constitution

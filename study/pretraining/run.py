@@ -28,7 +28,7 @@ from study.pretraining.molecules import PretrainingMolecules, choose_molecules
 from study.pretraining.workspace import (
     PretrainingFolders,
     StoredModality,
-    build_objective,
+    build_component,
     format_summary,
     read_history,
     watch_history,
@@ -43,7 +43,7 @@ from study.tracking.pages import weights_page
 if TYPE_CHECKING:
     from study.tracking.mlflow_store import MLflowStore
 
-CODE = 1
+CODE = 2
 """Version of the pretraining code; a change that alters numbers raises it."""
 _FREE = ("name", "description", "run")
 """Sections that change no weight."""
@@ -72,11 +72,11 @@ class Pretraining:
         return {
             "objective": {
                 **spec.objective.json_value(),
-                "version": build_objective(spec.objective).version,
+                "version": build_component(spec.objective).version,
             },
             "modality": {
                 **spec.modality.json_value(),
-                "version": build_objective(spec.modality).version,
+                "version": build_component(spec.modality).version,
             },
             "molecules": self.chosen.digest,
             "held_out": spec.held_out,
@@ -134,8 +134,8 @@ class Pretraining:
     def _unfit(self, chosen: PretrainingMolecules) -> dict[str, str]:
         """Return the molecules the task refuses, one by one."""
         modality, objective = (
-            build_objective(self.spec.modality),
-            build_objective(self.spec.objective),
+            build_component(self.spec.modality),
+            build_component(self.spec.objective),
         )
         features = FeatureStore(Path(self.places.features)).load(modality, chosen.smiles)
         stored, refused = StoredModality(modality, features), {}
@@ -172,7 +172,7 @@ def prepare_pretraining(spec: PretrainingSpec) -> Pretraining:
         raise InputError(f"storage '{spec.run.storage}' is no folder: give a path")
     places = PretrainingFolders.of(spec.run, spec.name)
     try:
-        modality, objective = build_objective(spec.modality), build_objective(spec.objective)
+        modality, objective = build_component(spec.modality), build_component(spec.objective)
         if spec.modality.weights is not None:
             modality.encoder(seed=0)
     except ModalityError as error:
@@ -366,7 +366,7 @@ def _features(
             "study.pretraining.workspace:represent",
             {**common, "bucket": shard.bucket, "smiles": list(shard.smiles)},
         )
-        for shard in store.missing(build_objective(spec.modality), pretraining.chosen.smiles)
+        for shard in store.missing(build_component(spec.modality), pretraining.chosen.smiles)
     ]
     refused: dict[str, str] = {}
     if tasks:

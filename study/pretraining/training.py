@@ -24,7 +24,7 @@ from study.pretraining.workspace import (
     Epoch,
     PretrainingFolders,
     StoredModality,
-    build_objective,
+    build_component,
     read_history,
 )
 from study.storage.storage import Storage, write_atomic
@@ -212,7 +212,7 @@ def build_pretraining_module(
     """Build encoder, task and examples from the file's numbers and the molecules laid out."""
     table = json.loads(places.molecules.read_text(encoding="utf-8"))
     molecules = MoleculeBatch(tuple(table["smiles"]), tuple(table["names"]))
-    modality, objective = build_objective(spec.modality), build_objective(spec.objective)
+    modality, objective = build_component(spec.modality), build_component(spec.objective)
     features = FeatureStore(Path(places.features)).load(modality, molecules.smiles)
     held_out = np.array(table["held_out"], dtype=np.int64)
     training = np.setdiff1d(np.arange(len(molecules)), held_out)

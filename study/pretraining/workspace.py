@@ -79,7 +79,7 @@ class PretrainingFolders:
         return self.home / "scratch"
 
 
-def build_objective(word: Component) -> Any:  # noqa: ANN401 (a modality or an objective, as the vocabulary says)
+def build_component(word: Component) -> Any:  # noqa: ANN401 (a modality or an objective, as the vocabulary says)
     """Build what a word stands for, with its options."""
     return Registry(word.key).load(word.word)(**word.options)
 
@@ -117,7 +117,7 @@ def represent(payload: Mapping[str, Any]) -> dict[str, Any]:
     from study.config.components import EncoderConfig
 
     store = FeatureStore(Path(payload["store"]))
-    modality = build_objective(EncoderConfig.model_validate(payload["modality"]))
+    modality = build_component(EncoderConfig.model_validate(payload["modality"]))
     shard = Shard(payload["bucket"], tuple(payload["smiles"]))
     try:
         store.fill(modality, shard)

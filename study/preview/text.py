@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from study.config.study import StudySpec
-from study.planning.contrasts import DeclaredContrast, declare_contrasts, format_unequal_parameters
+from study.planning.contrasts import DeclaredContrasts, declare_contrasts, format_unequal_parameters
 from study.planning.plan import Plan, make_plan
 from study.planning.search_budget import format_search
 from study.planning.trials import Arm, NamedModality
@@ -143,7 +143,7 @@ def _storage_line(plan: Plan, cost: CostEstimate, recorded: PriorResults) -> str
 
 
 def _contrast_lines(
-    spec: StudySpec, plan: Plan, declared: DeclaredContrast, recorded: PriorResults
+    spec: StudySpec, plan: Plan, declared: DeclaredContrasts, recorded: PriorResults
 ) -> list[str]:
     """Say what each family can tell, what it cannot, and what is left out."""
     molecules = recorded.molecules or ASSUMED_MOLECULES
@@ -191,7 +191,7 @@ def _warning(
     ]
 
 
-def _unequal_lines(declared: DeclaredContrast) -> list[str]:
+def _unequal_lines(declared: DeclaredContrasts) -> list[str]:
     """Count what is not compared because an ensemble meets another number of models."""
     families: dict[str, int] = {}
     for contrast in declared.unequal:

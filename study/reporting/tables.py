@@ -81,12 +81,12 @@ def _row(each: ArmComparison) -> Row:
     row: Row = {"study": each.study, "version": each.version, **summary.arm.params()}
     row |= {
         "fraction": summary.arm.fraction,
-        "auroc": format_number(summary.auroc),
-        "auroc_low": format_number(level.low) if level else None,
-        "auroc_high": format_number(level.high) if level else None,
-        "auroc_sd": format_number(summary.auroc_sd),
-        "ap": format_number(summary.average_precision),
-        "auroc_q5": format_number(summary.fifths[-1]) if summary.fifths else None,
+        "auroc": number_or_none(summary.auroc),
+        "auroc_low": number_or_none(level.low) if level else None,
+        "auroc_high": number_or_none(level.high) if level else None,
+        "auroc_sd": number_or_none(summary.auroc_sd),
+        "ap": number_or_none(summary.average_precision),
+        "auroc_q5": number_or_none(summary.fifths[-1]) if summary.fifths else None,
         **_rival(each.rival),
         "trials": f"{summary.repeats}/{summary.repeats + summary.missing}",
     }
@@ -101,12 +101,12 @@ def _rival(rival: PairedComparison | None) -> Row:
     mark = "" if rival is None or rival.equal_size else " *"
     return {
         **macro,
-        "gain_p": format_number(rival.macro.p) if rival else None,
-        "gain_p_holm": format_number(rival.verdict.p_holm) if rival else None,
-        "gain_p_corrected_t": format_number(corrected.p) if corrected else None,
-        "p_better": format_number(corrected.better) if corrected else None,
-        "p_equivalent": format_number(corrected.equivalent) if corrected else None,
-        "smallest_detectable": format_number(rival.macro.smallest) if rival else None,
+        "gain_p": number_or_none(rival.macro.p) if rival else None,
+        "gain_p_holm": number_or_none(rival.verdict.p_holm) if rival else None,
+        "gain_p_corrected_t": number_or_none(corrected.p) if corrected else None,
+        "p_better": number_or_none(corrected.better) if corrected else None,
+        "p_equivalent": number_or_none(corrected.equivalent) if corrected else None,
+        "smallest_detectable": number_or_none(rival.macro.smallest) if rival else None,
         "verdict": f"{rival.verdict}{mark}" if rival else None,
         **sparse,
         "reference_study": rival.study if rival else None,
@@ -118,8 +118,8 @@ def difference_row(name: str, difference: PairedDifference | None) -> Row:
     """Return a difference and its interval as three columns."""
     if difference is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
-    low, high = format_number(difference.low), format_number(difference.high)
-    return {name: format_number(difference.estimate), f"{name}_low": low, f"{name}_high": high}
+    low, high = number_or_none(difference.low), number_or_none(difference.high)
+    return {name: number_or_none(difference.estimate), f"{name}_low": low, f"{name}_high": high}
 
 
 def format_caveats(compared: Sequence[ArmComparison]) -> list[str]:
@@ -157,7 +157,7 @@ def find_unsettled(summaries: Sequence[ArmSummary]) -> list[str]:
     ]
 
 
-def format_number(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
     """Return a number, or None where it is undefined."""
     return None if math.isnan(value) else value
 
@@ -196,17 +196,17 @@ def _contrast_row(finding: ContrastResult) -> Row:
         "arm": str(contrast.arm),
         "reference": str(contrast.reference),
         **difference_row("difference", macro),
-        "p": format_number(macro.p),
-        "p_holm": format_number(finding.verdict.p_holm),
-        "p_corrected_t": format_number(corrected.p),
-        "p_better": format_number(corrected.better),
-        "p_equivalent": format_number(corrected.equivalent),
-        "p_worse": format_number(corrected.worse),
-        "smallest_detectable": format_number(macro.smallest),
+        "p": number_or_none(macro.p),
+        "p_holm": number_or_none(finding.verdict.p_holm),
+        "p_corrected_t": number_or_none(corrected.p),
+        "p_better": number_or_none(corrected.better),
+        "p_equivalent": number_or_none(corrected.equivalent),
+        "p_worse": number_or_none(corrected.worse),
+        "smallest_detectable": number_or_none(macro.smallest),
         "verdict": str(finding.verdict) + ("" if finding.equal_size else " *"),
-        "ap_difference": format_number(precision.mean),
-        "ap_low": format_number(precision.low),
-        "ap_high": format_number(precision.high),
+        "ap_difference": number_or_none(precision.mean),
+        "ap_low": number_or_none(precision.low),
+        "ap_high": number_or_none(precision.high),
         **_fifths(finding),
     }
 
@@ -338,9 +338,9 @@ def curve_rows(curve: LearningCurve) -> Iterator[Row]:
             "arm": curve.name,
             "fraction": fraction,
             "molecules": molecules,
-            "auroc": format_number(auroc),
-            "auroc_low": format_number(low),
-            "auroc_high": format_number(high),
+            "auroc": number_or_none(auroc),
+            "auroc_low": number_or_none(low),
+            "auroc_high": number_or_none(high),
             "shape": "rises" if curve.monotone else "drops",
         }
 
@@ -357,12 +357,12 @@ def _law_row(law: PowerLaw) -> Row:
         "form": law.form,
         "a": law.a,
         "b": law.b,
-        "b_low": format_number(law.b_low),
-        "b_high": format_number(law.b_high),
+        "b_low": number_or_none(law.b_low),
+        "b_high": number_or_none(law.b_high),
         "c": law.c if "c" in law.form else None,
-        "c_low": format_number(law.c_low),
-        "c_high": format_number(law.c_high),
-        "holdout_error": format_number(law.holdout_error),
+        "c_low": number_or_none(law.c_low),
+        "c_high": number_or_none(law.c_high),
+        "holdout_error": number_or_none(law.holdout_error),
     }
 
 
@@ -391,9 +391,9 @@ def claim_row(claim: FractionClaim) -> Row:
         "reference": str(claim.reference),
         "fraction": claim.arm.fraction,
         **difference_row("difference", claim.difference),
-        "p_holm": format_number(claim.verdict.p_holm),
-        "p_corrected_t": format_number(corrected.p),
-        "p_better": format_number(corrected.better),
+        "p_holm": number_or_none(claim.verdict.p_holm),
+        "p_corrected_t": number_or_none(corrected.p),
+        "p_better": number_or_none(corrected.better),
         "verdict": str(claim.verdict),
     }
 

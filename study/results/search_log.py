@@ -97,7 +97,7 @@ class SearchLog:
         return cls(**{**value, "tried": tuple(map(SearchCandidate.from_json, value["tried"]))})
 
 
-def best_candidate(tried: Sequence[SearchCandidate]) -> int:
+def best_index(tried: Sequence[SearchCandidate]) -> int:
     """Return the place of the largest validation value.
 
     Of equals the one that was trained to its end counts, then the earlier one: the arm's own

@@ -42,7 +42,7 @@ from study.runner.stopping import StopSignal
 from study.storage.lock import StudyLock
 from study.tracking.background import BackgroundSync, TrackingStore
 from study.tracking.open import build_store
-from study.training.trial import run_average_trial
+from study.training.evaluation import run_average_trial
 
 _log = logging.getLogger(__name__)
 

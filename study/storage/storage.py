@@ -38,7 +38,7 @@ def open_storage(url: str) -> tuple[Any, str]:
     return fs, str(root).rstrip("/") or "/"
 
 
-def read_bytes(found: object) -> bytes:
+def bytes_or_raise(found: object) -> bytes:
     """Return what was read; raise what was met instead."""
     if isinstance(found, Exception):
         raise found
@@ -183,7 +183,7 @@ class Storage:
                 if isinstance(found, FileNotFoundError):
                     continue
                 with self._naming(name, "read"):
-                    yield name, read_bytes(found)
+                    yield name, bytes_or_raise(found)
 
     def exists(self, name: str) -> bool:
         """Whether there is a record of this name."""

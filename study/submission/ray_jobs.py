@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from study.errors import InputError, StudyError
-from study.executors.environment import set_defaults, shorten_path, write_private_environment
+from study.executors.environment import set_defaults, shorten_error, write_private_environment
 from study.network import check_reachable, run_in_thread
 from study.submission.bundle import JobBundle
 
@@ -137,7 +137,7 @@ class JobServer:
             ) from None
         except RuntimeError as error:
             raise UnreachableError(
-                f"the job server at {self.url} says {shorten_path(str(error))}"
+                f"the job server at {self.url} says {shorten_error(str(error))}"
             ) from error
         except (OSError, ValueError, LookupError) as error:
             cause = str(error) or f"no answer in {self.timeout:g} seconds"
@@ -420,5 +420,5 @@ def _ended(job: JobDetails | None, job_id: str) -> int:
             "and start Ray there with its folder of programs on the PATH"
         )
     if job.driver_exit_code is None or job.driver_exit_code < 0:
-        raise StudyError(f"{job_id} was lost ({shorten_path(job.message or '')}); {again}")
+        raise StudyError(f"{job_id} was lost ({shorten_error(job.message or '')}); {again}")
     return job.driver_exit_code

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from study.analysis.arm_scores import ScorePool
 from study.config.redaction import redact, usable
 from study.errors import InputError, TrackingError
-from study.network import check_reachable, is_reachable
+from study.network import check_answers, check_reachable
 from study.progress import Progress
 from study.results.study_results import StudyResults
 from study.tracking.pages import ROLE, Metrics, RunPage, StoredRun, Value, WeightsPage
@@ -83,7 +83,7 @@ class MLflowStore:
         try:
             check_reachable(self._uri)
             self._client = MlflowClient(tracking_uri=self._uri)
-            is_reachable(
+            check_answers(
                 lambda: self._client.search_experiments(max_results=1), wait=not self._served
             )
         except (MlflowException, SQLAlchemyError, OSError, ValueError, ImportError) as error:

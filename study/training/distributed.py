@@ -20,7 +20,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from study.errors import OutOfMemoryError, PeerLostError, StudyError
-from study.executors.timeouts import TimeLimitError, parse_limit
+from study.executors.timeouts import TimeLimitError, call_within
 
 
 @contextmanager
@@ -159,7 +159,7 @@ def _has_lost_a_peer(error: RuntimeError) -> bool:
         return False
     wait = timedelta(seconds=2 * PATIENCE)  # of the first process; the others would wait on
     try:
-        parse_limit(PATIENCE, lambda: distributed.monitored_barrier(timeout=wait))
+        call_within(PATIENCE, lambda: distributed.monitored_barrier(timeout=wait))
     except TimeLimitError:
         return False
     except RuntimeError:

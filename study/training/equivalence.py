@@ -20,7 +20,7 @@ from study.plugins.registry import Registry
 MOLECULES = 8
 
 
-def share_embeddings(plan: Plan, inputs: StudyData) -> Mapping[str, str]:
+def find_shared_embeddings(plan: Plan, inputs: StudyData) -> Mapping[str, str]:
     """Return for each modality that repeats an earlier one the key of that one.
 
     Encoders that are neither trained nor fitted are built from one seed and tried on a few
@@ -125,7 +125,7 @@ def find_equivalent_arms(plan: Plan, inputs: StudyData) -> Iterator[tuple[Arm, A
     """Yield each arm that repeats an earlier one, with that one."""
     probes: dict[Place, ModelProbe] = {}
     groups: dict[Place, list[Arm]] = {}
-    alike = share_embeddings(plan, inputs)
+    alike = find_shared_embeddings(plan, inputs)
     for arm in plan.arms:
         groups.setdefault(_data(arm, alike), []).append(arm)
     for arms in groups.values():

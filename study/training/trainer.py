@@ -21,7 +21,6 @@ from study.executors.preemption import LEAVING, PreemptedError, preemption_notic
 from study.training.checkpoints import CheckpointStore
 from study.training.distributed import ProcessGroup
 from study.training.freezing import FreezeSchedule
-from study.training.fused_adamw import FusedAdamW
 
 Rows = NDArray[np.int64]
 Told = Callable[[int, float, float], None]
@@ -124,10 +123,10 @@ class Stepper:
         self._ranks = ranks
         self._replica: nn.Module = course.module
         self._dtype: torch.dtype = getattr(torch, precision)
-        self._optimizer = FusedAdamW(course.groups())
+        self._optimizer = torch.optim.AdamW(course.groups(), fused=True)
         self._rates = [group["lr"] for group in self._optimizer.param_groups]
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=precision == "float16")
-        self._average = _Average(course.module, average) if average else None
+        self._average = _WeightAverage(course.module, average) if average else None
 
     @property
     def kept(self) -> nn.Module:
@@ -168,13 +167,10 @@ class Stepper:
     def _change(self, loss: torch.Tensor, factor: float) -> None:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        self._optimizer.forget()
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        if self._scaler.is_enabled():
-            self._scaler.step(self._optimizer)
-            self._scaler.update()
-        else:
-            self._optimizer.advance()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad()
         if self._average is not None:
             self._average.update()
 
@@ -194,35 +190,30 @@ class Stepper:
             self._average.model.load_state_dict(state["average"])
 
 
-class _Average:
-    """A moving average of the weights of a module; its buffers are those of the last step.
+class _WeightAverage:
+    """An exponential moving average of the weights of a module; buffers are those of the last step.
 
-    What `AveragedModel` does, without looking all weights up by name at every step: for a head
-    that took longer than the sums themselves.
+    The same numbers as ``AveragedModel.update_parameters`` with ``get_ema_multi_avg_fn``, which
+    collects all parameters anew at every step: for a head that takes as long as the averaging.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.model = AveragedModel(module)
         self._share = 1 - decay
-        self._weights = _weights(self.model.module), _weights(module)
-        self._buffers = list(zip(self.model.module.buffers(), module.buffers(), strict=True))
+        kept = self.model.module
+        self._weights = list(zip(kept.parameters(), module.parameters(), strict=True))
+        self._buffers = list(zip(kept.buffers(), module.buffers(), strict=True))
         self._count: torch.Tensor = self.model.n_averaged
 
     def update(self) -> None:
         """Take in the weights of the module; the first ones are the average."""
-        kept, trained = self._weights
+        share = self._share if self._count.item() else 1.0
         with torch.no_grad():
-            if not self._count.item():
-                torch._foreach_copy_(kept, trained)
-            else:
-                torch._foreach_lerp_(kept, trained, self._share)
-            for mine, other in self._buffers:
-                mine.copy_(other)
+            for mean, now in self._weights:
+                mean.lerp_(now, share)
+            for kept, last in self._buffers:
+                kept.copy_(last)
             self._count.add_(1)
-
-
-def _weights(module: nn.Module) -> list[torch.Tensor]:
-    return [values.detach() for values in module.parameters()]
 
 
 def train(
@@ -356,7 +347,7 @@ class Trainer(TrainingState):
         """Take the steps of an epoch; return the mean loss."""
         generator = torch.Generator().manual_seed(self.drawn_from(epoch))
         rng = np.random.default_rng([self.seed, epoch, self.ranks.rank])
-        batches = join_histories(self.course, generator, self.pace.epoch_steps)
+        batches = epoch_batches(self.course, generator, self.pace.epoch_steps)
         total, weights = 0.0, 0.0
         for number, rows in enumerate(batches):
             done = (epoch - 1 + number / len(batches)) / self.pace.epochs
@@ -392,7 +383,7 @@ class Trainer(TrainingState):
         return self.history
 
 
-def join_histories(
+def epoch_batches(
     course: TrainingModule, generator: torch.Generator, fewest: int
 ) -> Sequence[Rows]:
     """Return the batches of an epoch: whole passes until there are `fewest` of them."""

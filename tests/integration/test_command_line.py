@@ -80,7 +80,9 @@ def test_logs_go_to_standard_error_and_leave_the_output_alone(option, levels, wr
         outputs[name] = subprocess.run(command, capture_output=True, text=True, check=True)
     quiet, loud = outputs["quiet"], outputs["loud"]
     assert quiet.stderr == ""
-    logged = re.findall(r"^[-\d]+ [\d:,]+ (INFO|DEBUG) study\.\w+: ", loud.stderr, re.MULTILINE)
+    logged = re.findall(
+        r"^[-\d]+ [\d:,]+ (INFO|DEBUG) study(?:\.\w+)+: ", loud.stderr, re.MULTILINE
+    )
     assert set(logged) == levels
     assert "to run: " in loud.stderr
     assert _table(loud.stdout) == _table(quiet.stdout)
@@ -108,7 +110,7 @@ def test_a_launch_and_a_comparison_end_with_0(study, write, tmp_path):
     assert len(found) == 5
     assert all(row["trials"] == "2/2" for row in found)
     assert {row["features"] for row in found} == {"counts", "characters", "counts+characters"}
-    for kind, start in (("csv", "features,"), ("md", "| features |"), ("table", "features ")):
+    for kind, start in (("csv", "features,"), ("md", "| features "), ("table", "features ")):
         code, text, _ = study("compare", write(), "--storage", tmp_path / "out", "--format", kind)
         assert (code, text.startswith(start)) == (0, True)
     code, text, _ = study(

@@ -54,7 +54,11 @@ def read_preset(name, storage, *more):
 
 
 def identities(name, storage):
-    """Everything that identities are made of, from the study file of a preset."""
+    """Everything that identities are made of, from the study file of a preset.
+
+    The number of the training code is that of the golden files: raising it is meant to change
+    every identity, and nothing else may.
+    """
     spec = read_preset(name, storage)
     plan = make_plan(spec)
     dataset = load_or_build(spec.data, Storage(str(storage / "datasets")))
@@ -78,7 +82,8 @@ def test_arms_of_presets_keep_their_identity(name, tmp_path):
 
 @pytest.mark.archives
 @pytest.mark.parametrize("name", PRESETS)
-def test_trials_and_encoder_jobs_keep_their_identity(name, tmp_path):
+def test_trials_and_encoder_jobs_keep_their_identity(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("study.artifacts.study_data.CODE", 4)
     if name in NEED_ARCHIVES and "OLFACTION_ARCHIVE" not in os.environ:
         pytest.skip("needs the odor archives (OLFACTION_ARCHIVE)")
     expected = {key: value for key, value in IDENTITIES[name].items() if key != "arms"}
@@ -95,9 +100,18 @@ def frozen(tmp_path_factory):
     return folder
 
 
-def run(folder, *words):
+BEFORE = """
+import study.artifacts.study_data as study_data
+from study.cli.app import main
+study_data.CODE = 4
+main()
+"""
+"""The program with the number of the training code that made the golden files."""
+
+
+def run(folder, *words, program=("-m", "study")):
     """What a command prints; it must end with 0 and without a word on standard error."""
-    command = [sys.executable, "-m", "study", *words]
+    command = [sys.executable, *program, *words]
     environment = {**os.environ, "PYTHONPATH": str(GOLDEN.parents[1])}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -120,17 +134,25 @@ def text(name):
 
 @pytest.mark.parametrize("kind", ["table", "md", "csv", "json", "latex"])
 def test_a_comparison_of_earlier_results_keeps_its_text(frozen, kind):
-    shown = run(frozen, "compare", "frozen", "--storage", "store", "--format", kind)
-    assert shown == text(f"compare.{kind}.txt")
+    words = ("compare", "frozen", "--storage", "store", "--format", kind)
+    assert run(frozen, *words, program=("-c", BEFORE)) == text(f"compare.{kind}.txt")
 
 
 def test_contrasts_of_earlier_results_keep_their_text(frozen):
-    shown = run(frozen, "compare", "frozen", "--storage", "store", "--contrasts", "all")
-    assert shown == text("contrasts.txt")
+    words = ("compare", "frozen", "--storage", "store", "--contrasts", "all")
+    assert run(frozen, *words, program=("-c", BEFORE)) == text("contrasts.txt")
 
 
 def test_learning_curves_of_earlier_results_keep_their_text(frozen):
-    assert run(frozen, "scaling", "frozen", "--storage", "store") == text("scaling.txt")
+    words = ("scaling", "frozen", "--storage", "store")
+    assert run(frozen, *words, program=("-c", BEFORE)) == text("scaling.txt")
+
+
+def test_the_present_version_reads_the_same_numbers_and_names_their_version(frozen):
+    shown = run(frozen, "compare", "frozen", "--storage", "store", "--format", "json")
+    rows = json.loads(shown)
+    assert {row.pop("version").split(",")[0] for row in rows} == {"code 4"}
+    assert rows == json.loads(text("compare.json.txt"))
 
 
 def test_the_plan_of_a_preset_keeps_its_text(tmp_path):
@@ -141,8 +163,10 @@ def test_the_plan_of_a_preset_keeps_its_text(tmp_path):
 def test_a_launch_redoes_nothing_of_earlier_results(frozen):
     ledger = frozen / "store" / "ledger"
     before = {file.name: file.read_bytes() for file in ledger.iterdir()}
-    shown = run(frozen, "launch", "frozen.yaml", "--storage", "store", "--no-ray", "--no-mlflow")
+    words = ("launch", "frozen.yaml", "--storage", "store", "--no-ray", "--no-mlflow")
+    shown = run(frozen, *words, program=("-c", BEFORE))
     assert shown.splitlines()[0] == "56 trials, 56 already in the ledger"
+    run(frozen, *words, "--keep")
     assert {file.name: file.read_bytes() for file in ledger.iterdir()} == before
 
 

@@ -23,7 +23,7 @@ from study.executors.ray import RayExecutor
 from study.executors.retries import LATE, MOST_LEFT, RetryQueue
 from study.executors.timeouts import (
     TimeLimitError,
-    parse_limit,
+    call_within,
     raise_after,
     time_limit_message,
 )
@@ -106,10 +106,10 @@ def test_work_in_the_driver_is_broken_off() -> None:
 
 def test_a_group_member_leaves_what_hangs_behind() -> None:
     with pytest.raises(TimeLimitError, match="raise the limit or look at the trial"):
-        parse_limit(0.05, threading.Event().wait)
-    assert parse_limit(60, lambda: 3) == 3
+        call_within(0.05, threading.Event().wait)
+    assert call_within(60, lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
-        parse_limit(60, lambda: 1 // 0)
+        call_within(60, lambda: 1 // 0)
 
 
 KEPT = """

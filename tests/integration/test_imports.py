@@ -12,7 +12,6 @@ HEAVY = {
     *("matplotlib", "statsmodels", "jinja2", "pooch"),
 }
 PANDAS = {"pandas"}
-COMPILERS = {"sympy", "torch._dynamo", "torch._inductor"}
 
 COMMANDS = """
 import study.cli.app, study.planning.plan, study.results.ledger, study.reporting.tables
@@ -61,18 +60,6 @@ for word in options:
     getattr(import_module("modalities." + word), name)(**options[word]).featurize("CCO")
 """
 SUBMISSION = "import study.submission.ray_jobs"
-TRAINING = """
-import numpy as np
-import torch
-from fusion import HeadShape, MultimodalModel, SingleHead
-from study.config.training import TrainingConfig
-from study.training.supervised import LabeledRows, fit
-values = torch.randn(30, 12)
-labels = (values[:, :5] > 0).numpy().astype(np.uint8)
-model = MultimodalModel({"x": None}, SingleHead({"x": 12}, 5, HeadShape((8,), 0.4)))
-parts = [LabeledRows(rows, labels[rows]) for rows in (np.arange(20), np.arange(20, 30))]
-fit(model, {"x": lambda r: values[r]}, *parts, TrainingConfig(epochs=2), seed=0)
-"""
 CASES = {
     "commands": (COMMANDS, HEAVY),
     "report": (REPORT, HEAVY),
@@ -84,13 +71,12 @@ CASES = {
     "modalities": (MODALITIES, HEAVY),
     "features": (FEATURES, {"torch"}),
     "submission": (SUBMISSION, HEAVY),
-    "training": (TRAINING, COMPILERS),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_heavy_is_imported(name):
-    """Each in a process of its own; a compiler would take longer than a small training."""
+    """Each in a process of its own."""
     program, heavy = CASES[name]
     tell = f"import sys\nprint(sorted({heavy!r} & set(sys.modules)))"
     command = [sys.executable, "-c", f"{program}\n{tell}"]

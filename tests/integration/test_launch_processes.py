@@ -75,7 +75,7 @@ def test_a_launch_prints_our_lines_only(
         assert word.lower() not in done.stdout.lower().replace("pages:   mlflow ui", "")
     lines = done.stdout.splitlines()
     assert "10 trials, 0 already in the ledger" in lines
-    assert any(line.startswith("fingerprint") for line in lines)
+    assert any(line.startswith("counts") for line in lines)
     assert _ray_processes(environment["HOME"]) == []
     assert not list((tmp_path / "store").rglob("scratch"))
 

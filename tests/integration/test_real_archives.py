@@ -4,7 +4,7 @@ import pytest
 
 from modalities import sha256_of
 from study.data import DatasetConfig, build_dataset, download
-from study.data.chemistry import read_structure
+from study.data.chemistry import parse_structure
 from study.plugins.registry import Registry
 
 pytestmark = pytest.mark.archives
@@ -86,4 +86,4 @@ def test_keller_is_480_molecules_by_19(real_archive):
 def test_every_archive_structure_parses(real_archive):
     for word in ("goodscents", "leffingwell", "ifra_2019", "dravnieks_1985", "keller_2016"):
         entries = Registry("source").load(word)().read(real_archive).entries
-        assert [e.place for e in entries if read_structure(e.smiles, "nonstereo") is None] == []
+        assert [e.place for e in entries if parse_structure(e.smiles, "nonstereo") is None] == []

@@ -17,7 +17,6 @@ from mlflow.tracking import MlflowClient
 from modalities.featurizers.molecule import featurizer_version
 from study.analysis.arm_scores import build_score_pool
 from study.analysis.comparison import compare_arms
-from study.artifacts.study_data import CODE
 from study.artifacts.version import Version, choose_version
 from study.cli.app import main
 from study.errors import InputError
@@ -30,6 +29,8 @@ from study.storage.storage import Storage
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
 
+CODE = 4
+"""The training code of the golden study, which stands for the earlier program here."""
 GOLDEN = Path(__file__).parents[1] / "golden"
 TRIALS, ARMS, FITS = 56, 14, 10
 OLD, NEW = "code 4, rdkit 2026.9.1", "code 5, rdkit 2026.9.1"
@@ -47,6 +48,12 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "frozen.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def earlier(monkeypatch):
+    """Begin with the training code of the golden study."""
+    monkeypatch.setattr("study.artifacts.study_data.CODE", CODE)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ DOTS = 200
 
 
 @dataclass(frozen=True)
-class AxisTexts:
+class FigureTexts:
     """What is said of a figure; see `Figure`."""
 
     name: str
@@ -38,7 +38,7 @@ class AxisTexts:
 
 
 def draw_svg(
-    words: AxisTexts, size: tuple[float, float], paint: Callable[[Canvas], None]
+    words: FigureTexts, size: tuple[float, float], paint: Callable[[Canvas], None]
 ) -> Figure:
     """Draw a figure of this size in inches.
 

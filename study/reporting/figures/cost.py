@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import COLORS, MARKERS, NARROW, AxisTexts, draw_svg, log_axis
+from study.reporting.figures._canvas import COLORS, MARKERS, NARROW, FigureTexts, draw_svg, log_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def draw_cost(arms: Sequence[ArmCost], scope: str) -> Figure:
         f"{scope}. Numbers: rows of the table below. Bars: 95 % interval of the corrected t. "
         "Encoders that were made ready before the fits are not in these seconds and weights."
     )
-    words = AxisTexts("cost", "AUROC against cost", _described(arms), caption)
+    words = FigureTexts("cost", "AUROC against cost", _described(arms), caption)
     return draw_svg(words, (NARROW, 5.4), paint)
 
 

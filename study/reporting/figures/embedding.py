@@ -13,7 +13,7 @@ from study.reporting.figures._canvas import (
     LINES,
     NARROW,
     SOFT,
-    AxisTexts,
+    FigureTexts,
     draw_svg,
 )
 from study.reporting.formatting import format_count, format_list
@@ -45,7 +45,7 @@ def draw_embedding_map(name: str, title: str, found: EmbeddingMap) -> Figure:
         axes.set_ylabel(found.axes[1])
         canvas.legend(handles=marks, loc="outside lower center", ncols=2)
 
-    words = AxisTexts(name, title, _described(title, found), _caption(found))
+    words = FigureTexts(name, title, _described(title, found), _caption(found))
     return draw_svg(words, (NARROW, 4.6), paint)
 
 

@@ -14,7 +14,7 @@ from study.reporting.figures._canvas import (
     LINES,
     MARKERS,
     NARROW,
-    AxisTexts,
+    FigureTexts,
     draw_svg,
     label_rows,
     row_height,
@@ -59,7 +59,7 @@ def draw_folds(arms: Sequence[str], scores: Sequence[Mapping[Place, float]], sco
         if named:
             canvas.legend(loc="outside lower center", ncols=3)
 
-    words = AxisTexts("folds", "Every fold", _described(arms, scores), _caption(scope))
+    words = FigureTexts("folds", "Every fold", _described(arms, scores), _caption(scope))
     return draw_svg(words, (NARROW, 1.0 + row_height(rows)), paint)
 
 

@@ -15,7 +15,7 @@ from study.reporting.figures._canvas import (
     NARROW,
     PAPER,
     SOFT,
-    AxisTexts,
+    FigureTexts,
     draw_svg,
     label_rows,
     row_height,
@@ -50,7 +50,7 @@ def draw_forest(name: str, title: str, bars: Sequence[ForestBar]) -> Figure:
         axes.set_xlabel("difference in macro AUROC (arm minus reference)")
         axes.grid(axis="x")
 
-    words = AxisTexts(name, title, _described(title, bars), CAPTION)
+    words = FigureTexts(name, title, _described(title, bars), CAPTION)
     return draw_svg(words, (NARROW, 0.75 + row_height(rows)), paint)
 
 

@@ -14,7 +14,7 @@ from study.reporting.figures._canvas import (
     LINES,
     MARKERS,
     NARROW,
-    AxisTexts,
+    FigureTexts,
     draw_svg,
 )
 
@@ -51,7 +51,7 @@ def draw_learning_curves(
         axes.grid()
         canvas.legend(loc="outside lower center", ncols=1)
 
-    words = AxisTexts(name, title, _described(title, curves, labels), CAPTION)
+    words = FigureTexts(name, title, _described(title, curves, labels), CAPTION)
     return draw_svg(words, (NARROW, 3.2 + 0.2 * len(curves)), paint)
 
 

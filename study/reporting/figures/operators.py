@@ -9,7 +9,7 @@ import numpy as np
 
 from study.analysis.influence import Floats
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import NARROW, AxisTexts, draw_svg, readable_on, wrap_text
+from study.reporting.figures._canvas import NARROW, FigureTexts, draw_svg, readable_on, wrap_text
 from study.reporting.formatting import format_list
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def draw_operators(
         axes.spines[:].set_visible(False)
         canvas.colorbar(shown, ax=axes, location="bottom", aspect=40).set_label("macro AUROC")
 
-    words = AxisTexts(
+    words = FigureTexts(
         "operators", "Technique by set of modalities", _described(sets, heads, levels),
         f"{scope}. {CAPTION}",
     )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from study.analysis.influence import Floats
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import NARROW, AxisTexts, draw_svg
+from study.reporting.figures._canvas import NARROW, FigureTexts, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -51,7 +51,7 @@ def draw_label_owners(
         bar.set_label("share of the trials in which the modality owns the label")
 
     caption = f"Dark: the modality owns the label in every trial. {stability}"
-    words = AxisTexts(name, title, _described(modalities, shares, stability), caption)
+    words = FigureTexts(name, title, _described(modalities, shares, stability), caption)
     return draw_svg(
         words, (NARROW, 1.6 + 0.4 * len(modalities) + 0.6 * (len(labels) <= NAMED)), paint
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from study.analysis.influence import Floats
 from study.analysis.paired import ROPE
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import AxisTexts, draw_svg, readable_on, wrap_text
+from study.reporting.figures._canvas import FigureTexts, draw_svg, readable_on, wrap_text
 from study.reporting.formatting import format_count
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def draw_pairwise(
         bar.set_ticks(list(EDGES), labels=[f"{1000 * edge:+g}" for edge in EDGES])
         bar.set_label("AUROC, row minus column (thousandths)")
 
-    words = AxisTexts(
+    words = FigureTexts(
         "pairwise", "All pairs of arms", _described(arms, differences, sure), _caption(scope)
     )
     return draw_svg(words, size, paint)

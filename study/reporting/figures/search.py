@@ -9,7 +9,7 @@ import numpy as np
 
 from study.analysis.search_sensitivity import ArmSearch
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import COLORS, LINES, MARKERS, NARROW, AxisTexts, draw_svg
+from study.reporting.figures._canvas import COLORS, LINES, MARKERS, NARROW, FigureTexts, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def draw_search(
         axes.grid()
         canvas.legend(loc="outside lower center", ncols=1)
 
-    words = AxisTexts(name, title, _described(title, value, arms, labels), CAPTION)
+    words = FigureTexts(name, title, _described(title, value, arms, labels), CAPTION)
     return draw_svg(words, (NARROW, 3.2 + 0.2 * len(arms)), paint)
 
 

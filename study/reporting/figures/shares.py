@@ -12,7 +12,7 @@ from study.reporting.figures._canvas import (
     HATCHES,
     INK,
     NARROW,
-    AxisTexts,
+    FigureTexts,
     draw_svg,
     label_rows,
 )
@@ -48,7 +48,7 @@ def draw_variance_shares(found: Sequence[VarianceShare]) -> Figure:
         if len(groups) > 1:
             canvas.legend(loc="outside lower center", ncols=3)
 
-    words = AxisTexts("shares", "What the factors explain", _described(found), CAPTION)
+    words = FigureTexts("shares", "What the factors explain", _described(found), CAPTION)
     return draw_svg(words, (NARROW, 1.2 + len(factors) * max(0.3, 0.14 * len(groups))), paint)
 
 

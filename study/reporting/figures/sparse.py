@@ -15,7 +15,7 @@ from study.reporting.figures._canvas import (
     INK,
     NARROW,
     SOFT,
-    AxisTexts,
+    FigureTexts,
     draw_svg,
     log_axis,
 )
@@ -37,7 +37,7 @@ def draw_sparse_gain(name: str, title: str, gain: SparseGain) -> Figure:
         _labels(upper, gain)
         _fifths(lower, gain)
 
-    words = AxisTexts(name, title, _described(title, gain), _caption(gain))
+    words = FigureTexts(name, title, _described(title, gain), _caption(gain))
     return draw_svg(words, (NARROW, 5.6), paint)
 
 

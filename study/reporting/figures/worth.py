@@ -14,7 +14,7 @@ from study.reporting.figures._canvas import (
     HATCHES,
     INK,
     NARROW,
-    AxisTexts,
+    FigureTexts,
     draw_svg,
     label_rows,
     row_height,
@@ -56,7 +56,7 @@ def draw_modality_worth(found: Sequence[ModalityWorth]) -> Figure:
         axes.grid(axis="x")
         canvas.legend(loc="outside lower center", ncols=3)
 
-    words = AxisTexts("worth", "What each modality is worth", _described(found), CAPTION)
+    words = FigureTexts("worth", "What each modality is worth", _described(found), CAPTION)
     bars = len(keys) * max(0.15 * len(modalities), 0.35)
     return draw_svg(words, (NARROW, 1.2 + max(bars, row_height(rows))), paint)
 

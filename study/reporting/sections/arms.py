@@ -9,7 +9,7 @@ from study.planning.trials import Arm
 from study.reporting.context import MEAN, ReportContext, format_features, format_head_name
 from study.reporting.document import Bullets, DocumentSection, DocumentTable, Prose
 from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.tables import UNEQUAL, difference_row, find_unsettled, format_number
+from study.reporting.tables import UNEQUAL, difference_row, find_unsettled, number_or_none
 
 COLUMNS = (
     Column("features", "features"),
@@ -65,16 +65,16 @@ def row_of(material: ReportContext, arm: Arm) -> Row:
         "multimodal": "yes" if len(arm.features) > 1 else "no",
         "technique": format_head_name(arm) or "single",
         "fraction": arm.fraction,
-        "auroc": format_number(level.auroc.mean) if level else None,
-        "auroc_low": format_number(level.auroc.low) if level else None,
-        "auroc_high": format_number(level.auroc.high) if level else None,
-        "ap": format_number(level.average_precision.mean) if level else None,
+        "auroc": number_or_none(level.auroc.mean) if level else None,
+        "auroc_low": number_or_none(level.auroc.low) if level else None,
+        "auroc_high": number_or_none(level.auroc.high) if level else None,
+        "ap": number_or_none(level.average_precision.mean) if level else None,
         **difference_row("difference", finding.macro if finding else None),
         "reference": _reference(material, arm, finding),
         "verdict": _verdict(finding),
         "models": scores.models if scores else None,
-        "parameters": format_number(scores.parameters) if scores else None,
-        "seconds": format_number(seconds_of(material, arm)) if scores else None,
+        "parameters": number_or_none(scores.parameters) if scores else None,
+        "seconds": number_or_none(seconds_of(material, arm)) if scores else None,
         "trials": f"{done}/{record.plan.per_arm}",
         "cell": str(arm),
         "cell_id": arm.id,

@@ -7,7 +7,7 @@ from study.reporting.document import DocumentSection, DocumentTable, Prose
 from study.reporting.figures.cost import ArmCost, draw_cost
 from study.reporting.formatting import Column, Row, frame_of
 from study.reporting.sections.arms import seconds_of
-from study.reporting.tables import format_number
+from study.reporting.tables import number_or_none
 
 COLUMNS = (
     Column("number", "number", "d"),
@@ -31,9 +31,9 @@ def section(material: ReportContext) -> DocumentSection | None:
         {
             "number": scores.number,
             "arm": material.names.of(arm, fraction=False),
-            "auroc": format_number(scores.auroc),
-            "seconds": format_number(scores.seconds),
-            "parameters": format_number(scores.parameters),
+            "auroc": number_or_none(scores.auroc),
+            "seconds": number_or_none(scores.seconds),
+            "parameters": number_or_none(scores.parameters),
             "front": "yes" if on_front(scores, all_scores) else "no",
         }
         for scores, arm in zip(all_scores, material.full, strict=True)

@@ -16,7 +16,7 @@ from study.reporting.document import Block, DocumentSection, DocumentTable, Pros
 from study.reporting.figures.shares import draw_variance_shares
 from study.reporting.figures.worth import draw_modality_worth
 from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.tables import difference_row, format_number
+from study.reporting.tables import difference_row, number_or_none
 
 MOST_ROWS = 10
 """Sets and techniques whose Shapley values fit one figure."""
@@ -78,9 +78,9 @@ def _factors(found: FactorEffects) -> list[Block]:
             {
                 "factor": m.factor,
                 "level": m.level,
-                "mean": format_number(m.mean),
-                "low": format_number(m.low),
-                "high": format_number(m.high),
+                "mean": number_or_none(m.mean),
+                "low": number_or_none(m.low),
+                "high": number_or_none(m.high),
             }
             for m in found.marginals
         ]
@@ -94,9 +94,9 @@ def _shares(found: FactorEffects) -> list[Row]:
         {
             "factor": share.factor,
             "fraction": share.fraction,
-            "share": format_number(share.share),
-            "omega": format_number(share.omega),
-            "sd": format_number(share.sd),
+            "share": number_or_none(share.share),
+            "omega": number_or_none(share.omega),
+            "sd": number_or_none(share.sd),
         }
         for share in found.shares
     ]
@@ -117,9 +117,9 @@ def _worth(material: ReportContext, values: tuple[ModalityWorth, ...]) -> list[B
             "technique": each.technique,
             "fraction": each.fraction,
             "modality": each.modality,
-            "value": format_number(each.value),
-            "low": format_number(each.low),
-            "high": format_number(each.high),
+            "value": number_or_none(each.value),
+            "low": number_or_none(each.low),
+            "high": number_or_none(each.high),
         }
         for each in values
     ]

@@ -8,7 +8,7 @@ from study.analysis.sparse_gain import SparseGain
 from study.reporting.context import ReportContext
 from study.reporting.document import DocumentSection, DocumentTable, Prose
 from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.tables import format_number
+from study.reporting.tables import number_or_none
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -48,15 +48,15 @@ def _rows(gain: SparseGain) -> list[Row]:
             "label": label.name,
             "positives": label.positives,
             "fifth": label.fifth + 1,
-            "auroc_arm": format_number(label.auroc_arm),
-            "auroc_reference": format_number(label.auroc_reference),
-            "gain": format_number(label.gain),
-            "gain_low": format_number(label.low),
-            "gain_high": format_number(label.high),
-            "p": format_number(label.p),
-            "q": format_number(label.q),
-            "ap_gain": format_number(label.ap_gain),
-            "headroom": format_number(label.headroom),
+            "auroc_arm": number_or_none(label.auroc_arm),
+            "auroc_reference": number_or_none(label.auroc_reference),
+            "gain": number_or_none(label.gain),
+            "gain_low": number_or_none(label.low),
+            "gain_high": number_or_none(label.high),
+            "p": number_or_none(label.p),
+            "q": number_or_none(label.q),
+            "ap_gain": number_or_none(label.ap_gain),
+            "headroom": number_or_none(label.headroom),
         }
         for label in gain.labels
     ]
@@ -73,7 +73,7 @@ def _matrix(material: ReportContext) -> tuple[tuple[Column, ...], DataFrame]:
     means = {key: material.evidence.arms[key].auroc.mean(axis=0) for key in named}
     rows: list[Row] = [
         {"label": name, "positives": int(data.positives[i])}
-        | {named[key]: format_number(float(values[i])) for key, values in means.items()}
+        | {named[key]: number_or_none(float(values[i])) for key, values in means.items()}
         for i, name in enumerate(data.label_names)
     ]
     shown = [Column(named[arm.id], named[arm.id], ".3f") for arm in material.full[:MOST]]

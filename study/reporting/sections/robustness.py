@@ -9,7 +9,7 @@ from study.metrics import macro_mean
 from study.reporting.context import ReportContext
 from study.reporting.document import Block, Bullets, DocumentSection, DocumentTable, Prose
 from study.reporting.formatting import Column, Row, format_count, format_list, frame_of
-from study.reporting.tables import FINDING_COLUMNS, difference_row, finding_frame, format_number
+from study.reporting.tables import FINDING_COLUMNS, difference_row, finding_frame, number_or_none
 
 MOST_NULL = 10
 """Arms that are set against themselves."""
@@ -63,13 +63,13 @@ def _rows(material: ReportContext, name: str, other: StudyAnalysis) -> list[Row]
         {
             "study": name,
             "arm": material.names.of(arm),
-            "here": format_number(here[arm.id].auroc.mean),
-            "here_low": format_number(here[arm.id].auroc.low),
-            "here_high": format_number(here[arm.id].auroc.high),
-            "there": format_number(there[arm.id].auroc.mean),
-            "there_low": format_number(there[arm.id].auroc.low),
-            "there_high": format_number(there[arm.id].auroc.high),
-            "change": format_number(there[arm.id].auroc.mean - here[arm.id].auroc.mean),
+            "here": number_or_none(here[arm.id].auroc.mean),
+            "here_low": number_or_none(here[arm.id].auroc.low),
+            "here_high": number_or_none(here[arm.id].auroc.high),
+            "there": number_or_none(there[arm.id].auroc.mean),
+            "there_low": number_or_none(there[arm.id].auroc.low),
+            "there_high": number_or_none(there[arm.id].auroc.high),
+            "change": number_or_none(there[arm.id].auroc.mean - here[arm.id].auroc.mean),
             "rank_here": ranks[0][arm.id],
             "rank_there": ranks[1][arm.id],
         }
@@ -90,7 +90,7 @@ def _null(material: ReportContext) -> list[Block]:
         {
             "arm": material.names.of(arm),
             **difference_row("difference", each),
-            "p_holm": format_number(verdict.p_holm),
+            "p_holm": number_or_none(verdict.p_holm),
             "verdict": str(verdict),
         }
         for (arm, each), verdict in zip(found, verdicts, strict=True)

@@ -15,7 +15,7 @@ from study.reporting.document import Block, Bullets, DocumentSection, DocumentTa
 from study.reporting.figures.search import TOGETHER, doublings
 from study.reporting.figures.search import draw_search as drawn
 from study.reporting.formatting import Column, Row, format_count, format_list, frame_of
-from study.reporting.tables import format_number
+from study.reporting.tables import number_or_none
 from study.results.search_log import SearchLog
 
 MOST_FIGURES, MOST_LINES = 4, 8
@@ -178,17 +178,17 @@ def _budget_row(material: ReportContext, arm: ArmSearch) -> Row:
         "configurations": sum(len(log.tried) for log in arm.logs) / len(arm.logs),
         "epochs": arm.epochs,
         "seconds": arm.seconds,
-        "own": format_number(float(arm.curve[0])),
-        "best": format_number(float(arm.curve[-1])),
-        "gain": format_number(arm.gain),
-        "last_half": format_number(arm.last_half),
+        "own": number_or_none(float(arm.curve[0])),
+        "best": number_or_none(float(arm.curve[-1])),
+        "gain": number_or_none(arm.gain),
+        "last_half": number_or_none(arm.last_half),
         "kept_own": f"{arm.kept_own}/{len(arm.logs)}",
     }
 
 
 def _curve_row(material: ReportContext, arm: ArmSearch, points: Sequence[int]) -> Row:
     values = {
-        f"best_{n}": format_number(float(arm.curve[n - 1])) for n in points if n <= len(arm.curve)
+        f"best_{n}": number_or_none(float(arm.curve[n - 1])) for n in points if n <= len(arm.curve)
     }
     return {"arm": material.names.of(arm.arm), **values}
 

@@ -7,7 +7,7 @@ from study.reporting.context import ReportContext
 from study.reporting.document import Block, DocumentSection, DocumentTable, Prose
 from study.reporting.figures.sparse import draw_sparse_gain
 from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.tables import difference_row, format_number
+from study.reporting.tables import difference_row, number_or_none
 
 MOST_FIGURES = 4
 COLUMNS = (
@@ -66,13 +66,13 @@ def _fifths(material: ReportContext, gain: SparseGain) -> list[Row]:
             "fifth": fifth.fifth + 1,
             "labels": fifth.labels,
             "positives": f"{fifth.fewest}-{fifth.most}",
-            "auroc_arm": format_number(fifth.auroc_arm),
-            "auroc_reference": format_number(fifth.auroc_reference),
+            "auroc_arm": number_or_none(fifth.auroc_arm),
+            "auroc_reference": number_or_none(fifth.auroc_reference),
             **difference_row("difference", fifth.difference),
             "seeds_alone": _ribbon(gain, i),
-            "oracle": format_number(gain.oracle[i]) if gain.oracle else None,
-            "ap_gain": format_number(fifth.ap_gain),
-            "headroom": format_number(fifth.headroom),
+            "oracle": number_or_none(gain.oracle[i]) if gain.oracle else None,
+            "ap_gain": number_or_none(fifth.ap_gain),
+            "headroom": number_or_none(fifth.headroom),
         }
         for i, fifth in enumerate(gain.fifths)
     ]
@@ -88,10 +88,10 @@ def _slopes(material: ReportContext) -> list[Row]:
     return [
         {
             "contrast": material.title(gain.contrast),
-            "slope": format_number(gain.slope.estimate),
-            "slope_low": format_number(gain.slope.low),
-            "slope_high": format_number(gain.slope.high),
-            "p": format_number(gain.slope.p),
+            "slope": number_or_none(gain.slope.estimate),
+            "slope_low": number_or_none(gain.slope.low),
+            "slope_high": number_or_none(gain.slope.high),
+            "p": number_or_none(gain.slope.p),
             "seeds_alone": f"[{gain.null.slope_low:+.5f}, {gain.null.slope_high:+.5f}]"
             if gain.null
             else None,

@@ -105,7 +105,7 @@ class _Inner:
 
 
 class SequentialEvaluator:
-    """A `Trainer` that gives every candidate its turn.
+    """A `ConfigurationTrainer` that gives every candidate its turn.
 
     A candidate has the seed, the batches and the starting weights of the trial: candidates
     differ in their numbers alone, and the chosen one is what a trial with its numbers would be.

@@ -16,7 +16,7 @@ from dataclasses import replace
 from study.artifacts.study_data import StudyData
 from study.errors import InputError
 from study.planning.trials import Arm, Trial
-from study.results.search_log import SearchLog, best_candidate
+from study.results.search_log import SearchLog, best_index
 from study.results.trial_result import TrialResult
 from study.training.checkpoints import CheckpointStore
 from study.training.distributed import ProcessGroup
@@ -87,9 +87,7 @@ def choose_configuration(trial: Trial, trainer: ConfigurationTrainer) -> SearchL
     felt = sensitive_parameters(search, insensitive_parameters(trial.arm))
     tried = run_search(SearchTask(search, own, felt, trial.torch_seed), trainer)
     seconds = time.perf_counter() - started
-    return SearchLog(
-        search.method, search.budget, own.monitor, tried, best_candidate(tried), seconds
-    )
+    return SearchLog(search.method, search.budget, own.monitor, tried, best_index(tried), seconds)
 
 
 def insensitive_parameters(arm: Arm) -> frozenset[str]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.analysis.power_law import THREE, TWO, evaluate_power_law, fit_power_law
+from study.analysis.power_law import THREE, TWO, fit_parameters, fit_power_law
 
 MOLECULES = np.array([200.0, 400, 1000, 2000, 3000, 4000])
 EQUAL = np.full(6, 0.004)
@@ -17,9 +17,9 @@ NONE = np.empty((0, 6))
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.5, 3), st.floats(0.1, 0.8), st.floats(0.01, 0.2))
 def test_known_parameters_come_back(a, b, c):
-    two = evaluate_power_law(MOLECULES, a * MOLECULES**-b, EQUAL, TWO, NONE)
+    two = fit_power_law(MOLECULES, a * MOLECULES**-b, EQUAL, TWO, NONE)
     assert (two.a, two.b, two.c) == pytest.approx((a, b, 0), rel=1e-4)
-    three = evaluate_power_law(MOLECULES, a * MOLECULES**-b + c, EQUAL, THREE, NONE)
+    three = fit_power_law(MOLECULES, a * MOLECULES**-b + c, EQUAL, THREE, NONE)
     assert (three.a, three.b, three.c) == pytest.approx((a, b, c), rel=1e-2)
     assert [two.holdout_error, three.holdout_error] == pytest.approx([0, 0], abs=1e-4)
     assert three.error(MOLECULES) == pytest.approx(a * MOLECULES**-b + c, rel=1e-4)
@@ -38,39 +38,37 @@ def test_the_fit_weighs_points_by_their_precision_and_finds_what_a_search_finds(
 
     free = [b for b in np.linspace(0.01, 1, 2000) if misfit(b)[1] >= 0]
     best = min(free, key=lambda b: misfit(b)[0])
-    assert fit_power_law(MOLECULES, errors, ses, THREE).b == pytest.approx(best, abs=1e-3)
+    assert fit_parameters(MOLECULES, errors, ses, THREE).b == pytest.approx(best, abs=1e-3)
 
 
 @pytest.mark.parametrize("form", [TWO, THREE])
 def test_the_hold_out_error_is_the_distance_of_the_point_that_the_fit_has_not_seen(form):
     errors = 2 * MOLECULES**-0.4
     errors[-1] += 0.03
-    assert evaluate_power_law(MOLECULES, errors, EQUAL, form, NONE).holdout_error == pytest.approx(
-        0.03
-    )
+    assert fit_power_law(MOLECULES, errors, EQUAL, form, NONE).holdout_error == pytest.approx(0.03)
 
 
 def test_a_form_needs_a_point_more_than_it_has_parameters():
     few = MOLECULES[:3]
-    assert evaluate_power_law(few[:2], few[:2] ** -0.3, EQUAL[:2], TWO, NONE[:, :2]) is None
-    assert evaluate_power_law(few, few**-0.3, EQUAL[:3], TWO, NONE[:, :3]).b == pytest.approx(0.3)
-    assert evaluate_power_law(few, few**-0.3, EQUAL[:3], THREE, NONE[:, :3]) is None
+    assert fit_power_law(few[:2], few[:2] ** -0.3, EQUAL[:2], TWO, NONE[:, :2]) is None
+    assert fit_power_law(few, few**-0.3, EQUAL[:3], TWO, NONE[:, :3]).b == pytest.approx(0.3)
+    assert fit_power_law(few, few**-0.3, EQUAL[:3], THREE, NONE[:, :3]) is None
 
 
 def test_bounds_hold_and_a_rising_error_has_no_exponent():
-    rising = evaluate_power_law(MOLECULES, 0.1 + 1e-5 * MOLECULES, EQUAL, THREE, NONE)
+    rising = fit_power_law(MOLECULES, 0.1 + 1e-5 * MOLECULES, EQUAL, THREE, NONE)
     assert rising.b == pytest.approx(0, abs=1e-3)
-    assert fit_power_law(MOLECULES, 1e9 * MOLECULES**-4.0, EQUAL, TWO).b == pytest.approx(2)
+    assert fit_parameters(MOLECULES, 1e9 * MOLECULES**-4.0, EQUAL, TWO).b == pytest.approx(2)
 
 
 def test_intervals_are_percentiles_of_refits():
     exponents = np.linspace(0.2, 0.6, 41)
     draws = np.array([2 * MOLECULES**-b + 0.01 for b in exponents])
-    law = evaluate_power_law(MOLECULES, draws[20], EQUAL, THREE, draws)
+    law = fit_power_law(MOLECULES, draws[20], EQUAL, THREE, draws)
     assert (law.b_low, law.b_high) == pytest.approx(
         np.quantile(exponents, [0.025, 0.975]), abs=2e-3
     )
     assert law.c_low == pytest.approx(0.01, abs=2e-3)
-    two = evaluate_power_law(MOLECULES, draws[20], EQUAL, TWO, draws)
+    two = fit_power_law(MOLECULES, draws[20], EQUAL, TWO, draws)
     assert math.isnan(two.c_low)
-    assert math.isnan(evaluate_power_law(MOLECULES, draws[20], EQUAL, TWO, NONE).b_low)
+    assert math.isnan(fit_power_law(MOLECULES, draws[20], EQUAL, TWO, NONE).b_low)

@@ -15,7 +15,7 @@ from study.analysis.search_sensitivity import (
 from study.config.loading import check_study
 from study.errors import TrialError
 from study.planning.plan import make_plan
-from study.results.search_log import SearchCandidate, SearchLog, best_candidate
+from study.results.search_log import SearchCandidate, SearchLog, best_index
 
 VALUES = (0.61, 0.7, 0.55, 0.7, 0.64)
 
@@ -27,7 +27,7 @@ def log_of(values, method="random", budget=None):
         )
         for i, v in enumerate(values)
     )
-    return SearchLog(method, budget or len(tried), "auroc", tried, best_candidate(tried), 1.0)
+    return SearchLog(method, budget or len(tried), "auroc", tried, best_index(tried), 1.0)
 
 
 def brute(values, count):
@@ -75,13 +75,13 @@ def test_what_could_not_be_trained_is_worth_nothing():
 
 
 def test_the_best_is_chosen_and_the_own_numbers_give_way_to_better_ones_only():
-    assert best_candidate(log_of((0.6, 0.7, 0.7)).tried) == 1
-    assert best_candidate(log_of((0.7, 0.7, 0.1)).tried) == 0
+    assert best_index(log_of((0.6, 0.7, 0.7)).tried) == 1
+    assert best_index(log_of((0.7, 0.7, 0.1)).tried) == 0
     dropped = SearchCandidate({}, (0.7,), finished=False)
-    assert best_candidate([dropped, SearchCandidate({}, (0.7,), finished=True)]) == 1
+    assert best_index([dropped, SearchCandidate({}, (0.7,), finished=True)]) == 1
     broken = SearchCandidate({}, (), finished=False, cause="the loss became nan")
     with pytest.raises(TrialError, match=r"none of 2 configurations.*own numbers: the loss became"):
-        best_candidate([broken, broken])
+        best_index([broken, broken])
 
 
 def test_a_log_survives_json():

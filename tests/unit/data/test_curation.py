@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.data import DatasetConfig, Threshold, build_dataset, curate, describe
-from study.data.chemistry import read_structure
+from study.data.chemistry import parse_structure
 from study.data.curation import base_spelling, normalize_spelling, read_synonyms
 from study.data.source import RawEntry, RawTable
 from study.errors import InputError
@@ -210,9 +210,9 @@ def test_key_is_the_same_for_every_spelling_and_stable(smiles):
     molecule = Chem.MolFromSmiles(smiles)
     for key, seed in itertools.product(("nonstereo", "isomeric"), range(20)):
         spelled = Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=seed + 1)[0]
-        found = read_structure(spelled, key).smiles
-        assert found == read_structure(smiles, key).smiles
-        assert read_structure(found, key).smiles == found
+        found = parse_structure(spelled, key).smiles
+        assert found == parse_structure(smiles, key).smiles
+        assert parse_structure(found, key).smiles == found
 
 
 def test_description_counts_what_the_table_holds():

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from study.data import DatasetConfig, build_dataset
-from study.data.chemistry import MOST_CHARACTERS, read_structure
+from study.data.chemistry import MOST_CHARACTERS, parse_structure
 from study.errors import InputError
 
 SOURCE = {"vocabulary": "union"}
@@ -16,7 +16,7 @@ SOURCE = {"vocabulary": "union"}
     ["éCC", "C😀", "CC OC", "CC\nO", "CC\xa0O", "C\0C", "C\ud800", "C" * (MOST_CHARACTERS + 1)],
 )
 def test_a_text_that_rdkit_would_cut_short_or_never_finish_is_no_structure(smiles):
-    assert read_structure(smiles, "isomeric") is None
+    assert parse_structure(smiles, "isomeric") is None
 
 
 def test_a_long_structure_is_named_by_its_beginning(tmp_path):

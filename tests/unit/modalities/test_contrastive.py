@@ -12,7 +12,7 @@ from modality_words import MOLECULES, features_of
 from modalities import ModalityError
 from modalities.graph import Graph
 from modalities.mordred_network import MordredNetwork
-from modalities.nn.graph import MASKED_ATOM, GraphBatch
+from modalities.nn.graph import MASKED_ATOM, batch_graphs
 from modalities.nn.objectives import nt_xent_logits
 from modalities.pretraining import MoleculeBatch
 from modalities.pretraining.contrastive import Contrastive, GraphViews
@@ -23,7 +23,7 @@ SEEDS = range(20)
 
 
 def graphs(hydrogens=False):
-    return GraphBatch.gather(features_of(Graph(hydrogens=hydrogens), TABLE), ROWS)
+    return batch_graphs(features_of(Graph(hydrogens=hydrogens), TABLE), ROWS)
 
 
 def hides(**options):
@@ -34,16 +34,21 @@ def views(vary_subgraph=False, **options):
     return GraphViews(**hides(**options), vary_subgraph=vary_subgraph)
 
 
+def bonds_of(graph):
+    """Rows of from, to, type, direction."""
+    return torch.cat([graph.edge_index.T, graph.edge_attr], dim=1)
+
+
 def molecules_of(whole, view):
     """Yield (atoms, is masked (N,), bonds, bonds left) of each molecule; bonds as sets."""
-    masked = (view.atoms == MASKED_ATOM).all(axis=1)
-    assert np.array_equal(view.atoms[~masked], whole.atoms[~masked])
-    for first, last in pairwise(whole.offsets.tolist()):
+    masked = (view.x == torch.tensor(MASKED_ATOM)).all(dim=1)
+    assert torch.equal(view.x[~masked], whole.x[~masked])
+    for first, last in pairwise(whole.ptr.tolist()):
         yield (
             range(first, last),
             masked[first:last],
             *(
-                [tuple(bond) for bond in graph.bonds.tolist() if first <= bond[0] < last]
+                [tuple(bond) for bond in bonds_of(graph).tolist() if first <= bond[0] < last]
                 for graph in (whole, view)
             ),
         )
@@ -62,14 +67,14 @@ def test_atoms_masked_and_bonds_deleted_are_the_published_counts(hydrogens, seed
 
 
 def test_every_atom_and_bond_is_hidden_equally_often():
-    whole = GraphBatch.gather(features_of(Graph(hydrogens=False), ["CCCCCCCCC"]), np.arange(1))
+    whole = batch_graphs(features_of(Graph(hydrogens=False), ["CCCCCCCCC"]), np.arange(1))
     rng, draws = np.random.default_rng(0), 4000
     some = views(mask_atoms=0.25, delete_bonds=0.25)
     masked, lost = np.zeros(9), np.zeros(8)
     for _ in range(draws):
         view = some.draw(whole, rng)
-        masked += view.atoms[:, 0] == MASKED_ATOM[0]
-        lost += ~np.isin(np.arange(8), view.bonds[:, :2].min(axis=1))
+        masked += (view.x[:, 0] == MASKED_ATOM[0]).numpy()
+        lost += ~np.isin(np.arange(8), view.edge_index.amin(dim=0).numpy())
     for found, share in ((masked, 2 / 9), (lost, 2 / 8)):
         spread = (share * (1 - share) / draws) ** 0.5
         assert np.abs(found / draws - share).max() < 5 * spread
@@ -107,9 +112,9 @@ def test_the_subgraph_counts_towards_the_other_shares(seed):
 
 
 def test_a_varied_subgraph_takes_every_size():
-    whole = GraphBatch.gather(features_of(Graph(hydrogens=False), ["C" * 20]), np.arange(1))
+    whole = batch_graphs(features_of(Graph(hydrogens=False), ["C" * 20]), np.arange(1))
     some, rng = views(subgraph=0.25, vary_subgraph=True), np.random.default_rng(0)
-    sizes = [int((some.draw(whole, rng).atoms[:, 0] == MASKED_ATOM[0]).sum()) for _ in range(200)]
+    sizes = [int((some.draw(whole, rng).x[:, 0] == MASKED_ATOM[0]).sum()) for _ in range(200)]
     assert set(sizes) == {0, 1, 2, 3, 4}
 
 
@@ -121,10 +126,10 @@ def batch(objective, rows=ROWS, seed=0, **options):
 def test_a_batch_holds_two_different_views_of_each_row_and_the_seed_decides_them():
     one, again, other = (batch(Contrastive(), seed=seed) for seed in (1, 1, 2))
     assert all(torch.equal(one[name], again[name]) for name in one)
-    assert not torch.equal(one["neighbors"][:50], other["neighbors"][:50])
-    sizes = one["offsets"].diff()
+    assert not torch.equal(one["edge_index"][:, :50], other["edge_index"][:, :50])
+    sizes = one["ptr"].diff()
     assert torch.equal(sizes[: len(ROWS)], sizes[len(ROWS) :])
-    first, second = one["kind_counts"].split(len(one["kind_counts"]) // 2)
+    first, second = one["x"].split(len(one["x"]) // 2)
     assert not torch.equal(first, second)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from modality_words import features_of
+from translator_by_hand import encode, published_shapes
 
 from modalities import ModalityError
 from modalities.featurizers import names as name_table
@@ -135,6 +136,21 @@ def test_weights_that_were_saved_come_back(features, tmp_path):
     torch.save(trained.state_dict(), tmp_path / "weights.pt")
     loaded = Iupac(names=modality.names, weights=str(tmp_path)).encoder(seed=2).eval()
     assert torch.equal(run(loaded, table, [0, 1, 2]), run(trained, table, [0, 1, 2]))
+
+
+def test_weights_of_the_earlier_layers_load_and_embed_the_name_by_the_formulas(features, tmp_path):
+    modality, table = features
+    rng = np.random.default_rng(0)
+    shapes = published_shapes(64, 128, places=1, layers=2)
+    drawn = {n: rng.normal(0, 0.2, shape).astype(np.float32) for n, shape in shapes.items()}
+    state = {n: v for n, v in drawn.items() if n.startswith("encoder.") and "pe" not in n}
+    saved = {n.removeprefix("encoder."): torch.from_numpy(v) for n, v in state.items()}
+    torch.save({**saved, "unnamed": torch.full((64,), 7.0)}, tmp_path / "weights.pt")
+    encoder = Iupac(names=modality.names, weights=str(tmp_path)).encoder(seed=0).eval()
+    embedding = run(encoder, table, [0, 1]).detach().numpy()
+    states = encode(table.fields["tokens"][0].astype(int), state, layers=2, heads=4)
+    np.testing.assert_allclose(embedding[0], states.mean(axis=0), atol=2e-6)
+    assert (embedding[1] == 7).all()
 
 
 @pytest.mark.parametrize("word", ["translation", "masked_characters"])

@@ -55,8 +55,8 @@ def test_order_of_characters_matters():
 
 
 def test_layers_start_from_different_weights():
-    first, second = Smiles().encoder(seed=0).layers
-    assert not torch.equal(first.ff.linear_1.weight, second.ff.linear_1.weight)
+    first, second = Smiles().encoder(seed=0).transformer.layers
+    assert not torch.equal(first.linear1.weight, second.linear1.weight)
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,15 @@ from translator_by_hand import decode, encode, position_rows, published_shapes
 from modalities._base import Ragged
 from modalities.featurizers.characters import END, PAD, START, character_ids, pad_ids
 from modalities.nn.random import seeded
-from modalities.nn.transformer import BLOCK, LayerNorm, TextEncoder, position_table
+from modalities.nn.transformer import BLOCK, TextEncoder, position_table
 from modalities.nn.translator import Translator
 from modalities.smiles import Smiles
+from modalities.weights.published_translator import convert_published
 
 SHAPE = {"layers": 2, "width": 12, "heads": 3, "feedforward": 20, "dropout": 0.1}
 TEXTS = ("CCO", "C", "O=Cc1ccccc1", "CCCCCCCC(=O)OCC", "N#N") * 5  # several blocks
 CLOSE = 2e-5  # the published 1e-6 beside each standard deviation
 PUBLISHED = {"layers": 6, "width": 512, "heads": 8, "feedforward": 2048, "dropout": 0.1}
-
-
-def shaken(network):
-    """Weights away from their start, where norms do nothing; no dropout."""
-    with seeded(1), torch.no_grad():
-        for weight in network.parameters():
-            weight.add_(torch.randn_like(weight), alpha=0.2)
-    return network.double().eval()
 
 
 def made(pooling="mean"):
@@ -30,18 +23,29 @@ def made(pooling="mean"):
 
 
 @pytest.fixture(scope="module")
-def encoder():
-    return shaken(made())
+def state():
+    """Weights of the published layout, away from their start, where norms do nothing."""
+    rng = np.random.default_rng(1)
+    shapes = published_shapes(12, 20, places=40, layers=2)
+    drawn = {name: rng.normal(0, 0.4, shape) for name, shape in shapes.items() if "pe" not in name}
+    return {n: 1 + value if n.endswith("alpha") else value for n, value in drawn.items()}
+
+
+def converted(network, state):
+    """The network with these weights, in double precision and without dropout."""
+    network = network.double().eval()
+    network.load_state_dict(convert_published({n: torch.from_numpy(v) for n, v in state.items()}))
+    return network
 
 
 @pytest.fixture(scope="module")
-def translator():
-    with seeded(0):
-        return shaken(Translator(made(), layers=2, max_length=40))
+def translator(state):
+    return converted(Translator(made(), layers=2, max_length=40), state)
 
 
-def weights(network, prefix=""):
-    return {prefix + name: value.numpy() for name, value in network.state_dict().items()}
+@pytest.fixture
+def encoder(translator):
+    return translator.encoder.eval()
 
 
 def ids_of(text, *ends):
@@ -52,11 +56,9 @@ def batch(*texts):
     return torch.from_numpy(pad_ids(Ragged.stack(list(texts))))
 
 
-def test_states_are_those_of_the_formulas(encoder):
+def test_states_are_those_of_the_formulas(encoder, state):
     tokens = batch(*map(ids_of, TEXTS))
     states = encoder.states(tokens).detach().numpy()
-    state = weights(encoder, "encoder.")
-    assert len(TEXTS) > BLOCK
     for row, text in enumerate(TEXTS):
         expected = encode(ids_of(text), state, layers=2, heads=3)
         np.testing.assert_allclose(states[row, : 1 + len(text)], expected, atol=CLOSE)
@@ -67,21 +69,20 @@ def test_states_are_those_of_the_formulas(encoder):
     ("pooling", "pool"),
     [("mean", lambda x: x.mean(0)), ("start", lambda x: x[0]), ("max", lambda x: x.max(0))],
 )
-def test_pooling_is_over_the_states_of_the_text(encoder, pooling, pool):
+def test_pooling_is_over_the_states_of_the_text(encoder, state, pooling, pool):
+    assert len(TEXTS) > BLOCK
     other = made(pooling).double().eval()
     other.load_state_dict(encoder.state_dict())
     embedding = other({"tokens": batch(*map(ids_of, TEXTS))}).detach().numpy()
-    state = weights(encoder, "encoder.")
     for row, text in enumerate(TEXTS):
         expected = pool(encode(ids_of(text), state, layers=2, heads=3))
         np.testing.assert_allclose(embedding[row], expected, atol=CLOSE)
 
 
-def test_translations_are_predicted_as_the_formulas_say(translator):
+def test_translations_are_predicted_as_the_formulas_say(translator, state):
     names = ("ethanol", "methane", "benzaldehyde", "x", "nitrogen molecule") * 5
     target = batch(*(ids_of(name, END) for name in names))
     logits, expected, text = translator(batch(*map(ids_of, TEXTS)), target)
-    state = weights(translator)
     for row, name in enumerate(names):
         source = encode(ids_of(TEXTS[row]), state, layers=2, heads=3)
         scores = decode(ids_of(name), source, state, layers=2, heads=3)
@@ -89,21 +90,28 @@ def test_translations_are_predicted_as_the_formulas_say(translator):
         assert expected[text == row].tolist() == [*ids_of(name)[1:], END]
 
 
-def test_norm_divides_by_the_unbiased_deviation():
-    with seeded(0):
-        x = torch.randn(5, 7, dtype=torch.float64) * 3 + 2
-        layer = shaken(LayerNorm(7))
-    spread = x.std(dim=1, correction=1, keepdim=True)
-    by_formula = layer.alpha * (x - x.mean(dim=1, keepdim=True)) / (spread + 1e-6) + layer.bias
-    torch.testing.assert_close(layer(x), by_formula, rtol=2e-6, atol=1e-6)
-
-
-def test_norm_of_equal_numbers_is_its_bias_and_has_a_gradient():
-    x = torch.full((1, 4), 2.5, requires_grad=True)
-    layer = LayerNorm(4)
+def test_equal_numbers_are_normalized_to_the_bias_and_have_a_gradient():
+    x = torch.full((1, 12), 2.5, requires_grad=True)
+    layer = made().norm
     layer(x).square().sum().backward()
     assert torch.equal(layer(x), layer.bias[None])
     assert x.grad.isfinite().all()
+
+
+def test_every_matrix_starts_at_xaviers_values_and_each_layer_at_its_own():
+    encoder = Smiles(layers=2, width=64, heads=4, feedforward=96).encoder(seed=0)
+    one, other = encoder.transformer.layers
+    matrices = [*one.self_attn.in_proj_weight.chunk(3), one.self_attn.out_proj.weight]
+    matrices += [one.linear1.weight, one.linear2.weight, encoder.embed.embed.weight]
+    for matrix in matrices:
+        bound = (6 / sum(matrix.shape)) ** 0.5
+        assert 0.98 * bound < matrix.abs().max() <= bound
+        assert matrix.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+    for name, weight in one.named_parameters():
+        alike = torch.equal(weight, other.get_parameter(name))
+        assert alike == name.startswith("norm"), name
+    for bias in (one.self_attn.in_proj_bias, one.self_attn.out_proj.bias, one.linear1.bias):
+        assert 0.8 * 64**-0.5 < bias.abs().max() <= 64**-0.5
 
 
 @pytest.mark.parametrize("width", [12, 512])
@@ -115,13 +123,14 @@ def test_every_column_of_the_position_table_has_its_own_exponent(width):
 
 def test_published_sizes():
     shapes = published_shapes()
+    assert len(shapes) == 262
     with torch.device("meta"):
         encoder = TextEncoder(**PUBLISHED, max_length=6000, pooling="mean")
         translator = Translator(encoder, layers=6, max_length=6000)
-    ours = {name: tuple(v.shape) for name, v in translator.named_parameters()}
-    tables = {name: tuple(v.shape) for name, v in translator.named_buffers()}
-    assert {**ours, **tables} == shapes
-    assert len(shapes) == 262
+        published = {name: torch.empty(shape) for name, shape in shapes.items()}
+    ours = {name: v.shape for name, v in translator.named_parameters()}
+    tables = {name: v.shape for name, v in translator.named_buffers()}
+    assert {**ours, **tables} == {n: v.shape for n, v in convert_published(published).items()}
     assert not tables.keys() & translator.state_dict().keys(), "a computed table is not kept"
     parts = (translator.encoder, translator.decoder, translator.out)
     sizes = [sum(weight.numel() for weight in part.parameters()) for part in parts]
@@ -140,8 +149,8 @@ def test_stages_from_characters_to_the_norm():
     encoder = Smiles(layers=3).encoder(seed=0)
     characters, first, second, top = encoder.stages()
     assert characters is encoder.embed
-    assert (first, second) == (encoder.layers[0], encoder.layers[1])
-    assert list(top) == [encoder.layers[2], encoder.norm]
+    assert (first, second) == (encoder.transformer.layers[0], encoder.transformer.layers[1])
+    assert list(top) == [encoder.transformer.layers[2], encoder.norm]
 
 
 def test_a_deep_network_starts_with_states_of_order_one():
@@ -150,7 +159,7 @@ def test_a_deep_network_starts_with_states_of_order_one():
     kept = states[states.abs().sum(dim=2) > 0]
     assert 0.9 < kept.std() < 1.1
     kept.square().sum(dim=1).sub(kept.sum(dim=1)).sum().backward()
-    gradients = [layer.ff.linear_1.weight.grad.norm() for layer in encoder.layers]
+    gradients = [layer.linear1.weight.grad.norm() for layer in encoder.transformer.layers]
     assert max(gradients) < 30 * min(gradients)
 
 

@@ -10,6 +10,7 @@ from modalities.nn.transformer import TextEncoder
 from modalities.nn.translator import Translator
 from modalities.smiles import Smiles
 from modalities.weights.checkpoint import load_weights
+from modalities.weights.published_translator import convert_published
 
 SHAPE = {"layers": LAYERS, "width": 16, "heads": 8, "feedforward": 24}
 
@@ -51,8 +52,11 @@ def path(state, tmp_path_factory):
 def test_the_encoder_takes_its_half_of_the_translator(state, path):
     modality = Smiles(**SHAPE, weights=str(path))
     encoder = modality.encoder(seed=0).eval()
-    kept = encoder.state_dict()
-    assert all(torch.equal(kept[name], state[f"encoder.{name}"]) for name in kept)
+    attention = encoder.transformer.layers[2].self_attn
+    names = [f"encoder.layers.2.attn.{part}_linear.weight" for part in "qkv"]
+    assert torch.equal(attention.in_proj_weight, torch.cat([state[name] for name in names]))
+    scaled = state["encoder.norm.alpha"] * (15 / 16) ** 0.5
+    torch.testing.assert_close(encoder.norm.weight.detach(), scaled)
     ids = modality.featurize("CC(=O)OCC")["tokens"].astype(np.int64)
     states = encoder.states(torch.from_numpy(ids)[None])[0].detach().numpy()
     numbers = {name: value.double().numpy() for name, value in state.items()}
@@ -62,14 +66,21 @@ def test_the_encoder_takes_its_half_of_the_translator(state, path):
 
 def test_all_262_tensors_have_a_place(state, path):
     encoder = Smiles(**SHAPE).encoder(seed=0)
-    report = load_weights(encoder, path, prefix=TextEncoder.prefix, ignorable=TextEncoder.ignorable)
-    assert len(report.loaded) == 99
-    assert len(report.ignored) == 262 - 99
+    report = load_weights(
+        encoder,
+        path,
+        prefix=TextEncoder.prefix,
+        ignorable=TextEncoder.ignorable,
+        convert=convert_published,
+    )
+    assert len(report.loaded) == 99 - 6 * 4  # four tensors of each attention are in two
+    assert len(report.ignored) == 262 - 99 - 6 * 2 * 4
     whole = Translator(encoder, layers=LAYERS, max_length=256)
-    report = load_weights(whole, path)
-    assert len(report.loaded) == 260
+    report = load_weights(whole, path, convert=convert_published)
+    assert len(report.loaded) == 260 - 6 * 3 * 4
     assert report.ignored == ("encoder.pe.pe", "decoder.pe.pe")
-    assert all(torch.equal(v, state[name]) for name, v in whole.state_dict().items())
+    ours = convert_published(state)
+    assert all(torch.equal(v, ours[name]) for name, v in whole.state_dict().items())
 
 
 def test_the_encoder_alone_loads_with_and_without_wrapping(state, tmp_path):
@@ -77,7 +88,7 @@ def test_the_encoder_alone_loads_with_and_without_wrapping(state, tmp_path):
     for number, saved in enumerate((part, {"state_dict": part})):
         torch.save(saved, tmp_path / f"{number}.pt")
         encoder = Smiles(**SHAPE, weights=str(tmp_path / f"{number}.pt")).encoder(seed=0)
-        assert torch.equal(encoder.norm.alpha, state["encoder.norm.alpha"])
+        assert torch.equal(encoder.norm.bias, state["encoder.norm.bias"])
 
 
 def test_a_folder_of_a_pretraining_is_its_weights(tmp_path, monkeypatch):
@@ -99,13 +110,13 @@ def refused(message, path, **options):
 
 def test_another_architecture_is_refused_with_how_much_matched(path):
     refused(
-        "of another architecture than TextEncoder: 6 of 99 weights match; .*93 of another "
+        "of another architecture than TextEncoder: 6 of 75 weights match; .*69 of another "
         r"shape \(embed.embed.weight \(98, 16\) for \(98, 32\)",
         path,
         width=32,
     )
-    refused(r"67 of 67 weights match; 32 unexpected \(layers.4", path, layers=4)
-    refused(r"99 of 115 weights match; 16 missing \(layers.6", path, layers=7)
+    refused(r"51 of 51 weights match; 24 unexpected \(transformer.layers.4", path, layers=4)
+    refused(r"75 of 87 weights match; 12 missing \(transformer.layers.6", path, layers=7)
 
 
 def test_another_position_table_is_refused(state, tmp_path):
@@ -113,7 +124,7 @@ def test_another_position_table_is_refused(state, tmp_path):
     usual = torch.stack([place.sin(), place.cos()], dim=2).flatten(1)[None]
     other = save({**state, "encoder.pe.pe": usual}, tmp_path / "usual.pt")
     refused(
-        r"99 of 99 weights match; 1 unexpected \(pe.pe, which is computed here otherwise\)", other
+        r"75 of 75 weights match; 1 unexpected \(pe.pe, which is computed here otherwise\)", other
     )
 
 
@@ -132,3 +143,14 @@ def test_a_truncated_file_and_a_wrong_hash_are_refused(path, tmp_path):
 def test_names_that_are_no_text_are_refused(tmp_path):
     torch.save({1: torch.ones(1)}, tmp_path / "numbers.pt")
     refused("are not a state dict", tmp_path / "numbers.pt")
+
+
+@pytest.mark.parametrize("part", ["q_linear.weight", "k_linear.bias", "out.bias"])
+def test_every_tensor_of_the_published_layout_is_needed(state, tmp_path, part):
+    short = {name: v for name, v in state.items() if name != f"encoder.layers.3.attn.{part}"}
+    refused("1 missing .transformer.layers.3.self_attn", save(short, tmp_path / "short.pt"))
+
+
+def test_a_tensor_in_both_layouts_is_refused(state, tmp_path):
+    both = {**state, "encoder.transformer.layers.0.norm1.bias": torch.ones(16)}
+    refused(r"1 unexpected \(layers.0.norm_1.bias\)", save(both, tmp_path / "both.pt"))

@@ -8,7 +8,7 @@ from toy_trainings import Bent, balanced, numbers
 from study.errors import InputError
 from study.training.freezing import FreezeSchedule, check_layers
 from study.training.supervised import fit
-from study.training.trainer import TrainerConfig, join_histories, train
+from study.training.trainer import TrainerConfig, epoch_batches, train
 
 EPOCHS = 2
 
@@ -119,7 +119,7 @@ def test_more_layers_than_an_encoder_has_are_refused():
 
 @pytest.mark.parametrize(("fewest", "expected"), [(1, 1), (2, 2), (7, 7)])
 def test_passes_are_joined_until_there_are_enough_steps(fewest, expected):
-    batches = join_histories(Thaw(), torch.Generator().manual_seed(0), fewest)
+    batches = epoch_batches(Thaw(), torch.Generator().manual_seed(0), fewest)
     assert len(batches) == expected
     assert all(sorted(batch) == list(range(8)) for batch in batches)
     assert expected == 1 or (batches[0] != batches[1]).any()  # each pass has its own order

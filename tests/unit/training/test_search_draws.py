@@ -1,6 +1,14 @@
 """Draws: seeded, each configuration once, the same for all arms of a fold, inside their ranges."""
 
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
+import optuna
 import pytest
 
 from study.config.search import SearchConfig
@@ -30,6 +38,36 @@ def test_the_same_seed_draws_the_same_and_another_does_not():
     assert draws(seed=0, **{"method": "asha"}).several(9) == draws().several(9)
 
 
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_another_process_draws_the_same(method):
+    code = (
+        "import json; from test_search_draws import draws;"
+        f"print(json.dumps(draws(method={method!r}).several(12)))"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == draws(method=method).several(12)
+
+
+def test_optuna_announces_nothing_and_keeps_the_callers_verbosity():
+    records, before = [], optuna.logging.get_verbosity()
+    handler = logging.Handler()
+    handler.emit = records.append
+    logger = logging.getLogger("optuna")
+    logger.addHandler(handler)
+    try:
+        draws(method="tpe").several(15)
+        assert records == []
+        assert optuna.logging.get_verbosity() == before
+        optuna.create_study()  # the control: it announces a study
+        assert len(records) == 1
+    finally:
+        logger.removeHandler(handler)
+
+
 def test_the_first_configuration_is_the_arms_own():
     first = draws().several(2)[0]
     assert first["hidden"] == [256]
@@ -50,10 +88,13 @@ def test_draws_lie_in_the_space_and_reach_all_of_it():
     assert {(4,), (5,)} <= widths
 
 
-def test_arms_that_feel_other_numbers_meet_the_same_values():
-    joint, frozen = draws(), draws(felt={"learning_rate", "batch_size"})
-    assert frozen.first.keys() == {"learning_rate", "batch_size"}
-    for one, other in zip(joint.several(20), frozen.several(20), strict=True):
+@pytest.mark.parametrize(("method", "count"), [("random", 20), ("tpe", 10)])
+def test_arms_that_feel_other_numbers_meet_the_same_values(method, count):
+    """TPE too, as long as it draws at random."""
+    felt = {"learning_rate", "batch_size"}
+    joint, frozen = draws(method=method), draws(felt=felt, method=method)
+    assert frozen.first.keys() == felt
+    for one, other in zip(joint.several(count), frozen.several(count), strict=True):
         assert other == {name: one[name] for name in other}
 
 

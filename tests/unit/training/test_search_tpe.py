@@ -5,15 +5,14 @@ from ray.tune.search.optuna import OptunaSearch
 
 from study.config.search import SearchConfig
 from study.config.training import TrainingConfig
-from study.training.search.methods import (
-    SearchTask,
-    ValidationScore,
+from study.training.search.methods import SearchTask, ValidationScore, run_search
+from study.training.search.sampling import (
+    apply_values,
+    configuration_key,
     encode,
-    run_search,
     sampler_seed,
     to_distribution,
 )
-from study.training.search.sampling import apply_values, configuration_key
 
 SPACE = {
     "learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"},

@@ -1,10 +1,14 @@
 """The training loop: sees training labels only, keeps its best epoch, fails by name."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
+from fusion import HeadShape, MultimodalModel, SingleHead, seeded
 from study.artifacts.embeddings import EmbeddingStore, encoder_job_for
 from study.artifacts.study_data import StudyData
 from study.config.training import TrainingConfig
@@ -15,8 +19,10 @@ from study.results.ledger import LedgerError
 from study.storage.storage import Storage
 from study.training.distributed import torch_settings
 from study.training.encoders import run_encoder_job
-from study.training.supervised import LabeledRows, _batches, fit, predict
-from study.training.trial import run_average_trial, run_trial
+from study.training.evaluation import run_average_trial
+from study.training.supervised import LabeledRows, _batches, fit, predict, to_trainer_config
+from study.training.trainer import TrainingState
+from study.training.trial import run_trial
 
 N, WIDTH, LABELS = 60, 4, 3
 
@@ -75,6 +81,54 @@ def test_the_weights_of_the_best_epoch_are_kept(average, monitor, table):
         true = np.where(validation.labels == 1, scores, 1 - scores)
         value = np.log(true).mean()
     assert value == pytest.approx(max(values), abs=1e-6)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_training_is_what_a_plain_loop_gives(average):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, WIDTH)).astype(np.float32)
+    y = (x[:, :LABELS] + rng.normal(size=(N, LABELS)) > 0).astype(np.uint8)
+    rows = np.arange(N)
+    training, validation = LabeledRows(rows[:40], y[:40]), LabeledRows(rows[40:], y[40:])
+    chosen = numbers(epochs=4, batch_size=16, average=average)
+    with seeded(7):
+        head = SingleHead({"x": WIDTH}, LABELS, HeadShape((8,), 0.4))
+    with seeded(7):
+        linear = nn.Linear(WIDTH, 8), nn.Linear(8, LABELS)
+        plain = nn.Sequential(linear[0], nn.ReLU(), nn.Dropout(0.4), linear[1])
+    model, gather = MultimodalModel({"x": None}, head), {"x": lambda r: torch.from_numpy(x[r])}
+    history = fit(model, gather, training, validation, chosen, seed=3)
+    scores = plain_scores(plain, torch.from_numpy(x), torch.from_numpy(y).float(), chosen)
+    found = predict(model, gather, rows)
+    assert np.abs(scores[history.best_epoch - 1] - found).max() < 1e-5
+
+
+def plain_scores(model, x, y, chosen):
+    """Scores of all molecules after each epoch."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay
+    )
+    average = None
+    diary, found = TrainingState(to_trainer_config(chosen), seed=3), []
+    for epoch in range(1, chosen.epochs + 1):
+        model.train()
+        order = torch.Generator().manual_seed(diary.drawn_from(epoch))
+        with seeded(diary.drawn_from(epoch, 0)):
+            for rows in torch.randperm(40, generator=order).split(chosen.batch_size):
+                optimizer.zero_grad()
+                binary_cross_entropy_with_logits(model(x[rows]), y[rows]).backward()
+                optimizer.step()
+                weights = [values.detach().clone() for values in model.parameters()]
+                average = [
+                    chosen.average * mean + (1 - chosen.average) * now
+                    for mean, now in zip(average or weights, weights, strict=True)
+                ]
+        kept = copy.deepcopy(model).eval()
+        with torch.no_grad():
+            for values, mean in zip(kept.parameters(), average, strict=True):
+                values.copy_(mean)
+            found.append(kept(x).sigmoid().numpy())
+    return found
 
 
 def test_training_learns(table):

@@ -1,0 +1,72 @@
+"""Results of trials from their scores; no torch, since the driver averages members itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion import average_scores
+from study.artifacts.study_data import StudyData
+from study.planning.trials import Trial
+from study.results.trial_result import TrialResult
+
+if TYPE_CHECKING:
+    from study.training.trainer import TrainingHistory
+
+_VERSIONS = ("olfaction-study", "torch", "rdkit", "numpy", "mordredcommunity", "transformers")
+
+
+def run_average_trial(
+    trial: Trial, members: Sequence[TrialResult], inputs: StudyData
+) -> TrialResult:
+    """Return the ``independent_mean`` of models trained apart: their scores averaged, no fit."""
+    scores = average_scores([member.scores for member in members]).astype(np.float32)
+    counts = {key: members[0].counts[key] for key in ("fit", "validation")}
+    counts["parameters"] = sum(member.counts["parameters"] for member in members)
+    seconds = sum(member.seconds for member in members)
+    return build_result(trial, inputs, scores, counts, None, seconds)
+
+
+def build_result(
+    trial: Trial,
+    inputs: StudyData,
+    scores: NDArray[np.float32],
+    counts: Mapping[str, int],
+    history: TrainingHistory | None,
+    seconds: float,
+) -> TrialResult:
+    """Set scores beside the labels of the test fold.
+
+    Parameters
+    ----------
+    trial : Trial
+    inputs : StudyData
+    scores : ndarray of float32, (n, l)
+        Probabilities of the molecules of the test fold.
+    counts : mapping of str to int
+        Molecules of the other parts, trained weights, epochs.
+    history : TrainingHistory or None
+        Of the training, if there was one.
+    seconds : float
+        What it took.
+    """
+    test = inputs.fold(trial).test
+    curves = {"loss": history.loss, "monitored": history.monitored} if history else {}
+    best = {"best_epoch": history.best_epoch} if history else {}
+    return TrialResult(
+        id=inputs.trial_id(trial),
+        trial=trial.to_json(),
+        label_names=inputs.dataset.label_names,
+        test_rows=test,
+        test_labels=inputs.dataset.labels[test],
+        scores=scores,
+        counts={**counts, **best, "test": len(test)},
+        history=curves,
+        seconds=seconds,
+        versions={name: version(name) for name in _VERSIONS},
+        **inputs.origin(trial),
+    )
