@@ -78,6 +78,7 @@ MEANS = {
 """What a test needs that asks for these fixtures."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their fixtures; side by side run files, but no two tests that start Ray."""
     for item in items:
