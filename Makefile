@@ -5,8 +5,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
-# Two processes, each with whole files; those that start Ray follow one another, and begin at once.
-BESIDE := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 KILLS  := tests/slow/test_random_kills.py tests/slow/test_soak.py tests/slow/test_transitions.py
 BENCHES ?= cli features encoders training storage inference report growth thousand orchestration nodes tracking simulation whole_study
 
@@ -18,10 +16,17 @@ study: $(VENV)/.installed
 
 # While working: minutes.
 check: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest tests/unit $(BESIDE)
+	$(BIN)/python -m pytest tests/unit --numprocesses=2 --dist=loadfile
 
+# Tests that start Ray follow one another beside the others, and are shown when both have ended.
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest tests/integration tests/contracts tests/unit $(BESIDE) --durations=5
+	@$(BIN)/python -m pytest tests/integration -m "ray and not slow" --durations=5 \
+	    > $(VENV)/ray.log 2>&1 & ray=$$!; \
+	  trap 'kill $$ray 2>/dev/null' EXIT; \
+	  $(BIN)/python -m pytest tests/unit tests/contracts tests/integration \
+	    -m "not ray and not slow" --durations=5; rest=$$?; \
+	  wait $$ray; with_ray=$$?; cat $(VENV)/ray.log; \
+	  exit $$((rest ? rest : with_ray))
 
 # The rest: kills, soaks, nodes, servers, a browser, 10,000 cases of fuzzing. Kills and soaks mostly
 # wait: they run beside the others, and are shown when both have ended.

@@ -78,18 +78,12 @@ MEANS = {
 """What a test needs that asks for these fixtures."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their fixtures; side by side run files, but no two tests that start Ray."""
+    """Mark tests by their fixtures."""
     for item in items:
         for name in MEANS.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(MEANS[name])
-        alone = (
-            item.path.parent if item.path.parent.name == "fuzz" else item.path
-        )  # it counts cases
-        group = "ray" if item.get_closest_marker("ray") else str(alone)
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 class Notes(ProgressCallback):
