@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from fuzz_words import Cases
 
 _CASES = pytest.StashKey[Cases]()
-
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:  # they are counted together
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("fuzz"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
