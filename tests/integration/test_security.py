@@ -27,9 +27,9 @@ LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 TRUSTED = {
     # Tune's own error, in the scratch folder of a grid that this process has begun itself
-    ("study/cluster.py", "ray.cloudpickle.loads"),
+    ("study/executors/ray.py", "ray.cloudpickle.loads"),
     # a loader made of yaml.SafeLoader, which only refuses a key that stands twice
-    ("study/yaml_text.py", "yaml.load"),
+    ("study/config/loading.py", "yaml.load"),
 }
 
 
