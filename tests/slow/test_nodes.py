@@ -27,6 +27,7 @@ def study_file(tiny_study: dict[str, object], tmp_path: Path) -> Path:
     """The tiny study in trials of some seconds, so that there is something to interrupt."""
     slow = {
         **tiny_study,
+        "modalities": {"descriptors": {"modality": "fingerprint", "radius": 1}},
         "grid": [{"features": [["fingerprint"], ["descriptors"]]}],
         "training": {"epochs": 4000, "patience": 4000, "epoch_steps": 1, "hidden": [8]},
         "run": {"storage": str(tmp_path / "store")},
