@@ -72,7 +72,7 @@ class Iupac:
         sha256: str | None = None,
     ) -> None:
         self.network = TextNetwork(
-            word=WORD,
+            name=WORD,
             layers=layers,
             width=width,
             heads=heads,

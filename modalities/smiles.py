@@ -55,7 +55,7 @@ class Smiles:
         sha256: str | None = None,
     ) -> None:
         self.network = TextNetwork(
-            word="smiles",
+            name="smiles",
             layers=layers,
             width=width,
             heads=heads,

@@ -71,13 +71,13 @@ class TextNetwork:
 
     Attributes
     ----------
-    word : str
+    name : str
         The modality, for messages.
     layers, width, heads, feedforward, dropout, max_length, pooling, weights, sha256
         As in `modalities.smiles.Smiles`.
     """
 
-    word: str
+    name: str
     layers: int
     width: int
     heads: int
@@ -89,8 +89,8 @@ class TextNetwork:
     sha256: str | None
 
     def __post_init__(self) -> None:
-        for name in ("layers", "heads", "feedforward"):
-            self._require(name, "1 or more", getattr(self, name) >= 1)
+        for option in ("layers", "heads", "feedforward"):
+            self._require(option, "1 or more", getattr(self, option) >= 1)
         self._require("width", "2 or more", self.width >= 2)
         self._require("width", f"a multiple of heads={self.heads}", self.width % self.heads == 0)
         self._require("dropout", "from 0 to below 1", 0 <= self.dropout < 1)
@@ -100,7 +100,7 @@ class TextNetwork:
         self._require("sha256", "left out when weights are random", named)
 
     def _require(self, option: str, rule: str, holds: bool) -> None:
-        require_option(self.word, option, getattr(self, option), rule, holds)
+        require_option(self.name, option, getattr(self, option), rule, holds)
 
     def encoder(self, *, seed: int) -> TextEncoder:
         """Return the encoder with the weights of the checkpoint, or random ones from `seed`."""

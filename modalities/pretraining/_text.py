@@ -70,7 +70,7 @@ def read_texts(modality: Modality, molecules: MoleculeBatch, *, randomize: bool)
     """
     network = text_network(modality)
     ids = [_read(modality, smiles) for smiles in molecules.smiles]
-    drawn = molecules.smiles if randomize and network.word == "smiles" else ()
+    drawn = molecules.smiles if randomize and network.name == "smiles" else ()
     return TextCorpus(Ragged.stack(ids), drawn, network.max_length)
 
 

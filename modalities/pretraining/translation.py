@@ -89,10 +89,10 @@ class Translation:
             name, or the modality is not what `direction` reads; the message says which.
         """
         read = "smiles" if self.direction == "smiles_to_name" else "iupac"
-        if text_network(modality).word != read:
+        if text_network(modality).name != read:
             raise ModalityError(
                 f"objective '{WORD}': direction {self.direction} trains '{read}', not "
-                f"'{text_network(modality).word}'; choose the other direction or modality"
+                f"'{text_network(modality).name}'; choose the other direction or modality"
             )
         ends = [np.append(ids, np.uint8(END)) for ids in self._written(molecules)]
         return TranslationPairs(

@@ -28,25 +28,25 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A word, and whom it favours.
+    """What a paired difference shows, and which side it favours.
 
     Attributes
     ----------
-    word : VerdictKind
+    kind : VerdictKind
     better : {'arm', 'reference', ''}
         Who is ahead where the word is ``wins`` or ``suggestive``; empty otherwise.
     p_holm : float
         The p value of the difference after Holm over the family of its contrast.
     """
 
-    word: VerdictKind
+    kind: VerdictKind
     better: str
     p_holm: float
 
     def __str__(self) -> str:
         if self.better != "reference":
-            return str(self.word)
-        return "reference wins" if self.word is VerdictKind.WINS else f"{self.word} (reference)"
+            return str(self.kind)
+        return "reference wins" if self.kind is VerdictKind.WINS else f"{self.kind} (reference)"
 
 
 def judge(difference: PairedDifference, p_holm: float, rope: float = ROPE) -> Verdict:

@@ -226,7 +226,7 @@ def current_version(plan: Plan) -> Version:
 
 def build_modality(choice: ModalityConfig) -> Modality:
     """Build the modality behind a choice; weights are not loaded yet."""
-    modality: Modality = Registry("modality").load(choice.word)(**choice.options)
+    modality: Modality = Registry("modality").load(choice.name)(**choice.options)
     return modality
 
 

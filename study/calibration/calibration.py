@@ -156,7 +156,7 @@ def simulate_tables(people: Population, number: int, seed: int) -> Iterator[Simu
 def count_null_verdicts(draws: Sequence[Draw], model: int, sides: Sides) -> NullCount:
     """Judge a model against itself under other seeds, once a table."""
     found = [_null(table, runs[model], sides) for table, runs in draws]
-    words = Counter(judge(difference, difference.p).word for difference in found)
+    words = Counter(judge(difference, difference.p).kind for difference in found)
     return NullCount(
         model=MODELS[model],
         seeds=len(sides[0]),

@@ -23,12 +23,12 @@ class ValidationContext:
 class ConfigModel(BaseModel):
     """A part of the study file: frozen; unknown keys and infinite numbers refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_switch(cls, value: object) -> object:
-        """Refuse true and false: no key is a switch, and Python would take them for 1 and 0."""
+        """Reject booleans: no setting is boolean, and Python would accept True as 1."""
         if isinstance(value, bool):
-            raise ValueError(f"must not be {str(value).lower()}")  # noqa: TRY004 (as in `Word`)
+            raise ValueError(f"must not be {str(value).lower()}")  # noqa: TRY004 (as in `Component`)
         return value

@@ -15,28 +15,30 @@ from study.config.training import TrainingConfig
 from study.plugins.registry import Registry
 
 Scalar = str | int | float | bool | None
+STORED_NAME = "word"
+"""The key of a component's name in stored files and in the values that identities are made of."""
 RANDOM = "random"
 """The value of the option ``weights`` that stands for random starting weights."""
 
 
 class Component(ConfigModel):
-    """A vocabulary word with its options: ``concat`` or ``{operator: concat, stage: logit}``.
+    """A registered component with its options: ``concat`` or ``{operator: concat, stage: logit}``.
 
     A mapping may also give the further fields of a subclass, beside the options.
 
     Attributes
     ----------
     key : str
-        Family of the word (`study.plugins.registry.FAMILIES`), and the key that a mapping names
-        it with.
-    word : str
-        A word of that family.
+        Family of the component (`study.plugins.registry.FAMILIES`), and the key of a mapping
+        that holds its name.
+    name : str
+        Its name in that family. Stored files and identities call it ``word``.
     options : mapping
-        Every keyword-only parameter of the word's class, defaults filled in.
+        Every keyword-only parameter of its class, defaults filled in.
     """
 
     key: ClassVar[str]
-    word: str
+    name: str = Field(alias=STORED_NAME)
     options: Mapping[str, Scalar] = {}
 
     @model_validator(mode="before")
@@ -53,21 +55,21 @@ class Component(ConfigModel):
                 f"must be a name or a mapping with the key '{cls.key}', not {given!r}"
             )
         further = cls.model_fields.keys() - Component.model_fields.keys()
-        own = {name: field for name, field in given.items() if name in further}
+        fields = {name: field for name, field in given.items() if name in further}
         options = {k: option for k, option in given.items() if k not in {*further, cls.key}}
-        word = given[cls.key]
-        return {"word": word, "options": Registry(cls.key).complete(word, options), **own}
+        name = given[cls.key]
+        return {STORED_NAME: name, "options": Registry(cls.key).complete(name, options), **fields}
 
     def __str__(self) -> str:
-        """Write the word with the options that differ from their defaults."""
-        known = Registry(self.key).options(self.word)
+        """Return the name with the options that differ from their defaults."""
+        known = Registry(self.key).options(self.name)
         given = {key: self.options.get(key, option.default) for key, option in known.items()}
         shown = ", ".join(f"{key}={v}" for key, v in given.items() if v != known[key].default)
-        return f"{self.word}({shown})" if shown else self.word
+        return f"{self.name}({shown})" if shown else self.name
 
     def json_value(self) -> dict[str, Any]:
         """Return the plain value that identities are made of."""
-        return {"word": self.word, **self.options}
+        return {STORED_NAME: self.name, **self.options}
 
 
 def _is_read(value: object, info: ValidationInfo) -> bool:
@@ -77,7 +79,7 @@ def _is_read(value: object, info: ValidationInfo) -> bool:
     checked.
     """
     written = isinstance(info.context, ValidationContext)
-    dumped = isinstance(value, Mapping) and "word" in value and not written
+    dumped = isinstance(value, Mapping) and STORED_NAME in value and not written
     return dumped or isinstance(value, Component)
 
 
@@ -185,7 +187,7 @@ class ModalityConfig(EncoderConfig):
     def _consistent(self) -> ModalityConfig:
         if not self.trainable and self.calibration in ("finetune", "joint"):
             raise ValueError(
-                f"'{self.word}' is a fitted transform without weights: calibration "
+                f"'{self.name}' is a fitted transform without weights: calibration "
                 f"'{self.calibration}' has nothing to train; use 'frozen'"
             )
         return self
@@ -193,12 +195,12 @@ class ModalityConfig(EncoderConfig):
     @cached_property
     def trainable(self) -> bool:
         """Whether the encoder has weights; kept, since every arm of a grid asks."""
-        return bool(Registry("modality").load(self.word).trainable)
+        return bool(Registry("modality").load(self.name).trainable)
 
     @cached_property
     def fitted(self) -> bool:
         """Whether the encoder learns statistics from the training rows."""
-        return bool(Registry("modality").load(self.word).fitted)
+        return bool(Registry("modality").load(self.name).fitted)
 
     @property
     def resolved(self) -> Calibration:

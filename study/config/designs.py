@@ -48,8 +48,8 @@ class Condition(ConfigModel):
         return (
             (not self.technique or values["technique"] in self.technique)
             and set(self.features) <= set(values["features"])
-            and (not self.fusion or values["fusion"].word in self.fusion)
-            and (not self.partition or values["partition"].word in self.partition)
+            and (not self.fusion or values["fusion"].name in self.fusion)
+            and (not self.partition or values["partition"].name in self.partition)
         )
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypedDict
 from pydantic import Field, ValidationInfo, field_validator
 
 from study.config.base import ConfigModel, ValidationContext
-from study.config.components import ModalityConfig
+from study.config.components import STORED_NAME, ModalityConfig
 from study.config.contrasts import AnalysisConfig, ContrastConfig
 from study.config.grid import GridBlock
 from study.config.search import Searched
@@ -214,7 +214,7 @@ class StudySpec(ConfigModel):
         return {
             name: {"modality": name, **choice}
             if isinstance(choice, Mapping)
-            and (isinstance(info.context, ValidationContext) or "word" not in choice)
+            and (isinstance(info.context, ValidationContext) or STORED_NAME not in choice)
             else choice
             for name, choice in value.items()
         }

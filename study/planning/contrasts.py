@@ -103,7 +103,7 @@ def count_models(arm: Arm) -> int:
     """
     if arm.technique == "independent_mean":
         return len(arm.features)
-    if arm.partition is None or not _drawn_per_batch(arm.partition.word):
+    if arm.partition is None or not _drawn_per_batch(arm.partition.name):
         return 1
     return len(arm.features)
 

@@ -52,7 +52,7 @@ class LabelSubset:
         TrialError
             The partition gives this modality no label.
         """
-        rule = Registry("partition").load(self.partition.word)(**self.partition.options)
+        rule = Registry("partition").load(self.partition.name)(**self.partition.options)
         dealt: LabelPartition = rule.build(PartitionContext(self.modalities, labels, rows, seed))
         columns: NDArray[np.int64] = np.flatnonzero(
             dealt.owner == self.modalities.index(self.owner)
@@ -85,7 +85,7 @@ def label_subset_for(owner: str, trial: Trial) -> LabelSubset | None:
     partition = trial.arm.partition
     if partition is None:
         return None
-    rule = Registry("partition").load(partition.word)
+    rule = Registry("partition").load(partition.name)
     if rule.per_batch or rule.needs_inner_scores:
         return None
     return LabelSubset(partition, tuple(f.slot for f in trial.arm.features), owner)

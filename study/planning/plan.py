@@ -168,7 +168,7 @@ _NUMBERS = frozenset(TrainingConfig.model_fields)
 
 def _features(spec: StudySpec, names: tuple[str, ...]) -> tuple[NamedModality, ...]:
     features = [NamedModality(name, spec.modality(name)) for name in names]
-    return tuple(sorted(features, key=lambda f: (f.choice.word, f.key)))
+    return tuple(sorted(features, key=lambda f: (f.choice.name, f.key)))
 
 
 def _canonical(

@@ -92,15 +92,15 @@ class PretrainingSpec(ConfigModel):
 
     @model_validator(mode="after")
     def _fits(self) -> PretrainingSpec:
-        objective = Registry("objective").load(self.objective.word)
-        if self.modality.word not in objective.modalities:
+        objective = Registry("objective").load(self.objective.name)
+        if self.modality.name not in objective.modalities:
             raise ValueError(
-                f"the objective '{self.objective.word}' trains encoders of "
-                f"{', '.join(objective.modalities)}, not of '{self.modality.word}'"
+                f"the objective '{self.objective.name}' trains encoders of "
+                f"{', '.join(objective.modalities)}, not of '{self.modality.name}'"
             )
         if objective.named and self.molecules.names is None:
             raise ValueError(
-                f"the objective '{self.objective.word}' needs names: give their column in "
+                f"the objective '{self.objective.name}' needs names: give their column in "
                 "'molecules.names'"
             )
         return self

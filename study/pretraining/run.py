@@ -123,13 +123,13 @@ class Pretraining:
 
     def chosen_of(self, refused: Mapping[str, str]) -> PretrainingMolecules:
         """Return the molecules that the modality and the task can represent."""
-        kept = self.chosen.without(refused, f"not to be had as '{self.spec.modality.word}'")
+        kept = self.chosen.without(refused, f"not to be had as '{self.spec.modality.name}'")
         if not len(kept):
             raise InputError(_none_left(refused))
         unfit = self._unfit(kept)
         if len(unfit) == len(kept):
             raise InputError(_none_left(unfit))
-        return kept.without(unfit, f"nothing for '{self.spec.objective.word}'")
+        return kept.without(unfit, f"nothing for '{self.spec.objective.name}'")
 
     def _unfit(self, chosen: PretrainingMolecules) -> dict[str, str]:
         """Return the molecules the task refuses, one by one."""
@@ -213,10 +213,10 @@ def build_model_card(pretraining: Pretraining, chosen: PretrainingMolecules) -> 
     return {
         "name": spec.name,
         "description": spec.description,
-        "modality": spec.modality.word,
+        "modality": spec.modality.name,
         "options": options,
         "started_from": spec.modality.options["sha256"] if spec.modality.weights else RANDOM,
-        "objective": spec.objective.word,
+        "objective": spec.objective.name,
         "objective_options": dict(spec.objective.options),
         "training": spec.training.model_dump(mode="json"),
         "data": {
@@ -362,7 +362,7 @@ def _features(
     common = {"store": places.features, "modality": spec.modality.model_dump(mode="json")}
     tasks = [
         Task(
-            f"{spec.modality.word} molecules of bucket {shard.bucket}",
+            f"{spec.modality.name} molecules of bucket {shard.bucket}",
             "study.pretraining.workspace:represent",
             {**common, "bucket": shard.bucket, "smiles": list(shard.smiles)},
         )

@@ -81,7 +81,7 @@ class PretrainingFolders:
 
 def build_component(word: Component) -> Any:  # noqa: ANN401 (a modality or an objective, as the vocabulary says)
     """Build what a word stands for, with its options."""
-    return Registry(word.key).load(word.word)(**word.options)
+    return Registry(word.key).load(word.name)(**word.options)
 
 
 class StoredModality:

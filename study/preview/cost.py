@@ -92,7 +92,7 @@ def estimate_cost(
         feature, place = job.feature, job.place
         if place is not None and feature.choice.resolved == "finetune":
             own = feature.choice.training
-            encoders[feature.choice.word] += encoder_seconds(feature, own, place.fraction * train)
+            encoders[feature.choice.name] += encoder_seconds(feature, own, place.fraction * train)
     for arm in plan.arms:
         for word, seconds in joint_seconds(arm, train).items():
             encoders[word] += seconds
@@ -149,7 +149,7 @@ def joint_seconds(arm: Arm, train: float) -> Mapping[str, float]:
     for feature in arm.features if arm.joint else ():
         if feature.choice.resolved == "joint":
             seconds = encoder_seconds(feature, arm.training, arm.fraction * train)
-            found[feature.choice.word] += seconds * _trainings(arm)
+            found[feature.choice.name] += seconds * _trainings(arm)
     return found
 
 
@@ -169,7 +169,7 @@ def _trainings(arm: Arm) -> float:
 def encoder_seconds(feature: NamedModality, numbers: TrainingConfig, train: float) -> float:
     """Seconds of one core to train an encoder on so many thousand molecules."""
     start = START_SECONDS if numbers.workers > 1 else 0.0
-    return start + KINDS.get(feature.choice.word, ENCODER_SECONDS) * _passed(numbers, train)
+    return start + KINDS.get(feature.choice.name, ENCODER_SECONDS) * _passed(numbers, train)
 
 
 def _passed(numbers: TrainingConfig, train: float) -> float:

@@ -120,7 +120,7 @@ def _time(trial: Trial, plan: Plan, inputs: StudyData, clock: _Clock, threads: i
             if feature.choice.resolved == "finetune":
                 seconds = encoder_seconds(feature, feature.choice.training, arm.fraction * train)
                 pair = (time.perf_counter() - started, seconds / STOPPED_AT)
-                clock.encoders[feature.choice.word].append(pair)
+                clock.encoders[feature.choice.name].append(pair)
         seconds = run_trial(trial, inputs).seconds
     head, joint = head_seconds(arm, train) / STOPPED_AT, joint_seconds(arm, train)
     if not joint:

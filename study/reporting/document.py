@@ -114,13 +114,13 @@ class DocumentSection:
 
     Attributes
     ----------
-    word : str
+    anchor : str
         Its address on the page.
     title : str
     blocks : tuple of Block
     """
 
-    word: str
+    anchor: str
     title: str
     blocks: tuple[Block, ...]
 

@@ -108,7 +108,7 @@ def _check_modalities(plan: Plan) -> None:
                 continue
             encoder = modality.encoder(seed=0)
         except ModalityError as error:
-            said = model_card_hint(feature.choice.word, feature.choice.options)
+            said = model_card_hint(feature.choice.name, feature.choice.options)
             raise InputError(f"modality '{feature.name}': {error}{said}") from error
         for count in sorted(layers):
             _check_layers(encoder, count, feature.name)
@@ -137,7 +137,7 @@ def _check_partitions(plan: Plan) -> None:
     """Build the rule of every partition: options out of range are found here, not in a trial."""
     for partition in {str(c.partition): c.partition for c in plan.arms if c.partition}.values():
         try:
-            Registry("partition").load(partition.word)(**partition.options)
+            Registry("partition").load(partition.name)(**partition.options)
         except FusionError as error:
             raise InputError(f"partition '{partition}': {error}") from error
 

@@ -175,7 +175,7 @@ def _shards(site: StageRunner, choice: ModalityConfig) -> list[Task]:
     common = {"store": site.study.inputs.features_place, "choice": choice.model_dump(mode="json")}
     return [
         Task(
-            f"{choice.word} molecules of bucket {shard.bucket}",
+            f"{choice.name} molecules of bucket {shard.bucket}",
             "study.training.tasks:featurize",
             {**common, "bucket": shard.bucket, "smiles": list(shard.smiles)},
         )

@@ -366,7 +366,7 @@ def headline(compared: Sequence[ArmComparison]) -> Metrics:
     """
     if not compared:
         return {}
-    words = [str(each.rival.verdict.word) for each in compared if each.rival]
+    words = [str(each.rival.verdict.kind) for each in compared if each.rival]
     means = [each.summary.auroc for each in compared if each.level]
     levels = [mean for mean in means if not math.isnan(mean)]
     counts = {"gains": len(words), "gains_wins": words.count("wins")}

@@ -30,7 +30,7 @@ def find_shared_embeddings(plan: Plan, inputs: StudyData) -> Mapping[str, str]:
     for feature in (f for arm in plan.arms for f in arm.features):
         choice = feature.choice
         if choice.trainable and not choice.fitted and choice.resolved == "frozen":
-            by_word.setdefault(choice.word, {})[feature.key] = feature
+            by_word.setdefault(choice.name, {})[feature.key] = feature
     same: dict[str, str] = {}
     for features in by_word.values():
         known: dict[bytes, str] = {}
@@ -174,7 +174,7 @@ def _owners(trial: Trial, inputs: StudyData) -> NDArray[np.int64] | None:
     partition = trial.arm.partition
     if partition is None:
         return None
-    rule = Registry("partition").load(partition.word)
+    rule = Registry("partition").load(partition.name)
     if rule.per_batch or rule.needs_inner_scores:
         return None
     rows = inputs.fold(trial).fit[trial.arm.fraction]

@@ -32,12 +32,12 @@ def build_head(
     if arm.technique == "single":
         return SingleHead(dims, n_labels, shape)
     if arm.fusion is not None:
-        operator = Registry("operator").load(arm.fusion.word)
+        operator = Registry("operator").load(arm.fusion.name)
         module: nn.Module = operator(dims, n_labels, shape, **arm.fusion.options)
         return module
     if arm.partition is None or context is None:
         raise TypeError(f"{arm}: the technique '{arm.technique}' has no head of its own")
-    rule = Registry("partition").load(arm.partition.word)(**arm.partition.options)
+    rule = Registry("partition").load(arm.partition.name)(**arm.partition.options)
     return LabelBalancer(dims, n_labels, shape, rule.build(context))
 
 
@@ -68,7 +68,7 @@ def partition_context(
             "chosen with test rows: make the split anew"
         )
     partition = trial.arm.partition
-    rule = Registry("partition").load(partition.word) if partition else None
+    rule = Registry("partition").load(partition.name) if partition else None
     scores = None
     if rule is not None and rule.needs_inner_scores:
         gather = {name: (branch.gather, branch.dim) for name, branch in branches.items()}

@@ -106,7 +106,7 @@ def trials(inputs: StudyData, plan: Plan) -> Iterator[TrialResult]:
         labels = inputs.dataset.labels[rows]
         signal = 1 + 0.2 * np.log2(trial.arm.fraction) + 0.2 * len(trial.arm.features)
         scores = 1 / (1 + np.exp(-rng.normal(signal * labels, 1.0)))
-        fixed = trial.arm.partition is not None and trial.arm.partition.word == "density"
+        fixed = trial.arm.partition is not None and trial.arm.partition.name == "density"
         owners = rng.integers(len(trial.arm.features), size=labels.shape[1])
         yield TrialResult(
             id=inputs.trial_id(trial),

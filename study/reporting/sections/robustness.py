@@ -95,7 +95,7 @@ def _null(material: ReportContext) -> list[Block]:
         }
         for (arm, each), verdict in zip(found, verdicts, strict=True)
     ]
-    wrong = sum(verdict.word in ("wins", "suggestive") for verdict in verdicts)
+    wrong = sum(verdict.kind in ("wins", "suggestive") for verdict in verdicts)
     text = f"Seeds against seeds: {wrong} of {len(rows)} pairs of one model are said to differ."
     table = DocumentTable("seed_null", "The same arm under two seeds.", NULL, frame_of(rows))
     return [Prose(text), table]

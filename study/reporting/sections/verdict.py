@@ -51,7 +51,7 @@ def finding_sentence(material: ReportContext, finding: ContrastResult) -> str:
         sides.reverse()
     change = format_interval(macro.estimate, macro.low, macro.high, "+.4f")
     text = (
-        f"{finding.contrast.family.capitalize()}: “{sides[0]}” {SAID[verdict.word]} “{sides[1]}”: "
+        f"{finding.contrast.family.capitalize()}: “{sides[0]}” {SAID[verdict.kind]} “{sides[1]}”: "
         f"difference {change} (arm minus reference, 95 % CI), {_corrected(finding)}"
         f"smallest detectable {format_fixed(macro.smallest)}. Verdict: {verdict}."
     )

@@ -98,4 +98,4 @@ def test_an_undefined_label_is_nan_and_loud():
     arm = build_arm_scores(results, 300)
     found = estimate_difference(arm, arm, table.split.groups, macro_weights(20))
     assert np.isnan([arm.auroc[0, 4], arm.average_precision[0, 4], arm.level, found.p]).all()
-    assert judge(found, found.p).word is VerdictKind.NOT_RESOLVABLE
+    assert judge(found, found.p).kind is VerdictKind.NOT_RESOLVABLE

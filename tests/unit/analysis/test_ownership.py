@@ -23,7 +23,7 @@ def balanced(tiny, spec_of, run_tiny, tmp_path):
 
 def test_a_fixed_partition_is_recorded_by_the_order_of_the_features(balanced):
     (found,) = read_label_ownership(StudyAnalysis(balanced, ()))
-    assert found.arm.partition.word == "round_robin"
+    assert found.arm.partition.name == "round_robin"
     assert found.modalities == found.arm.names
     assert found.owners.shape == (2, len(balanced.inputs.dataset.label_names))
     for fold, owners in zip(balanced.inputs.split.folds, found.owners, strict=True):

@@ -28,7 +28,7 @@ def difference(p, **changes):
     ],
 )
 def test_both_win_and_one_suggests(p_holm, p_corrected, word):
-    assert judge(difference(p_corrected), p_holm).word is word
+    assert judge(difference(p_corrected), p_holm).kind is word
 
 
 def test_a_claim_says_whom_it_favors():
@@ -37,21 +37,21 @@ def test_a_claim_says_whom_it_favors():
 
 
 def test_small_differences_are_equivalent_and_wide_ones_not_resolvable():
-    assert judge(difference(0.5, low=-0.004, high=0.0049), 0.5).word is VerdictKind.EQUIVALENT
-    assert judge(difference(0.5, low=-0.004, high=0.0051), 0.5).word is VerdictKind.NO_EVIDENCE
-    assert judge(difference(0.5, smallest=0.0101), 0.5).word is VerdictKind.NOT_RESOLVABLE
+    assert judge(difference(0.5, low=-0.004, high=0.0049), 0.5).kind is VerdictKind.EQUIVALENT
+    assert judge(difference(0.5, low=-0.004, high=0.0051), 0.5).kind is VerdictKind.NO_EVIDENCE
+    assert judge(difference(0.5, smallest=0.0101), 0.5).kind is VerdictKind.NOT_RESOLVABLE
     likely = replace(DIFFERENCE, corrected=replace(CORRECTED, equivalent=0.95))
-    assert judge(likely, 0.5).word is VerdictKind.EQUIVALENT
+    assert judge(likely, 0.5).kind is VerdictKind.EQUIVALENT
 
 
 def test_an_unknown_corrected_t_cannot_agree():
-    assert judge(difference(float("nan")), 0.01).word is VerdictKind.SUGGESTIVE
+    assert judge(difference(float("nan")), 0.01).kind is VerdictKind.SUGGESTIVE
 
 
 def test_an_undefined_difference_is_not_resolvable():
     nan = float("nan")
     unknown = difference(nan, estimate=nan, low=nan, high=nan, smallest=nan)
-    assert judge(unknown, nan).word is VerdictKind.NOT_RESOLVABLE
+    assert judge(unknown, nan).kind is VerdictKind.NOT_RESOLVABLE
 
 
 def test_an_undefined_p_is_left_out_of_its_family():

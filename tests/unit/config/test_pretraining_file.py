@@ -93,5 +93,5 @@ def test_presets_are_sound_and_named_by_their_file(name):
 
 
 def test_every_objective_has_a_preset():
-    shipped = {read_pretraining(name).objective.word for name in preset_names(PRESETS)}
+    shipped = {read_pretraining(name).objective.name for name in preset_names(PRESETS)}
     assert shipped == set(Registry("objective").words())

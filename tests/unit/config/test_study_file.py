@@ -264,7 +264,7 @@ def pretrained(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in preset_names(PRESETS):
         asked = read_pretraining(name)
-        words = (name, "", asked.modality.word, {}, "random", asked.objective.word)
+        words = (name, "", asked.modality.name, {}, "random", asked.objective.name)
         sha256 = hashlib.sha256(name.encode()).hexdigest()
         card = ModelCard(*words, {}, {}, {}, {}, 1, {}, sha256, "", "a test", "id")
         write_model_card(tmp_path / "studies" / "weights" / name, name.encode(), card)

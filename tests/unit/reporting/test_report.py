@@ -55,10 +55,10 @@ def test_every_section_file_is_in_the_order_of_the_page():
 
 
 def test_a_study_of_two_seeds_and_fractions_shows_every_section(document):
-    found = {section.word for section in document.sections}
+    found = {section.anchor for section in document.sections}
     assert found == {module.__name__.rsplit(".", 1)[1] for module in ORDER}
     for section in document.sections:
-        assert section.blocks, section.word
+        assert section.blocks, section.anchor
     drawn = {figure.name.rstrip("0123456789") for figure in document.figures}
     assert {"forest_technique", "pairwise", "folds", "curves_", "sparse_", "shares", "worth",
             "owners_", "embedding_characters", "cost"} <= drawn  # fmt: skip

@@ -137,7 +137,7 @@ def test_partitions_are_inert_only_where_they_deal_alike_in_every_trial(tiny, sp
     ]
     owners = {}
     for arm in study.plan.arms:
-        if arm.partition.word != "affinity" and arm.technique == "label_balancer":
+        if arm.partition.name != "affinity" and arm.technique == "label_balancer":
             owners[str(arm.partition)] = _owners_by_definition(arm, study)
     expected = [
         (later, earlier)
@@ -157,7 +157,7 @@ def _owners_by_definition(arm, study):
         densest = int(np.argmax(counts))
         first = np.array([0 if j == densest else 1 for j in range(2)])
         last = arm.partition.options.get("densest") == "last"
-        round_robin = arm.partition.word == "round_robin"
+        round_robin = arm.partition.name == "round_robin"
         found.append(first if round_robin or not last else 1 - first)
     return found
 

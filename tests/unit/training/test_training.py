@@ -224,7 +224,7 @@ def test_an_encoder_is_fine_tuned_on_the_labels_that_a_fixed_partition_gives_it(
     tiny["grid"] = [{**block, "partition": ["density", "random_per_batch"]}]
     study, record, _ = run_tiny(spec_of(tiny, tmp_path))
     assert record.missing == 0
-    trials = {t.arm.partition.word: t for t in study.plan.trials() if t.fold == 0}
+    trials = {t.arm.partition.name: t for t in study.plan.trials() if t.fold == 0}
     feature = next(f for f in trials["density"].arm.features if f.name == "characters")
     own, every = (
         encoder_job_for(feature, trials[word]) for word in ("density", "random_per_batch")
