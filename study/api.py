@@ -14,7 +14,7 @@ from study.errors import InputError
 from study.planning.contrasts import build_contrasts
 from study.reporting.formatting import Kind, render_table
 from study.reporting.tables import COLUMNS, FINDING_COLUMNS, comparison_frame, finding_frame
-from study.results.study_results import StudyResults, read_folder
+from study.results.study_results import StudyResults, load_results
 from study.storage.mirror import local_folder
 from study.storage.storage import Storage
 from study.tracking.open import open_tracker
@@ -96,7 +96,7 @@ def _finding_frame(asked: ComparisonRequest, *, named: bool) -> DataFrame:
 def _pool(source: str, asked: ComparisonRequest) -> ScorePool:
     storage, name = Storage(asked.storage), study_name(source)
     if asked.tracking is None:
-        return build_score_pool(read_folder(storage.below(name), asked.version))
+        return build_score_pool(load_results(storage.below(name), asked.version))
     return open_tracker(asked.tracking, local_folder(storage)).pool(name, asked.version)
 
 
@@ -106,7 +106,7 @@ def _findings(
     """Return a study, and the findings of the families asked for."""
     if asked.tracking is not None:
         raise InputError("declared contrasts are read from the ledger: leave --tracking-uri out")
-    record = read_folder(Storage(asked.storage).below(study_name(source)), asked.version)
+    record = load_results(Storage(asked.storage).below(study_name(source)), asked.version)
     declared = build_contrasts(record.spec, record.plan)
     families = list(dict.fromkeys(contrast.family for contrast in declared))
     unknown = [name for name in asked.families if name not in (*families, "all")]

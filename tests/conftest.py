@@ -15,9 +15,9 @@ from study.config.loading import check_study
 from study.config.study import StudySpec
 from study.executors.base import LocalExecutor
 from study.progress import ProgressCallback
-from study.results.study_results import StudyResults
+from study.results.study_results import Study, StudyResults
 from study.runner.launcher import launch
-from study.runner.prepare import Prepared, prepare, write_study_folder
+from study.runner.prepare import prepare, write_study_folder
 
 pytest_plugins = [  # in `helpers`, which is on the path
     "archive_fixtures",
@@ -129,10 +129,10 @@ def spec_of() -> Callable[[dict[str, Any], Path], StudySpec]:
 
 
 @pytest.fixture(scope="session")
-def run_tiny() -> Callable[[StudySpec], tuple[Prepared, StudyResults, Notes]]:
+def run_tiny() -> Callable[[StudySpec], tuple[Study, StudyResults, Notes]]:
     """Prepare, lay out and launch a study in this process."""
 
-    def run(spec: StudySpec) -> tuple[Prepared, StudyResults, Notes]:
+    def run(spec: StudySpec) -> tuple[Study, StudyResults, Notes]:
         notes = Notes()
         study = prepare(spec, notes.note)
         for said in write_study_folder(study):
@@ -146,7 +146,7 @@ def run_tiny() -> Callable[[StudySpec], tuple[Prepared, StudyResults, Notes]]:
 def launched(
     tmp_path_factory: pytest.TempPathFactory,
     spec_of: Callable[..., StudySpec],
-    run_tiny: Callable[..., tuple[Prepared, StudyResults, Notes]],
-) -> tuple[Prepared, StudyResults, Notes]:
+    run_tiny: Callable[..., tuple[Study, StudyResults, Notes]],
+) -> tuple[Study, StudyResults, Notes]:
     """The tiny study, complete; read only."""
     return run_tiny(spec_of(TINY, tmp_path_factory.mktemp("launched")))

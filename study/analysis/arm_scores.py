@@ -190,15 +190,15 @@ class ScorePool:
 
 def build_score_pool(record: StudyResults) -> ScorePool:
     """Return the trials of a study that was read from the ledger."""
-    inputs = record.inputs
+    data = record.data
     return ScorePool(
         spec=record.spec,
         plan=record.plan,
         results={arm.id: record.results_of(arm) for arm in record.plan.arms},
-        groups=inputs.split.groups,
-        positives=inputs.dataset.positives,
-        label_names=inputs.dataset.label_names,
-        digest=inputs.split.folds_digest,
+        groups=data.split.groups,
+        positives=data.dataset.positives,
+        label_names=data.dataset.label_names,
+        digest=data.split.folds_digest,
         version=record.version,
         version_lines=tuple(record.version_lines),
     )

@@ -34,7 +34,7 @@ def common_arms(evidence: StudyAnalysis, arms: Sequence[Arm]) -> list[ArmScores]
     )
     if len(all_scores) < len(arms) or not keys:
         return []
-    molecules = len(evidence.record.inputs.dataset)
+    molecules = len(evidence.record.data.dataset)
     wanted = tuple(sorted(keys))
     return [
         scores

@@ -81,10 +81,10 @@ def build_embedding_maps(evidence: StudyAnalysis) -> tuple[EmbeddingMap, ...]:
     has seen the labels of its training molecules, so only the test fold is shown.
     """
     found: dict[str, EmbeddingMap] = {}
-    store = evidence.record.inputs.embedding_store
+    store = evidence.record.data.embedding_store
     present = store.ids()
     for feature, trial, job in _jobs(evidence):
-        key = evidence.record.inputs.job_id(job)
+        key = evidence.record.data.job_id(job)
         if feature.key not in found and key in present:
             found[feature.key] = _map(evidence, feature, trial, job, store.get(key))
     return tuple(found.values())
@@ -109,9 +109,9 @@ def _map(
     job: EncoderJob,
     embeddings: NDArray[np.float32],
 ) -> EmbeddingMap:
-    dataset = evidence.record.inputs.dataset
+    dataset = evidence.record.data.dataset
     tuned = job.place is not None and feature.choice.resolved == "finetune"
-    rows = evidence.record.inputs.fold(trial).test if tuned else np.arange(len(dataset))
+    rows = evidence.record.data.fold(trial).test if tuned else np.arange(len(dataset))
     points, kept = principal_axes(embeddings[rows])
     what = (
         f"Fine-tuned on the training part of fold {trial.fold} (seed {trial.seed}); only its test "
@@ -166,7 +166,7 @@ def view_embeddings(points: Floats) -> tuple[Floats, Floats]:
 
 
 def _regions(evidence: StudyAnalysis, rows: NDArray[np.int64], points: Floats) -> Iterator[Region]:
-    dataset = evidence.record.inputs.dataset
+    dataset = evidence.record.data.dataset
     for column in np.argsort(-dataset.positives, kind="stable")[:LABELS]:
         members = points[dataset.labels[rows, column] == 1]
         if len(members) >= FEWEST and np.linalg.matrix_rank(np.cov(members.T)) == 2:

@@ -251,7 +251,7 @@ def _drops(evidence: StudyAnalysis, arms: Sequence[ArmScores]) -> bool:
 def _molecules(evidence: StudyAnalysis, arm: ArmScores) -> float:
     """Training molecules of an arm: those fitted on and those of the validation part."""
     fraction = arm.arm.fraction
-    folds = {(fold.repeat, fold.index): fold for fold in evidence.record.inputs.split.folds}
+    folds = {(fold.repeat, fold.index): fold for fold in evidence.record.data.split.folds}
     used = (folds[repeat, fold] for _, repeat, fold in arm.keys)
     return float(np.mean([len(f.fit[fraction]) + len(f.validation[fraction]) for f in used]))
 

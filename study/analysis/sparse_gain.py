@@ -241,7 +241,7 @@ class _Sides:
 
     @property
     def positives(self) -> Floats:
-        return self.evidence.record.inputs.dataset.positives.astype(np.float64)
+        return self.evidence.record.data.dataset.positives.astype(np.float64)
 
     @property
     def fifths(self) -> int:
@@ -256,7 +256,7 @@ class _Sides:
         return estimate_difference(self.arm, self.reference, self.evidence.groups, weights)
 
     def labels(self) -> tuple[LabelGain, ...]:
-        names = self.evidence.record.inputs.dataset.label_names
+        names = self.evidence.record.data.dataset.label_names
         q = control_false_discoveries([single.p for single in self.singles])
         return tuple(self._label(i, name, q[i]) for i, name in enumerate(names))
 

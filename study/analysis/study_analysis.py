@@ -91,7 +91,7 @@ class StudyAnalysis:
     @property
     def groups(self) -> NDArray[np.int64]:
         """Group of every molecule in the split, (n,)."""
-        return self.record.inputs.split.groups
+        return self.record.data.split.groups
 
     @property
     def rope(self) -> float:
@@ -101,7 +101,7 @@ class StudyAnalysis:
     @cached_property
     def arms(self) -> Mapping[str, ArmScores]:
         """Arms with at least one finished trial, by arm id, in the order of the file."""
-        molecules = len(self.record.inputs.dataset)
+        molecules = len(self.record.data.dataset)
         found = {arm.id: self.record.results_of(arm) for arm in self.record.plan.arms}
         return {
             key: build_arm_scores(results, molecules, groups=self.groups)
@@ -112,12 +112,12 @@ class StudyAnalysis:
     @cached_property
     def weights(self) -> Floats:
         """Weights of the macro mean, (l,)."""
-        return macro_weights(len(self.record.inputs.dataset.label_names))
+        return macro_weights(len(self.record.data.dataset.label_names))
 
     @cached_property
     def fifths(self) -> NDArray[np.int64]:
         """Density fifth of every label, 0 the densest, (l,)."""
-        return density_fifths(self.record.inputs.dataset.positives)
+        return density_fifths(self.record.data.dataset.positives)
 
     @cached_property
     def levels(self) -> Mapping[str, ArmLevel]:
@@ -155,7 +155,7 @@ class StudyAnalysis:
         if scores.keys == tuple(keys):
             return scores
         results = self.record.results_of(arm)
-        return build_arm_scores(results, len(self.record.inputs.dataset), keys, self.groups)
+        return build_arm_scores(results, len(self.record.data.dataset), keys, self.groups)
 
     def _level(self, arm: ArmScores) -> ArmLevel:
         auroc, molecules = estimate_level(arm, self.groups, self.weights)

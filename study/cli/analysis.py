@@ -8,7 +8,57 @@ from typing import Annotated
 
 import typer
 
-from study.cli.options import EXIT_INCOMPLETE, TrackingOption, UntrackedOption, VersionOption
+from study.cli.options import (
+    EXIT_INCOMPLETE,
+    TrackingOption,
+    UntrackedOption,
+    VersionOption,
+    parse_columns,
+)
+
+
+class Format(StrEnum):
+    """How a comparison is printed."""
+
+    TABLE = "table"
+    MD = "md"
+    CSV = "csv"
+    JSON = "json"
+    LATEX = "latex"
+
+
+def compare(
+    studies: Annotated[
+        list[str], typer.Argument(metavar="STUDY...", help="Launched studies, by name or file.")
+    ],
+    storage: Annotated[str, typer.Option("--storage", help="Folder of results.")] = "studies",
+    kind: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN=WORD,...",
+            help="Compare every arm with this one, e.g. features=mordred,technique=single.",
+        ),
+    ] = None,
+    contrasts: Annotated[
+        list[str] | None,
+        typer.Option(help="Show the declared contrasts of this question, or 'all' (repeatable)."),
+    ] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option("--tracking-uri", help="Read the studies, by name, from this MLflow store."),
+    ] = None,
+    version: VersionOption = None,
+) -> None:
+    """Compare arms, within and across studies, with paired intervals and verdicts."""
+    from study.api import ComparisonRequest, compare_studies
+
+    words = parse_columns(baseline) if baseline is not None else None
+    asked = ComparisonRequest(studies, storage, tracking_uri, words, contrasts or [], version)
+    text, complete = compare_studies(asked, kind.value)
+    typer.echo(text, nl=False)
+    if not complete:
+        raise typer.Exit(EXIT_INCOMPLETE)
 
 
 def calibrate(
@@ -75,11 +125,11 @@ def scaling(
     from study.config.loading import study_name
     from study.planning.contrasts import build_contrasts
     from study.reporting.tables import scaling_parts, scaling_text
-    from study.results.study_results import read_folder
+    from study.results.study_results import load_results
     from study.storage.storage import Storage
 
     name = study_name(study)
-    record = read_folder(Storage(storage).below(name), version)
+    record = load_results(Storage(storage).below(name), version)
     evidence = StudyAnalysis(record, build_contrasts(record.spec, record.plan))
     typer.echo(scaling_text(scaling_parts(evidence), kind.value), nl=False)
     for line in record.version_lines:

@@ -1,23 +1,46 @@
-"""What ``study data fetch`` and ``study data audit`` print."""
+"""Commands about odor tables: ``study data fetch`` and ``study data audit``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.progress import Progress
+import typer
 
-from study.config.study import StudySpec
-from study.data import archive_terms, build_dataset, describe, fetch_archives
-from study.runner.prepare import build_split
-from study.splits import audit_leakage
+from study.cli.options import File, Set, StorageOption, read_spec
+
+if TYPE_CHECKING:
+    from study.config.study import StudySpec
 
 RAREST = 10
 """Labels an audit names from the sparse end."""
 
 
-def format_fetch(folder: Path, only: Sequence[str], base_url: str | None) -> str:
+def fetch(
+    folder: Annotated[Path, typer.Argument(help="Where the archives go.")],
+    only: Annotated[
+        list[str] | None, typer.Option(help="Fetch these archives only (repeatable).")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Another place that serves the same files.")
+    ] = None,
+) -> None:
+    """Download the public odor archives, every file checked by its sha256."""
+    typer.echo(_fetch(folder, only or [], base_url), nl=False)
+
+
+def audit(file: File, overrides: Set = None, storage: StorageOption = None) -> None:
+    """Show how a study's table was curated and what its split leaks."""
+    typer.echo(_format_audit(read_spec(file, overrides, storage)), nl=False)
+
+
+def _fetch(folder: Path, only: Sequence[str], base_url: str | None) -> str:
     """Download the archives with progress; return what was done and under which terms."""
+    from rich.progress import Progress
+
+    from study.data import archive_terms, fetch_archives
+
     with Progress(transient=True) as bar:
         task = bar.add_task("download", total=None)
 
@@ -32,8 +55,12 @@ def format_fetch(folder: Path, only: Sequence[str], base_url: str | None) -> str
     )
 
 
-def format_audit(spec: StudySpec) -> str:
+def _format_audit(spec: StudySpec) -> str:
     """Build table and split of a study; return curation, labels and leaks as text."""
+    from study.data import build_dataset, describe
+    from study.runner.prepare import build_split
+    from study.splits import audit_leakage
+
     dataset = build_dataset(spec.data)
     described = describe(dataset)
     split = build_split(spec, dataset)

@@ -7,12 +7,15 @@ import json
 import re
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from study.errors import InputError
 from study.executors.logs import level, log_to_stderr
+
+if TYPE_CHECKING:
+    from study.config.study import StudySpec
 
 EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 2, 3, 130
 """Exit codes; 0 means that every trial finished."""
@@ -99,6 +102,25 @@ def merge_overrides(
     # As JSON, which is YAML: a folder called 2024 stays text.
     more = [f"{place}={json.dumps(text)}" for place, text in given.items() if text is not None]
     return [*(overrides or []), *more]
+
+
+def read_spec(
+    file: str,
+    overrides: list[str] | None,
+    storage: str | None,
+    tracking: str | None = None,
+    address: str | None = None,
+) -> StudySpec:
+    """Read a study file or preset with the overrides of the command line.
+
+    Raises
+    ------
+    InputError
+        The file is missing or wrong; every mistake is named.
+    """
+    from study.config.loading import read_study
+
+    return read_study(file, merge_overrides(overrides, storage, tracking, address))
 
 
 def parse_columns(text: str) -> dict[str, str]:

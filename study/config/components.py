@@ -38,7 +38,7 @@ class Component(ConfigModel):
     """
 
     key: ClassVar[str]
-    name: str = Field(alias=STORED_NAME)
+    name: str = Field(alias="word")
     options: Mapping[str, Scalar] = {}
 
     @model_validator(mode="before")

@@ -58,13 +58,13 @@ def run_pilot(spec: StudySpec) -> MeasuredTimes:
         A training broke down.
     """
     study = prepare(spec)
-    arms = cheapest_and_dearest(study.plan, len(study.inputs.dataset))
+    arms = cheapest_and_dearest(study.plan, len(study.data.dataset))
     clock, threads = _Clock(), max(1, int(spec.run.cpus_per_trial))
     with TemporaryDirectory(prefix="pilot-") as folder:
-        inputs = _beside(study.inputs, Path(folder))
+        inputs = _beside(study.data, Path(folder))
         for arm in arms:
             _time(Trial(_short(arm), 0, 0, spec.seeds[0]), study.plan, inputs, clock, threads)
-    data = study.inputs.dataset
+    data = study.data.dataset
     return clock.times(len(arms), (len(data), len(data.label_names)))
 
 

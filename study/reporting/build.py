@@ -30,7 +30,7 @@ from study.reporting.sections import (
     sparse,
     verdict,
 )
-from study.results.study_results import StudyResults, read_folder
+from study.results.study_results import StudyResults, load_results
 from study.storage.mirror import LocalMirror
 from study.storage.storage import Storage, write_atomic
 
@@ -172,5 +172,5 @@ def report_study(
 
 def _evidence(study: str, storage: str, version: str | None = None) -> StudyAnalysis:
     name = study_name(study)
-    record = read_folder(Storage(storage).below(name), version)
+    record = load_results(Storage(storage).below(name), version)
     return StudyAnalysis(record, build_contrasts(record.spec, record.plan))

@@ -1,57 +1,138 @@
-"""A study as it stands: what was asked, what is known, what is missing."""
+"""A study with its plan, data and ledger, and the results that the ledger holds of it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from study.artifacts.study_data import StudyData, current_version
 from study.artifacts.study_folder import read_spec
 from study.artifacts.version import Version
-from study.config.study import StudySpec
+from study.config.study import StudySpec, digest
 from study.errors import InputError
 from study.planning.contrasts import find_reference_arms
 from study.planning.plan import Plan, make_plan
-from study.planning.trials import Arm
+from study.planning.trials import Arm, Trial
 from study.results.ledger import Failure, Ledger
 from study.results.summary import ArmSummary, summarize
 from study.results.trial_result import TrialResult
 from study.results.versions import VersionResults, find_versions, name_versions, put_first
+from study.storage.mirror import local_folder
 from study.storage.storage import Storage
 
 
+class _ResultCache:
+    """Results of a study that were read already."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.results: Mapping[str, TrialResult] = {}
+
+
 @dataclass(frozen=True, eq=False)
-class StudyResults:
-    """Everything a comparison, a report or a tracking page is made from.
+class Study:
+    """A study file with its plan, its data and the ledger of its storage.
 
     Attributes
     ----------
     spec : StudySpec
+        With the widths of matched heads written into its grid.
     plan : Plan
-    inputs : StudyData
-    results : mapping of trial id to TrialResult
-    failures : tuple of Failure
+    data : StudyData
+        Data set and split. Identities of trials are those of its version.
+    ledger : Ledger
+        Finished trials of all studies of the storage.
+    home : Storage
+        The study's own folder: its file, data set and split.
     versions : tuple of VersionResults
-        What made the results (the first), and other versions that the ledger has results of;
-        the current one is among them. Results are of one version alone.
+        Versions that the ledger has results of; the first is the one that is read. Empty where
+        only the current version counts.
     """
 
     spec: StudySpec
     plan: Plan
-    inputs: StudyData
-    results: Mapping[str, TrialResult]
-    failures: tuple[Failure, ...] = ()
+    data: StudyData
+    ledger: Ledger
+    home: Storage
     versions: tuple[VersionResults, ...] = ()
+    _cache: _ResultCache = field(default_factory=_ResultCache, init=False, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """The study's own folder on this machine; for an object store, that of its copies."""
+        return local_folder(self.home)
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of data set and split: tells whether a folder holds other ones."""
+        return digest([self.data.dataset.digest, self.data.split.digest])
+
+    def trials_by_id(self) -> dict[str, Trial]:
+        """Return the planned trials by their identity, in the order of the plan."""
+        return {self.data.trial_id(trial): trial for trial in self.plan.trials()}
+
+    def read_results(self) -> StudyResults:
+        """Read the finished and failed trials from the ledger; any thread may call it.
+
+        Each result is read once: later calls read only what has finished since.
+
+        Raises
+        ------
+        StudyError, OSError
+            A record is damaged, or was removed while it was read; reading again may succeed.
+        """
+        trials = self.trials_by_id()
+        with self._cache.lock:
+            finished = trials.keys() & self.ledger.ids()
+            known = self._cache.results
+            results = {trial_id: known[trial_id] for trial_id in finished & known.keys()}
+            unread = finished - results.keys()
+            results |= {result.id: result for result in self.ledger.get_many(unread)}
+            failures = self.ledger.failures(trials.keys() - results.keys())
+            self._cache.results = results
+        return StudyResults(self, results, tuple(failures))
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """The results of a study at one moment: what comparisons, reports and pages are made from.
+
+    Attributes
+    ----------
+    study : Study
+    by_id : mapping of trial id to TrialResult
+        Finished trials, all of one version.
+    failures : tuple of Failure
+        Trials that failed and have no result.
+    """
+
+    study: Study
+    by_id: Mapping[str, TrialResult]
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def spec(self) -> StudySpec:
+        """The study file."""
+        return self.study.spec
+
+    @property
+    def plan(self) -> Plan:
+        """Arms and trials of the study."""
+        return self.study.plan
+
+    @property
+    def data(self) -> StudyData:
+        """Data set and split of the study."""
+        return self.study.data
 
     @cached_property
     def summaries(self) -> list[ArmSummary]:
-        """One row an arm, in the order of the file."""
-        results = list(self.results.values())
-        positives = self.inputs.dataset.positives
+        """One summary an arm, in the order of the study file."""
+        results = list(self.by_id.values())
+        positives = self.data.dataset.positives
         return summarize(self.plan.arms, results, positives, self.plan.per_arm)
 
     @cached_property
@@ -61,69 +142,31 @@ class StudyResults:
 
     @cached_property
     def version(self) -> Version:
-        """What made the results."""
-        return self.inputs.version or current_version(self.plan)
+        """What made the results: code, featurizers, libraries."""
+        return self.data.version or current_version(self.plan)
 
     @property
     def version_lines(self) -> list[str]:
-        """What readers are told of the version: nothing if there is only the current one."""
-        return name_versions(self.versions)
+        """Lines that name the versions; none if there is only the current one."""
+        return name_versions(self.study.versions)
 
     @property
     def missing(self) -> int:
-        """Trials without a result."""
-        return len(self.plan.arms) * self.plan.per_arm - len(self.results)
+        """Number of trials without a result."""
+        return len(self.plan.arms) * self.plan.per_arm - len(self.by_id)
 
     def results_of(self, arm: Arm) -> list[TrialResult]:
-        """Finished trials of an arm, in the order of seeds, repeats and folds."""
-        ids = (self.inputs.trial_id(trial) for trial in self.plan.trials_of(arm))
-        return [self.results[trial_id] for trial_id in ids if trial_id in self.results]
+        """Return the finished trials of an arm, ordered by seed, repeat and fold."""
+        ids = (self.data.trial_id(trial) for trial in self.plan.trials_of(arm))
+        return [self.by_id[trial_id] for trial_id in ids if trial_id in self.by_id]
+
+    def refresh(self) -> StudyResults:
+        """Return the results with those of trials that have finished since."""
+        return self.study.read_results()
 
 
-def read_results(
-    spec: StudySpec,
-    plan: Plan,
-    inputs: StudyData,
-    ledger: Ledger,
-    seen: Mapping[str, TrialResult] | None = None,
-    versions: tuple[VersionResults, ...] = (),
-) -> StudyResults:
-    """Read every finished trial of a study from the ledger; those in `seen` are not read again.
-
-    The trials are those of the version of `inputs`.
-    """
-    trials = {inputs.trial_id(trial): trial for trial in plan.trials()}
-    old = seen or {}
-    finished = trials.keys() & ledger.ids()
-    results = {key: old[key] for key in finished & old.keys()}
-    results |= {result.id: result for result in ledger.get_many(finished - old.keys())}
-    failures = ledger.failures(trials.keys() - results.keys())
-    return StudyResults(spec, plan, inputs, results, tuple(failures), versions)
-
-
-@dataclass(frozen=True, eq=False)
-class Launched:
-    """A launched study, read from its own folder without its results.
-
-    Attributes
-    ----------
-    spec : StudySpec
-    plan : Plan
-    inputs : StudyData
-        With the version whose results are read: the first of `versions`.
-    ledger : Ledger
-    versions : tuple of VersionResults
-    """
-
-    spec: StudySpec
-    plan: Plan
-    inputs: StudyData
-    ledger: Ledger
-    versions: tuple[VersionResults, ...] = ()
-
-
-def open_folder(folder: Path | Storage, version: str | None = None) -> Launched:
-    """Read file, data set and split of a launched study.
+def open_study(folder: Path | Storage, version: str | None = None) -> Study:
+    """Open a launched study in its own folder, without reading its results.
 
     Parameters
     ----------
@@ -144,55 +187,12 @@ def open_folder(folder: Path | Storage, version: str | None = None) -> Launched:
     ledger = Ledger(home.above.below("ledger"))
     plan, data = make_plan(spec), StudyData.load(home)
     versions = put_first(find_versions(plan, data, ledger), version)
-    return Launched(spec, plan, versions[0].applied_to(data), ledger, versions)
+    return Study(spec, plan, versions[0].applied_to(data), ledger, home, versions)
 
 
-def read_folder(folder: Path | Storage, version: str | None = None) -> StudyResults:
-    """Read a launched study from its own folder: its file, data set, split and results.
+def load_results(folder: Path | Storage, version: str | None = None) -> StudyResults:
+    """Read the results of a launched study from its own folder.
 
-    Parameters and errors as of `open_folder`.
+    Parameters and errors as of `open_study`.
     """
-    study = open_folder(folder, version)
-    return read_results(study.spec, study.plan, study.inputs, study.ledger, versions=study.versions)
-
-
-class Studied(Protocol):
-    """A study that has a ledger: prepared, or opened in its folder."""
-
-    @property
-    def spec(self) -> StudySpec:
-        """The study file."""
-
-    @property
-    def plan(self) -> Plan:
-        """Its arms and trials."""
-
-    @property
-    def inputs(self) -> StudyData:
-        """Its table and split."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """What is known."""
-
-
-class Rereader:
-    """Reads a study's record from any thread; each result is read once."""
-
-    def __init__(self, study: Studied) -> None:
-        self._study, self._turn = study, threading.Lock()
-        self._seen: Mapping[str, TrialResult] = {}
-
-    def __call__(self) -> StudyResults:
-        """Return the study as it stands.
-
-        Raises
-        ------
-        StudyError, OSError
-            A record is damaged, or went while it was read; reading again may do.
-        """
-        study = self._study
-        with self._turn:
-            record = read_results(study.spec, study.plan, study.inputs, study.ledger, self._seen)
-            self._seen = record.results
-        return record
+    return open_study(folder, version).read_results()

@@ -25,10 +25,10 @@ from study.planning.trials import Trial
 from study.progress import CallbackList, ProgressCallback, build_progress
 from study.reporting.formatting import format_count, render_table
 from study.reporting.tables import COLUMNS, comparison_frame, format_caveats
-from study.results.study_results import Rereader, StudyResults
+from study.results.study_results import Study, StudyResults
 from study.results.summary import format_failures
 from study.results.versions import VersionResults, complete_arms, find_versions
-from study.runner.prepare import Prepared, check_unchanged, prepare, write_study_folder
+from study.runner.prepare import check_unchanged, prepare, write_study_folder
 from study.runner.stages import (
     StageRunner,
     encoder_tasks,
@@ -84,7 +84,7 @@ class LaunchWork:
 
 
 def launch(
-    study: Prepared,
+    study: Study,
     executor: Executor,
     pages: TrackingStore | None,
     reporter: ProgressCallback,
@@ -107,42 +107,39 @@ def launch(
     KeyboardInterrupt
         `stop` was asked for; what had finished is kept.
     """
-    stop, meter, read = (
-        stop or StopSignal(reporter.note),
-        BudgetMeter(study.spec.run.budget),
-        Rereader(_shown(study, kept) if kept else study),
-    )
+    stop, meter = stop or StopSignal(reporter.note), BudgetMeter(study.spec.run.budget)
+    shown = _shown(study, kept) if kept else study
     work = _plan_work(study, kept)
     if pages is None:
         _run(StageRunner(study, executor, reporter, stop, meter), work, lambda: None)
-        return read()
-    projector = BackgroundSync(pages, read, reporter.note)
+        return shown.read_results()
+    projector = BackgroundSync(pages, shown.read_results, reporter.note)
     told = CallbackList(reporter, ProgressFile(projector.tell))
     with closing(projector):
         try:
             _run(StageRunner(study, executor, told, stop, meter), work, projector.due)
         except (KeyboardInterrupt, StudyError):
-            _leave(projector, read)
+            _leave(projector, shown)
             raise
-        record = read()
+        record = shown.read_results()
         projector.finish(record, hurried=lambda: stop.interrupted)
     return record
 
 
-def _leave(projector: BackgroundSync, read: Rereader) -> None:
+def _leave(projector: BackgroundSync, study: Study) -> None:
     """Show a launch that ends early as it stands, if the pages answer soon."""
     try:
-        projector.finish(read(), stopped=True, patience=PATIENCE)
+        projector.finish(study.read_results(), stopped=True, patience=PATIENCE)
     except StudyError:  # what ended the launch is told; pages are made up for by the next one
         return
 
 
-def _shown(study: Prepared, kept: KeptResults) -> Prepared:
+def _shown(study: Study, kept: KeptResults) -> Study:
     """Return a study with the identities of the version that is shown."""
-    return replace(study, inputs=kept.shown.applied_to(study.inputs))
+    return replace(study, data=kept.shown.applied_to(study.data))
 
 
-def _plan_work(study: Prepared, kept: KeptResults | None) -> list[Trial]:
+def _plan_work(study: Study, kept: KeptResults | None) -> list[Trial]:
     """Return the trials of a launch: of all arms but those kept, with the members of averages."""
     trials = list(study.plan.trials())
     if kept is None:
@@ -171,7 +168,7 @@ def _run(site: StageRunner, trials: Sequence[Trial], due: Callable[[], None]) ->
 
 def _work(site: StageRunner, chosen: Sequence[Trial]) -> LaunchWork:
     study = site.study
-    trials = {study.inputs.trial_id(trial): trial for trial in chosen}
+    trials = {study.data.trial_id(trial): trial for trial in chosen}
     known, damaged = study.ledger.sound(trials)
     for place in damaged:
         site.reporter.note(f"damaged record set aside, its trial runs again: {place}")
@@ -186,7 +183,7 @@ def _average(site: StageRunner, averages: Mapping[str, Trial]) -> None:
     study = site.study
     known = study.ledger.ids()
     for trial_id, trial in averages.items():
-        members = {study.inputs.trial_id(member): member for member in trial.members()}
+        members = {study.data.trial_id(member): member for member in trial.members()}
         absent = [str(member) for key, member in members.items() if key not in known]
         if absent and site.stop.asked:
             continue  # a budget is reached: it is missing, like its members
@@ -194,7 +191,7 @@ def _average(site: StageRunner, averages: Mapping[str, Trial]) -> None:
             site.fail(trial_id, trial, f"its member {absent[0]} has no result")
             continue
         results = [study.ledger.get(member_id) for member_id in members]
-        study.ledger.put(run_average_trial(trial, results, study.inputs))
+        study.ledger.put(run_average_trial(trial, results, study.data))
 
 
 class OtherVersions(StrEnum):
@@ -269,16 +266,17 @@ def run_study(spec: StudySpec, asked: LaunchOptions, cost: Cost | None = None) -
             record = _launch(study, asked, pages, CallbackList(screen, state), lock, kept)
     finally:
         screen.close()
-    found = find_versions(study.plan, study.inputs, study.ledger)
-    shown = tuple(sorted(found, key=lambda each: each.version != record.version))
-    print_results(replace(record, versions=shown), console)
+    found = find_versions(study.plan, study.data, study.ledger)
+    versions = tuple(sorted(found, key=lambda version: version.version != record.version))
+    shown = replace(record.study, versions=versions)
+    print_results(replace(record, study=shown), console)
     _places(study, pages, console)
     if kept is None:
         return record.missing == 0
-    return len(complete_arms(study.plan, study.inputs, found)) == len(study.plan.arms)
+    return len(complete_arms(study.plan, study.data, found)) == len(study.plan.arms)
 
 
-def _check_versions(study: Prepared, asked: LaunchOptions, cost: Cost | None) -> KeptResults | None:
+def _check_versions(study: Study, asked: LaunchOptions, cost: Cost | None) -> KeptResults | None:
     """Look for finished trials that another version made; return what is kept of them.
 
     Raises
@@ -286,19 +284,19 @@ def _check_versions(study: Prepared, asked: LaunchOptions, cost: Cost | None) ->
     InputError
         There are such trials, and it was not said what becomes of them.
     """
-    found = find_versions(study.plan, study.inputs, study.ledger)
+    found = find_versions(study.plan, study.data, study.ledger)
     others = [each for each in found if not each.current]
     current = next(each for each in found if each.current)
     again = {
         trial_id
         for each in others
         for trial, trial_id in _ids(study, each)
-        if trial_id in each.ids and study.inputs.trial_id(trial) not in current.ids
+        if trial_id in each.ids and study.data.trial_id(trial) not in current.ids
     }
     if not again or asked.others == OtherVersions.RERUN:
         return None
     if asked.others == OtherVersions.KEEP:
-        return KeptResults(complete_arms(study.plan, study.inputs, found), found[0])
+        return KeptResults(complete_arms(study.plan, study.data, found), found[0])
     time = f": {cost(study.spec, others[0])}" if cost else ""
     raise InputError(
         f"study '{study.spec.name}' has finished trials of another version: "
@@ -310,13 +308,13 @@ def _check_versions(study: Prepared, asked: LaunchOptions, cost: Cost | None) ->
     )
 
 
-def _ids(study: Prepared, found: VersionResults) -> Iterator[tuple[Trial, str]]:
+def _ids(study: Study, found: VersionResults) -> Iterator[tuple[Trial, str]]:
     """Yield the trials of a study with their identities under a version."""
-    trial_id = found.applied_to(study.inputs).trial_id
+    trial_id = found.applied_to(study.data).trial_id
     return ((trial, trial_id(trial)) for trial in study.plan.trials())
 
 
-def _prepared(spec: StudySpec, note: Callable[[str], None]) -> Prepared:
+def _prepared(spec: StudySpec, note: Callable[[str], None]) -> Study:
     """Prepare a study; a storage that cannot be written is bad input as long as nothing ran."""
     try:
         return prepare(spec, note)
@@ -327,7 +325,7 @@ def _prepared(spec: StudySpec, note: Callable[[str], None]) -> Prepared:
 
 
 def _launch(
-    study: Prepared,
+    study: Study,
     asked: LaunchOptions,
     pages: TrackingStore | None,
     told: ProgressCallback,
@@ -348,7 +346,7 @@ def _launch(
 
 def print_results(record: StudyResults, console: Console) -> None:
     """Print the table of a study, what to know before reading it, and what is missing."""
-    data = record.inputs.dataset
+    data = record.data.dataset
     head = (
         f"\n{record.spec.name}: {len(data)} molecules x {len(data.label_names)} labels, "
         f"{record.spec.split.groups} groups, {record.plan.per_arm} trials an arm"
@@ -376,7 +374,7 @@ def _weight_lines(pool: ScorePool) -> list[str]:
     return format_unequal_parameters(build_contrasts(pool.spec, pool.plan), weights)
 
 
-def _places(study: Prepared, pages: TrackingStore | None, console: Console) -> None:
+def _places(study: Study, pages: TrackingStore | None, console: Console) -> None:
     """Say where the results are, and the command that shows the pages."""
     lines = [f"results: {study.ledger.storage.url}"]
     uri = getattr(pages, "uri", None)

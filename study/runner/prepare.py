@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from modalities import Encoder, ModalityError
 from modalities.weights.model_card import model_card_hint
 from study.artifacts.study_data import StudyData, build_modality
 from study.artifacts.study_folder import read_spec, write_spec
-from study.config.study import StudySpec, digest
+from study.config.study import StudySpec
 from study.data import OdorDataset, load_or_build
 from study.errors import InputError
 from study.planning.contrasts import declare_contrasts
@@ -24,44 +22,14 @@ from study.planning.plan import Plan, make_plan
 from study.planning.trials import NamedModality
 from study.plugins.registry import Registry
 from study.results.ledger import Ledger
+from study.results.study_results import Study
 from study.splits import Split, make_split
-from study.storage.mirror import local_folder
 from study.storage.storage import Storage
 from study.training.equivalence import refuse_equivalent_arms
 from study.training.parameter_matching import match_parameters
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A study ready to run.
-
-    Attributes
-    ----------
-    spec : StudySpec
-        With the widths of matched heads written into its grid.
-    plan : Plan
-    inputs : StudyData
-    ledger : Ledger
-    home : Storage
-        The study's own folder: its file, data set and split.
-    key : str
-        Digest of data set and split: tells a changed folder.
-    """
-
-    spec: StudySpec
-    plan: Plan
-    inputs: StudyData
-    ledger: Ledger
-    home: Storage
-    key: str
-
-    @property
-    def folder(self) -> Path:
-        """The study's own folder on this machine; of an object store, the one of its copies."""
-        return local_folder(self.home)
-
-
-def prepare(spec: StudySpec, note: Callable[[str], None] | None = None) -> Prepared:
+def prepare(spec: StudySpec, note: Callable[[str], None] | None = None) -> Study:
     """Build the data set and the split of a study; only the cache of curated tables is written.
 
     Parameters
@@ -82,14 +50,12 @@ def prepare(spec: StudySpec, note: Callable[[str], None] | None = None) -> Prepa
     _check_partitions(plan)
     dataset = load_or_build(spec.data, storage.below("cache", "datasets"), note)
     split = build_split(spec, dataset)
-    inputs = StudyData(dataset, split, storage.below("cache").address)
-    refuse_equivalent_arms(plan, inputs)
+    data = StudyData(dataset, split, storage.below("cache").address)
+    refuse_equivalent_arms(plan, data)
     if spec.parameters == "matched":
-        spec = match_parameters(spec, plan, inputs)
+        spec = match_parameters(spec, plan, data)
         plan = make_plan(spec)
-    key = digest([dataset.digest, split.digest])
-    ledger = Ledger(storage.below("ledger"))
-    return Prepared(spec, plan, inputs, ledger, storage.below(spec.name), key)
+    return Study(spec, plan, data, Ledger(storage.below("ledger")), storage.below(spec.name))
 
 
 def _check_modalities(plan: Plan) -> None:
@@ -142,7 +108,7 @@ def _check_partitions(plan: Plan) -> None:
             raise InputError(f"partition '{partition}': {error}") from error
 
 
-def write_study_folder(study: Prepared) -> list[str]:
+def write_study_folder(study: Study) -> list[str]:
     """Write file, data set and split of a study where its workers read them.
 
     Returns
@@ -159,7 +125,7 @@ def write_study_folder(study: Prepared) -> list[str]:
     """
     for storage in (study.home, study.ledger.storage):
         storage.prepare()
-    said = [*study.inputs.save(study.home), write_spec(study.home, study.spec)]
+    said = [*study.data.save(study.home), write_spec(study.home, study.spec)]
     return [text for text in said if text]
 
 
@@ -200,12 +166,12 @@ _FREE = ("run", "description")
 """Parts of a study file that stand for no trial and no question."""
 
 
-def check_unchanged(study: Prepared, *, extend: bool) -> str:
+def check_unchanged(study: Study, *, extend: bool) -> str:
     """Compare a study with the file it was launched with before; return a note, or nothing.
 
     Parameters
     ----------
-    study : Prepared
+    study : Study
     extend : bool
         Accept a file that asks for more: every trial asked for before is still asked for.
 
@@ -234,15 +200,15 @@ def check_unchanged(study: Prepared, *, extend: bool) -> str:
     return f"study '{study.spec.name}' is extended"
 
 
-def _check_more(study: Prepared, old: StudySpec) -> None:
+def _check_more(study: Study, old: StudySpec) -> None:
     """Refuse an extension that drops trials: their results would be shown no more."""
     if (old.data, old.split) != (study.spec.data, study.spec.split):
         raise InputError(
             f"--extend cannot change the data or the split of study '{study.spec.name}': every "
             "trial would be another one; call it something else (--set name=...)"
         )
-    asked = {study.inputs.trial_id(trial) for trial in study.plan.trials()}
-    before = {study.inputs.trial_id(t): str(t) for t in make_plan(old).trials()}
+    asked = {study.data.trial_id(trial) for trial in study.plan.trials()}
+    before = {study.data.trial_id(t): str(t) for t in make_plan(old).trials()}
     dropped = sorted(before[trial_id] for trial_id in before.keys() - asked)
     if dropped:
         raise InputError(

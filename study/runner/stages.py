@@ -18,8 +18,8 @@ from study.executors.failures import FailureKind
 from study.planning.trials import Trial
 from study.progress import ProgressCallback
 from study.results.ledger import Failure
+from study.results.study_results import Study
 from study.results.summary import write_log
-from study.runner.prepare import Prepared
 from study.runner.stopping import StopSignal
 from study.training.packing import build_packs, can_share_process
 
@@ -31,7 +31,7 @@ Told = Callable[[TaskResult], None]
 class StageRunner:
     """A study at work: what runs, where, who hears of it, and whether it has been asked to end."""
 
-    study: Prepared
+    study: Study
     executor: Executor
     reporter: ProgressCallback
     stop: StopSignal
@@ -50,11 +50,11 @@ class StageRunner:
             The storage takes no more; what had finished is kept.
         """
         stage = _Stage(self, told, tasks)
-        before = self.study.inputs.quarantined()
+        before = self.study.data.quarantined()
         if tasks:
             self.reporter.stage(name, sum(task.pieces for task in tasks))
             runner(tasks, stage)
-        for path in sorted(self.study.inputs.quarantined() - before):
+        for path in sorted(self.study.data.quarantined() - before):
             self.reporter.note(f"damaged file set aside and made again: {path}")
         self.stop.check()
         return stage.failed
@@ -157,9 +157,9 @@ def make_features(site: StageRunner, trials: Collection[Trial]) -> None:
     InputError
         A molecule of the table cannot be represented in a modality that is asked for.
     """
-    before = site.study.inputs.quarantined()
+    before = site.study.data.quarantined()
     tasks = [task for choice in _choices(trials) for task in _shards(site, choice)]
-    for path in sorted(site.study.inputs.quarantined() - before):
+    for path in sorted(site.study.data.quarantined() - before):
         site.reporter.note(f"damaged features set aside and made again: {path}")
     failed = site.run(site.executor.map, tasks, "features")
     if failed:
@@ -171,8 +171,8 @@ def make_features(site: StageRunner, trials: Collection[Trial]) -> None:
 
 
 def _shards(site: StageRunner, choice: ModalityConfig) -> list[Task]:
-    store, smiles = site.study.inputs.features_store, site.study.inputs.dataset.smiles
-    common = {"store": site.study.inputs.features_place, "choice": choice.model_dump(mode="json")}
+    store, smiles = site.study.data.features_store, site.study.data.dataset.smiles
+    common = {"store": site.study.data.features_place, "choice": choice.model_dump(mode="json")}
     return [
         Task(
             f"{choice.name} molecules of bucket {shard.bucket}",
@@ -190,14 +190,14 @@ def _choices(trials: Collection[Trial]) -> list[ModalityConfig]:
 
 def encoder_tasks(site: StageRunner, trials: Collection[Trial]) -> list[Task]:
     """Return the encoder jobs that trials need and the cache lacks."""
-    inputs = site.study.inputs
+    data = site.study.data
     jobs: dict[str, EncoderJob] = {}
     for trial in trials:
         for feature in trial.arm.features:
             job = encoder_job_for(feature, trial)
             if job is not None:
-                jobs.setdefault(inputs.job_id(job), job)
-    sound, damaged = inputs.embedding_store.sound(set(jobs))
+                jobs.setdefault(data.job_id(job), job)
+    sound, damaged = data.embedding_store.sound(set(jobs))
     for place in damaged:
         site.reporter.note(f"damaged embeddings set aside, their job runs again: {place}")
     return [
@@ -291,7 +291,7 @@ def _packs(site: StageRunner, trials: Mapping[str, Trial]) -> list[tuple[str, ..
     memory = int(run.pack_memory * GIB)
     # a time limit is one of each trial, and a process that is ended takes its pack along
     fewest = len(trials) if run.time_limit is not None else PACKS * slots
-    return build_packs(trials, site.study.inputs, memory, fewest=fewest)
+    return build_packs(trials, site.study.data, memory, fewest=fewest)
 
 
 def _name(ids: Sequence[str]) -> str:
@@ -329,10 +329,10 @@ def _failures(
     return {trial_id: why for trial_id in ids if trial_id not in kept}
 
 
-def _broken(study: Prepared, trial: Trial, broken: Mapping[str, TaskResult]) -> TaskResult | None:
+def _broken(study: Study, trial: Trial, broken: Mapping[str, TaskResult]) -> TaskResult | None:
     """Return why a trial cannot run: the first of its encoder jobs that failed."""
     if not broken:
         return None
     jobs = (encoder_job_for(feature, trial) for feature in trial.arm.features)
-    ids = [study.inputs.job_id(job) for job in jobs if job is not None]
+    ids = [study.data.job_id(job) for job in jobs if job is not None]
     return next((broken[job_id] for job_id in ids if job_id in broken), None)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from study.config.loading import study_name
 from study.errors import StorageError
 from study.progress import CountingCallback, Progress
-from study.results.study_results import open_folder
+from study.results.study_results import open_study
 from study.results.summary import format_failures, traceback_lines
 from study.results.versions import name_versions
 from study.storage.lock import read_holder
@@ -95,8 +95,8 @@ def format_status(
         There is no such study, or it has no results of that version.
     """
     folder = Storage(storage).below(study_name(source))
-    study = open_folder(folder, version)
-    trials = {study.inputs.trial_id(trial) for trial in study.plan.trials()}
+    study = open_study(folder, version)
+    trials = {study.data.trial_id(trial) for trial in study.plan.trials()}
     finished = study.ledger.ids() & trials
     failures = study.ledger.failures(trials - finished)
     running = _running_lines(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from study.config.loading import study_name
-from study.results.study_results import StudyResults, read_folder
+from study.results.study_results import StudyResults, load_results
 from study.storage.lock import StudyLock
 from study.storage.storage import Storage
 from study.tracking.open import build_store
@@ -53,10 +53,10 @@ def sync_study(
         The store broke down.
     """
     folder = Storage(storage).below(study_name(source))
-    record = read_folder(folder, version)  # before the lock, which would make the folder
+    record = load_results(folder, version)  # before the lock, which would make the folder
     tracker = _tracker(record, storage, tracking)
     with StudyLock(folder).held(wait=wait):
-        record = read_folder(folder, version)
+        record = load_results(folder, version)
         if anew:
             tracker.clear(record)
         written = tracker.sync(record)

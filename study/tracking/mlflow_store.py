@@ -203,10 +203,10 @@ class MLflowStore:
 
     def name_data(self, page: StoredRun, record: StudyResults) -> None:
         """Name the data set of a study on its run."""
-        digest = record.inputs.dataset.digest[:36]
+        digest = record.data.dataset.digest[:36]
         if digest not in page.data:
             recipe = redact(record.spec.data.model_dump_json())
-            entity = Dataset(record.inputs.dataset.name, digest, "study-recipe", recipe)
+            entity = Dataset(record.data.dataset.name, digest, "study-recipe", recipe)
             tag = InputTag("mlflow.data.context", "training")
             self._client.log_inputs(page.id, [DatasetInput(entity, [tag])])
 

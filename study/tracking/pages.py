@@ -164,8 +164,8 @@ def build_contents(record: StudyResults) -> PageContents:
     results: dict[str, list[TrialResult]] = {}
     failed: dict[str, list[str]] = {}
     for arm in record.plan.arms:
-        ids = [record.inputs.trial_id(trial) for trial in record.plan.trials_of(arm)]
-        results[arm.id] = [record.results[key] for key in ids if key in record.results]
+        ids = [record.data.trial_id(trial) for trial in record.plan.trials_of(arm)]
+        results[arm.id] = [record.by_id[key] for key in ids if key in record.by_id]
         failed[arm.id] = [causes[key] for key in ids if key in causes]
     return PageContents(record, results, failed)
 
@@ -211,8 +211,8 @@ def arm_tags(
         "reference_cell": record.references.get(arm.id, ""),
         "stage": str(arm.fusion.options.get("stage", "label")) if arm.fusion else "",
         "split_scheme": split.groups,
-        "split_digest": record.inputs.split.digest[:16],
-        "data_digest": record.inputs.dataset.digest[:16],
+        "split_digest": record.data.split.digest[:16],
+        "data_digest": record.data.dataset.digest[:16],
         "missing": str(summary.missing),
     }
     if causes:
@@ -278,7 +278,7 @@ def fold_metrics(results: Sequence[TrialResult]) -> list[Value]:
 
 def per_label_csv(results: Sequence[TrialResult], record: StudyResults) -> str:
     """Return the table of labels: positives, density fifth, mean AUROC and AP, AUROC by trial."""
-    dataset = record.inputs.dataset
+    dataset = record.data.dataset
     fifths = density_fifths(dataset.positives)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -341,7 +341,7 @@ def study_tags(
     """Return how far a study is, by its ledger and by the launch under way."""
     left = progress.left if progress else None
     tags = {
-        "trials_finished": len(record.results),
+        "trials_finished": len(record.by_id),
         "trials_failed": len(record.failures),
         "trials_missing": record.missing,
         "trials_running": progress.running if progress else 0,
@@ -356,7 +356,7 @@ def study_state(record: StudyResults, compared: Sequence[ArmComparison]) -> str:
     """Digest of the files of a study's page."""
     table = render_table(comparison_frame(compared), COLUMNS, "json") if compared else ""
     spec = remove_secrets(record.spec).model_dump(mode="json")
-    return digest([LAYOUT, spec, record.inputs.split.digest, table])[:32]
+    return digest([LAYOUT, spec, record.data.split.digest, table])[:32]
 
 
 def headline(compared: Sequence[ArmComparison]) -> Metrics:
@@ -383,7 +383,7 @@ def write_study(folder: Path, record: StudyResults, compared: Sequence[ArmCompar
         (folder / f"comparison.{suffix}").write_text(text, encoding="utf-8")
     shown = remove_secrets(record.spec).model_dump_json(indent=2)
     (folder / "study.json").write_text(shown, encoding="utf-8")
-    record.inputs.split.save(folder / "split.json")
+    record.data.split.save(folder / "split.json")
 
 
 NAME = "olfaction.weights"

@@ -39,7 +39,7 @@ class EncodedModality:
 
 def run_encoder_job(
     job: EncoderJob,
-    inputs: StudyData,
+    data: StudyData,
     ranks: ProcessGroup | None = None,
     checkpoints: CheckpointStore | None = None,
 ) -> NDArray[np.float32]:
@@ -48,7 +48,7 @@ def run_encoder_job(
     Parameters
     ----------
     job : EncoderJob
-    inputs : StudyData
+    data : StudyData
     ranks : ProcessGroup, optional
         Place of this process among the replicas of the training; alone on the CPU without it.
     checkpoints : CheckpointStore, optional
@@ -60,19 +60,19 @@ def run_encoder_job(
         The training broke down, or runs on another number of processes than it asks for.
     """
     ranks = ranks or ProcessGroup()
-    features = inputs.features(job.feature.choice)
+    features = data.features(job.feature.choice)
     encoder = build_modality(job.feature.choice).encoder(seed=job.seed)
 
     def gather(some: Rows) -> dict[str, torch.Tensor]:
         return encoder.collate(features, some)
 
     if job.place is not None:
-        fold, fraction = inputs.fold(job.place), job.place.fraction
+        fold, fraction = data.fold(job.place), job.place.fraction
         encoder.fit(features, fold.fit[fraction])
         if job.feature.choice.resolved == "finetune":
-            columns = inputs.columns(job)
+            columns = data.columns(job)
             training, validation = (
-                LabeledRows(part[fraction], inputs.dataset.labels[np.ix_(part[fraction], columns)])
+                LabeledRows(part[fraction], data.dataset.labels[np.ix_(part[fraction], columns)])
                 for part in (fold.fit, fold.validation)
             )
             numbers = job.feature.choice.training
@@ -87,7 +87,7 @@ def run_encoder_job(
                 ranks=ranks,
                 checkpoints=checkpoints,
             )
-    return _embed(_module(encoder).to(ranks.device), gather, np.arange(len(inputs.dataset)))
+    return _embed(_module(encoder).to(ranks.device), gather, np.arange(len(data.dataset)))
 
 
 def _with_head(job: EncoderJob, encoder: Encoder, labels: int) -> MultimodalModel:
@@ -126,20 +126,20 @@ def _embed(encoder: nn.Module, gather: Gather, rows: Rows) -> NDArray[np.float32
     return embeddings
 
 
-def labeled_rows(inputs: StudyData, rows: Rows) -> LabeledRows:
+def labeled_rows(data: StudyData, rows: Rows) -> LabeledRows:
     """Return training rows with their labels."""
-    return LabeledRows(rows, inputs.dataset.labels[rows])
+    return LabeledRows(rows, data.dataset.labels[rows])
 
 
 def encode_modality(
-    feature: NamedModality, trial: Trial, inputs: StudyData, training: Rows
+    feature: NamedModality, trial: Trial, data: StudyData, training: Rows
 ) -> EncodedModality:
     """Read the embeddings of a feature, or transform or encode its features here."""
     job = encoder_job_for(feature, trial)
     if job is not None:
-        stored = inputs.embedding_store.get(inputs.job_id(job))
+        stored = data.embedding_store.get(data.job_id(job))
         return _ready(_standardised(stored, training))
-    features = inputs.features(feature.choice)
+    features = data.features(feature.choice)
     encoder = build_modality(feature.choice).encoder(seed=trial.torch_seed)
     encoder.fit(features, training)
     top_layers = trial.arm.training.top_layers
@@ -207,18 +207,18 @@ class EncoderCache:
         self._scores: dict[Hashable, NDArray[np.float64]] = {}
 
     def branch(
-        self, feature: NamedModality, trial: Trial, inputs: StudyData, training: Rows
+        self, feature: NamedModality, trial: Trial, data: StudyData, training: Rows
     ) -> EncodedModality:
         """Do what `encode_modality` does; an encoder that the trial trains is made anew."""
         if feature.choice.resolved == "joint":
-            return encode_modality(feature, trial, inputs, training)
+            return encode_modality(feature, trial, data, training)
         if self._place != fold_key(trial):
             self._place, self._tables = fold_key(trial), {}
         job = encoder_job_for(feature, trial)
-        key = (feature.key, inputs.job_id(job) if job else None)
+        key = (feature.key, data.job_id(job) if job else None)
         if key not in self._tables:
-            branch = encode_modality(feature, trial, inputs, training)
-            self._tables[key] = build_embedding_table(branch, len(inputs.dataset))
+            branch = encode_modality(feature, trial, data, training)
+            self._tables[key] = build_embedding_table(branch, len(data.dataset))
         return self._tables[key]
 
     def inner(

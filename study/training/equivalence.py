@@ -20,7 +20,7 @@ from study.plugins.registry import Registry
 MOLECULES = 8
 
 
-def find_shared_embeddings(plan: Plan, inputs: StudyData) -> Mapping[str, str]:
+def find_shared_embeddings(plan: Plan, data: StudyData) -> Mapping[str, str]:
     """Return for each modality that repeats an earlier one the key of that one.
 
     Encoders that are neither trained nor fitted are built from one seed and tried on a few
@@ -35,7 +35,7 @@ def find_shared_embeddings(plan: Plan, inputs: StudyData) -> Mapping[str, str]:
     for features in by_word.values():
         known: dict[bytes, str] = {}
         for key, feature in features.items() if len(features) > 1 else ():
-            embedding = _embedding(feature, inputs.dataset.smiles[:MOLECULES])
+            embedding = _embedding(feature, data.dataset.smiles[:MOLECULES])
             if embedding is not None and (first := known.setdefault(embedding, key)) != key:
                 same[key] = first
     return same
@@ -86,7 +86,7 @@ class ModelProbe:
         return all(a.shape == b.shape and np.allclose(a, b, 1e-4, 1e-6) for a, b in pairs)
 
 
-def refuse_equivalent_arms(plan: Plan, inputs: StudyData) -> None:
+def refuse_equivalent_arms(plan: Plan, data: StudyData) -> None:
     """Refuse arms that build the same model from the same data and seed as another.
 
     Raises
@@ -96,7 +96,7 @@ def refuse_equivalent_arms(plan: Plan, inputs: StudyData) -> None:
     """
     lines = [
         f"{again} repeats {first}: {_why(again, first)}"
-        for again, first in find_equivalent_arms(plan, inputs)
+        for again, first in find_equivalent_arms(plan, data)
     ]
     if lines:
         head = (
@@ -121,17 +121,17 @@ def _why(again: Arm, first: Arm) -> str:
     return f"the partitions {again.partition} and {first.partition} deal every label alike"
 
 
-def find_equivalent_arms(plan: Plan, inputs: StudyData) -> Iterator[tuple[Arm, Arm]]:
+def find_equivalent_arms(plan: Plan, data: StudyData) -> Iterator[tuple[Arm, Arm]]:
     """Yield each arm that repeats an earlier one, with that one."""
     probes: dict[Place, ModelProbe] = {}
     groups: dict[Place, list[Arm]] = {}
-    alike = find_shared_embeddings(plan, inputs)
+    alike = find_shared_embeddings(plan, data)
     for arm in plan.arms:
         groups.setdefault(_data(arm, alike), []).append(arm)
     for arms in groups.values():
         for place, arm in enumerate(arms):
             for earlier in arms[:place]:
-                if _same_model(arm, earlier, inputs, plan, probes):
+                if _same_model(arm, earlier, data, plan, probes):
                     yield arm, earlier
                     break
 
@@ -145,31 +145,31 @@ def _data(arm: Arm, alike: Mapping[str, str]) -> Place:
 
 
 def _same_model(
-    arm: Arm, other: Arm, inputs: StudyData, plan: Plan, probes: dict[Place, ModelProbe]
+    arm: Arm, other: Arm, data: StudyData, plan: Plan, probes: dict[Place, ModelProbe]
 ) -> bool:
     kinds = {arm.technique, other.technique}
     if kinds & {"single", "independent_mean"}:  # no head of their own to vary
         return len(kinds) == 1
     if kinds == {"label_balancer"}:
-        return _same_owners(arm, other, inputs, plan)
+        return _same_owners(arm, other, data, plan)
     if "label_balancer" in kinds:  # the balancer has no layer after its branches
         return False
     return _probe(arm, probes).equals(_probe(other, probes))
 
 
-def _same_owners(arm: Arm, other: Arm, inputs: StudyData, plan: Plan) -> bool:
+def _same_owners(arm: Arm, other: Arm, data: StudyData, plan: Plan) -> bool:
     """Whether two balancers deal their labels alike in every trial."""
     if arm.partition == other.partition:
         return True
     pairs = zip(plan.trials_of(arm), plan.trials_of(other), strict=True)
-    return all(_owners_equal(_owners(a, inputs), _owners(b, inputs)) for a, b in pairs)
+    return all(_owners_equal(_owners(a, data), _owners(b, data)) for a, b in pairs)
 
 
 def _owners_equal(one: NDArray[np.int64] | None, other: NDArray[np.int64] | None) -> bool:
     return one is not None and other is not None and np.array_equal(one, other)
 
 
-def _owners(trial: Trial, inputs: StudyData) -> NDArray[np.int64] | None:
+def _owners(trial: Trial, data: StudyData) -> NDArray[np.int64] | None:
     """Return the owners of a trial's labels, (l,); None where they are known only in training."""
     partition = trial.arm.partition
     if partition is None:
@@ -177,9 +177,9 @@ def _owners(trial: Trial, inputs: StudyData) -> NDArray[np.int64] | None:
     rule = Registry("partition").load(partition.name)
     if rule.per_batch or rule.needs_inner_scores:
         return None
-    rows = inputs.fold(trial).fit[trial.arm.fraction]
+    rows = data.fold(trial).fit[trial.arm.fraction]
     names = tuple(feature.slot for feature in trial.arm.features)
-    context = PartitionContext(names, inputs.dataset.labels[rows], rows, trial.torch_seed)
+    context = PartitionContext(names, data.dataset.labels[rows], rows, trial.torch_seed)
     dealt: LabelPartition = rule(**partition.options).build(context)
     return dealt.owner
 

@@ -20,20 +20,18 @@ if TYPE_CHECKING:
 _VERSIONS = ("olfaction-study", "torch", "rdkit", "numpy", "mordredcommunity", "transformers")
 
 
-def run_average_trial(
-    trial: Trial, members: Sequence[TrialResult], inputs: StudyData
-) -> TrialResult:
+def run_average_trial(trial: Trial, members: Sequence[TrialResult], data: StudyData) -> TrialResult:
     """Return the ``independent_mean`` of models trained apart: their scores averaged, no fit."""
     scores = average_scores([member.scores for member in members]).astype(np.float32)
     counts = {key: members[0].counts[key] for key in ("fit", "validation")}
     counts["parameters"] = sum(member.counts["parameters"] for member in members)
     seconds = sum(member.seconds for member in members)
-    return build_result(trial, inputs, scores, counts, None, seconds)
+    return build_result(trial, data, scores, counts, None, seconds)
 
 
 def build_result(
     trial: Trial,
-    inputs: StudyData,
+    data: StudyData,
     scores: NDArray[np.float32],
     counts: Mapping[str, int],
     history: TrainingHistory | None,
@@ -44,7 +42,7 @@ def build_result(
     Parameters
     ----------
     trial : Trial
-    inputs : StudyData
+    data : StudyData
     scores : ndarray of float32, (n, l)
         Probabilities of the molecules of the test fold.
     counts : mapping of str to int
@@ -54,19 +52,19 @@ def build_result(
     seconds : float
         What it took.
     """
-    test = inputs.fold(trial).test
+    test = data.fold(trial).test
     curves = {"loss": history.loss, "monitored": history.monitored} if history else {}
     best = {"best_epoch": history.best_epoch} if history else {}
     return TrialResult(
-        id=inputs.trial_id(trial),
+        id=data.trial_id(trial),
         trial=trial.to_json(),
-        label_names=inputs.dataset.label_names,
+        label_names=data.dataset.label_names,
         test_rows=test,
-        test_labels=inputs.dataset.labels[test],
+        test_labels=data.dataset.labels[test],
         scores=scores,
         counts={**counts, **best, "test": len(test)},
         history=curves,
         seconds=seconds,
         versions={name: version(name) for name in _VERSIONS},
-        **inputs.origin(trial),
+        **data.origin(trial),
     )

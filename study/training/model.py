@@ -44,7 +44,7 @@ def build_head(
 def partition_context(
     trial: Trial,
     branches: Mapping[str, EncodedModality],
-    inputs: StudyData,
+    data: StudyData,
     training: LabeledRows,
     validation: LabeledRows,
     inner: InnerScores = compute_inner_auroc,
@@ -60,7 +60,7 @@ def partition_context(
     InputError
         So is a validation row.
     """
-    test = inputs.fold(trial).test
+    test = data.fold(trial).test
     shared = np.intersect1d(validation.rows, test)
     if len(shared):
         raise InputError(
@@ -72,7 +72,7 @@ def partition_context(
     scores = None
     if rule is not None and rule.needs_inner_scores:
         gather = {name: (branch.gather, branch.dim) for name, branch in branches.items()}
-        groups = inputs.split.groups[training.rows]
+        groups = data.split.groups[training.rows]
         scores = inner(gather, training, validation, groups, trial)
     names = tuple(branches)
     measured = None if scores is None else training.rows
@@ -94,7 +94,7 @@ def label_owners(model: nn.Module) -> tuple[int, ...]:
 def build_model(
     trial: Trial,
     branches: Mapping[str, EncodedModality],
-    inputs: StudyData,
+    data: StudyData,
     training: LabeledRows,
     validation: LabeledRows,
     inner: InnerScores = compute_inner_auroc,
@@ -105,7 +105,7 @@ def build_model(
     ----------
     trial : Trial
     branches : mapping of slot to EncodedModality
-    inputs : StudyData
+    data : StudyData
     training, validation : LabeledRows
         What a label partition may be chosen on.
     inner : function
@@ -115,7 +115,7 @@ def build_model(
     dims = {name: branch.dim for name, branch in branches.items()}
     context = None
     if trial.arm.technique == "label_balancer":
-        context = partition_context(trial, branches, inputs, training, validation, inner)
+        context = partition_context(trial, branches, data, training, validation, inner)
     with seeded(trial.torch_seed):
-        head = build_head(trial.arm, dims, len(inputs.dataset.label_names), context)
+        head = build_head(trial.arm, dims, len(data.dataset.label_names), context)
     return MultimodalModel({name: branch.encoder for name, branch in branches.items()}, head)

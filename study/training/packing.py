@@ -32,7 +32,7 @@ def fold_key(trial: Trial) -> tuple[int, int, float]:
 
 
 def build_packs(
-    trials: Mapping[str, Trial], inputs: StudyData, memory: int, *, fewest: int = 1
+    trials: Mapping[str, Trial], data: StudyData, memory: int, *, fewest: int = 1
 ) -> list[tuple[str, ...]]:
     """Deal trials into packs that read the same features.
 
@@ -44,7 +44,7 @@ def build_packs(
     Parameters
     ----------
     trials : mapping of id to Trial
-    inputs : StudyData
+    data : StudyData
     memory : int
         Most bytes that a process may hold at a time.
     fewest : int
@@ -61,7 +61,7 @@ def build_packs(
         features = tuple(feature.key for feature in trial.arm.features)
         alike.setdefault(features if can_share_process(trial) else key, []).append(key)
     most = min(MOST, max(1, len(trials) // max(1, fewest)))
-    return [pack for ids in alike.values() for pack in _cut(ids, trials, inputs, memory, most)]
+    return [pack for ids in alike.values() for pack in _cut(ids, trials, data, memory, most)]
 
 
 def _order(trial: Trial) -> tuple[tuple[int, int, float], int]:
@@ -69,7 +69,7 @@ def _order(trial: Trial) -> tuple[tuple[int, int, float], int]:
 
 
 def _cut(
-    ids: Sequence[str], trials: Mapping[str, Trial], inputs: StudyData, memory: int, most: int
+    ids: Sequence[str], trials: Mapping[str, Trial], data: StudyData, memory: int, most: int
 ) -> list[tuple[str, ...]]:
     """Cut trials in the order of `_order` where the memory or the number is used up."""
     packs: list[list[str]] = []
@@ -79,10 +79,10 @@ def _cut(
     for key in ids:
         trial = trials[key]
         own = {(trial.seed, feature.key) for feature in trial.arm.features}
-        head = _head_bytes(trial.arm, len(inputs.dataset.label_names))
+        head = _head_bytes(trial.arm, len(data.dataset.label_names))
         tables = tables | own if fold_key(trial) == place else own
         place, largest = fold_key(trial), max(largest, head)
-        taken = largest + len(tables) * 4 * len(inputs.dataset) * WIDTH
+        taken = largest + len(tables) * 4 * len(data.dataset) * WIDTH
         if not packs or len(packs[-1]) >= most or taken > memory:
             packs.append([])
             tables, largest = own, head

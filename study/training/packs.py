@@ -42,7 +42,7 @@ class PackResult:
 
 
 def run_pack(
-    trials: Sequence[Trial], inputs: StudyData, *, device: torch.device | None = None
+    trials: Sequence[Trial], data: StudyData, *, device: torch.device | None = None
 ) -> Iterator[PackResult]:
     """Run head trials; yield how each ended as soon as it has.
 
@@ -53,7 +53,7 @@ def run_pack(
     ----------
     trials : sequence of Trial
         Trials that share a process (see `study.training.packing.stackable`), in any order.
-    inputs : StudyData
+    data : StudyData
     device : torch.device, optional
         Default: the CPU.
     """
@@ -61,7 +61,7 @@ def run_pack(
     for trial in sorted(trials, key=fold_key):
         try:
             with ranks.named_errors():
-                ended = PackResult(trial, run_trial(trial, inputs, ranks, shared=shared))
+                ended = PackResult(trial, run_trial(trial, data, ranks, shared=shared))
         except Exception as error:  # noqa: BLE001 (whatever it is, it fails this trial alone)
             ended = PackResult(trial, None, cause_of(error), traceback_of(error))
         yield ended

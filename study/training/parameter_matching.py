@@ -46,7 +46,7 @@ class ParameterCounts:
         return own + sum(self.encoders[feature.key] for feature in joint)
 
 
-def count_parameters(plan: Plan, inputs: StudyData) -> ParameterCounts:
+def count_parameters(plan: Plan, data: StudyData) -> ParameterCounts:
     """Return the widths of all embeddings of a plan.
 
     An encoder says its width when it is built. A fitted transform knows it after it was fitted
@@ -56,21 +56,21 @@ def count_parameters(plan: Plan, inputs: StudyData) -> ParameterCounts:
     Parameters
     ----------
     plan : Plan
-    inputs : StudyData
+    data : StudyData
     """
     features = {f.key: f for arm in plan.arms for f in arm.features}
     dims, encoders = {}, {}
     for key, feature in features.items():
         encoder = build_modality(feature.choice).encoder(seed=0)
         if feature.choice.fitted:
-            fold = inputs.split.folds[0]
-            encoder.fit(inputs.features(feature.choice), fold.fit[max(fold.fit)])
+            fold = data.split.folds[0]
+            encoder.fit(data.features(feature.choice), fold.fit[max(fold.fit)])
         dims[key] = encoder.dim
         encoders[key] = sum(int(v.numel()) for v in getattr(encoder, "parameters", list)())
-    return ParameterCounts(len(inputs.dataset.label_names), dims, encoders)
+    return ParameterCounts(len(data.dataset.label_names), dims, encoders)
 
 
-def match_parameters(spec: StudySpec, plan: Plan, inputs: StudyData) -> StudySpec:
+def match_parameters(spec: StudySpec, plan: Plan, data: StudyData) -> StudySpec:
     """Return a study whose arms have as many trained weights as their reference head.
 
     The grid becomes an explicit list of the same arms in the same order; those with a reference
@@ -81,7 +81,7 @@ def match_parameters(spec: StudySpec, plan: Plan, inputs: StudyData) -> StudySpe
     InputError
         No widths come within 2 %.
     """
-    sizes = count_parameters(plan, inputs)
+    sizes = count_parameters(plan, data)
     by_id, references = {arm.id: arm for arm in plan.arms}, find_reference_arms(plan.arms)
     extra = {arm.id for arm in plan.added}
     arms: dict[str, ListedArm] = {}

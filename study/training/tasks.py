@@ -37,14 +37,14 @@ def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
     from study.training.distributed import current_process_group, torch_settings
     from study.training.encoders import run_encoder_job
 
-    inputs, ranks = _inputs(payload), current_process_group(gpu=payload.get("gpu", False))
+    data, ranks = _inputs(payload), current_process_group(gpu=payload.get("gpu", False))
     job = EncoderJob.from_json(payload["job"])
-    job_id, started = inputs.job_id(job), time.perf_counter()
-    checkpoint = StoredCheckpoints(inputs.checkpoints, job_id)
+    job_id, started = data.job_id(job), time.perf_counter()
+    checkpoint = StoredCheckpoints(data.checkpoints, job_id)
     with torch_settings(payload["threads"]), ranks.named_errors():
-        embeddings = run_encoder_job(job, inputs, ranks, checkpoint)
+        embeddings = run_encoder_job(job, data, ranks, checkpoint)
     if ranks.is_first:
-        inputs.embedding_store.put(job_id, embeddings)
+        data.embedding_store.put(job_id, embeddings)
         checkpoint.clear()
     return {"seconds": time.perf_counter() - started}
 
@@ -60,17 +60,17 @@ def pack(payload: Mapping[str, Any]) -> dict[str, Any]:
     from study.training.distributed import current_process_group, torch_settings
     from study.training.packs import run_pack
 
-    inputs, ledger = _inputs(payload), Ledger(Storage(payload["ledger"]))
+    data, ledger = _inputs(payload), Ledger(Storage(payload["ledger"]))
     device, started = (
         current_process_group(gpu=payload.get("gpu", False)).device,
         time.perf_counter(),
     )
     failed: dict[str, dict[str, str]] = {}
     with torch_settings(payload["threads"]):
-        for ended in run_pack(_missing(payload, inputs, ledger), inputs, device=device):
+        for ended in run_pack(_missing(payload, data, ledger), data, device=device):
             if ended.result is None:
                 why = {"cause": ended.cause, "traceback": ended.traceback}
-                failed[inputs.trial_id(ended.trial)] = why
+                failed[data.trial_id(ended.trial)] = why
             else:
                 ledger.put(ended.result)
     return {"seconds": time.perf_counter() - started, "failed": failed}
@@ -89,24 +89,24 @@ def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
     from study.training.search.trial import run_searched_trial
     from study.training.trial import run_trial
 
-    inputs, ranks = _inputs(payload), current_process_group(gpu=payload.get("gpu", False))
+    data, ranks = _inputs(payload), current_process_group(gpu=payload.get("gpu", False))
     spec = Trial.from_json(payload["trials"][0])
-    checkpoint = StoredCheckpoints(inputs.checkpoints, inputs.trial_id(spec))
+    checkpoint = StoredCheckpoints(data.checkpoints, data.trial_id(spec))
     run = run_searched_trial if spec.arm.search else run_trial
     with torch_settings(payload["threads"]), ranks.named_errors():
-        result = run(spec, inputs, ranks, checkpoint)
+        result = run(spec, data, ranks, checkpoint)
     if ranks.is_first:
         Ledger(Storage(payload["ledger"])).put(result)
         checkpoint.clear()
     return {"seconds": result.seconds, "failed": {}}
 
 
-def _missing(payload: Mapping[str, Any], inputs: StudyData, ledger: Ledger) -> list[Trial]:
+def _missing(payload: Mapping[str, Any], data: StudyData, ledger: Ledger) -> list[Trial]:
     from study.planning.trials import Trial
 
     trials = [Trial.from_json(each) for each in payload["trials"]]
     known = ledger.ids() if len(trials) > 1 else set()
-    return [each for each in trials if inputs.trial_id(each) not in known]
+    return [each for each in trials if data.trial_id(each) not in known]
 
 
 def _inputs(payload: Mapping[str, Any]) -> StudyData:

@@ -22,7 +22,7 @@ from study.training.trainer import TrainingHistory
 
 def run_trial(
     trial: Trial,
-    inputs: StudyData,
+    data: StudyData,
     ranks: ProcessGroup | None = None,
     checkpoints: CheckpointStore | None = None,
     shared: EncoderCache | None = None,
@@ -32,7 +32,7 @@ def run_trial(
     Parameters
     ----------
     trial : Trial
-    inputs : StudyData
+    data : StudyData
     ranks : ProcessGroup, optional
         Place of this process among the replicas; alone on the CPU without it. Only a trial that
         trains encoders (calibration ``joint``) has more than one.
@@ -48,7 +48,7 @@ def run_trial(
     """
     started, ranks = time.perf_counter(), ranks or ProcessGroup()
     check_workers(trial.arm.training.workers if trial.arm.joint else 1, ranks)
-    ready = prepare_trial(trial, inputs, shared or EncoderCache())
+    ready = prepare_trial(trial, data, shared or EncoderCache())
     history = fit(
         ready.model,
         ready.gather,
@@ -59,7 +59,7 @@ def run_trial(
         ranks=ranks,
         checkpoints=checkpoints,
     )
-    return evaluate_trial(ready, inputs, history, time.perf_counter() - started)
+    return evaluate_trial(ready, data, history, time.perf_counter() - started)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,26 +78,26 @@ class PreparedTrial:
         return {name: branch.gather for name, branch in self.branches.items()}
 
 
-def prepare_trial(trial: Trial, inputs: StudyData, shared: EncoderCache) -> PreparedTrial:
+def prepare_trial(trial: Trial, data: StudyData, shared: EncoderCache) -> PreparedTrial:
     """Read what a trial is trained on and build its model."""
-    fold, fraction, features = inputs.fold(trial), trial.arm.fraction, trial.arm.features
+    fold, fraction, features = data.fold(trial), trial.arm.fraction, trial.arm.features
     training, validation = (
-        labeled_rows(inputs, part[fraction]) for part in (fold.fit, fold.validation)
+        labeled_rows(data, part[fraction]) for part in (fold.fit, fold.validation)
     )
-    branches = {f.slot: shared.branch(f, trial, inputs, training.rows) for f in features}
-    model = build_model(trial, branches, inputs, training, validation, shared.inner)
+    branches = {f.slot: shared.branch(f, trial, data, training.rows) for f in features}
+    model = build_model(trial, branches, data, training, validation, shared.inner)
     return PreparedTrial(trial, training, validation, branches, model)
 
 
 def evaluate_trial(
-    ready: PreparedTrial, inputs: StudyData, history: TrainingHistory, seconds: float
+    ready: PreparedTrial, data: StudyData, history: TrainingHistory, seconds: float
 ) -> TrialResult:
     """Score the test fold with the model of a trial that was trained in so many seconds."""
-    scores = predict(ready.model, ready.gather, inputs.fold(ready.trial).test)
+    scores = predict(ready.model, ready.gather, data.fold(ready.trial).test)
     sizes = {"fit": len(ready.training.rows), "validation": len(ready.validation.rows)}
     weights = _parameters(ready.model)
     counts = {**sizes, "parameters": weights, "epochs": len(history.loss)}
-    result = build_result(ready.trial, inputs, scores, counts, history, seconds)
+    result = build_result(ready.trial, data, scores, counts, history, seconds)
     return replace(result, owners=label_owners(ready.model))
 
 

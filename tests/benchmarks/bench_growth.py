@@ -104,14 +104,15 @@ def _study(size: int, folder: str) -> Any:
     from study.data import load_or_build
     from study.planning.plan import make_plan
     from study.results.ledger import Ledger
-    from study.runner.prepare import Prepared, build_split
+    from study.results.study_results import Study
+    from study.runner.prepare import build_split
     from study.storage.storage import Storage
 
     spec, storage = _spec(size, folder), Storage(folder)
     dataset = load_or_build(spec.data, storage.below("cache", "datasets"))
     inputs = StudyData(dataset, build_split(spec, dataset), storage.below("cache").address)
     ledger = Ledger(storage.below("ledger"))
-    return Prepared(spec, make_plan(spec), inputs, ledger, storage.below("growth"), "key")
+    return Study(spec, make_plan(spec), inputs, ledger, storage.below("growth"))
 
 
 def _results(study: Any) -> Any:
@@ -121,13 +122,13 @@ def _results(study: Any) -> Any:
 
     rng = np.random.default_rng(1)
     for trial in study.plan.trials():
-        rows = study.inputs.fold(trial).test
-        labels = study.inputs.dataset.labels[rows]
+        rows = study.data.fold(trial).test
+        labels = study.data.dataset.labels[rows]
         scores = 1 / (1 + np.exp(-rng.normal(labels, 1.0)))
         yield TrialResult(
-            id=study.inputs.trial_id(trial),
+            id=study.data.trial_id(trial),
             trial=trial.to_json(),
-            label_names=study.inputs.dataset.label_names,
+            label_names=study.data.dataset.label_names,
             test_rows=rows,
             test_labels=labels,
             scores=scores.astype(np.float32),
@@ -139,7 +140,7 @@ def _record(size: int, folder: str) -> Any:
 
     study = _study(size, folder)
     results = {result.id: result for result in _results(study)}
-    return StudyResults(study.spec, study.plan, study.inputs, results)
+    return StudyResults(study, results)
 
 
 def _comparison(size: int, folder: str) -> Any:
@@ -159,15 +160,13 @@ def _pages(size: int, folder: str) -> Any:
 
 
 def _ledger(size: int, folder: str) -> Any:
-    from study.results.study_results import read_results
-
     study = _study(size, folder)
     results = list(_results(study))
 
     def work() -> None:
         for result in results:
             study.ledger.put(result)
-        read_results(study.spec, study.plan, study.inputs, study.ledger)
+        study.read_results()
 
     return work
 

@@ -27,7 +27,7 @@ from study.planning.contrasts import Contrast
 from study.planning.plan import Plan
 from study.planning.trials import Arm, NamedModality
 from study.results.ledger import Ledger
-from study.results.study_results import StudyResults, read_results
+from study.results.study_results import Study, StudyResults
 from study.results.trial_result import TrialResult
 from study.splits import Fold, Split, stratify_groups
 from study.storage.storage import Storage
@@ -41,22 +41,23 @@ SPARSE = 5
 def main() -> int:
     """Print the table; the exit status is 1 where a bar was missed."""
     with tempfile.TemporaryDirectory() as folder:
-        inputs, plan = a_table(Path(folder)), a_plan()
+        data, plan = a_table(Path(folder)), a_plan()
         ledger = Ledger(Storage(str(Path(folder) / "ledger")))
-        for result in trials(inputs, plan):
+        for result in trials(data, plan):
             ledger.put(result)
         before = peak()
-        rows = list(timed(inputs, plan, ledger))
+        rows = list(timed(data, plan, ledger))
     status = show(f"{ARMS} arms x {FOLDS} folds, {MOLECULES} molecules x {LABELS} labels", rows)
     used = peak()
     say(f"peak memory {used / 1e9:.2f} GB ({before / 1e9:.2f} GB before), bar {BYTES / 1e9:g} GB")
     return status or int(used > BYTES)
 
 
-def timed(inputs: StudyData, plan: Plan, ledger: Ledger) -> Iterator[Row]:
+def timed(data: StudyData, plan: Plan, ledger: Ledger) -> Iterator[Row]:
     """Read, compare and locate; the bar is on all of it."""
-    spec, found = read_study("quickstart"), []
-    reading = measure(lambda: found.append(read_results(spec, plan, inputs, ledger)))
+    found: list[StudyResults] = []
+    study = Study(read_study("quickstart"), plan, data, ledger, ledger.storage)
+    reading = measure(lambda: found.append(study.read_results()))
     evidence = evidence_of(found[0])
     findings = measure(lambda: (evidence.levels, evidence.findings))
     sparse = measure(
@@ -107,17 +108,17 @@ def a_plan() -> Plan:
     return Plan(arms, ARMS, {}, (), 1, FOLDS, (0,))
 
 
-def trials(inputs: StudyData, plan: Plan) -> Iterator[TrialResult]:
+def trials(data: StudyData, plan: Plan) -> Iterator[TrialResult]:
     """Trials whose scores know a little of the labels, another little in each arm."""
     rng = np.random.default_rng(1)
     for trial in plan.trials():
-        rows = inputs.fold(trial).test
-        labels = inputs.dataset.labels[rows]
+        rows = data.fold(trial).test
+        labels = data.dataset.labels[rows]
         scores = 1 / (1 + np.exp(-rng.normal(labels, 1.0)))
         yield TrialResult(
-            id=inputs.trial_id(trial),
+            id=data.trial_id(trial),
             trial=trial.to_json(),
-            label_names=inputs.dataset.label_names,
+            label_names=data.dataset.label_names,
             test_rows=rows,
             test_labels=labels,
             scores=scores.astype(np.float32),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,8 @@ def main() -> int:
         spec = a_study(folder)
         study = prepare(spec)
         plan = make_plan(spec)
-        found = {result.id: result for result in trials(study.inputs, plan)}
-        record = StudyResults(spec, plan, study.inputs, found)
+        found = {result.id: result for result in trials(study.data, plan)}
+        record = StudyResults(replace(study, plan=plan), found)
         rows = list(timed(record, Path(folder) / "report"))
     title = f"{len(plan.arms)} arms x {plan.per_arm} trials, {MOLECULES} molecules x {LABELS}"
     return show(f"report of {title} labels", rows)
@@ -98,20 +99,20 @@ def a_study(folder: str) -> StudySpec:
     return check_study(raw, "large.yaml")
 
 
-def trials(inputs: StudyData, plan: Plan) -> Iterator[TrialResult]:
+def trials(data: StudyData, plan: Plan) -> Iterator[TrialResult]:
     """Trials whose scores know a little of the labels, a little more with more data."""
     rng = np.random.default_rng(1)
     for trial in plan.trials():
-        rows = inputs.fold(trial).test
-        labels = inputs.dataset.labels[rows]
+        rows = data.fold(trial).test
+        labels = data.dataset.labels[rows]
         signal = 1 + 0.2 * np.log2(trial.arm.fraction) + 0.2 * len(trial.arm.features)
         scores = 1 / (1 + np.exp(-rng.normal(signal * labels, 1.0)))
         fixed = trial.arm.partition is not None and trial.arm.partition.name == "density"
         owners = rng.integers(len(trial.arm.features), size=labels.shape[1])
         yield TrialResult(
-            id=inputs.trial_id(trial),
+            id=data.trial_id(trial),
             trial=trial.to_json(),
-            label_names=inputs.dataset.label_names,
+            label_names=data.dataset.label_names,
             test_rows=rows,
             test_labels=labels,
             scores=scores.astype(np.float32),

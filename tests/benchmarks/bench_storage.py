@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from _bench import Row, measure, show
 
 from study.config.loading import check_study
 from study.planning.trials import Trial
-from study.results.study_results import StudyResults, read_results
+from study.results.study_results import Study, StudyResults
 from study.results.trial_result import TrialResult
-from study.runner.prepare import Prepared, prepare, write_study_folder
+from study.runner.prepare import prepare, write_study_folder
 from study.storage.lock import StudyLock
 from study.tracking.mlflow_store import MLflowStore
 
@@ -58,13 +59,13 @@ def page_seconds() -> float:
         return cost.per(len(record.summaries)).wall
 
 
-def _study(folder: str) -> Prepared:
+def _study(folder: str) -> Study:
     study = prepare(check_study({**STUDY, "run": {"storage": folder}}, "the benchmark"))
     write_study_folder(study)
     return study
 
 
-def _ledger(study: Prepared) -> list[Row]:
+def _ledger(study: Study) -> list[Row]:
     results = [_result(trial, study) for trial in study.plan.trials()]
     count = len(results)
 
@@ -89,7 +90,7 @@ def _ledger(study: Prepared) -> list[Row]:
     ]
 
 
-def _pages(study: Prepared, folder: Path) -> list[Row]:
+def _pages(study: Study, folder: Path) -> list[Row]:
     record = _record(study)
     uri, artifacts = f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")
     made = measure(lambda: MLflowStore(uri, artifacts))
@@ -104,18 +105,18 @@ def _pages(study: Prepared, folder: Path) -> list[Row]:
     ]
 
 
-def _record(study: Prepared) -> StudyResults:
-    return read_results(study.spec, study.plan, study.inputs, study.ledger)
+def _record(study: Study) -> StudyResults:
+    return replace(study).read_results()  # a copy has read nothing yet
 
 
-def _result(trial: Trial, study: Prepared) -> TrialResult:
+def _result(trial: Trial, study: Study) -> TrialResult:
     """Return a finished trial with random scores and a history of 30 epochs."""
-    data, fold = study.inputs.dataset, study.inputs.fold(trial)
+    data, fold = study.data.dataset, study.data.fold(trial)
     rng = np.random.default_rng(trial.torch_seed)
     scores = rng.random((len(fold.test), len(data.label_names)), dtype=np.float32)
     curve = tuple(float(value) for value in rng.random(30))
     return TrialResult(
-        id=study.inputs.trial_id(trial),
+        id=study.data.trial_id(trial),
         trial=trial.to_json(),
         label_names=data.label_names,
         test_rows=fold.test,

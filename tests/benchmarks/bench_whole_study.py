@@ -33,7 +33,7 @@ from study.data import DatasetConfig, build_dataset
 from study.errors import InputError
 from study.planning.trials import Trial
 from study.results.ledger import Ledger
-from study.results.study_results import Launched, open_folder
+from study.results.study_results import Study, open_study
 from study.storage.storage import Storage
 from study.training.packing import can_share_process
 
@@ -61,10 +61,10 @@ def main() -> int:
         say(f"features of every modality, cold, and a small study: {warm.wall:.0f} s")
         whole = launched(content, folder, "--no-mlflow")
         home = folder / "studies" / content["name"]
-        opened = open_folder(home)
+        opened = open_study(home)
         word = "kept" if whole.wall <= BAR else "MISSED"
         say(
-            f"{len(opened.inputs.dataset):,} molecules x {len(opened.inputs.dataset.label_names)} "
+            f"{len(opened.data.dataset):,} molecules x {len(opened.data.dataset.label_names)} "
             f"labels, {len(list(opened.plan.trials())):,} trials: {whole.wall / 60:.1f} min, "
             f"{whole.cpu / 60:.1f} CPU-min (bar {BAR / 60:.0f} min {word}); at most "
             f"{memory_line(whole.peaks)}"
@@ -97,9 +97,9 @@ def _warming(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, **small, "training": numbers}
 
 
-def _alone(opened: Launched, home: Path, count: int) -> None:
+def _alone(opened: Study, home: Path, count: int) -> None:
     """Print what one process for each trial takes."""
-    trials = {opened.inputs.trial_id(t): t for t in opened.plan.trials() if can_share_process(t)}
+    trials = {opened.data.trial_id(t): t for t in opened.plan.trials() if can_share_process(t)}
     seconds = {key: opened.ledger.get(key).seconds for key in trials}
     sample = random.Random(0).sample(sorted(trials), count)  # noqa: S311 (no secret)
     apart = Ledger(Storage(str(home.parent / "apart")))

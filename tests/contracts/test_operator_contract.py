@@ -28,11 +28,11 @@ def test_same_seed_gives_the_same_model(operator, dims, embeddings):
 
 def test_gradient_reaches_every_parameter_and_every_modality(operator, dims, embeddings):
     model = build(operator, dims).eval()
-    inputs = {m: e.requires_grad_() for m, e in embeddings.items()}
-    model(inputs).square().sum().backward()
+    data = {m: e.requires_grad_() for m, e in embeddings.items()}
+    model(data).square().sum().backward()
     flat = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert flat == []
-    assert all(e.grad.any() for e in inputs.values())
+    assert all(e.grad.any() for e in data.values())
 
 
 def test_molecules_do_not_see_each_other(operator, dims, embeddings):

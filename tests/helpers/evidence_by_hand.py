@@ -11,11 +11,19 @@ from study.data import OdorDataset
 from study.planning.contrasts import Contrast
 from study.planning.plan import Plan
 from study.planning.trials import Arm, NamedModality
-from study.results.study_results import StudyResults
+from study.results.ledger import Ledger
+from study.results.study_results import Study, StudyResults
 from study.results.trial_result import TrialResult
 from study.splits import Fold, Split, stratify_groups
+from study.storage.storage import Storage
 
 FOLDS = 4
+
+
+def results_without_ledger(spec, plan, data, results):
+    """Results of a study that were never written."""
+    nowhere = Storage("unused")
+    return StudyResults(Study(spec, plan, data, Ledger(nowhere), nowhere), results)
 
 
 def arm_of(epochs):
@@ -38,19 +46,19 @@ def table_of(labels):
 
 def evidence_of(labels, score, seeds=(0, 1)):
     """Two arms; `score(arm, seed)` gives the scores (n, l) of arm 0 (the reference) and arm 1."""
-    inputs, arms = table_of(labels), (arm_of(1), arm_of(2))
+    data, arms = table_of(labels), (arm_of(1), arm_of(2))
     plan = Plan(arms, 2, {}, (), 1, FOLDS, seeds)
     scores = {(arm, seed): score(arm, seed) for arm in (0, 1) for seed in seeds}
     results = {}
     for trial in plan.trials():
-        rows = inputs.fold(trial).test
-        results[inputs.trial_id(trial)] = TrialResult(
-            id=inputs.trial_id(trial),
+        rows = data.fold(trial).test
+        results[data.trial_id(trial)] = TrialResult(
+            id=data.trial_id(trial),
             trial=trial.to_json(),
-            label_names=inputs.dataset.label_names,
+            label_names=data.dataset.label_names,
             test_rows=rows,
             test_labels=labels[rows],
             scores=scores[arms.index(trial.arm), trial.seed][rows].astype(np.float32),
         )
-    record = StudyResults(read_study("quickstart"), plan, inputs, results)
+    record = results_without_ledger(read_study("quickstart"), plan, data, results)
     return StudyAnalysis(record, (Contrast("technique", arms[1], arms[0]),))

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
+from evidence_by_hand import results_without_ledger
 
 from study.analysis.study_analysis import StudyAnalysis
 from study.config.loading import check_study
 from study.planning.contrasts import build_default_contrasts
 from study.planning.plan import make_plan
-from study.results.study_results import StudyResults
 from study.results.trial_result import TrialResult
 
 SIZES = {"a": 64, "b": 128, "c": 256}
@@ -73,9 +73,9 @@ def made(raw, strength, *, molecules=240, noise=0.3, without=lambda _: False):
         for index in range(plan.folds)
     ]
     split = SimpleNamespace(groups=np.arange(molecules) // 2, folds=folds)
-    inputs = SimpleNamespace(dataset=table, split=split, trial_id=trial_id)
+    data = SimpleNamespace(dataset=table, split=split, trial_id=trial_id)
     return StudyAnalysis(
-        StudyResults(spec, plan, inputs, results), build_default_contrasts(plan.arms)
+        results_without_ledger(spec, plan, data, results), build_default_contrasts(plan.arms)
     )
 
 

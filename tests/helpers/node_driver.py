@@ -67,7 +67,7 @@ def main(address: str, file: str) -> None:
     executor: Executor = Watched(ray)
     try:
         record = launch(study, executor, None, ProgressCallback())
-        say("record", str(record.missing), str(len(record.results)), str(len(record.failures)))
+        say("record", str(record.missing), str(len(record.by_id)), str(len(record.failures)))
     finally:
         executor.close()
 

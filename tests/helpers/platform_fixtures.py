@@ -18,8 +18,8 @@ from tracking_pages import Pages
 from study.config.study import StudySpec
 from study.executors.ray import RayExecutor
 from study.results.ledger import Failure
-from study.results.study_results import StudyResults
-from study.runner.prepare import Prepared, prepare, write_study_folder
+from study.results.study_results import Study, StudyResults
+from study.runner.prepare import prepare, write_study_folder
 from study.tracking.mlflow_store import MLflowStore
 
 HERE = Path(__file__).parent
@@ -47,7 +47,7 @@ def cluster(python_path: None) -> Iterator[RayExecutor]:
 @pytest.fixture
 def study(
     tiny: dict[str, Any], spec_of: Callable[[dict[str, Any], Path], StudySpec], tmp_path: Path
-) -> Prepared:
+) -> Study:
     """The tiny study, prepared and laid out, with nothing run."""
     made = prepare(spec_of(tiny, tmp_path / "store"))
     write_study_folder(made)
@@ -76,7 +76,7 @@ def tracker(database: Path, tmp_path: Path) -> MLflowStore:
 
 
 @pytest.fixture(scope="session")
-def record(launched: tuple[Prepared, StudyResults, object]) -> StudyResults:
+def record(launched: tuple[Study, StudyResults, object]) -> StudyResults:
     """The results of the tiny study; read only."""
     return launched[1]
 
@@ -86,10 +86,10 @@ def partial(record: StudyResults) -> StudyResults:
     """The study before its balancer had finished: one fold missing with a cause."""
     arm = next(c for c in record.plan.arms if c.technique == "label_balancer")
     trial = list(record.plan.trials_of(arm))[1]
-    lost = record.inputs.trial_id(trial)
-    results = {key: result for key, result in record.results.items() if key != lost}
+    lost = record.data.trial_id(trial)
+    results = {key: result for key, result in record.by_id.items() if key != lost}
     failure = Failure(lost, str(trial), "TrialError: the training loss became nan in epoch 3")
-    return StudyResults(record.spec, record.plan, record.inputs, results, (failure,))
+    return StudyResults(record.study, results, (failure,))
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from tracking_servers import Feeding
 
 from study.config.loading import check_study
 from study.executors.base import LocalExecutor
-from study.results.study_results import Rereader, StudyResults
+from study.results.study_results import Study, StudyResults
 from study.runner.launcher import launch
-from study.runner.prepare import Prepared, prepare, write_study_folder
+from study.runner.prepare import prepare, write_study_folder
 from study.tracking.background import BackgroundSync, SyncInterval
 from study.tracking.mlflow_store import MLflowStore
 
@@ -36,7 +36,7 @@ class Told:
     written: int
 
 
-def named(test: str, content: dict[str, object], folder: Path, tracking: str) -> Prepared:
+def named(test: str, content: dict[str, object], folder: Path, tracking: str) -> Study:
     """Lay out a study under the name of its test: a server keeps those of several."""
     name = re.sub("[^a-z0-9]+", "_", test.removeprefix("test_"))[:60].strip("_")
     section = {"storage": str(folder / "store"), "tracking": tracking}
@@ -46,7 +46,7 @@ def named(test: str, content: dict[str, object], folder: Path, tracking: str) ->
 
 
 def run(
-    study: Prepared,
+    study: Study,
     tracker: MLflowStore,
     at: At,
     pace: SyncInterval = PACE,
@@ -57,7 +57,7 @@ def run(
     What the projector says is added to `notes`.
     """
     notes = [] if notes is None else notes
-    projector = BackgroundSync(tracker, Rereader(study), notes.append, pace)
+    projector = BackgroundSync(tracker, study.read_results, notes.append, pace)
     feeding = Feeding(projector, at)
     record = launch(study, LocalExecutor(), None, feeding)
     assert (record.failures, feeding.done) == ((), FITS)

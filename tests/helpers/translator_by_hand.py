@@ -16,8 +16,8 @@ def published_shapes(width=512, feedforward=2048, places=6000, layers=LAYERS):
     def norm(name):
         shapes.update({f"{name}.{part}": (width,) for part in NORM})
 
-    def linear(name, outputs, inputs):
-        shapes.update({f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)})
+    def linear(name, outputs, data):
+        shapes.update({f"{name}.weight": (outputs, data), f"{name}.bias": (outputs,)})
 
     def half(name, norms, attentions):
         shapes[f"{name}.embed.embed.weight"] = (EMBED, width)

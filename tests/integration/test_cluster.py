@@ -27,8 +27,9 @@ from study.executors.logs import VARIABLE
 from study.executors.ray import RayExecutor
 from study.progress import ProgressCallback
 from study.results.ledger import Ledger
+from study.results.study_results import Study
 from study.runner.launcher import launch
-from study.runner.prepare import Prepared, prepare, write_study_folder
+from study.runner.prepare import prepare, write_study_folder
 from study.storage.storage import Storage
 
 CAUSES = {
@@ -105,7 +106,7 @@ def test_worker_processes_log_as_the_driver_does(
 
 
 def _results(
-    study: Prepared,
+    study: Study,
     run: Callable[[Sequence[Task], TaskCallback], None],
     ledger: Path,
     *,
@@ -116,7 +117,7 @@ def _results(
     common = {"study": str(study.folder), "digest": study.key, "ledger": str(ledger), "threads": 1}
     tasks = [
         Task(
-            study.inputs.trial_id(t),
+            study.data.trial_id(t),
             "study.training.tasks:pack",
             {**common, "trials": [t.to_json()]},
         )
@@ -144,7 +145,7 @@ def threads() -> Iterator[None]:
 @pytest.fixture
 def featurized(
     tiny: dict[str, Any], spec_of: Callable[[dict[str, Any], Path], StudySpec], tmp_path: Path
-) -> Prepared:
+) -> Study:
     """The tiny study without an encoder, its features made."""
     tiny["modalities"]["characters"] = {"modality": "fingerprint", "radius": 1}
     study = prepare(spec_of(tiny, tmp_path / "store"))
@@ -155,7 +156,7 @@ def featurized(
 
 @pytest.mark.usefixtures("threads")
 def test_trials_leak_nothing_into_each_other(
-    featurized: Prepared, cluster: RayExecutor, tmp_path: Path
+    featurized: Study, cluster: RayExecutor, tmp_path: Path
 ) -> None:
     """Two orders on reused actors, with soiling tasks between, equal one process bit for bit."""
 
@@ -169,15 +170,15 @@ def test_trials_leak_nothing_into_each_other(
     assert backward == inline
 
 
-def launch_features(study: Prepared) -> None:
+def launch_features(study: Study) -> None:
     """Make the features of the study's modalities."""
     from study.artifacts.study_data import build_modality
 
     choices = {f.key: f.choice for arm in study.plan.arms for f in arm.features}
     for choice in choices.values():
         modality = build_modality(choice)
-        for shard in study.inputs.features_store.missing(modality, study.inputs.dataset.smiles):
-            study.inputs.features_store.fill(modality, shard)
+        for shard in study.data.features_store.missing(modality, study.data.dataset.smiles):
+            study.data.features_store.fill(modality, shard)
 
 
 def test_an_error_of_the_driver_is_not_swallowed(cluster: RayExecutor, tmp_path: Path) -> None:
@@ -217,9 +218,9 @@ def test_a_trial_larger_than_the_cluster_is_bad_input(cluster: RayExecutor) -> N
         large.require([WorkerGroup()])
 
 
-def test_the_executors_agree_on_a_launch(study: Prepared, cluster: RayExecutor) -> None:
+def test_the_executors_agree_on_a_launch(study: Study, cluster: RayExecutor) -> None:
     executor: Executor = cluster
     record = launch(study, executor, None, ProgressCallback())
     assert record.missing == 0
     assert not (study.folder / "scratch").exists()
-    assert isinstance(record.inputs, StudyData)
+    assert isinstance(record.data, StudyData)

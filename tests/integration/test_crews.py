@@ -190,7 +190,7 @@ def test_a_study_of_pairs_goes_on_after_a_lost_worker_and_stops_early(
     """The second training needs the CPUs of the first: a group that is left would block it."""
     study = prepare(check_study({**ENCODER, "run": {"storage": str(tmp_path / "store")}}, "pairs"))
     write_study_folder(study)
-    checkpoints = Path(study.inputs.checkpoints.path(""))
+    checkpoints = Path(study.data.checkpoints.path(""))
     executor = _Dangerous(
         pair_cluster, {"checkpoints": str(checkpoints), "mark": str(tmp_path / "mark")}
     )

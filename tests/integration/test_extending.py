@@ -18,7 +18,7 @@ def prepared(launched, spec_of, tmp_path):
 
 
 def _trials(study):
-    return [study.inputs.trial_id(trial) for trial in study.plan.trials()]
+    return [study.data.trial_id(trial) for trial in study.plan.trials()]
 
 
 def test_the_same_file_is_nothing_to_speak_of(prepared, tiny):

@@ -26,12 +26,12 @@ def aurocs(tmp_path_factory, spec_of, run_tiny):
     assert record.missing == 0
     (arm,) = study.plan.arms
     values = np.mean([result.auroc for result in record.results_of(arm)], axis=0)
-    positives = study.inputs.dataset.positives
-    n = len(study.inputs.dataset)
+    positives = study.data.dataset.positives
+    n = len(study.data.dataset)
     # A score without information has the variance of the Mann-Whitney statistic in each fold.
     p, q = positives / 3, (n - positives) / 3
     errors = np.sqrt((p + q + 1) / (12 * p * q) / 3)
-    names = study.inputs.dataset.label_names
+    names = study.data.dataset.label_names
     return {name: (values[i], errors[i]) for i, name in enumerate(names)}
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from study.errors import InputError, TrialError
-from study.results.study_results import read_folder
+from study.results.study_results import load_results
 from study.runner.prepare import prepare
 from study.training import trial as trial_module
 
@@ -24,7 +24,7 @@ def again(launched, spec_of, run_tiny, tmp_path, tiny):
 def record_file(root, launched, technique):
     study = launched[0]
     trial = next(t for t in study.plan.trials() if t.arm.technique == technique)
-    return root / "ledger" / f"{study.inputs.trial_id(trial)}.trial"
+    return root / "ledger" / f"{study.data.trial_id(trial)}.trial"
 
 
 def state(root):
@@ -35,9 +35,9 @@ def state(root):
 
 def same_results(one, other):
     """Whether two launches agree in all but the time they took."""
-    assert one.results.keys() == other.results.keys()
-    for trial_id, result in one.results.items():
-        twin = other.results[trial_id]
+    assert one.by_id.keys() == other.by_id.keys()
+    for trial_id, result in one.by_id.items():
+        twin = other.by_id[trial_id]
         assert (result.scores == twin.scores).all()
         assert (result.test_rows == twin.test_rows).all()
         assert (result.history, result.counts) == (twin.history, twin.counts)
@@ -47,10 +47,10 @@ def test_a_launch_finishes_every_trial_of_the_plan(launched):
     study, record, notes = launched
     assert record.missing == 0
     assert record.failures == ()
-    assert len(record.results) == 10
+    assert len(record.by_id) == 10
     assert (notes.stages["encoders"], notes.stages["trials"]) == (1, 8)
     rows = np.concatenate([r.test_rows for r in record.results_of(study.plan.arms[0])])
-    assert sorted(rows) == list(range(len(study.inputs.dataset)))
+    assert sorted(rows) == list(range(len(study.data.dataset)))
     for summary in record.summaries:
         assert (summary.repeats, summary.missing, summary.undefined) == (2, 0, 0)
         assert all(0 <= fold <= 1 for fold in summary.folds)
@@ -58,9 +58,9 @@ def test_a_launch_finishes_every_trial_of_the_plan(launched):
 
 def test_results_belong_to_the_molecules_and_labels_of_the_table(launched):
     study, record, _ = launched
-    for result in record.results.values():
-        assert (result.test_labels == study.inputs.dataset.labels[result.test_rows]).all()
-        assert result.label_names == study.inputs.dataset.label_names
+    for result in record.by_id.values():
+        assert (result.test_labels == study.data.dataset.labels[result.test_rows]).all()
+        assert result.label_names == study.data.dataset.label_names
 
 
 def test_launching_again_runs_nothing(again):
@@ -177,7 +177,7 @@ def test_a_damaged_file_of_the_study_is_written_again(name, again, launched):
     record_file(root, launched, "mlp_head").unlink()
     _, record, _ = relaunch()
     assert record.missing == 0
-    same_results(launched[1], read_folder(root / "tiny"))
+    same_results(launched[1], load_results(root / "tiny"))
 
 
 def test_a_failing_trial_is_named_and_stops_no_other(again, launched, monkeypatch):
@@ -245,8 +245,8 @@ def test_a_changed_table_under_the_same_name_is_another_study(again, tiny, spec_
     study, record, notes = run_tiny(spec_of(tiny, root))
     assert "10 trials, 0 already in the ledger" in notes.notes
     assert record.missing == 0
-    read = read_folder(root / "tiny")
-    assert read.inputs.dataset.digest == study.inputs.dataset.digest
+    read = load_results(root / "tiny")
+    assert read.data.dataset.digest == study.data.dataset.digest
     same_results(record, read)
 
 
@@ -257,4 +257,4 @@ def test_storage_that_nothing_reads_is_refused(tiny, spec_of):
 
 def test_a_folder_without_a_study_is_named(tmp_path):
     with pytest.raises(InputError, match="holds no study: launch it first, or give --storage"):
-        read_folder(tmp_path)
+        load_results(tmp_path)

@@ -10,7 +10,7 @@ import yaml
 
 from study.api import ComparisonRequest, compare_studies
 from study.errors import InputError, StorageError
-from study.results.study_results import read_folder
+from study.results.study_results import load_results
 from study.runner.launcher import LaunchOptions, run_study
 from study.storage.lock import LockedError, StudyLock, read_holder
 from study.storage.mirror import LocalMirror, local_folder
@@ -105,20 +105,20 @@ def test_a_launch_goes_on_from_any_machine(store, tiny, spec_of, run_tiny, launc
     study, record, notes = run_tiny(spec_of(tiny, store.url))
     assert record.missing == 0
     assert (notes.stages["encoders"], notes.stages["trials"]) == (1, 8)
-    for trial_id, result in launched[1].results.items():
-        np.testing.assert_array_equal(record.results[trial_id].scores, result.scores)
+    for trial_id, result in launched[1].by_id.items():
+        np.testing.assert_array_equal(record.by_id[trial_id].scores, result.scores)
 
     _, _, notes = run_tiny(spec_of(tiny, store.url))
     assert notes.notes == ["10 trials, 10 already in the ledger"]
     assert notes.stages == {}
 
     move()
-    assert read_folder(store.below("tiny")).missing == 0
+    assert load_results(store.below("tiny")).missing == 0
     text, complete = compare_studies(ComparisonRequest(["tiny"], store.url), "csv")
     assert complete
     assert "counts" in text
     single = next(t for t in study.plan.trials() if t.arm.technique == "mlp_head")
-    store.below("ledger").remove(f"{study.inputs.trial_id(single)}.trial")
+    store.below("ledger").remove(f"{study.data.trial_id(single)}.trial")
     _, record, notes = run_tiny(spec_of(tiny, store.url))
     assert notes.stages == {"trials": 1}  # features and embeddings came from the store
     assert record.missing == 0
@@ -171,8 +171,8 @@ def test_the_processes_of_a_cluster_share_a_bucket(store, tiny, tmp_path):
     command = [sys.executable, "-m", "study", "launch", str(file), "--no-mlflow"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    record = read_folder(home)
+    record = load_results(home)
     assert (record.missing, record.failures) == (0, ())
-    assert len(record.results) == 2
+    assert len(record.by_id) == 2
     assert home.below("scratch").sizes("") == {}
     assert list(folder.iterdir()) == []  # no folder called s3: either

@@ -19,9 +19,8 @@ from tracking_pages import Pages
 from study.errors import TrackingError
 from study.progress import Progress
 from study.results.ledger import Ledger
-from study.results.study_results import Rereader, StudyResults
+from study.results.study_results import Study, StudyResults
 from study.results.trial_result import TrialResult
-from study.runner.prepare import Prepared
 from study.tracking.background import BackgroundSync, SyncInterval
 from study.tracking.mlflow_store import MLflowStore
 from study.tracking.sync import SyncStage
@@ -197,16 +196,16 @@ def test_a_study_that_was_interrupted_says_so_and_goes_on(
 
 
 def test_a_record_that_is_damaged_for_a_while_stops_nothing(
-    study: Prepared, record: StudyResults, tracker: MLflowStore, pages: Pages
+    study: Study, record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     """The reader meets a file that is torn, and reads it once it is whole."""
-    for result in record.results.values():
+    for result in record.by_id.values():
         study.ledger.put(result)
-    name = f"{next(iter(record.results))}.trial"
+    name = f"{next(iter(record.by_id))}.trial"
     whole = study.ledger.storage.read(name)
     Path(study.ledger.storage.path(name)).write_bytes(whole[:100])
     notes: list[str] = []
-    projector = BackgroundSync(tracker, Rereader(study), notes.append, PACE)
+    projector = BackgroundSync(tracker, study.read_results, notes.append, PACE)
     projector.due()
     _until(lambda: notes)
     assert name in notes[0]
@@ -217,7 +216,7 @@ def test_a_record_that_is_damaged_for_a_while_stops_nothing(
 
 
 def test_a_result_is_read_once(
-    study: Prepared, record: StudyResults, monkeypatch: pytest.MonkeyPatch
+    study: Study, record: StudyResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
     opened = Ledger._opened
@@ -227,8 +226,8 @@ def test_a_result_is_read_once(
         return opened(self, trial_id, data)
 
     monkeypatch.setattr(Ledger, "_opened", counted)
-    again = Rereader(study)
-    for result in record.results.values():
+    again = study.read_results
+    for result in record.by_id.values():
         study.ledger.put(result)
-        assert again().results[result.id] == result
-    assert sorted(read) == sorted(record.results)
+        assert again().by_id[result.id] == result
+    assert sorted(read) == sorted(record.by_id)

@@ -17,7 +17,7 @@ from study.analysis.arm_scores import build_score_pool
 from study.analysis.comparison import compare_arms
 from study.errors import InputError
 from study.reporting.tables import comparison_frame
-from study.results.study_results import StudyResults, read_folder
+from study.results.study_results import StudyResults, load_results
 from study.results.trial_result import TrialResult
 from study.runner.sync import sync_study
 from study.storage.lock import LockedError, StudyLock
@@ -39,7 +39,7 @@ def told(tracker: MLflowStore, name: str) -> list[TrialResult]:
 def test_results_come_back_exactly(record: StudyResults, tracker: MLflowStore) -> None:
     assert tracker.sync(record) == CELLS
     back = {result.id: result for result in told(tracker, "tiny")}
-    assert back == dict(record.results)
+    assert back == dict(record.by_id)
     assert len(back) == CELLS * FOLDS
 
 
@@ -95,8 +95,15 @@ def test_a_arm_that_left_the_study_leaves_its_pages(
     tracker.sync(record)
     fewer = dataclasses.replace(record.plan, arms=record.plan.arms[:-1])
     gone = record.plan.arms[-1].id
-    kept = {key: r for key, r in record.results.items() if r.spec.arm.id != gone}
-    assert tracker.sync(dataclasses.replace(record, plan=fewer, results=kept)) == 0
+    kept = {key: r for key, r in record.by_id.items() if r.spec.arm.id != gone}
+    assert (
+        tracker.sync(
+            dataclasses.replace(
+                record, study=dataclasses.replace(record.study, plan=fewer), by_id=kept
+            )
+        )
+        == 0
+    )
     assert set(pages.arms("tiny")) == {arm.id for arm in fewer.arms}
     assert {result.id for result in told(tracker, "tiny")} == set(kept)
 
@@ -141,9 +148,11 @@ def test_a_number_that_falls_is_shown(
         monkeypatch.setattr("time.time", lambda clock=clock: clock)
         arms = record.plan.arms[: CELLS - left]
         ids = {arm.id for arm in arms}
-        kept = {key: r for key, r in record.results.items() if r.spec.arm.id in ids}
+        kept = {key: r for key, r in record.by_id.items() if r.spec.arm.id in ids}
         plan = dataclasses.replace(record.plan, arms=arms)
-        fewer = dataclasses.replace(record, plan=plan, results=kept)
+        fewer = dataclasses.replace(
+            record, study=dataclasses.replace(record.study, plan=plan), by_id=kept
+        )
         tracker.sync(fewer)
         shown += [run.data.metrics["gains"] for run in pages.runs("tiny", "study")]
         right += [headline(compare_arms([build_score_pool(fewer)]))["gains"]]
@@ -160,7 +169,7 @@ def test_the_parent_carries_the_study(
     assert pages.files(parent) == {"study.json", "split.json", *tables}
     assert parent.info.status == "FINISHED"
     (data,) = parent.inputs.dataset_inputs
-    assert record.inputs.dataset.digest.startswith(data.dataset.digest)
+    assert record.data.dataset.digest.startswith(data.dataset.digest)
     assert len(data.dataset.digest) >= 32
 
 
@@ -207,7 +216,7 @@ def test_the_table_of_labels_holds_every_fold(
     record: StudyResults, tracker: MLflowStore, pages: Pages, tmp_path: Path
 ) -> None:
     tracker.sync(record)
-    dataset = record.inputs.dataset
+    dataset = record.data.dataset
     arm = record.plan.arms[0]
     run_id = pages.arms("tiny")[arm.id]
     path = pages.client.download_artifacts(run_id, "per_label.csv", str(tmp_path))
@@ -221,7 +230,12 @@ def test_the_table_of_labels_holds_every_fold(
 def test_studies_of_one_store_stay_apart(
     record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
-    other = dataclasses.replace(record, spec=record.spec.model_copy(update={"name": "other"}))
+    other = dataclasses.replace(
+        record,
+        study=dataclasses.replace(
+            record.study, spec=record.spec.model_copy(update={"name": "other"})
+        ),
+    )
     tracker.sync(record)
     before = pages.shown("tiny")
     assert tracker.sync(other) == CELLS
@@ -280,7 +294,7 @@ def test_mlflow_alone_gives_the_comparison_of_the_ledger(
 ) -> None:
     tracker.sync(record)
     folder = Path(record.spec.run.storage) / "tiny"
-    from_ledger = comparison_frame(compare_arms([build_score_pool(read_folder(folder))]))
+    from_ledger = comparison_frame(compare_arms([build_score_pool(load_results(folder))]))
     assert comparison_frame(compare_arms([tracker.pool("tiny")])).equals(from_ledger)
 
 

@@ -21,7 +21,7 @@ from study.artifacts.version import Version, choose_version
 from study.cli.app import main
 from study.errors import InputError
 from study.results.ledger import Ledger
-from study.results.study_results import read_folder
+from study.results.study_results import load_results
 from study.results.versions import FILE
 from study.runner.sync import sync_study
 from study.storage.storage import Storage
@@ -171,10 +171,10 @@ def test_a_launch_anew_keeps_the_old_results_and_never_mixes_them(folder, comman
     assert len(after) == TRIALS + FITS + 2  # and two averages of them
 
     home = folder / "studies/frozen"
-    old, new = read_folder(home), read_folder(home, "5")
-    assert {result.code for result in old.results.values()} == {0}  # they name no code
-    assert {result.code for result in new.results.values()} == {5}
-    assert (len(old.results), len(new.results)) == (TRIALS, FITS + 2)
+    old, new = load_results(home), load_results(home, "5")
+    assert {result.code for result in old.by_id.values()} == {0}  # they name no code
+    assert {result.code for result in new.by_id.values()} == {5}
+    assert (len(old.by_id), len(new.by_id)) == (TRIALS, FITS + 2)
     assert rows(command("compare", "frozen", "--format", "csv")[1])[0]["version"] == OLD
     code, shown, _ = command("compare", "frozen", "--version", "5", "--format", "csv")
     found = rows(shown)
@@ -239,7 +239,7 @@ def test_a_version_is_chosen_by_some_of_its_words(text):
 
 
 def test_arms_of_two_versions_are_never_paired(folder, upgrade):
-    pool = build_score_pool(read_folder(folder / "studies/frozen"))
+    pool = build_score_pool(load_results(folder / "studies/frozen"))
     baseline = {"study": "frozen", "features": "counts", "technique": "single"}
     twin = replace(pool, spec=pool.spec.model_copy(update={"name": "twin"}))
     paired = [each for each in compare_arms([pool, twin], baseline) if each.rival]
@@ -253,12 +253,12 @@ def test_a_record_says_what_made_it_and_what_was_asked(tiny, spec_of, run_tiny, 
     old = run_tiny(spec_of(tiny, tmp_path / "old"))[1]
     upgrade()
     new = run_tiny(spec_of(tiny, tmp_path / "new"))[1]
-    assert {result.code for result in old.results.values()} == {CODE}
-    assert {result.code for result in new.results.values()} == {CODE + 1}
-    asked = [{result.asked for result in each.results.values()} for each in (old, new)]
+    assert {result.code for result in old.by_id.values()} == {CODE}
+    assert {result.code for result in new.by_id.values()} == {CODE + 1}
+    asked = [{result.asked for result in each.by_id.values()} for each in (old, new)]
     assert asked[0] == asked[1]
-    assert len(asked[0]) == len(old.results)
-    assert not old.results.keys() & new.results.keys()
+    assert len(asked[0]) == len(old.by_id)
+    assert not old.by_id.keys() & new.by_id.keys()
 
 
 def test_a_kept_study_trains_whole_new_arms_alone(tiny, command, upgrade, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from tracking_servers import MlflowServer
 
 from study.config.redaction import remove_secrets
 from study.errors import InputError
-from study.runner.prepare import Prepared
+from study.results.study_results import Study
 from study.tracking.mlflow_store import MLflowStore
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
@@ -52,13 +52,13 @@ def study(
     tiny_study: dict[str, object],
     tmp_path: Path,
     postgresql: PostgreSQL,
-) -> Prepared:
+) -> Study:
     return named(request.node.name, tiny_study, tmp_path, postgresql.uri)
 
 
 @pytest.mark.parametrize("way", ["stop and start", "crash"])
 def test_a_database_that_is_restarted_behind_its_server(
-    way: str, study: Prepared, server: MlflowServer, postgresql: PostgreSQL, tracker: MLflowStore
+    way: str, study: Study, server: MlflowServer, postgresql: PostgreSQL, tracker: MLflowStore
 ) -> None:
     served = MLflowStore(server.uri, "unused")
     mode = "fast" if way == "stop and start" else "immediate"
@@ -69,7 +69,7 @@ def test_a_database_that_is_restarted_behind_its_server(
 
 
 def test_a_database_without_a_server_whose_password_nobody_reads(
-    study: Prepared, postgresql: PostgreSQL, tracker: MLflowStore, tmp_path: Path
+    study: Study, postgresql: PostgreSQL, tracker: MLflowStore, tmp_path: Path
 ) -> None:
     """The driver writes to it itself; what it writes and says is searched for the password."""
     assert SECRET in str(study.spec.run.tracking)

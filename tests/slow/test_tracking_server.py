@@ -15,8 +15,7 @@ from projected import QUICK, At, check_pages, named, run
 from tracking_servers import MlflowServer, SlowRoad
 
 from study.errors import TrackingError
-from study.results.study_results import Rereader
-from study.runner.prepare import Prepared
+from study.results.study_results import Study
 from study.tracking.background import SyncInterval
 from study.tracking.mlflow_store import MLflowStore
 
@@ -53,12 +52,12 @@ def study(
     tiny_study: dict[str, object],
     tmp_path: Path,
     server: MlflowServer,
-) -> Prepared:
+) -> Study:
     return named(request.node.name, tiny_study, tmp_path, server.uri)
 
 
 def test_a_server_that_is_stopped_for_a_while(
-    study: Prepared, server: MlflowServer, tracker: MLflowStore
+    study: Study, server: MlflowServer, tracker: MLflowStore
 ) -> None:
     """It takes connections and says nothing, from the second trial to the end of the study."""
     served = MLflowStore(server.uri, "unused")
@@ -69,7 +68,7 @@ def test_a_server_that_is_stopped_for_a_while(
 
 
 def test_a_server_that_is_killed_and_started_again(
-    study: Prepared, server: MlflowServer, tracker: MLflowStore
+    study: Study, server: MlflowServer, tracker: MLflowStore
 ) -> None:
     served = MLflowStore(server.uri, "unused")
 
@@ -88,7 +87,7 @@ def test_a_server_that_is_killed_and_started_again(
 
 
 def test_a_server_that_is_slow_for_a_while(
-    study: Prepared, road: SlowRoad, tracker: MLflowStore
+    study: Study, road: SlowRoad, tracker: MLflowStore
 ) -> None:
     served = MLflowStore(road.uri, "unused")
 
@@ -103,7 +102,7 @@ def test_a_server_that_is_slow_for_a_while(
 
 
 def test_a_server_that_is_silent_at_the_end_is_left(
-    study: Prepared, server: MlflowServer, tracker: MLflowStore
+    study: Study, server: MlflowServer, tracker: MLflowStore
 ) -> None:
     """The study ends with a named error and no page; `study sync` writes them later."""
     served = MLflowStore(server.uri, "unused")
@@ -118,7 +117,7 @@ def test_a_server_that_is_silent_at_the_end_is_left(
     waited = re.search(r"not complete after (\d+) s", str(left.value))
     assert waited is not None
     assert int(waited[1]) < 20  # MLflow gives up after 45, and the usual patience is 60
-    record = Rereader(study)()
+    record = study.read_results()
     _until(lambda: set(threading.enumerate()) <= before)  # that call has ended
     served.sync(record)
     check_pages(served, record, tracker)

@@ -68,7 +68,7 @@ MOST = 8
 
 def _matrix(material: ReportContext) -> tuple[tuple[Column, ...], DataFrame]:
     """AUROC of every label by arm: the first ones on the page, all in the file."""
-    data = material.evidence.record.inputs.dataset
+    data = material.evidence.record.data.dataset
     named = {arm.id: material.names.of(arm) for arm in (*material.full, *material.arms)}
     means = {key: material.evidence.arms[key].auroc.mean(axis=0) for key in named}
     rows: list[Row] = [

@@ -32,7 +32,7 @@ def section(material: ReportContext) -> DocumentSection | None:
 
 
 def _shown(material: ReportContext, found: LabelOwnership, number: int) -> list[Block]:
-    data = material.evidence.record.inputs.dataset
+    data = material.evidence.record.data.dataset
     order = np.argsort(-data.positives, kind="stable")
     kinds = np.arange(len(found.modalities))[:, None, None]
     shares: Floats = (found.owners[None] == kinds).mean(axis=1)[:, order]

@@ -47,7 +47,7 @@ RULES = (
 
 
 def _facts(record: StudyResults) -> list[Row]:
-    data, split, results = record.inputs.dataset, record.inputs.split, record.results.values()
+    data, split, results = record.data.dataset, record.data.split, record.by_id.values()
     undefined = sum(macro_mean(result.auroc).undefined for result in results)
     expected = len(record.plan.arms) * record.plan.per_arm
     seconds = sum(result.seconds for result in results)
@@ -79,14 +79,14 @@ def _version_facts(record: StudyResults) -> dict[str, str]:
     """Name the version where it is not the only one, or not the current one."""
     if not record.version_lines:
         return {}
-    others = "; ".join(map(str, record.versions[1:])) or "none"
-    return {"version": f"{record.versions[0]}, and no other", "other versions": others}
+    others = "; ".join(map(str, record.study.versions[1:])) or "none"
+    return {"version": f"{record.study.versions[0]}, and no other", "other versions": others}
 
 
 def _versions(record: StudyResults) -> dict[str, str]:
     """Versions that made the results; several where a study was continued after an update."""
     found: dict[str, set[str]] = defaultdict(set)
-    for result in record.results.values():
+    for result in record.by_id.values():
         for package, version in result.versions.items():
             found[package].add(version)
     return {
@@ -95,15 +95,15 @@ def _versions(record: StudyResults) -> dict[str, str]:
 
 
 def _leaks(record: StudyResults) -> tuple[tuple[Column, ...], DataFrame]:
-    data = record.inputs.dataset
-    frame = frame_of(audit_leakage(record.inputs.split, data.smiles, data.labels).rows())
+    data = record.data.dataset
+    frame = frame_of(audit_leakage(record.data.split, data.smiles, data.labels).rows())
     return tuple(Column(key, key) for key in frame.columns), frame
 
 
 def _steps(record: StudyResults) -> list[Row]:
     return [
         {"step": name, "before": int(before), "after": int(after), "note": note}
-        for name, before, after, note in describe(record.inputs.dataset).steps
+        for name, before, after, note in describe(record.data.dataset).steps
     ]
 
 

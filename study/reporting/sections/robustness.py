@@ -41,7 +41,7 @@ def _beside(material: ReportContext) -> list[Block]:
         return [Prose("No other study is set beside this one (--beside names them).")]
     lines, rows = [], []
     for name, other in material.beside.items():
-        split = other.record.inputs.split
+        split = other.record.data.split
         found = _rows(material, name, other)
         lines.append(
             f"{name}: {split.scheme} groups, {split.n_folds} folds x {split.n_repeats}, "
@@ -119,7 +119,7 @@ def _equal(material: ReportContext) -> list[Block]:
 
 def _flags(material: ReportContext) -> tuple[str, ...]:
     record = material.evidence.record
-    undefined = sum(macro_mean(r.auroc).undefined for r in record.results.values())
+    undefined = sum(macro_mean(r.auroc).undefined for r in record.by_id.values())
     uneven = [f for f in material.evidence.findings if not f.equal_size]
     bent = [curve.name for curve in material.curves if not curve.monotone]
     lines = [f"Undefined label and fold pairs: {undefined}."]

@@ -113,7 +113,7 @@ class SequentialEvaluator:
     Parameters
     ----------
     trial : Trial
-    inputs : StudyData
+    data : StudyData
     shared : EncoderCache
         Embeddings that are ready: read once for all candidates.
     ranks : ProcessGroup
@@ -124,12 +124,12 @@ class SequentialEvaluator:
     def __init__(
         self,
         trial: Trial,
-        inputs: StudyData,
+        data: StudyData,
         shared: EncoderCache,
         ranks: ProcessGroup,
         journal: SearchJournal,
     ) -> None:
-        self._trial, self._inputs, self._shared = trial, inputs, shared
+        self._trial, self._inputs, self._shared = trial, data, shared
         self._ranks, self._journal = ranks, journal
         self._runs: dict[int, Trainer] = {}
 

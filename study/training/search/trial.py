@@ -35,7 +35,7 @@ from study.training.trial import run_trial
 
 def run_searched_trial(
     trial: Trial,
-    inputs: StudyData,
+    data: StudyData,
     ranks: ProcessGroup | None = None,
     checkpoints: CheckpointStore | None = None,
 ) -> TrialResult:
@@ -45,7 +45,7 @@ def run_searched_trial(
     ----------
     trial : Trial
         With a search.
-    inputs : StudyData
+    data : StudyData
     ranks : ProcessGroup, optional
         Place of this process among the replicas; alone on the CPU without it.
     checkpoints : CheckpointStore, optional
@@ -65,15 +65,15 @@ def run_searched_trial(
     check_workers(trial.arm.training.workers if trial.arm.joint else 1, ranks)
     journal = SearchJournal(checkpoints, ranks)
     shared = EncoderCache()
-    log = choose_configuration(trial, SequentialEvaluator(trial, inputs, shared, ranks, journal))
+    log = choose_configuration(trial, SequentialEvaluator(trial, data, shared, ranks, journal))
     fixed = apply_configuration(trial, log.winner.numbers)
     kept = journal.under_way(REFIT) if trial.arm.joint else None  # a head takes seconds
-    result = run_trial(fixed, inputs, ranks, kept, shared)
+    result = run_trial(fixed, data, ranks, kept, shared)
     return replace(
         result,
-        id=inputs.trial_id(trial),
+        id=data.trial_id(trial),
         trial=trial.to_json(),
-        asked=inputs.asked_id(trial),
+        asked=data.asked_id(trial),
         search=log.to_json(),
         seconds=log.seconds + result.seconds,
     )

@@ -52,15 +52,15 @@ def test_a_gain_is_over_the_trials_that_both_arms_have(launched):
     gone, head = "label_balancer", "mlp_head"
     kept = {
         key: result
-        for key, result in record.results.items()
+        for key, result in record.by_id.items()
         if (result.spec.arm.technique, result.spec.fold) != (gone, 0)
     }
-    compared = compare_arms([build_score_pool(dataclasses.replace(record, results=kept))])
+    compared = compare_arms([build_score_pool(dataclasses.replace(record, by_id=kept))])
     rival, (one,) = of(compared, gone).rival, of(compared, gone).summary.folds
     assert rival.macro.estimate == pytest.approx(one - of(compared, head).summary.folds[1])
     assert len(rival.macro.folds) == 1
     kept = {key: r for key, r in kept.items() if r.spec.arm.technique != gone}
-    compared = compare_arms([build_score_pool(dataclasses.replace(record, results=kept))])
+    compared = compare_arms([build_score_pool(dataclasses.replace(record, by_id=kept))])
     assert of(compared, gone).rival is None
 
 
@@ -109,17 +109,15 @@ def test_arms_of_another_study_are_paired_if_its_folds_are_the_same(
 
 def test_results_without_their_table_give_the_same_rows(launched, compared):
     _, record, _ = launched
-    pages = build_score_pool_from_runs(
-        record.spec, list(record.results.values()), record.inputs.split
-    )
+    pages = build_score_pool_from_runs(record.spec, list(record.by_id.values()), record.data.split)
     assert comparison_frame(compare_arms([pages])).equals(comparison_frame(compared))
 
 
 def test_pages_that_lack_a_fold_are_refused(launched):
     _, record, _ = launched
-    some = [result for result in record.results.values() if result.spec.fold == 0]
+    some = [result for result in record.by_id.values() if result.spec.fold == 0]
     with pytest.raises(InputError, match="hold 1 of 2 folds"):
-        build_score_pool_from_runs(record.spec, some, record.inputs.split)
+        build_score_pool_from_runs(record.spec, some, record.data.split)
 
 
 def test_json_and_csv_carry_the_numbers(compared):

@@ -51,14 +51,14 @@ def test_a_partition_that_knows_test_rows_is_refused():
 def test_a_trial_refuses_to_choose_a_partition_on_its_test_fold(launched):
     study, record, _ = launched
     trial = next(t for t in study.plan.trials() if t.arm.technique == "label_balancer")
-    labels, fold = record.inputs.dataset.labels, record.inputs.fold(trial)
+    labels, fold = record.data.dataset.labels, record.data.fold(trial)
     train, test = (LabeledRows(rows, labels[rows]) for rows in (fold.train(1.0), fold.test))
     branches = dict.fromkeys(feature.slot for feature in trial.arm.features)
-    assert partition_context(trial, branches, record.inputs, train, train).k == 2
+    assert partition_context(trial, branches, record.data, train, train).k == 2
     with pytest.raises(FusionError, match=r"oracle partition is refused"):
-        partition_context(trial, branches, record.inputs, test, train)
+        partition_context(trial, branches, record.data, test, train)
     with pytest.raises(InputError, match="is in the test fold"):
-        partition_context(trial, branches, record.inputs, train, test)
+        partition_context(trial, branches, record.data, train, test)
 
 
 def test_permuted_labels_cannot_be_ranked():

@@ -25,10 +25,10 @@ def test_a_fixed_partition_is_recorded_by_the_order_of_the_features(balanced):
     (found,) = read_label_ownership(StudyAnalysis(balanced, ()))
     assert found.arm.partition.name == "round_robin"
     assert found.modalities == found.arm.names
-    assert found.owners.shape == (2, len(balanced.inputs.dataset.label_names))
-    for fold, owners in zip(balanced.inputs.split.folds, found.owners, strict=True):
+    assert found.owners.shape == (2, len(balanced.data.dataset.label_names))
+    for fold, owners in zip(balanced.data.split.folds, found.owners, strict=True):
         rows = fold.fit[1.0]
-        densest = np.argsort(-balanced.inputs.dataset.labels[rows].sum(axis=0), kind="stable")
+        densest = np.argsort(-balanced.data.dataset.labels[rows].sum(axis=0), kind="stable")
         assert owners[densest].tolist() == [0, 1] * 3  # dealt in turn, the densest first
     assert found.agreement == owner_agreement(found.owners)
 
@@ -54,7 +54,7 @@ def header_of(data):
 
 def test_records_with_and_without_owners_are_read_back(launched):
     _, record, _ = launched
-    plain = next(iter(record.results.values()))
+    plain = next(iter(record.by_id.values()))
     assert "owners" not in header_of(plain.to_bytes())  # as it was before owners were recorded
     assert TrialResult.from_bytes(plain.to_bytes()) == plain
     owned = dataclasses.replace(plain, owners=(0, 1) * 3)

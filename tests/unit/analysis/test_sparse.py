@@ -48,7 +48,7 @@ def test_labels_make_the_fifths(found, evidence):
         members = [label.fifth == fifth.fifth for label in found.labels]
         assert fifth.difference.estimate == pytest.approx(gains[members].mean())
         assert fifth.labels == sum(members) == 4
-        counts = evidence.record.inputs.dataset.positives[members]
+        counts = evidence.record.data.dataset.positives[members]
         assert (fifth.fewest, fifth.most) == (counts.min(), counts.max())
         levels = fifth.auroc_arm - fifth.auroc_reference
         assert fifth.difference.estimate == pytest.approx(levels)
@@ -125,7 +125,7 @@ def test_one_seed_has_no_ribbon_and_no_oracle():
 
 def test_an_undefined_label_is_nan_everywhere_it_counts():
     evidence = study_of(np.zeros(LABELS), seeds=(0,))
-    truth = evidence.record.inputs.dataset.labels.copy()
+    truth = evidence.record.data.dataset.labels.copy()
     truth[:, 19] = 0
     truth[7, 19] = 1  # defined in one fold of four
     rng = np.random.default_rng(0)

@@ -83,7 +83,7 @@ def test_finished_folds_give_the_error_of_their_own_molecules(launched):
     (contrast,) = (c for c in build_contrasts(spec, plan) if c.family == "control")
     (foreseen,) = estimate_detectable_effects([contrast], plan, 120, recorded)
     sides = [record.results_of(arm)[0] for arm in (contrast.arm, contrast.reference)]
-    variance = _bootstrap_variance(*sides, prepared.inputs.split.groups)
+    variance = _bootstrap_variance(*sides, prepared.data.split.groups)
     seeds = 2 * 0.0015**2 / plan.per_arm * 4_983 / 120
     assert foreseen.source == "measured"
     assert foreseen.smallest == pytest.approx(2.8 * math.sqrt(variance / 2 + seeds), rel=0.15)

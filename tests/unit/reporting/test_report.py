@@ -140,12 +140,12 @@ def test_headlines_are_chosen_by_what_was_asked(evidence):
 def test_an_unfinished_study_says_what_is_missing(wide_record):
     record = wide_record
     kept = {r.id: r for arm in record.plan.arms[:2] for r in record.results_of(arm)[:1]}
-    some = StudyResults(record.spec, record.plan, record.inputs, kept)
+    some = StudyResults(record.study, kept)
     found = compose_report(StudyAnalysis(some, build_default_contrasts(some.plan.arms)))
     assert "Not complete" in found.sections[0].blocks[0].items[-1]
     assert "nan" not in " ".join(Page(to_html(found)).words).split()
     with pytest.raises(InputError, match="no finished trial"):
-        compose_report(StudyAnalysis(StudyResults(some.spec, some.plan, some.inputs, {}), ()))
+        compose_report(StudyAnalysis(StudyResults(some.study, {}), ()))
 
 
 def test_the_command_writes_where_it_says(wide_record, tmp_path):
@@ -205,9 +205,9 @@ def test_principal_axes_against_the_singular_values():
 
 def test_a_map_shows_the_test_molecules_of_a_tuned_encoder(evidence):
     (found,) = build_embedding_maps(evidence)
-    fold = evidence.record.inputs.fold(found.job.place)
+    fold = evidence.record.data.fold(found.job.place)
     assert len(found.points) == len(fold.test)
-    data = evidence.record.inputs.dataset
+    data = evidence.record.data.dataset
     assert found.regions
     for region in found.regions:
         column = data.label_names.index(region.label)

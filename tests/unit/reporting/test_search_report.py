@@ -12,7 +12,7 @@ from study.preview.text import format_plan
 from study.reporting.context import ReportContext
 from study.reporting.document import Bullets, Prose
 from study.reporting.sections import search
-from study.results.study_results import read_folder
+from study.results.study_results import load_results
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,11 @@ def material(searched):
 def test_the_shipped_search_finishes_and_every_trial_searched(searched):
     study, record = searched
     assert (record.missing, record.failures) == (0, ())
-    for result in record.results.values():
+    for result in record.by_id.values():
         average = result.spec.arm.technique == "independent_mean"
         assert (result.search is None) == average
-    again = read_folder(study.folder)
-    assert again.results.keys() == record.results.keys()
+    again = load_results(study.folder)
+    assert again.by_id.keys() == record.by_id.keys()
 
 
 def test_a_plan_shows_the_multiplied_cost():

@@ -8,7 +8,7 @@ import pytest
 from study.artifacts.study_data import StudyData
 from study.errors import InputError
 from study.results.ledger import Failure, LedgerError
-from study.results.study_results import read_folder
+from study.results.study_results import load_results
 from study.storage.storage import Storage
 from study.training import tasks
 from study.training.checkpoints import StoredCheckpoints
@@ -56,11 +56,11 @@ def copy(finished, tmp_path, spec_of, run_tiny):
 def kept_files(root, finished):
     """One file of every kind, all of them needed to make the trials of both arms anew."""
     study, record, _ = finished[2]
-    ids = {t.arm.features[0].name: study.inputs.trial_id(t) for t in study.plan.trials()}
+    ids = {t.arm.features[0].name: study.data.trial_id(t) for t in study.plan.trials()}
     StoredCheckpoints(Storage(str(root / "cache/checkpoints")), ids["moving"]).save({"losses": []})
     for trial_id in ids.values():
         (root / "ledger" / f"{trial_id}.trial").unlink()
-    done = next(iter(record.results.keys() - set(ids.values())))
+    done = next(iter(record.by_id.keys() - set(ids.values())))
     study.ledger.__class__(Storage(str(root / "ledger"))).put_failure(Failure(done, "a", "b"))
     features = root / "cache" / "features"
     return [
@@ -89,8 +89,8 @@ def test_every_damaged_file_is_set_aside_said_and_made_anew(how, copy, finished)
         aside = file.with_name(f"{file.name}.corrupt")
         assert aside.read_bytes() == content
         assert sum(str(aside) in text for text in said) == 1, file.name
-    for trial_id, result in finished[2][1].results.items():
-        assert (record.results[trial_id].scores == result.scores).all()
+    for trial_id, result in finished[2][1].by_id.items():
+        assert (record.by_id[trial_id].scores == result.scores).all()
     assert record.failures == ()
     _, _, notes = relaunch()
     assert notes.notes == ["4 trials, 4 already in the ledger"]
@@ -107,7 +107,7 @@ def test_reading_a_damaged_study_names_the_file_and_the_remedy(name, how, copy, 
     place.write_bytes(DAMAGE[how](place.read_bytes()))
     before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}
     with pytest.raises((InputError, LedgerError), match="launch the study again") as caught:
-        read_folder(root / "small")
+        load_results(root / "small")
     assert str(place) in str(caught.value)
     assert {file: file.read_bytes() for file in root.rglob("*") if file.is_file()} == before
 
@@ -115,7 +115,7 @@ def test_reading_a_damaged_study_names_the_file_and_the_remedy(name, how, copy, 
 def test_files_written_before_there_were_checksums_are_read(copy, finished):
     root, relaunch = copy
     study = finished[2][0]
-    inputs, small = study.inputs, root / "small"
+    inputs, small = study.data, root / "small"
     table = (small / "dataset.table").read_bytes().partition(b"\n")[2]
     (small / "dataset.table").write_bytes(table)
     (small / "cache.json").write_text(json.dumps(str(root / "cache")))
@@ -124,8 +124,8 @@ def test_files_written_before_there_were_checksums_are_read(copy, finished):
     (root / "ledger" / f"{trial}.trial").unlink()
     old = {"id": trial, "trial": "a", "cause": "b"}
     (root / "ledger" / f"{trial}.failed.json").write_text(json.dumps(old))
-    record = read_folder(small)
-    assert (len(record.results), record.failures) == (3, (Failure(**old),))
+    record = load_results(small)
+    assert (len(record.by_id), record.failures) == (3, (Failure(**old),))
     assert StudyData.load(small).dataset.digest == inputs.dataset.digest
     _, record, notes = relaunch()
     assert notes.notes[0] == "4 trials, 3 already in the ledger"

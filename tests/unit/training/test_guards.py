@@ -15,7 +15,7 @@ from study.config.training import TrainingConfig
 from study.errors import InputError
 from study.planning.contrasts import build_contrasts
 from study.planning.plan import make_plan
-from study.results.study_results import read_folder
+from study.results.study_results import load_results
 from study.runner.launcher import print_results
 from study.runner.prepare import prepare, write_study_folder
 from study.training.encoders import head_shape
@@ -126,14 +126,14 @@ def test_partitions_are_inert_only_where_they_deal_alike_in_every_trial(tiny, sp
     rules = ["density", {"partition": "density", "densest": "last"}, "round_robin", "affinity"]
     tiny["grid"] = [{**PAIRS, "technique": ["label_balancer"], "partition": rules}]
     study = prepare(spec_of(tiny, tmp_path))
-    assert list(find_equivalent_arms(study.plan, study.inputs)) == []
-    labels = study.inputs.dataset.labels[:, [0, 1]].copy()
-    object.__setattr__(study.inputs.dataset, "labels", labels)
+    assert list(find_equivalent_arms(study.plan, study.data)) == []
+    labels = study.data.dataset.labels[:, [0, 1]].copy()
+    object.__setattr__(study.data.dataset, "labels", labels)
     positives = labels.sum(0)
     assert positives[0] > positives[1]
     found = [
         (str(a.partition), str(b.partition))
-        for a, b in find_equivalent_arms(study.plan, study.inputs)
+        for a, b in find_equivalent_arms(study.plan, study.data)
     ]
     owners = {}
     for arm in study.plan.arms:
@@ -152,8 +152,8 @@ def _owners_by_definition(arm, study):
     """Two labels, two modalities: the denser to the first or the last; or one after the other."""
     found = []
     for trial in study.plan.trials_of(arm):
-        rows = study.inputs.fold(trial).fit[1.0]
-        counts = study.inputs.dataset.labels[rows].sum(0)
+        rows = study.data.fold(trial).fit[1.0]
+        counts = study.data.dataset.labels[rows].sum(0)
         densest = int(np.argmax(counts))
         first = np.array([0 if j == densest else 1 for j in range(2)])
         last = arm.partition.options.get("densest") == "last"
@@ -173,7 +173,7 @@ def wide(tiny):
 
 def test_weights_are_counted_as_a_trial_counts_them(launched):
     prepared, record, _ = launched
-    sizes = count_parameters(prepared.plan, prepared.inputs)
+    sizes = count_parameters(prepared.plan, prepared.data)
     for arm in prepared.plan.arms:
         assert sizes.weights(arm) == record.results_of(arm)[0].counts["parameters"]
 
@@ -189,7 +189,7 @@ def test_compared_arms_of_unequal_weight_are_said(wide, spec_of, run_tiny, tmp_p
 def test_matched_heads_weigh_the_same_within_two_percent(wide, spec_of, tmp_path):
     plain = prepare(spec_of(wide, tmp_path))
     study = prepare(spec_of({**wide, "parameters": "matched"}, tmp_path))
-    sizes = count_parameters(study.plan, study.inputs)
+    sizes = count_parameters(study.plan, study.data)
     contrasts = [c for c in build_contrasts(study.spec, study.plan) if c.family == "technique"]
     before = [c for c in build_contrasts(plain.spec, plain.plan) if c.family == "technique"]
     assert [str(c) for c in contrasts] == [str(c) for c in before]  # still the same questions
@@ -199,15 +199,15 @@ def test_matched_heads_weigh_the_same_within_two_percent(wide, spec_of, tmp_path
     (parallel,) = (c.arm for c in contrasts if "parallel" in str(c.arm))
     assert parallel.training.hidden != (64,)
     write_study_folder(study)
-    again = read_folder(study.folder)  # what a report or a comparison reads later
+    again = load_results(study.folder)  # what a report or a comparison reads later
     assert [c.id for c in again.plan.arms] == [c.id for c in study.plan.arms]
-    assert match_parameters(study.spec, study.plan, study.inputs).grid == study.spec.grid
+    assert match_parameters(study.spec, study.plan, study.data).grid == study.spec.grid
 
 
 def test_heads_too_narrow_to_match_are_named(wide, spec_of, tmp_path):
     wide["training"]["hidden"] = [1]
     study = prepare(spec_of(wide, tmp_path))
-    sizes = count_parameters(study.plan, study.inputs)
+    sizes = count_parameters(study.plan, study.data)
     arms = {str(arm): arm for arm in study.plan.arms}
     scores = arms["counts+characters / independent_mean / 1"]
     reference = arms["counts+characters / mlp_head / concat / 1"]

@@ -59,8 +59,8 @@ def heads(study):
 def run(trials, study):
     """How each trial ended, by its id."""
     with torch_settings(1):
-        ended = list(run_pack(trials, study[0].inputs))
-    found = {study[0].inputs.trial_id(each.trial): each for each in ended}
+        ended = list(run_pack(trials, study[0].data))
+    found = {study[0].data.trial_id(each.trial): each for each in ended}
     assert len(found) == len(ended) == len(trials)
     return found
 
@@ -77,7 +77,7 @@ def same(one, other):
 
 def test_trials_in_one_process_give_what_they_give_alone(study, heads):
     for key, ended in run(heads, study).items():
-        assert same(ended.result, study[1].results[key])
+        assert same(ended.result, study[1].by_id[key])
 
 
 def test_a_trial_gives_in_a_pack_what_it_gives_alone(study, heads):
@@ -85,7 +85,7 @@ def test_a_trial_gives_in_a_pack_what_it_gives_alone(study, heads):
     packed = run(some, study)
     for trial in some:
         with torch_settings(1):
-            alone = run_trial(trial, study[0].inputs)
+            alone = run_trial(trial, study[0].data)
         assert same(packed[alone.id].result, alone)
 
 
@@ -110,18 +110,18 @@ def without_its_partition(heads):
 def test_a_trial_that_breaks_down_fails_alone(breaking, study, heads):
     broken, cause = breaking(heads)
     ended = run([heads[0], broken, heads[1]], study)
-    failed = ended.pop(study[0].inputs.trial_id(broken))
+    failed = ended.pop(study[0].data.trial_id(broken))
     assert failed.result is None
     assert failed.cause.startswith(cause)
     for key, other in ended.items():
-        assert same(other.result, study[1].results[key])
+        assert same(other.result, study[1].by_id[key])
 
 
 def test_a_trial_whose_embeddings_are_missing_fails_alone(study, heads):
     pair = next(trial for trial in heads if len(trial.arm.features) == 2)
     unseen = replace(pair, seed=99)
     ended = run([unseen, heads[0]], study)
-    failed, other = (ended[study[0].inputs.trial_id(trial)] for trial in (unseen, heads[0]))
+    failed, other = (ended[study[0].data.trial_id(trial)] for trial in (unseen, heads[0]))
     assert failed.result is None
     assert failed.cause
     assert other.result is not None
@@ -143,7 +143,7 @@ def features(trial):
 
 def test_every_trial_is_in_one_pack_that_reads_the_same_features(study):
     trials = {str(i): trial for i, trial in enumerate(study[0].plan.trials())}
-    packs = build_packs(trials, study[0].inputs, memory=2**40)
+    packs = build_packs(trials, study[0].data, memory=2**40)
     assert sorted(key for pack in packs for key in pack) == sorted(trials)
     for pack in packs:
         members = [trials[key] for key in pack]
@@ -157,11 +157,11 @@ def test_every_trial_is_in_one_pack_that_reads_the_same_features(study):
 
 
 def test_packs_fit_into_memory_and_there_are_enough(study, heads):
-    inputs, trials = study[0].inputs, {str(i): trial for i, trial in enumerate(heads)}
-    one_by_one = build_packs(trials, inputs, memory=0)
+    data, trials = study[0].data, {str(i): trial for i, trial in enumerate(heads)}
+    one_by_one = build_packs(trials, data, memory=0)
     assert list(map(len, one_by_one)) == [1] * len(heads)
-    table = 4 * len(inputs.dataset) * WIDTH
-    counts = [len(build_packs(trials, inputs, memory=m)) for m in (2 * table, 4 * table, 2**40)]
+    table = 4 * len(data.dataset) * WIDTH
+    counts = [len(build_packs(trials, data, memory=m)) for m in (2 * table, 4 * table, 2**40)]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1]
-    assert len(build_packs(trials, inputs, memory=2**40, fewest=40)) >= 40
+    assert len(build_packs(trials, data, memory=2**40, fewest=40)) >= 40

@@ -55,19 +55,19 @@ def trial_of(study, technique="mlp_head"):
     return next(t for t in study.plan.trials() if t.arm.technique == technique)
 
 
-def searched(trial, inputs, checkpoints=None):
+def searched(trial, data, checkpoints=None):
     with torch_settings(1):
-        return run_searched_trial(trial, inputs, checkpoints=checkpoints)
+        return run_searched_trial(trial, data, checkpoints=checkpoints)
 
 
-def poisoned(inputs, rows):
+def poisoned(data, rows):
     """The same study with the labels of some rows turned over, and alkanes for their molecules."""
-    old = inputs.dataset
+    old = data.dataset
     labels, smiles = old.labels.copy(), list(old.smiles)
     labels[rows] = 1 - labels[rows]
     for row in rows:
         smiles[row] = "C" * (row + 1)
-    return replace(inputs, dataset=OdorDataset(old.name, tuple(smiles), labels, old.label_names))
+    return replace(data, dataset=OdorDataset(old.name, tuple(smiles), labels, old.label_names))
 
 
 def same_search(one, other):
@@ -82,12 +82,12 @@ def log_of(result):
 @pytest.mark.parametrize(("method", "technique"), ARMS)
 def test_a_poisoned_test_fold_changes_nothing_that_is_chosen(method, technique, study):
     made = study(method)
-    trial, inputs = trial_of(made, technique), made.inputs
-    fold = inputs.fold(trial)
-    clean = searched(trial, inputs)
-    assert same_search(clean, searched(trial, poisoned(inputs, fold.test)))
+    trial, data = trial_of(made, technique), made.data
+    fold = data.fold(trial)
+    clean = searched(trial, data)
+    assert same_search(clean, searched(trial, poisoned(data, fold.test)))
     # The control: the same poison in the validation part is felt by every candidate.
-    other = searched(trial, poisoned(inputs, fold.validation[1.0]))
+    other = searched(trial, poisoned(data, fold.validation[1.0]))
     assert log_of(clean).tried[0].monitored != log_of(other).tried[0].monitored
     assert log_of(clean).winner.numbers != log_of(other).winner.numbers
 
@@ -95,7 +95,7 @@ def test_a_poisoned_test_fold_changes_nothing_that_is_chosen(method, technique, 
 def test_every_fold_chooses_for_itself(study):
     made = study()
     folds = [t for t in made.plan.trials() if t.arm.technique == "mlp_head"]
-    chosen = [log_of(searched(trial, made.inputs)).winner.numbers for trial in folds]
+    chosen = [log_of(searched(trial, made.data)).winner.numbers for trial in folds]
     assert chosen[0] != chosen[1]
 
 
@@ -103,16 +103,16 @@ def test_every_fold_chooses_for_itself(study):
 def test_a_searched_trial_is_the_trial_of_its_chosen_numbers(method, technique, study):
     made = study(method)
     trial = trial_of(made, technique)
-    result = searched(trial, made.inputs)
+    result = searched(trial, made.data)
     log = log_of(result)
     with torch_settings(1):
-        plain = run_trial(apply_configuration(trial, log.winner.numbers), made.inputs)
+        plain = run_trial(apply_configuration(trial, log.winner.numbers), made.data)
     assert (result.scores == plain.scores).all()
     assert (result.history, result.counts) == (plain.history, plain.counts)
     # And the candidate was that trial already: rungs and neighbors change no number.
     assert log.winner.monitored == plain.history["monitored"]
     assert log.winner.finished
-    assert (result.id, result.trial) == (made.inputs.trial_id(trial), trial.to_json())
+    assert (result.id, result.trial) == (made.data.trial_id(trial), trial.to_json())
     assert plain.search is None
     assert result.spec == trial
     assert result.seconds > log.seconds > 0
@@ -122,7 +122,7 @@ def test_a_searched_trial_is_the_trial_of_its_chosen_numbers(method, technique, 
 def test_every_candidate_is_recorded_and_the_own_numbers_are_the_floor(method, study):
     made = study(method)
     trial = trial_of(made)
-    log = log_of(searched(trial, made.inputs))
+    log = log_of(searched(trial, made.data))
     assert (log.method, log.budget, len(log.tried)) == (method, METHODS[method], METHODS[method])
     own = trial.arm.training
     assert log.tried[0].numbers == {
@@ -137,7 +137,7 @@ def test_every_candidate_is_recorded_and_the_own_numbers_are_the_floor(method, s
 
 def test_a_halving_drops_candidates_at_its_rungs(study):
     made = study("asha")
-    log = log_of(searched(trial_of(made), made.inputs))
+    log = log_of(searched(trial_of(made), made.data))
     rungs = build_rungs(9, 6)
     assert [(rung.candidates, rung.epochs) for rung in rungs] == [(9, 1), (3, 2), (1, 6)]
     assert all(each.epochs >= 1 for each in log.tried)
@@ -146,7 +146,7 @@ def test_a_halving_drops_candidates_at_its_rungs(study):
     first = sorted((each.monitored[0] for each in log.tried[1:]), reverse=True)
     assert min(each.monitored[0] for each in went_on) >= first[len(went_on) - 1]
     assert sum(each.epochs > 2 for each in log.tried) <= 2
-    whole = log_of(searched(trial_of(study("random")), made.inputs))
+    whole = log_of(searched(trial_of(study("random")), made.data))
     assert log.epochs / 9 < whole.epochs / 5
 
 
@@ -154,13 +154,13 @@ def test_candidates_that_break_down_are_recorded_and_never_chosen(study, monkeyp
     made = study()
     trial, real = trial_of(made), evaluate.prepare_trial
 
-    def broken(spec, inputs, shared):
+    def broken(spec, data, shared):
         if spec.arm.training.dropout == 0.5:
             raise TrialError("the loss became nan")
-        return real(spec, inputs, shared)
+        return real(spec, data, shared)
 
     monkeypatch.setattr(evaluate, "prepare_trial", broken)
-    log = log_of(searched(trial, made.inputs))
+    log = log_of(searched(trial, made.data))
     causes = {each.cause for each in log.tried if each.numbers["dropout"] == 0.5}
     assert causes == {"the loss became nan"}
     assert log.tried[0].value is None
@@ -168,7 +168,7 @@ def test_candidates_that_break_down_are_recorded_and_never_chosen(study, monkeyp
 
     monkeypatch.setattr(evaluate, "prepare_trial", lambda *_: broken(replace(trial), None, None))
     with pytest.raises(TrialError, match="none of 5 configurations could be trained"):
-        searched(trial, made.inputs)
+        searched(trial, made.data)
 
 
 class Killed(BaseException):
@@ -179,7 +179,7 @@ class Killed(BaseException):
 def test_a_search_that_was_killed_goes_on(method, study, tmp_path, monkeypatch):
     made = study(method)
     trial, real, begun = trial_of(made), evaluate.prepare_trial, []
-    whole = searched(trial, made.inputs)
+    whole = searched(trial, made.data)
     kept = StoredCheckpoints(Storage(str(tmp_path / "checkpoints")), "mine")
     kept.storage.prepare()
 
@@ -194,10 +194,10 @@ def test_a_search_that_was_killed_goes_on(method, study, tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluate, "prepare_trial", killed_at(4))
     with pytest.raises(Killed):
-        searched(trial, made.inputs, kept)
+        searched(trial, made.data, kept)
     begun.clear()
     monkeypatch.setattr(evaluate, "prepare_trial", killed_at(0))
-    again = searched(trial, made.inputs, kept)
+    again = searched(trial, made.data, kept)
     assert same_search(whole, again)
     assert (again.scores == whole.scores).all()
     if method != "asha":  # there a candidate of a later rung begins anew
@@ -214,7 +214,7 @@ def test_an_encoder_that_is_trained_with_the_arm_goes_on_within_a_candidate(
     made = study("asha", characters=joint)
     trial = trial_of(made)
     assert trial.arm.joint
-    whole = searched(trial, made.inputs)
+    whole = searched(trial, made.data)
     kept = StoredCheckpoints(Storage(str(tmp_path / "checkpoints")), "mine")
     kept.storage.prepare()
     save, saved = StoredCheckpoints.save, []
@@ -227,8 +227,8 @@ def test_an_encoder_that_is_trained_with_the_arm_goes_on_within_a_candidate(
 
     monkeypatch.setattr(StoredCheckpoints, "save", killing)
     with pytest.raises(Killed):
-        searched(trial, made.inputs, kept)
-    again = searched(trial, made.inputs, kept)
+        searched(trial, made.data, kept)
+    again = searched(trial, made.data, kept)
     assert same_search(whole, again)
     assert (again.scores == whole.scores).all()
 
@@ -239,13 +239,13 @@ def test_a_trainer_goes_on_where_it_was_and_forgets_who_is_dropped(study):
     plain = apply_configuration(trial, {})
     ranks = ProcessGroup()
     trainer = SequentialEvaluator(
-        plain, made.inputs, EncoderCache(), ranks, SearchJournal(None, ranks)
+        plain, made.data, EncoderCache(), ranks, SearchJournal(None, ranks)
     )
     candidates = [evaluate.Configuration(place, trial.arm.training) for place in range(2)]
     with torch_settings(1):
         first = trainer(candidates, 2)
         (after,) = trainer(candidates[:1], 6)
-        history = run_trial(plain, made.inputs).history["monitored"]
+        history = run_trial(plain, made.data).history["monitored"]
     assert [len(each.monitored) for each in first] == [2, 2]
     assert after.monitored == history
     assert after.monitored[:2] == first[0].monitored
@@ -254,11 +254,11 @@ def test_a_trainer_goes_on_where_it_was_and_forgets_who_is_dropped(study):
 
 def test_records_keep_the_search_and_older_ones_have_none(launched, study):
     made = study()
-    result = searched(trial_of(made), made.inputs)
+    result = searched(trial_of(made), made.data)
     again = TrialResult.from_bytes(result.to_bytes())
     assert again == result
     assert log_of(again) == log_of(result)
-    plain = next(iter(launched[1].results.values()))
+    plain = next(iter(launched[1].by_id.values()))
     assert b"search" not in plain.to_bytes()
     assert TrialResult.from_bytes(plain.to_bytes()).search is None
 
@@ -266,7 +266,7 @@ def test_records_keep_the_search_and_older_ones_have_none(launched, study):
 def test_all_arms_of_a_fold_try_the_same_numbers(study):
     made = study()
     logs = [
-        log_of(searched(trial_of(made, technique), made.inputs))
+        log_of(searched(trial_of(made, technique), made.data))
         for technique in ("mlp_head", "label_balancer")
     ]
     numbers = [[each.numbers for each in log.tried] for log in logs]

@@ -172,23 +172,23 @@ def test_scores_that_are_not_finite_end_the_trial():
         predict(Linear(), broken, np.arange(3))
 
 
-def poisoned_inputs(inputs, trial):
+def poisoned_inputs(data, trial):
     """The same study with the labels of the trial's test fold turned over."""
-    labels = inputs.dataset.labels.copy()
-    test = inputs.fold(trial).test
+    labels = data.dataset.labels.copy()
+    test = data.fold(trial).test
     labels[test] = 1 - labels[test]
-    old = inputs.dataset
+    old = data.dataset
     dataset = OdorDataset(old.name, old.smiles, labels, old.label_names)
-    return StudyData(dataset, inputs.split, inputs.cache)
+    return StudyData(dataset, data.split, data.cache)
 
 
 @pytest.mark.parametrize("technique", ["mlp_head", "label_balancer"])
 def test_labels_of_the_test_fold_change_no_score(technique, launched):
     study, record, _ = launched
     trial = next(t for t in study.plan.trials() if t.arm.technique == technique)
-    known = record.results[study.inputs.trial_id(trial)]
+    known = record.by_id[study.data.trial_id(trial)]
     with torch_settings(1):
-        again = run_trial(trial, poisoned_inputs(study.inputs, trial))
+        again = run_trial(trial, poisoned_inputs(study.data, trial))
     assert (again.scores == known.scores).all()
     assert again.history == known.history
     assert (again.test_labels == 1 - known.test_labels).all()
@@ -199,8 +199,8 @@ def test_labels_of_the_test_fold_change_no_partition_of_affinity(tiny, spec_of, 
     tiny["grid"] = [{**block, "partition": ["affinity"]}]
     study, record, _ = run_tiny(spec_of(tiny, tmp_path))
     trial = next(iter(study.plan.trials()))
-    known = record.results[study.inputs.trial_id(trial)]
-    poisoned = poisoned_inputs(study.inputs, trial)
+    known = record.by_id[study.data.trial_id(trial)]
+    poisoned = poisoned_inputs(study.data, trial)
     with torch_settings(1):
         assert (run_trial(trial, poisoned).scores == known.scores).all()
 
@@ -211,9 +211,9 @@ def test_labels_of_the_test_fold_change_no_trained_encoder(tiny, spec_of, run_ti
     study, _, _ = run_tiny(spec_of(tiny, tmp_path))
     trial = next(iter(study.plan.trials()))
     job = encoder_job_for(trial.arm.features[0], trial)
-    known = study.inputs.embedding_store.get(study.inputs.job_id(job))
+    known = study.data.embedding_store.get(study.data.job_id(job))
     with torch_settings(1):
-        assert (run_encoder_job(job, poisoned_inputs(study.inputs, trial)) == known).all()
+        assert (run_encoder_job(job, poisoned_inputs(study.data, trial)) == known).all()
 
 
 def test_an_encoder_is_fine_tuned_on_the_labels_that_a_fixed_partition_gives_it(
@@ -229,31 +229,31 @@ def test_an_encoder_is_fine_tuned_on_the_labels_that_a_fixed_partition_gives_it(
     own, every = (
         encoder_job_for(feature, trials[word]) for word in ("density", "random_per_batch")
     )
-    inputs, fraction = study.inputs, own.place.fraction
-    positives = inputs.dataset.labels[inputs.fold(own.place).fit[fraction]].sum(axis=0)
-    columns = inputs.columns(own)
-    assert 0 < len(columns) < len(positives) == len(inputs.columns(every))
+    data, fraction = study.data, own.place.fraction
+    positives = data.dataset.labels[data.fold(own.place).fit[fraction]].sum(axis=0)
+    columns = data.columns(own)
+    assert 0 < len(columns) < len(positives) == len(data.columns(every))
     others = np.setdiff1d(np.arange(len(positives)), columns)
     apart = positives[columns].min() >= positives[others].max()
     assert apart or positives[columns].max() <= positives[others].min()
     # Labels that are not its own change nothing in the encoder, its own do.
-    known = inputs.embedding_store.get(inputs.job_id(own))
+    known = data.embedding_store.get(data.job_id(own))
     with torch_settings(1):
-        assert (run_encoder_job(own, with_other_labels(inputs, others)) == known).all()
-        assert (run_encoder_job(own, with_other_labels(inputs, columns)) != known).any()
+        assert (run_encoder_job(own, with_other_labels(data, others)) == known).all()
+        assert (run_encoder_job(own, with_other_labels(data, columns)) != known).any()
 
 
-def with_other_labels(inputs, moved):
+def with_other_labels(data, moved):
     """The same study with some columns of the labels in reversed order; the shares stay."""
-    labels, old = inputs.dataset.labels.copy(), inputs.dataset
+    labels, old = data.dataset.labels.copy(), data.dataset
     labels[:, moved] = labels[::-1][:, moved]
 
     class Pinned(StudyData):
         def columns(self, job):
-            return inputs.columns(job)
+            return data.columns(job)
 
     dataset = OdorDataset(old.name, old.smiles, labels, old.label_names)
-    return Pinned(dataset, inputs.split, inputs.cache)
+    return Pinned(dataset, data.split, data.cache)
 
 
 def test_an_average_is_the_mean_of_its_members(launched):
@@ -261,13 +261,13 @@ def test_an_average_is_the_mean_of_its_members(launched):
     averages = [t for t in study.plan.trials() if t.members()]
     assert len(averages) == 2
     for trial in averages:
-        members = [record.results[study.inputs.trial_id(m)] for m in trial.members()]
-        own = record.results[study.inputs.trial_id(trial)]
+        members = [record.by_id[study.data.trial_id(m)] for m in trial.members()]
+        own = record.by_id[study.data.trial_id(trial)]
         expected = np.mean([m.scores.astype(np.float64) for m in members], axis=0)
         assert np.abs(own.scores - expected).max() < 1e-7
         assert (own.test_rows == members[0].test_rows).all()
         assert own.counts["parameters"] == sum(m.counts["parameters"] for m in members)
-        assert run_average_trial(trial, members, study.inputs) == own
+        assert run_average_trial(trial, members, study.data) == own
 
 
 def test_embeddings_of_another_job_are_refused(tmp_path):
