@@ -83,7 +83,9 @@ def test_a_database_without_a_server_whose_password_nobody_reads(
     files = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
     assert {"study.json", "notes.txt"} < {path.name for path in files}
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
-    record = dataclasses.replace(told.record, spec=remove_secrets(study.spec))
+    record = dataclasses.replace(
+        told.record, study=dataclasses.replace(study, spec=remove_secrets(study.spec))
+    )
     check_pages(postgresql.uri, record, tracker)
 
 
