@@ -162,12 +162,12 @@ def test_the_plan_of_a_preset_keeps_its_text(tmp_path):
 
 def test_a_launch_redoes_nothing_of_earlier_results(frozen):
     ledger = frozen / "store" / "ledger"
-    before = {file.name: file.read_bytes() for file in ledger.iterdir()}
+    before = {file.name: file.read_bytes() for file in ledger.glob("*.trial")}
     words = ("launch", "frozen.yaml", "--storage", "store", "--no-ray", "--no-mlflow")
     shown = run(frozen, *words, program=("-c", BEFORE))
     assert shown.splitlines()[0] == "56 trials, 56 already in the ledger"
     run(frozen, *words, "--keep")
-    assert {file.name: file.read_bytes() for file in ledger.iterdir()} == before
+    assert {file.name: file.read_bytes() for file in ledger.glob("*.trial")} == before
 
 
 def test_a_report_is_made_of_earlier_results(frozen):
