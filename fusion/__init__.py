@@ -1,8 +1,8 @@
 """Fusion combines embeddings into label logits. Torch only; it knows nothing of molecules.
 
 A public file name in `operators/` is the name of a fusion operator, one in `partitions/` the name
-of a label partition. Importing this package does not import torch: a name below brings in its
-file, and torch where that file needs it, when it is first used.
+of a label partition. Importing this package does not import torch: the names below are imported
+on first use.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
     "seeded",
 ]
 
-_HOME = {
+_MODULES = {
     "Branches": "layers",
     "FusionError": "base",
     "FusionOperator": "base",
@@ -45,9 +45,9 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'fusion' has no attribute '{name}'")
-    return getattr(import_module(f"fusion.{_HOME[name]}"), name)
+    return getattr(import_module(f"fusion.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

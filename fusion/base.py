@@ -1,4 +1,4 @@
-"""The contracts of this package, free of torch: head shape, operator signature, checks.
+"""The contracts of this package: head shape, operator signature, checks. No torch.
 
 Shapes use one alphabet: b batch, l labels, d embedding, k modalities, w width of a branch.
 """
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Stage = Literal["label", "logit", "latent"]
-"""Where branches meet: at label probabilities, at label logits or at the first hidden layer."""
+"""Where the branches are fused: label probabilities, label logits or the first hidden layer."""
 
 
 class FusionError(ValueError):
-    """A modality, shape or option that a fusion part cannot take; the message names it."""
+    """Error for an invalid modality, shape or option of a fusion module; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class HeadShape:
     Attributes
     ----------
     hidden : tuple of int
-        Widths of the hidden layers, first to last; empty: one linear layer.
+        Widths of the hidden layers, first to last. If empty, each MLP is one linear layer.
     dropout : float
-        Probability of a hidden unit to be dropped in training, in [0, 1).
+        Probability in [0, 1) that a hidden unit is dropped in training.
     """
 
     hidden: tuple[int, ...] = (512, 256)
@@ -44,18 +44,18 @@ class HeadShape:
 
 
 class FusionOperator(Protocol):
-    """Embeddings of all modalities -> logits of all labels. A ``torch.nn.Module``.
+    """A ``torch.nn.Module`` that maps the embeddings of all modalities to label logits.
 
-    A word's class is built as ``Operator(dims, n_labels, head, **options)``: `dims` maps each
-    modality to the width of its embedding, and its order is the order of the modalities.
+    An operator's class is instantiated as ``Operator(dims, n_labels, head, **options)``. `dims`
+    maps each modality to the width of its embedding, in the order of the modalities.
     """
 
     def __call__(self, embeddings: Mapping[str, Tensor], /) -> Tensor:
         """Map ``{modality: (b, d_m)}`` to logits (b, l)."""
 
 
-def check_shape(dims: Mapping[str, int], n_labels: int, *, several: bool) -> None:
-    """Check what every head is built from.
+def check_shape(dims: Mapping[str, int], n_labels: int, *, multimodal: bool) -> None:
+    """Check the modalities and sizes that a head is built from.
 
     Parameters
     ----------
@@ -63,22 +63,23 @@ def check_shape(dims: Mapping[str, int], n_labels: int, *, several: bool) -> Non
         Width of the embedding of each modality.
     n_labels : int
         Number of labels l.
-    several : bool
-        Whether the head combines modalities (two or more) or serves exactly one.
+    multimodal : bool
+        Whether the head fuses two or more modalities or takes exactly one.
 
     Raises
     ------
     FusionError
         A width or the number of labels is below 1, or the number of modalities does not fit.
     """
-    if several and len(dims) < 2:
+    if multimodal and len(dims) < 2:
         raise FusionError(
-            f"fusion needs at least two modalities, got {quoted(dims)}: "
-            "a single modality takes SingleHead"
+            f"fusion needs at least two modalities, got {quote_names(dims)}: "
+            "use SingleHead for a single modality"
         )
-    if not several and len(dims) != 1:
+    if not multimodal and len(dims) != 1:
         raise FusionError(
-            f"SingleHead takes exactly one modality, got {quoted(dims)}: choose a fusion operator"
+            f"SingleHead takes exactly one modality, got {quote_names(dims)}: "
+            "choose a fusion operator"
         )
     for modality, dim in dims.items():
         if dim < 1:
@@ -87,15 +88,25 @@ def check_shape(dims: Mapping[str, int], n_labels: int, *, several: bool) -> Non
         raise FusionError(f"a head needs at least one label, got {n_labels}")
 
 
-def check_names(what: str, expected: Iterable[str], given: Iterable[str]) -> None:
-    """Raise a FusionError naming every missing and every unknown modality."""
-    expected, given = list(expected), list(given)
-    missing = [name for name in expected if name not in given]
-    unknown = [name for name in given if name not in expected]
-    parts = [f"lacks {quoted(missing)}"] if missing else []
-    parts += [f"has unknown {quoted(unknown)}"] if unknown else []
-    if parts:
-        raise FusionError(f"{what} {' and '.join(parts)}; the model takes {quoted(expected)}")
+def check_names(subject: str, expected: Iterable[str], actual: Iterable[str]) -> None:
+    """Raise a FusionError that names every missing and every unknown modality.
+
+    Parameters
+    ----------
+    subject : str
+        What has the names, as the first word of the message.
+    expected, actual : iterable of str
+        Modalities of the model, and those that were passed.
+    """
+    expected, actual = list(expected), list(actual)
+    missing = [name for name in expected if name not in actual]
+    unknown = [name for name in actual if name not in expected]
+    mistakes = [f"lacks {quote_names(missing)}"] if missing else []
+    mistakes += [f"has unknown {quote_names(unknown)}"] if unknown else []
+    if mistakes:
+        raise FusionError(
+            f"{subject} {' and '.join(mistakes)}; the model takes {quote_names(expected)}"
+        )
 
 
 def check_embeddings(dims: Mapping[str, int], embeddings: Mapping[str, Tensor]) -> None:
@@ -107,6 +118,6 @@ def check_embeddings(dims: Mapping[str, int], embeddings: Mapping[str, Tensor]) 
             raise FusionError(f"embedding of '{modality}' must be (b, {dim}), got {shape}")
 
 
-def quoted(names: Iterable[str]) -> str:
-    """Write names for a message: 'a', 'b' (or: none)."""
+def quote_names(names: Iterable[str]) -> str:
+    """Format names for a message: ``'a', 'b'``, or ``none``."""
     return ", ".join(f"'{name}'" for name in names) or "none"

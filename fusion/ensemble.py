@@ -1,4 +1,4 @@
-"""Late fusion of models that were trained apart: their probabilities, averaged. No torch."""
+"""Late fusion of independently trained models: the mean of their probabilities. No torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fusion.base import FusionError
 
 
 def average_scores(scores: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.floating[Any]]:
-    """Mean of the probabilities of models trained apart (the arm `independent_mean`).
+    """Average the probabilities of independently trained models (the arm `independent_mean`).
 
     Parameters
     ----------
     scores : sequence of ndarray of float, each (n, l)
-        Scores in [0, 1] of the same molecules and labels.
+        Probabilities of every model for the same molecules and labels.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def average_scores(scores: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.fl
     Raises
     ------
     FusionError
-        There are no scores, their shapes differ, or a value is no probability (a logit, NaN).
+        There are no scores, their shapes differ, or a value is not a probability (a logit, NaN).
     """
     shapes = {score.shape for score in scores}
     if len(shapes) != 1:

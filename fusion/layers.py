@@ -1,4 +1,4 @@
-"""Building blocks of the fusion heads: the MLP, one branch a modality, the readout."""
+"""Building blocks of the fusion heads: the MLP, one branch per modality, the readout."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from fusion.base import FusionError, HeadShape, Stage, check_embeddings, check_s
 
 @contextmanager
 def seeded(seed: int, *, devices: Sequence[int] = ()) -> Iterator[None]:
-    """Run a block with torch's random state set from `seed`, then put the old state back.
+    """Run a block with torch's global generators seeded, then restore their state.
 
-    Torch initialises weights and drops units from a global generator; inside this block that
-    generator starts from `seed`, and afterwards the caller's random numbers go on untouched.
-    (``torch.manual_seed`` would not do: it also reseeds every CUDA device, for good.)
+    Torch initializes weights and drops units with a global generator. Inside this block it starts
+    from `seed`; after the block the caller's random sequence continues as if nothing was drawn.
+    ``torch.manual_seed`` is not used, because it also reseeds every CUDA device permanently.
 
     Parameters
     ----------
     seed : int
         Seed of the block.
     devices : sequence of int
-        CUDA devices whose generators are treated in the same way.
+        CUDA devices whose generators are seeded and restored too.
     """
     with torch.random.fork_rng(devices=list(devices)):
         torch.default_generator.manual_seed(seed)
@@ -34,8 +34,11 @@ def seeded(seed: int, *, devices: Sequence[int] = ()) -> Iterator[None]:
         yield
 
 
-def mlp(widths: Sequence[int], dropout: float) -> list[nn.Module]:
-    """Layers of W_j dropout(relu(... W_1 x + b_1 ...)) + b_j, one Linear between two widths."""
+def build_mlp(widths: Sequence[int], dropout: float) -> list[nn.Module]:
+    """Build the layers of an MLP: W_j dropout(relu(... W_1 x + b_1 ...)) + b_j.
+
+    There is one linear layer between every two consecutive widths.
+    """
     layers: list[nn.Module] = []
     for inner, outer in pairwise(widths[:-1]):
         layers += [nn.Linear(inner, outer), nn.ReLU(), nn.Dropout(dropout)]
@@ -45,13 +48,13 @@ def mlp(widths: Sequence[int], dropout: float) -> list[nn.Module]:
 class SingleHead(nn.Module):
     r"""Head of one modality: logits = MLP(e), d -> hidden... -> l.
 
-    The fusion operators refuse a single modality, because there they would differ only in
-    layers that fuse nothing; this is the head such an arm takes.
+    The head of an arm with one modality. The fusion operators reject a single modality, because
+    they would then differ only in layers that fuse nothing.
 
     Parameters
     ----------
     dims : mapping of str to int
-        The modality and the width of its embedding.
+        The modality, mapped to the width of its embedding.
     n_labels : int
         Number of labels l.
     head : HeadShape
@@ -65,10 +68,10 @@ class SingleHead(nn.Module):
 
     def __init__(self, dims: Mapping[str, int], n_labels: int, head: HeadShape) -> None:
         super().__init__()
-        check_shape(dims, n_labels, several=False)
+        check_shape(dims, n_labels, multimodal=False)
         self.dims = dict(dims)
         ((self.modality, dim),) = dims.items()
-        self.mlp = nn.Sequential(*mlp((dim, *head.hidden, n_labels), head.dropout))
+        self.mlp = nn.Sequential(*build_mlp((dim, *head.hidden, n_labels), head.dropout))
 
     def forward(self, embeddings: Mapping[str, Tensor]) -> Tensor:
         """Map ``{modality: (b, d)}`` to logits (b, l)."""
@@ -78,7 +81,7 @@ class SingleHead(nn.Module):
 
 
 class Branches(nn.Module):
-    """One branch a modality up to the stage where they meet: ``{m: (b, d_m)}`` -> (b, k, w).
+    """One branch per modality up to the stage of fusion: ``{m: (b, d_m)}`` -> (b, k, w).
 
     Parameters
     ----------
@@ -89,7 +92,7 @@ class Branches(nn.Module):
     head : HeadShape
         Hidden layers and dropout of each branch.
     stage : {"label", "logit", "latent"}
-        Where the branches meet; see the head of this file.
+        Where the branches are fused; see `fusion.base.Stage`.
 
     Attributes
     ----------
@@ -106,51 +109,54 @@ class Branches(nn.Module):
         self, dims: Mapping[str, int], n_labels: int, head: HeadShape, stage: Stage
     ) -> None:
         super().__init__()
-        check_shape(dims, n_labels, several=True)
+        check_shape(dims, n_labels, multimodal=True)
         self.dims = dict(dims)
-        self.width = _meeting_width(n_labels, head, stage)
+        self.width = _get_branch_width(n_labels, head, stage)
         self.by_modality = nn.ModuleDict(
-            {m: nn.Sequential(*_branch(dim, n_labels, head, stage)) for m, dim in dims.items()}
+            {
+                m: nn.Sequential(*_build_branch(dim, n_labels, head, stage))
+                for m, dim in dims.items()
+            }
         )
 
     def forward(self, embeddings: Mapping[str, Tensor]) -> Tensor:
-        """Return the branch of modality j in ``[:, j]``: (b, k, w)."""
+        """Return the branches (b, k, w); ``[:, j]`` is the branch of modality j."""
         check_embeddings(self.dims, embeddings)
         branches = [branch(embeddings[m]) for m, branch in self.by_modality.items()]
         return torch.stack(branches, dim=1)
 
 
 class Readout(nn.Sequential):
-    """The part after the branches have met: (b, width) -> logits (b, l).
+    """Layers after the fusion of the branches: (b, width) -> logits (b, l).
 
     Parameters
     ----------
     width : int
-        Width of the combined branches (w, or k * w where they stand side by side).
+        Width of the fused branches: w, or k * w if they are concatenated.
     n_labels, head, stage
-        As given to `Branches`.
+        As in `Branches`.
     """
 
     def __init__(self, width: int, n_labels: int, head: HeadShape, stage: Stage) -> None:
         if stage == "latent":
-            rest = mlp((width, *head.hidden[1:], n_labels), head.dropout)
-            super().__init__(nn.Dropout(head.dropout), *rest)
+            layers = build_mlp((width, *head.hidden[1:], n_labels), head.dropout)
+            super().__init__(nn.Dropout(head.dropout), *layers)
         else:
             super().__init__(nn.Linear(width, n_labels))
 
 
-def _meeting_width(n_labels: int, head: HeadShape, stage: Stage) -> int:
+def _get_branch_width(n_labels: int, head: HeadShape, stage: Stage) -> int:
     if stage != "latent":
         return n_labels
     if not head.hidden:
-        raise FusionError("stage 'latent' meets at a hidden layer, but the head has none")
+        raise FusionError("stage 'latent' fuses at the first hidden layer, but the head has none")
     return head.hidden[0]
 
 
-def _branch(dim: int, n_labels: int, head: HeadShape, stage: Stage) -> list[nn.Module]:
+def _build_branch(dim: int, n_labels: int, head: HeadShape, stage: Stage) -> list[nn.Module]:
     if stage == "latent":
         return [nn.Linear(dim, head.hidden[0]), nn.ReLU()]
-    layers = mlp((dim, *head.hidden, n_labels), head.dropout)
+    layers = build_mlp((dim, *head.hidden, n_labels), head.dropout)
     if stage == "label":
         return [*layers, nn.Sigmoid()]
     if stage == "logit":

@@ -1,4 +1,4 @@
-"""The whole model, and the combination that needs none."""
+"""The multimodal model: encoders and a head."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fusion.base import check_names
 
 
 class MultimodalModel(nn.Module):
-    r"""The equation of the project: logits = head({m: encoder_m(batch_m)}).
+    r"""Encoders of all modalities and a head: logits = head({m: encoder_m(batch_m)}).
 
     Parameters
     ----------
     encoders : mapping of str to Module or None
-        Encoder of each modality. None: the batch already holds the embedding (b, d_m), as with
-        frozen encoders whose embeddings were computed once.
+        Encoder of each modality. None if the batch already holds the embedding (b, d_m), as with
+        frozen encoders, whose embeddings are computed once.
     head : Module
         A fusion operator, a `LabelBalancer` or a `SingleHead`.
     """
@@ -33,7 +33,7 @@ class MultimodalModel(nn.Module):
         self.head = head
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
-        """Map what each encoder takes, by modality, to logits (b, l).
+        """Map ``{modality: input of its encoder}`` to logits (b, l).
 
         Raises
         ------

@@ -1,10 +1,17 @@
 """Modalities represent molecules: molecules -> features -> embeddings.
 
-A public file name in this folder is the word of a modality. This package knows nothing of
-fusion or of the study, and importing it loads neither RDKit nor torch.
+A public file name in this folder is the name of a modality. This package imports neither `fusion`
+nor `study`, and importing it loads neither RDKit nor torch.
 """
 
-from modalities._base import Encoder, Modality, ModalityError, ModalityFeatures, StagedEncoder
+from modalities._base import (
+    Encoder,
+    Modality,
+    ModalityError,
+    ModalityFeatures,
+    Ragged,
+    StagedEncoder,
+)
 from modalities.store.feature_store import FeatureStore, FeatureStoreWarning, Shard
 from modalities.store.files import StoreError, sha256_of
 from modalities.weights.locate import find_weights
@@ -17,6 +24,7 @@ __all__ = [
     "Modality",
     "ModalityError",
     "ModalityFeatures",
+    "Ragged",
     "Shard",
     "StagedEncoder",
     "StoreError",

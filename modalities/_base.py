@@ -1,4 +1,4 @@
-"""The contracts of this package: what a modality, its features and its encoder are.
+"""The contracts of this package: modality, features and encoder.
 
 Shapes use one alphabet: n molecules, b batch, d embedding, t total records of a ragged field.
 """
@@ -19,31 +19,34 @@ if TYPE_CHECKING:
     from torch import nn
 
 Record = Mapping[str, NDArray[Any]]
-"""Features of one molecule: field name -> array whose first axis is ragged (1 for a vector)."""
+"""Features of one molecule: field name -> array, whose first axis may have any length.
+
+A field that is a vector has length 1 in the first axis.
+"""
 
 
 class ModalityError(ValueError):
-    """A molecule, option, checkpoint or store this package cannot take; the message names it."""
+    """Error for an invalid molecule, option, checkpoint or store; the message names it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """A field of n molecules with any number of records each.
+    """A field of n molecules, each with any number of rows.
 
     Attributes
     ----------
     values : ndarray, (t, ...)
-        Records of all molecules, one after the other.
+        Rows of all molecules, concatenated.
     offsets : ndarray of int64, (n + 1,)
-        Molecule i owns ``values[offsets[i]:offsets[i + 1]]``.
+        The rows of molecule i are ``values[offsets[i]:offsets[i + 1]]``.
     """
 
     values: NDArray[Any]
     offsets: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        ends_fit = self.offsets[0] == 0 and self.offsets[-1] == len(self.values)
-        if not ends_fit or np.any(np.diff(self.offsets) < 0):
+        complete = self.offsets[0] == 0 and self.offsets[-1] == len(self.values)
+        if not complete or np.any(np.diff(self.offsets) < 0):
             raise ModalityError("offsets must rise from 0 to the number of records")
 
     def __len__(self) -> int:
@@ -54,19 +57,20 @@ class Ragged:
 
     @classmethod
     def stack(cls, records: Sequence[NDArray[Any]]) -> Ragged:
-        """Concatenate one array a molecule along the first axis."""
+        """Concatenate one array per molecule along the first axis."""
         lengths = [len(record) for record in records]
         return cls(np.concatenate(records), np.cumsum([0, *lengths], dtype=np.int64))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Records of each molecule, (n,)."""
+        """Number of rows of each molecule, (n,)."""
         return np.diff(self.offsets)
 
     def take(self, rows: NDArray[np.int64]) -> Ragged:
-        """Copy these molecules, in this order, into a field of their own."""
+        """Copy these molecules, in this order, into a new field."""
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        # Distance between a row's place in the copy and its place in this field.
         shift = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         return Ragged(self.values[np.arange(offsets[-1]) + shift], offsets)
 
@@ -78,11 +82,11 @@ class ModalityFeatures:
     Attributes
     ----------
     version : str
-        Featurizer version, as given by the modality that made them.
+        Featurizer version: `Modality.version` of the modality that computed them.
     smiles : tuple of str, (n,)
         Canonical SMILES, in row order.
     fields : mapping of str to Ragged
-        The same fields for every molecule.
+        Features by name of the field, for all molecules.
     """
 
     version: str
@@ -103,10 +107,10 @@ class ModalityFeatures:
     def stack(
         cls, version: str, smiles: Sequence[str], records: Sequence[Record]
     ) -> ModalityFeatures:
-        """Assemble the records of one molecule each; ``records[i]`` belongs to ``smiles[i]``."""
+        """Assemble the records of the molecules; ``records[i]`` belongs to ``smiles[i]``."""
         if not smiles or len(smiles) != len(records):
             raise ModalityError(
-                f"features need one record a molecule and at least one molecule, "
+                f"features need one record per molecule and at least one molecule, "
                 f"not {len(records)} records for {len(smiles)} molecules"
             )
         names = records[0].keys()
@@ -115,32 +119,34 @@ class ModalityFeatures:
 
     @cached_property
     def digest(self) -> str:
-        """Sha256 over version and molecules: equal digests mean equal features."""
+        """Sha256 of version and molecules: equal digests mean equal features."""
         text = "\n".join((self.version, *self.smiles))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def matrix(self, name: str) -> NDArray[Any]:
-        """Return a field with exactly one record a molecule, as an array (n, ...)."""
+        """Return a field with exactly one row per molecule, as an array (n, ...)."""
         field = self.fields[name]
         if np.any(np.diff(field.offsets) != 1):
-            raise ModalityError(f"field '{name}' is ragged: it has no matrix form")
+            raise ModalityError(
+                f"field '{name}' is ragged: only a field with one row per molecule is a matrix"
+            )
         return field.values
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Features -> embeddings. Implementations are ``torch.nn.Module``.
+    """A ``torch.nn.Module`` that maps features to embeddings.
 
-    What is fitted (medians, scales, column filters) is a buffer of the module, fitted on the
-    rows given to `fit` and on nothing else.
+    Fitted statistics (medians, scales, column filters) are buffers of the module, and are fitted
+    only on the rows passed to `fit`.
     """
 
     @property
     def dim(self) -> int:
-        """Width d of the embedding; known after `fit`."""
+        """Width d of the embedding; defined after `fit`."""
 
     def fit(self, features: ModalityFeatures, rows: NDArray[np.int64]) -> None:
-        """Fit statistics on these training rows (nothing to do for most encoders)."""
+        """Fit statistics on these training rows; most encoders have none."""
 
     def collate(
         self, features: ModalityFeatures, rows: NDArray[np.int64]
@@ -153,35 +159,37 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class StagedEncoder(Encoder, Protocol):
-    """An encoder with weights to train (`Modality.trainable`): it can be thawed from the top."""
+    """An encoder with trainable weights (`Modality.trainable`), which can be unfrozen in stages."""
 
     def stages(self) -> Sequence[nn.Module]:
-        """Its parts from input to output, every weight in exactly one; buffers may be outside.
+        """Return the parts of the encoder from input to output.
 
-        "The top k layers" of a freeze schedule are the last k of these.
+        Every parameter is in exactly one part; buffers may be in none. "The top k layers" of a
+        freeze schedule are the last k parts.
         """
 
 
 class Modality(Protocol):
-    """One representation of molecules. The class of a file has the file's name in CamelCase.
+    """One representation of molecules.
 
-    Options are the keyword-only parameters of the class, with literal types and defaults, so
-    that a study file can be checked against them.
+    The name of the class is the name of its file in CamelCase. Options are the keyword-only
+    parameters of the class, with literal types and defaults, so that a study file can be checked
+    against them.
     """
 
     letter: ClassVar[str]
     """One or two capital letters for tables (S, G, M, ...)."""
     trainable: ClassVar[bool]
-    """Whether the encoder has weights to train (False: a fitted transform)."""
+    """Whether the encoder has weights to train (False: it is a fitted transform)."""
     fitted: ClassVar[bool]
-    """Whether `Encoder.fit` learns anything from the training rows (scales, medians, filters)."""
+    """Whether `Encoder.fit` learns from the training rows (scales, medians, filters)."""
 
     @property
     def version(self) -> str:
-        """Identity of the featurizer: changes whenever its output may change."""
+        """Identity of the featurizer, which changes whenever its output may change."""
 
     def featurize(self, smiles: str) -> Record:
-        """Features of one molecule.
+        """Compute the features of one molecule.
 
         Raises
         ------
@@ -190,4 +198,4 @@ class Modality(Protocol):
         """
 
     def encoder(self, *, seed: int) -> Encoder:
-        """Return a fresh encoder: starting weights from the options, otherwise from `seed`."""
+        """Build an encoder with the checkpoint of the options, or initial weights from `seed`."""

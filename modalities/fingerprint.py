@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 class Fingerprint:
     """Hashed Morgan counts (Rogers and Hahn, J. Chem. Inf. Model. 50:742, 2010), as log(1 + n).
 
-    Features: ``counts`` uint16 (1, size). The encoder drops environments whose count does not
-    vary over the training rows and fits nothing else.
+    Features: ``counts`` uint16 (1, size). The encoder drops the environments whose count is
+    constant over the training rows; nothing else is fitted.
 
     Parameters
     ----------
     radius : int
-        Bonds from the center of an environment to its rim.
+        Radius of an environment in bonds.
     size : int
         Length of the hashed vector.
     chirality : bool
-        Whether environments that differ only by a stereocenter count apart.
+        Whether environments that differ only in a stereocenter are counted separately.
     """
 
     letter: ClassVar[str] = "F"
@@ -43,26 +43,26 @@ class Fingerprint:
 
     @property
     def version(self) -> str:
-        """Identity of the featurizer: RDKit's version and every option."""
+        """Identity of the featurizer: the version of RDKit and every option."""
         options = {"radius": self.radius, "size": self.size, "chirality": self.chirality}
         return featurizer_version("fingerprint", 1, "rdkit", **options)
 
     def featurize(self, smiles: str) -> Record:
         """Count the environments of a molecule: ``counts`` (1, size)."""
-        generator = _generator(self.radius, self.size, self.chirality)
+        generator = _build_generator(self.radius, self.size, self.chirality)
         counts = generator.GetCountFingerprintAsNumPy(parse_smiles(smiles))
         return {"counts": counts.astype(np.uint16)[None, :]}
 
     def encoder(self, *, seed: int) -> LogCounts:  # noqa: ARG002 (nothing is random)
-        """Return the transform: drop constant columns, log(1 + n)."""
+        """Build the transform: drop constant columns, then log(1 + n)."""
         from modalities.nn.scalers import LogCounts
 
         return LogCounts()
 
 
 @cache
-def _generator(radius: int, size: int, chirality: bool) -> Any:  # noqa: ANN401 (untyped library)
-    """Build a fingerprint generator once a process."""
+def _build_generator(radius: int, size: int, chirality: bool) -> Any:  # noqa: ANN401 (untyped library)
+    """Build a fingerprint generator, once per process."""
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
     return GetMorganGenerator(radius=radius, fpSize=size, includeChirality=chirality)

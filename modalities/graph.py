@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from modalities.nn.graph import MolclrEncoder
 
 ELEMENTS = 118
-"""Atomic numbers 1 to 118 have index 0 to 117; 118 is the mask of contrastive pretraining."""
+"""Number of elements: index 0 to 117; index 118 is the mask of contrastive pretraining."""
 CHIRALITIES = ("CHI_UNSPECIFIED", "CHI_TETRAHEDRAL_CW", "CHI_TETRAHEDRAL_CCW")
 BOND_TYPES = ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC")
 DIRECTIONS = ("NONE", "ENDUPRIGHT", "ENDDOWNRIGHT")
@@ -24,25 +24,26 @@ DIRECTIONS = ("NONE", "ENDUPRIGHT", "ENDDOWNRIGHT")
 class Graph:
     """Atoms and bonds as MolCLR (Wang et al., Nat. Mach. Intell. 4:279, 2022) indexes them.
 
-    Features: ``atoms`` int16 (n atoms, 2) = atomic number - 1, chirality tag; ``bonds`` int16
-    (2 n bonds, 4) = from, to, type (single, double, triple, aromatic), direction (none, up,
-    down), each bond once in each direction. The encoder gives 512 numbers.
+    Features: ``atoms`` int16 (number of atoms, 2) = atomic number - 1, chirality tag; ``bonds``
+    int16 (2 * number of bonds, 4) = from, to, type (single, double, triple, aromatic), direction
+    (none, up, down), with each bond once in either direction. The embedding has width 512.
 
     Parameters
     ----------
     encoder : {'gcn', 'gin'}
-        Which of MolCLR's two networks.
+        Which of MolCLR's two networks to use.
     hydrogens : bool
         Whether hydrogens are atoms of the graph, as in MolCLR's fine-tuning.
     weights : str
-        Checkpoint of that network: a file or a folder made by a pretraining (path, or path inside
-        the folder OLFACTION_WEIGHTS); ``random``: random weights from the seed.
+        'random' for initial weights from the seed, or a checkpoint of that network: a file, or a
+        folder written by a pretraining. A relative path is also looked for in the folder
+        OLFACTION_WEIGHTS.
     sha256 : str, optional
-        Hash the checkpoint must have.
+        Expected sha256 of the checkpoint.
     pooling : {'mean', 'add', 'max'}
-        How atoms become a molecule; the published weights were trained with 'mean'.
+        Pooling over the atoms of a molecule; the published weights were trained with 'mean'.
     dropout : float
-        Between layers, while training; 0.3 is MolCLR's fine-tuning value.
+        Dropout probability between layers in training; 0.3 is MolCLR's fine-tuning value.
     """
 
     letter: ClassVar[str] = "G"
@@ -64,8 +65,8 @@ class Graph:
             "graph", "pooling", pooling, "mean, add or max", pooling in ("mean", "add", "max")
         )
         require_option("graph", "dropout", dropout, "from 0 to below 1", 0 <= dropout < 1)
-        named = sha256 is None or weights != "random"
-        require_option("graph", "sha256", sha256, "left out with random weights", named)
+        allowed = sha256 is None or weights != "random"
+        require_option("graph", "sha256", sha256, "left out with random weights", allowed)
         self.network: Literal["gcn", "gin"] = encoder
         self.hydrogens = hydrogens
         self.weights = weights
@@ -75,7 +76,7 @@ class Graph:
 
     @property
     def version(self) -> str:
-        """Identity of the featurizer; the network is the encoder's and not part of it."""
+        """Identity of the featurizer; the options of the encoder are not part of it."""
         return featurizer_version("graph", 1, "rdkit", hydrogens=self.hydrogens)
 
     def featurize(self, smiles: str) -> Record:
@@ -84,23 +85,23 @@ class Graph:
         Raises
         ------
         ModalityError
-            An atom or bond has no index in MolCLR: dummy atoms, stereo other than tetrahedral,
-            dative and other bonds that are not single, double, triple or aromatic.
+            An atom or bond has no index in MolCLR: a dummy atom, a chirality that is not
+            tetrahedral, or a bond that is not single, double, triple or aromatic.
         """
         from rdkit.Chem import AddHs
 
         mol = parse_smiles(smiles)
         if self.hydrogens:
             mol = AddHs(mol)
-        atoms = [_atom_row(atom, smiles) for atom in mol.GetAtoms()]
-        bonds = [row for bond in mol.GetBonds() for row in _bond_rows(bond, smiles)]
+        atoms = [_index_atom(atom, smiles) for atom in mol.GetAtoms()]
+        bonds = [row for bond in mol.GetBonds() for row in _index_bond(bond, smiles)]
         return {
             "atoms": np.array(atoms, dtype=np.int16),
             "bonds": np.array(bonds, dtype=np.int16).reshape(-1, 4),
         }
 
     def encoder(self, *, seed: int) -> MolclrEncoder:
-        """Return the network with the weights of the checkpoint, or random ones from `seed`."""
+        """Build the encoder with the weights of the checkpoint, or random ones from `seed`."""
         from modalities.nn.graph import MolclrEncoder
         from modalities.nn.random import seeded
         from modalities.weights.checkpoint import find_weights, load_weights
@@ -113,29 +114,30 @@ class Graph:
         return network
 
 
-def _atom_row(atom: Atom, smiles: str) -> tuple[int, int]:
+def _index_atom(atom: Atom, smiles: str) -> tuple[int, int]:
     place = f"molecule '{smiles}', atom {atom.GetIdx()}"
     number = atom.GetAtomicNum()
     if not 1 <= number <= ELEMENTS:
         raise ModalityError(
-            f"{place}: a dummy atom (*) is no element and has no index in the graph; "
+            f"{place}: a dummy atom (*) is not an element and has no index in the graph; "
             "give a molecule of known atoms"
         )
-    return number - 1, _index(CHIRALITIES, str(atom.GetChiralTag()), f"{place}: chirality")
+    return number - 1, _find_index(CHIRALITIES, str(atom.GetChiralTag()), f"{place}: chirality")
 
 
-def _bond_rows(bond: Bond, smiles: str) -> tuple[tuple[int, int, int, int], ...]:
+def _index_bond(bond: Bond, smiles: str) -> tuple[tuple[int, int, int, int], ...]:
+    """Return the rows of a bond, one for either direction: from, to, type, direction."""
     place = f"molecule '{smiles}', bond {bond.GetIdx()}"
-    kind = _index(BOND_TYPES, str(bond.GetBondType()), f"{place}: type")
-    way = _index(DIRECTIONS, str(bond.GetBondDir()), f"{place}: direction")
+    bond_type = _find_index(BOND_TYPES, str(bond.GetBondType()), f"{place}: type")
+    direction = _find_index(DIRECTIONS, str(bond.GetBondDir()), f"{place}: direction")
     begin, end = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-    return (begin, end, kind, way), (end, begin, kind, way)
+    return (begin, end, bond_type, direction), (end, begin, bond_type, direction)
 
 
-def _index(known: tuple[str, ...], name: str, what: str) -> int:
-    if name not in known:
+def _find_index(names: tuple[str, ...], name: str, attribute: str) -> int:
+    if name not in names:
         raise ModalityError(
-            f"{what} {name} has no index in the graph, which knows {', '.join(known)}; "
+            f"{attribute} {name} has no index in the graph, which knows {', '.join(names)}; "
             "rewrite the molecule without it"
         )
-    return known.index(name)
+    return names.index(name)

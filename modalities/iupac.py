@@ -1,4 +1,4 @@
-"""IUPAC names, read character by character: a molecule as chemists spell it."""
+"""IUPAC names, read character by character."""
 
 from __future__ import annotations
 
@@ -7,48 +7,49 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from modalities._base import Record
-from modalities.featurizers.characters import START, TextNetwork, character_ids
+from modalities.featurizers.characters import START, TextNetwork, encode_text
 from modalities.featurizers.molecule import featurizer_version
 from modalities.featurizers.names import NameTable, find_names, read_names
 
 if TYPE_CHECKING:
     from modalities.nn.transformer import NameEncoder
 
-WORD = "iupac"
+NAME = "iupac"
 
 
 class Iupac:
     """Characters of a molecule's IUPAC name, in the alphabet of `modalities.smiles.Smiles`.
 
-    Features: ``tokens`` uint8 (1 + characters,), start first and no end; ``named`` uint8 (1,). A
-    molecule without a name has ``named`` 0 and the start token alone, and its embedding is a
-    vector of its own that is learned from zero: never that of an empty text. The encoder is the
-    same network as for `smiles`.
+    Features: ``tokens`` uint8 (1 + characters,), with a start token and no end token; ``named``
+    uint8 (1,). A molecule without a name has ``named`` 0 and only the start token; its embedding
+    is a separate learned vector, which starts at zero, not the embedding of an empty text. The
+    encoder is the same network as for `smiles`.
 
-    Names are looked up by structure: the same molecule with its stereo and isotope marks, else
-    its constitution (an entry without marks), else, for a molecule without marks, an entry that
-    differs in marks only. Of several names the shortest, then the first in alphabetical order,
-    is taken. Of the 4,897 constitutions of the 91-label table, the table of the archives names
-    4,423 by an entry without marks, 438 by a stereoisomer and 36 not at all. A name that cannot
-    be read (too long, or not printable ASCII) is an error and not a missing name: the remedy is
-    an option or a row of the table.
+    Names are looked up by structure: an entry for the same molecule with its stereo and isotope
+    marks, else for its constitution (an entry without marks), else, for a molecule without marks,
+    an entry that differs in marks only. Of several names the shortest is taken, then the first in
+    alphabetical order. Of the 4,897 constitutions of the 91-label table, the table of the archives
+    names 4,423 by an entry without marks, 438 by a stereoisomer and 36 not at all. A name that
+    cannot be read (too long, or not printable ASCII) is an error and does not count as missing:
+    change an option or the row of the table.
 
     Parameters
     ----------
     names : str
-        CSV table of names; a relative path may also be inside the folder OLFACTION_ARCHIVE. Its
-        content is part of `version`.
+        CSV table of names. A relative path is also looked for in the folder OLFACTION_ARCHIVE. The
+        content of the table is part of `version`.
     smiles_column, name_column : str
-        Its columns; an empty name is none.
+        Columns of the table; an empty name counts as missing.
     layers, width, heads, feedforward, dropout, pooling, weights, sha256
         As in `modalities.smiles.Smiles`.
     max_length : int
-        Most tokens of a name, the start included; names are about twice as long as SMILES.
+        Maximum number of tokens of a name, including the start token; names are about twice as
+        long as SMILES.
 
     Raises
     ------
     ModalityError
-        An option breaks its rule, or the table of names or a column of it is missing.
+        An option breaks its rule, or the table of names or one of its columns is missing.
     """
 
     letter: ClassVar[str] = "I"
@@ -72,7 +73,7 @@ class Iupac:
         sha256: str | None = None,
     ) -> None:
         self.network = TextNetwork(
-            name=WORD,
+            name=NAME,
             layers=layers,
             width=width,
             heads=heads,
@@ -89,10 +90,10 @@ class Iupac:
 
     @property
     def version(self) -> str:
-        """Identity of the featurizer: the table of names and the longest name it takes."""
+        """Identity of the featurizer: the table of names and `max_length`."""
         smiles, name = self.columns
         return featurizer_version(
-            WORD,
+            NAME,
             1,
             "rdkit",
             names=self._table.sha256,
@@ -102,23 +103,24 @@ class Iupac:
         )
 
     def featurize(self, smiles: str) -> Record:
-        """Turn the characters of the name into ids: ``tokens`` (1 + characters,), ``named`` (1,).
+        """Convert the name to token ids: ``tokens`` (1 + characters,), ``named`` (1,).
 
         Raises
         ------
         ModalityError
-            Not a SMILES, or its name is too long or has a character outside printable ASCII.
+            The text is not a SMILES, or its name is too long or has a character outside
+            printable ASCII.
         """
-        name = self._table.name_of(smiles)
+        name = self._table.find_name(smiles)
         if name is None:
             tokens = np.array([START], dtype=np.uint8)
         else:
-            place = f"molecule '{smiles}', name '{name}' in {self.names}"
-            tokens = character_ids(name, place, max_length=self.network.max_length)
+            source = f"molecule '{smiles}', name '{name}' in {self.names}"
+            tokens = encode_text(name, source, max_length=self.network.max_length)
         return {"tokens": tokens, "named": np.array([name is not None], dtype=np.uint8)}
 
     def encoder(self, *, seed: int) -> NameEncoder:
-        """Return the network with the weights of the checkpoint, or random ones from `seed`."""
+        """Build the encoder with the weights of the checkpoint, or random ones from `seed`."""
         from modalities.nn.transformer import NameEncoder
 
         return self.network.build(NameEncoder, seed=seed)

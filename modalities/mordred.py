@@ -1,4 +1,4 @@
-"""Two-dimensional molecular descriptors: a long vector of chemical numbers."""
+"""Two-dimensional molecular descriptors of Mordred."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     from modalities.nn.scalers import DescriptorScaler
 
 DESCRIPTORS = 1613
+"""Number of two-dimensional descriptors."""
 
 
 class Mordred:
-    """All two-dimensional descriptors of Mordred, scaled by what the training rows show.
+    """All two-dimensional descriptors of Mordred, scaled by statistics of the training rows.
 
     Moriwaki et al., J. Cheminform. 10:4 (2018), in the maintained distribution mordredcommunity,
     whose version pins the list of descriptors. Features: ``values`` float32 (1, 1613), NaN where
-    a descriptor is missing, an error or not finite.
+    a descriptor is missing, fails or is not finite.
 
     Parameters
     ----------
     max_missing : float
-        A descriptor missing in a larger share of the training rows is dropped.
+        A descriptor that is missing in a larger share of the training rows is dropped.
     max_value : float
-        A descriptor beyond this absolute value in a training row is dropped: such columns are
-        numerical accidents or grow exponentially with size.
+        A descriptor with a larger absolute value in any training row is dropped: such columns are
+        numerical artifacts, or grow exponentially with the size of the molecule.
     clip : float
-        Scaled values are held within plus and minus this many standard deviations, so that a
+        Scaled values are clipped to plus and minus this many standard deviations, so that a
         molecule unlike the training rows cannot saturate a network. Two folds of the 91-label
         table with one small network gave macro AUROC 0.873 at 3, 5 and 10 and 0.870 unclipped.
     """
@@ -53,7 +54,7 @@ class Mordred:
 
     @property
     def version(self) -> str:
-        """Identity of the featurizer; the scaling is the encoder's and not part of it."""
+        """Identity of the featurizer; the scaling is part of the encoder and not included."""
         return featurizer_version("mordred", 1, "mordredcommunity", "rdkit")
 
     def featurize(self, smiles: str) -> Record:
@@ -63,17 +64,18 @@ class Mordred:
 
         mol = parse_smiles(smiles)
         with warnings.catch_warnings(), rdBase.BlockLogs(), np.errstate(all="ignore"):
-            # Mordred turns every exception into a missing value. A warning made an error by the
-            # process's filters would so change a feature; log 0 and 0 / 0 are caught below.
+            # Mordred turns every exception into a missing value. Where the process's filters turn
+            # warnings into errors, a warning would therefore change a feature.
             warnings.simplefilter("ignore")
-            found = _calculator()(mol)
-        raw = [np.nan if is_missing(value) else value for value in found]
+            results = build_calculator()(mol)
+        raw = [np.nan if is_missing(value) else value for value in results]
         values = np.array(raw, dtype=np.float64)
+        # Infinite values (such as log 0), and those that would be infinite in float32.
         values[np.abs(values) > np.finfo(np.float32).max] = np.nan
         return {"values": values.astype(np.float32)[None, :]}
 
     def encoder(self, *, seed: int) -> DescriptorScaler:  # noqa: ARG002 (nothing is random)
-        """Return the fitted transform: filter, impute, signed log, scale, clip."""
+        """Build the transform to be fitted: filter, impute, signed log, scale, clip."""
         from modalities.nn.scalers import DescriptorScaler
 
         return DescriptorScaler(
@@ -81,14 +83,20 @@ class Mordred:
         )
 
 
-def descriptor_names() -> tuple[str, ...]:
+def list_descriptor_names() -> tuple[str, ...]:
     """Return the names of the columns, (1613,)."""
-    return tuple(str(descriptor) for descriptor in _calculator().descriptors)
+    return tuple(str(descriptor) for descriptor in build_calculator().descriptors)
 
 
 @cache
-def _calculator() -> Any:  # noqa: ANN401 (the library has no types)
-    """Build the calculator once a process: it takes a fourth of a second."""
+def build_calculator() -> Any:  # noqa: ANN401 (the library has no types)
+    """Build Mordred's calculator, once per process: it takes a quarter of a second.
+
+    Raises
+    ------
+    ModalityError
+        The installed version has another list of descriptors.
+    """
     from mordred import Calculator, descriptors
 
     calculator = Calculator(descriptors, ignore_3D=True)

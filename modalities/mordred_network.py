@@ -1,4 +1,4 @@
-"""Two-dimensional descriptors, read by a network that pretraining can start."""
+"""Two-dimensional descriptors, embedded by a network that can be pretrained."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from modalities.mordred import DESCRIPTORS, Mordred
 if TYPE_CHECKING:
     from modalities.nn.tabular import TabularEncoder
 
-WORD = "mordred_network"
+NAME = "mordred_network"
 
 
 class MordredNetwork:
     """A network on the descriptors of `modalities.mordred.Mordred`, whose features it shares.
 
     The scaler (filter, impute, signed log, scale, clip) is fitted on the training rows and always
-    1613 wide: a dropped descriptor is 0. A pretrained checkpoint brings the scaler of its own
-    molecules, and `fit` leaves it as it is. If those molecules include test molecules, the
-    scaler has seen their structures, as the weights have, but never a label (transductive in
-    structures).
+    has width 1613: a dropped descriptor is 0. A pretrained checkpoint contains the scaler of its
+    pretraining molecules, which `fit` does not change. If those molecules include test molecules,
+    the scaler, like the weights, depends on their structures, but never on a label (transductive
+    in structures).
 
     Parameters
     ----------
     width, layers, embedding : int
-        Size and number of hidden layers; numbers of the embedding.
+        Width and number of the hidden layers, and width of the embedding.
     dropout : float
-        After each hidden layer, while training.
+        Dropout probability after each hidden layer in training.
     weights : str
-        'random' (from the seed), or a checkpoint of this network: a file or a folder made by a
-        pretraining (path, or path inside the folder OLFACTION_WEIGHTS).
+        'random' for initial weights from the seed, or a checkpoint of this network: a file, or a
+        folder written by a pretraining. A relative path is also looked for in the folder
+        OLFACTION_WEIGHTS.
     sha256 : str, optional
-        Hash the checkpoint must have.
+        Expected sha256 of the checkpoint.
     max_missing, max_value, clip : float
         As in `modalities.mordred.Mordred`; the first two have no effect with a checkpoint.
     """
@@ -56,10 +57,10 @@ class MordredNetwork:
         clip: float = 5.0,
     ) -> None:
         for name, size in {"width": width, "layers": layers, "embedding": embedding}.items():
-            require_option(WORD, name, size, "1 or more", size >= 1)
-        require_option(WORD, "dropout", dropout, "from 0 to below 1", 0 <= dropout < 1)
-        named = sha256 is None or weights != "random"
-        require_option(WORD, "sha256", sha256, "left out with random weights", named)
+            require_option(NAME, name, size, "1 or more", size >= 1)
+        require_option(NAME, "dropout", dropout, "from 0 to below 1", 0 <= dropout < 1)
+        allowed = sha256 is None or weights != "random"
+        require_option(NAME, "sha256", sha256, "left out with random weights", allowed)
         self.width, self.layers, self.embedding = width, layers, embedding
         self.dropout = dropout
         self.weights = weights
@@ -68,7 +69,7 @@ class MordredNetwork:
 
     @property
     def version(self) -> str:
-        """Identity of the featurizer: that of `mordred`, so that both share stored features."""
+        """Identity of the featurizer, which is that of `mordred`: both share stored features."""
         return self._descriptors.version
 
     def featurize(self, smiles: str) -> Record:
@@ -76,13 +77,13 @@ class MordredNetwork:
         return self._descriptors.featurize(smiles)
 
     def encoder(self, *, seed: int) -> TabularEncoder:
-        """Return the network with the weights of the checkpoint, or random ones from `seed`."""
+        """Build the encoder with the weights of the checkpoint, or random ones from `seed`."""
         from modalities.nn.random import seeded
         from modalities.nn.tabular import ScaledColumns, TabularEncoder
         from modalities.weights.checkpoint import find_weights, load_weights
 
-        rules = self._descriptors
-        limits = {name: getattr(rules, name) for name in ("max_missing", "max_value", "clip")}
+        mordred = self._descriptors
+        limits = {name: getattr(mordred, name) for name in ("max_missing", "max_value", "clip")}
         with seeded(seed):
             network = TabularEncoder(
                 ScaledColumns(DESCRIPTORS, **limits),

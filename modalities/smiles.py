@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from modalities._base import Record
-from modalities.featurizers.characters import TextNetwork, character_ids
+from modalities.featurizers.characters import TextNetwork, encode_text
 from modalities.featurizers.molecule import featurizer_version, parse_smiles
 
 if TYPE_CHECKING:
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 class Smiles:
     """Characters of a SMILES, in the alphabet of Morris et al. (J. Chem. Inf. Model., 2020).
 
-    Features: ``tokens`` uint8 (1 + characters,), start first and no end. The encoder is that of
-    their translation transformer, by default a small one; theirs has 6 layers, width 512,
-    8 heads and feedforward 2048.
+    Features: ``tokens`` uint8 (1 + characters,), with a start token and no end token. The encoder
+    is the encoder of their translation transformer; the defaults are smaller than the published
+    6 layers, width 512, 8 heads and feedforward 2048.
 
     Parameters
     ----------
     layers, width, heads, feedforward : int
-        Shape of the transformer; the embedding has `width` numbers.
+        Shape of the transformer; `width` is also the width of the embedding.
     dropout : float
-        While training.
+        Dropout probability in training.
     max_length : int
-        Most tokens of a molecule, the start included.
+        Maximum number of tokens of a molecule, including the start token.
     pooling : {'mean', 'start', 'max'}
-        How tokens become a molecule; 'start' takes the first one's state.
+        Pooling over the tokens of a molecule; 'start' takes the state of the start token.
     weights : str
-        'random' (from the seed), or a checkpoint of the encoder or of the published translator:
-        a file or a folder made by a pretraining; a relative path may also be inside the folder
-        OLFACTION_WEIGHTS.
+        'random' for initial weights from the seed, or a checkpoint of the encoder or of the
+        published translator: a file, or a folder written by a pretraining. A relative path is
+        also looked for in the folder OLFACTION_WEIGHTS.
     sha256 : str, optional
-        Hash the checkpoint must have.
+        Expected sha256 of the checkpoint.
     """
 
     letter: ClassVar[str] = "S"
@@ -69,21 +69,21 @@ class Smiles:
 
     @property
     def version(self) -> str:
-        """Identity of the featurizer: the alphabet and the longest text it takes."""
+        """Identity of the featurizer: the alphabet and `max_length`."""
         return featurizer_version("smiles", 1, max_length=self.network.max_length)
 
     def featurize(self, smiles: str) -> Record:
-        """Turn characters into ids: ``tokens`` (1 + characters,).
+        """Convert the characters to token ids: ``tokens`` (1 + characters,).
 
         Raises
         ------
         ModalityError
-            Not a SMILES, too long, or a character outside printable ASCII.
+            The text is not a SMILES, is too long, or has a character outside printable ASCII.
         """
         parse_smiles(smiles)
-        place = f"molecule '{smiles}'"
-        return {"tokens": character_ids(smiles, place, max_length=self.network.max_length)}
+        source = f"molecule '{smiles}'"
+        return {"tokens": encode_text(smiles, source, max_length=self.network.max_length)}
 
     def encoder(self, *, seed: int) -> TextEncoder:
-        """Return the network with the weights of the checkpoint, or random ones from `seed`."""
-        return self.network.encoder(seed=seed)
+        """Build the encoder with the weights of the checkpoint, or random ones from `seed`."""
+        return self.network.build_encoder(seed=seed)

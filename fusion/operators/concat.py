@@ -12,9 +12,9 @@ from fusion.layers import Branches, Readout
 
 
 class Concat(nn.Module):
-    r"""Branches side by side: logits = readout([u_1, ..., u_k]).
+    r"""Concatenated branches: logits = readout([u_1, ..., u_k]).
 
-    u_m is the branch of modality m up to `stage` (see `fusion.layers`). At stage label:
+    u_m is the branch of modality m up to `stage` (see `fusion.base.Stage`). At stage label:
     logits = W [sigmoid(MLP_1(e_1)), ..., sigmoid(MLP_k(e_k))] + b, the published "MLP head".
 
     Parameters
@@ -26,7 +26,7 @@ class Concat(nn.Module):
     head : HeadShape
         Hidden layers and dropout.
     stage : {"label", "logit", "latent"}
-        Where the branches meet.
+        Where the branches are fused.
     """
 
     def __init__(

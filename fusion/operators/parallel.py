@@ -13,14 +13,14 @@ from fusion.layers import Branches, Readout
 
 
 class Parallel(nn.Module):
-    r"""Branches in parallel, weighted and added: logits = readout(sum_m a_m * u_m).
+    r"""Weighted sum of the branches: logits = readout(sum_m a_m * u_m).
 
-    u_m is the branch of modality m up to `stage` (see `fusion.layers`), a_m its weights (w,):
+    u_m is the branch of modality m up to `stage` (see `fusion.base.Stage`), a_m its weights (w,):
 
     - add: a_m = 1, as published (at stage label: logits = W sum_m sigmoid(MLP_m(e_m)) + b);
     - mean: a_m = 1 / k;
-    - learned: a = softmax over modalities of `preference` (k, w), which starts at the mean;
-      at stage label a_ml says how far label l relies on modality m.
+    - learned: a = softmax over modalities of `preference` (k, w), which starts at zero (the mean);
+      at stage label, a_ml is the weight of modality m for label l.
 
     Parameters
     ----------
@@ -31,14 +31,14 @@ class Parallel(nn.Module):
     head : HeadShape
         Hidden layers and dropout.
     stage : {"label", "logit", "latent"}
-        Where the branches meet.
+        Where the branches are fused.
     combine : {"add", "mean", "learned"}
-        The weights.
+        How the weights a_m are set.
 
     Raises
     ------
     FusionError
-        `combine` is none of the three.
+        `combine` is unknown.
     """
 
     def __init__(
@@ -62,10 +62,11 @@ class Parallel(nn.Module):
     def forward(self, embeddings: Mapping[str, Tensor]) -> Tensor:
         """Map ``{modality: (b, d_m)}`` to logits (b, l)."""
         branches: Tensor = self.branches(embeddings)  # (b, k, w)
-        logits: Tensor = self.readout(self._weighted_sum(branches))
+        logits: Tensor = self.readout(self.sum_branches(branches))
         return logits
 
-    def _weighted_sum(self, branches: Tensor) -> Tensor:
+    def sum_branches(self, branches: Tensor) -> Tensor:
+        """Add the weighted branches: (b, k, w) -> (b, w)."""
         if self.combine == "add":
             return branches.sum(1)
         if self.combine == "mean":

@@ -16,7 +16,7 @@ from fusion.layers import Branches, Readout
 class Product(nn.Module):
     r"""Branches multiplied element by element: logits = readout(u_1 * ... * u_k).
 
-    u_m is the branch of modality m up to `stage` (see `fusion.layers`). At stage label:
+    u_m is the branch of modality m up to `stage` (see `fusion.base.Stage`). At stage label:
     logits = W (p_1 * ... * p_k) + b with p_m = sigmoid(MLP_m(e_m)), as published.
 
     Parameters
@@ -28,7 +28,7 @@ class Product(nn.Module):
     head : HeadShape
         Hidden layers and dropout.
     stage : {"label", "logit", "latent"}
-        Where the branches meet.
+        Where the branches are fused.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Product(nn.Module):
     def forward(self, embeddings: Mapping[str, Tensor]) -> Tensor:
         """Map ``{modality: (b, d_m)}`` to logits (b, l)."""
         branches: Tensor = self.branches(embeddings)  # (b, k, w)
-        # A chain of products: the gradient of torch.prod takes a slow path where factors are 0,
-        # as they are after the relu of stage latent.
+        # Not torch.prod: its gradient takes a slow path where a factor is 0, as is common after
+        # the ReLU of stage latent.
         logits: Tensor = self.readout(reduce(torch.mul, branches.unbind(1)))
         return logits

@@ -1,4 +1,4 @@
-"""Fixed owners by label density: one modality the dense labels, another the sparse ones."""
+"""Fixed owners by label density: one modality owns the dense labels, another the sparse ones."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fusion.partitions._base import LabelPartition, PartitionContext
 class Density:
     """Labels in order of density, cut into k blocks, one for each modality.
 
-    Rule: sort the labels by their positives in the training rows, most first (equal counts in
-    column order); cut the sequence into k contiguous blocks whose sizes differ by at most one
-    (the longer ones first); block j belongs to modality j.
+    Rule: sort the labels by their positives in the training rows, most first (ties in column
+    order); cut the sequence into k contiguous blocks whose sizes differ by at most one (the
+    longer ones first); block j belongs to modality j.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Density:
     Raises
     ------
     FusionError
-        `densest` is neither.
+        `densest` is unknown.
     """
 
     needs_inner_scores: ClassVar[bool] = False
@@ -37,8 +37,8 @@ class Density:
         self.densest = densest
 
     def build(self, context: PartitionContext) -> LabelPartition:
-        """Deal the labels by their density in the training rows."""
+        """Assign the labels by their density in the training rows."""
         owner = np.empty(context.n_labels, dtype=np.int64)
-        for block, labels in enumerate(np.array_split(context.densest_first(), context.k)):
+        for block, labels in enumerate(np.array_split(context.sort_labels_by_density(), context.k)):
             owner[labels] = block if self.densest == "first" else context.k - 1 - block
         return LabelPartition(context.modalities, owner)

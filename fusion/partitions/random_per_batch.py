@@ -1,4 +1,4 @@
-"""Fresh random owners at every training step, as published."""
+"""New random owners at every training step, as published."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ if TYPE_CHECKING:
 
 
 class RandomPerBatch:
-    """Every step deals every label anew: owner_j ~ uniform over the k modalities.
+    """New owners at every training step: owner_j ~ uniform over the k modalities.
 
-    With two modalities this is the fair-coin mask of the released code of the published study.
-    Over a training every branch sees every label in 1 / k of the steps. A step may by chance
-    leave a modality without a label.
+    With two modalities this is the fair-coin mask in the released code of the published study.
+    On average, every branch is trained on every label in 1 / k of the steps. In some steps a
+    modality may own no label.
     """
 
     needs_inner_scores: ClassVar[bool] = False
     per_batch: ClassVar[bool] = True
 
     def build(self, context: PartitionContext) -> RandomOwners:
-        """Make the stream of owners of ``context.seed``."""
+        """Build the stream of owners of ``context.seed``."""
         return RandomOwners(context.modalities, context.n_labels, context.seed)
 
 
 class RandomOwners:
-    """A stream of random owners with a generator of its own.
+    """Stream of random owners from a private generator.
 
     Parameters
     ----------
     modalities : tuple of str, (k,)
-        The modalities that owners number.
+        An owner is an index into this tuple.
     n_labels : int
         Number of labels l.
     seed : int
-        Start of the stream; equal seeds give equal streams.
+        Seed of the generator: equal seeds give equal streams.
     """
 
     per_batch: ClassVar[bool] = True

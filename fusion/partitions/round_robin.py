@@ -1,4 +1,4 @@
-"""Fixed owners dealt like cards: every modality gets dense and sparse labels."""
+"""Fixed owners in round-robin order: every modality gets dense and sparse labels."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from fusion.partitions._base import LabelPartition, PartitionContext
 
 
 class RoundRobin:
-    """Labels dealt in turn: the i-th label of the sequence belongs to modality i mod k.
+    """Labels assigned in turn: the i-th label of the sequence belongs to modality i mod k.
 
-    In density order (the default) every modality gets the same mix of dense and sparse labels:
-    the control to `density`, which owns as many labels but sorts them.
+    In density order (the default) every modality gets the same mix of dense and sparse labels.
+    This is the control of `density`, in which a modality owns as many labels, but of one density.
 
     Parameters
     ----------
     order : {"density", "column"}
-        Sequence of the labels: by positives in the training rows, most first (equal counts in
-        column order), or as the columns stand.
+        Sequence of the labels: by positives in the training rows, most first (ties in column
+        order), or the order of the columns.
 
     Raises
     ------
     FusionError
-        `order` is neither.
+        `order` is unknown.
     """
 
     needs_inner_scores: ClassVar[bool] = False
@@ -37,9 +37,9 @@ class RoundRobin:
         self.order = order
 
     def build(self, context: PartitionContext) -> LabelPartition:
-        """Deal the labels in turn."""
+        """Assign the labels in turn."""
         turn = np.arange(context.n_labels, dtype=np.int64) % context.k
         owner = turn.copy()
         if self.order == "density":
-            owner[context.densest_first()] = turn
+            owner[context.sort_labels_by_density()] = turn
         return LabelPartition(context.modalities, owner)

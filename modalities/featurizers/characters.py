@@ -1,4 +1,4 @@
-"""Text as both text modalities read it: the alphabet, and the options of their network.
+"""Alphabet and network options of the two text modalities, `smiles` and `iupac`.
 
 Morris et al., "Predicting Binding from Screening Data with Transformer Network Embeddings",
 J. Chem. Inf. Model. (2020).
@@ -19,46 +19,48 @@ if TYPE_CHECKING:
     from modalities.nn.transformer import TextEncoder
 
 FIRST, LAST = " ", "~"
-"""Printable ASCII, 95 characters; the id of a character is its code point - 32."""
+"""Ends of printable ASCII, 95 characters; the id of a character is its code point - 32."""
 START, END, PAD = 95, 96, 97
+"""Ids of the special tokens."""
 ALPHABET = 98
+"""Number of ids."""
 Pooling = Literal["mean", "start", "max"]
 EncoderT = TypeVar("EncoderT", bound="TextEncoder")
 
 
-def character_ids(text: str, place: str, *, max_length: int) -> NDArray[np.uint8]:
-    """Turn text into ids, start first and no end: (1 + characters,).
+def encode_text(text: str, source: str, *, max_length: int) -> NDArray[np.uint8]:
+    """Convert text to ids, with a start token and no end token: (1 + characters,).
 
     Parameters
     ----------
     text : str
-        What is read.
-    place : str
-        Whose text it is, for messages.
+    source : str
+        Where the text is from, for messages.
     max_length : int
-        Most ids, the start included.
+        Maximum number of ids, including the start token.
 
     Raises
     ------
     ModalityError
         The text is too long, or a character is outside printable ASCII.
     """
-    strange = [character for character in text if not FIRST <= character <= LAST]
-    if strange:
+    invalid = [character for character in text if not FIRST <= character <= LAST]
+    if invalid:
         raise ModalityError(
-            f"{place}: character {strange[0]!r} is not printable ASCII; write it without it"
+            f"{source}: character {invalid[0]!r} is not printable ASCII; rewrite the text without "
+            "it"
         )
     if 1 + len(text) > max_length:
         raise ModalityError(
-            f"{place}: {1 + len(text)} tokens (its {len(text)} characters and a start) are more "
-            f"than max_length={max_length}; raise max_length or drop it"
+            f"{source}: {1 + len(text)} tokens (its {len(text)} characters and a start) are more "
+            f"than max_length={max_length}; raise max_length or drop the molecule"
         )
     ids = np.frombuffer(text.encode("ascii"), dtype=np.uint8) - ord(FIRST)
     return np.concatenate([[START], ids]).astype(np.uint8)
 
 
 def pad_ids(texts: Ragged) -> NDArray[np.int64]:
-    """Pad the ids of n texts at the end, to the longest: (n, longest)."""
+    """Pad the ids of n texts at the end to the longest one: (n, longest)."""
     inside = np.arange(texts.lengths.max(initial=0)) < texts.lengths[:, None]
     tokens = np.full(inside.shape, PAD, dtype=np.int64)
     tokens[inside] = texts.values
@@ -67,12 +69,12 @@ def pad_ids(texts: Ragged) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class TextNetwork:
-    """Options of a text modality that shape its encoder, checked.
+    """Checked options of a text modality that define its encoder.
 
     Attributes
     ----------
     name : str
-        The modality, for messages.
+        Name of the modality.
     layers, width, heads, feedforward, dropout, max_length, pooling, weights, sha256
         As in `modalities.smiles.Smiles`.
     """
@@ -96,32 +98,32 @@ class TextNetwork:
         self._require("dropout", "from 0 to below 1", 0 <= self.dropout < 1)
         self._require("max_length", "2 or more", self.max_length >= 2)
         self._require("pooling", "mean, start or max", self.pooling in ("mean", "start", "max"))
-        named = self.sha256 is None or self.weights != "random"
-        self._require("sha256", "left out when weights are random", named)
+        allowed = self.sha256 is None or self.weights != "random"
+        self._require("sha256", "left out when weights are random", allowed)
 
     def _require(self, option: str, rule: str, holds: bool) -> None:
         require_option(self.name, option, getattr(self, option), rule, holds)
 
-    def encoder(self, *, seed: int) -> TextEncoder:
-        """Return the encoder with the weights of the checkpoint, or random ones from `seed`."""
+    def build_encoder(self, *, seed: int) -> TextEncoder:
+        """Build the encoder with the weights of the checkpoint, or random ones from `seed`."""
         from modalities.nn.transformer import TextEncoder
 
         return self.build(TextEncoder, seed=seed)
 
-    def build(self, kind: type[EncoderT], *, seed: int) -> EncoderT:
-        """Return an encoder of this class with the checkpoint's weights, or from `seed`.
+    def build(self, encoder_class: type[EncoderT], *, seed: int) -> EncoderT:
+        """Build an encoder of a class with the weights of the checkpoint, or random ones.
 
         Raises
         ------
         ModalityError
-            The checkpoint is missing, damaged, has another hash or is another network's.
+            The checkpoint is missing or damaged, has another hash or is of another network.
         """
         from modalities.nn.random import seeded
         from modalities.weights.checkpoint import find_weights, load_weights
         from modalities.weights.published_translator import convert_published
 
         with seeded(seed):
-            network = kind(
+            network = encoder_class(
                 layers=self.layers,
                 width=self.width,
                 heads=self.heads,

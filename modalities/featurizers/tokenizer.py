@@ -1,7 +1,7 @@
 """The tokenizer of a checkpoint, which must not lose a character of a molecule. No torch.
 
-What a tokenizer cannot represent it replaces (unknown token), drops or rewrites (lower case)
-without a word; here each of these is an error.
+A tokenizer silently replaces (unknown token), drops or rewrites (lower case) characters that it
+cannot represent; here each of these is an error.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from tokenizers import Encoding, Tokenizer
 from modalities._base import ModalityError
 from modalities.weights.huggingface import Checkpoint
 
-_TABLE_AFTER_PADDING = re.compile("roberta|camembert|longformer|data2vec-text|xmod|ibert|mpnet")
-"""Model types whose positions are counted from the padding id + 1."""
+_POSITIONS_AFTER_PADDING = re.compile("roberta|camembert|longformer|data2vec-text|xmod|ibert|mpnet")
+"""Model types whose first position is the padding id + 1."""
 _WORD_START = "\u2581"
-"""What SentencePiece puts before a word."""
+"""Character that SentencePiece puts before a word."""
 
 
 @dataclass(frozen=True)
-class TokenVocabulary:
-    """A tokenizer with what a batch needs to know of it.
+class CheckedTokenizer:
+    """A tokenizer that rejects what it cannot represent.
 
     Attributes
     ----------
     name : str
-        The checkpoint, for messages.
+        Name of the checkpoint, for messages.
     tokenizer : Tokenizer
-        Cuts nothing off and pads nothing.
+        The library's tokenizer, which neither truncates nor pads.
     unknown : int or None
-        Id of the token that stands for what has none.
+        Id of the unknown token.
     padding : int
-        Id that fills a batch.
+        Id of the padding token.
     positions : int or None
-        Most tokens the network takes, as far as its configuration says.
+        Maximum number of tokens of the network; None if its configuration does not state it.
     """
 
     name: str
@@ -48,8 +48,8 @@ class TokenVocabulary:
     padding: int
     positions: int | None
 
-    def ids(self, smiles: str, max_length: int) -> NDArray[np.int32]:
-        """Turn a SMILES into token ids (t,), special tokens included.
+    def encode(self, smiles: str, max_length: int) -> NDArray[np.int32]:
+        """Convert a SMILES to token ids (t,), special tokens included.
 
         Raises
         ------
@@ -57,23 +57,23 @@ class TokenVocabulary:
             A character has no token or is rewritten, or the text is too long.
         """
         encoding = self.tokenizer.encode(smiles)
-        lost = _rewritten(self.tokenizer, smiles) or self._unread(encoding, smiles)
-        if lost:
+        fault = _find_rewriting(self.tokenizer, smiles) or self._find_loss(encoding, smiles)
+        if fault:
             raise ModalityError(
-                f"molecule '{smiles}': the tokenizer of checkpoint '{self.name}' {lost}; choose a "
+                f"molecule '{smiles}': the tokenizer of checkpoint '{self.name}' {fault}; choose a "
                 "checkpoint whose vocabulary has it, or drop the molecule"
             )
         self._check_length(smiles, len(encoding.ids), max_length)
         return np.array(encoding.ids, dtype=np.int32)
 
-    def longest(self, max_length: int) -> int:
-        """Most tokens of a molecule: `max_length`, or the network's positions if they are fewer."""
+    def limit(self, max_length: int) -> int:
+        """Return the maximum number of tokens: `max_length`, or `positions` if that is smaller."""
         return min(max_length, self.positions or max_length)
 
     def _check_length(self, smiles: str, length: int, max_length: int) -> None:
-        if length <= self.longest(max_length):
+        if length <= self.limit(max_length):
             return
-        if self.longest(max_length) == max_length:
+        if self.limit(max_length) == max_length:
             rule, remedy = f"max_length={max_length}", "raise max_length"
         else:
             rule = f"the {self.positions} positions of checkpoint '{self.name}'"
@@ -83,61 +83,64 @@ class TokenVocabulary:
             f"{remedy}, or drop the molecule"
         )
 
-    def _unread(self, encoding: Encoding, smiles: str) -> str:
-        """Say which piece became the unknown token, or no token at all."""
-        spans = [
-            (one, span)
-            for one, span, special in zip(
+    def _find_loss(self, encoding: Encoding, smiles: str) -> str:
+        """Describe the first piece without a token of its own; '' if nothing is lost."""
+        tokens = [
+            (token, span)
+            for token, span, special in zip(
                 encoding.ids, encoding.offsets, encoding.special_tokens_mask, strict=True
             )
             if not special
         ]
-        unknown = [smiles[slice(*span)] for one, span in spans if one == self.unknown]
+        unknown = [smiles[slice(*span)] for token, span in tokens if token == self.unknown]
         if unknown:
             return f"has no token for {unknown[0]!r}"
-        if {at for _, span in spans for at in range(*span)} >= set(range(len(smiles))):
+        covered = {position for _, span in tokens for position in range(*span)}
+        if covered >= set(range(len(smiles))):
             return ""
-        # Behind a dropped character places are wrong: it is found by itself.
-        alone = (text for text in smiles if not self._reads(text))
-        return f"drops the character {next(alone, smiles)!r}"
+        # Offsets after a dropped character are wrong, so each character is tokenized alone.
+        dropped = (character for character in smiles if not self._has_token(character))
+        return f"drops the character {next(dropped, smiles)!r}"
 
-    def _reads(self, text: str) -> bool:
+    def _has_token(self, text: str) -> bool:
         return bool(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def _rewritten(tokenizer: Tokenizer, smiles: str) -> str:
-    """Say what a normalizer makes of a molecule, if that is another text."""
+def _find_rewriting(tokenizer: Tokenizer, smiles: str) -> str:
+    """Describe how the normalizer changes a molecule; '' if it does not."""
     if tokenizer.normalizer is None:
         return ""
-    read = tokenizer.normalizer.normalize_str(smiles).replace(_WORD_START, "").strip()
-    return "" if read == smiles else f"reads it as '{read}'"
+    text = tokenizer.normalizer.normalize_str(smiles).replace(_WORD_START, "").strip()
+    return "" if text == smiles else f"reads it as '{text}'"
 
 
-def read_tokens(checkpoint: Checkpoint) -> TokenVocabulary:
-    """Read the tokenizer of a checkpoint, once for as long as its files stay the same.
+def read_tokenizer(checkpoint: Checkpoint) -> CheckedTokenizer:
+    """Read the tokenizer of a checkpoint; cached until one of its files changes.
 
     Raises
     ------
     ModalityError
         A file is damaged, or needs code that may not run.
     """
-    return _read(checkpoint, checkpoint.digest(weights=False))
+    return read_tokenizer_version(checkpoint, checkpoint.digest(weights=False))
 
 
 @lru_cache(maxsize=8)
-def _read(checkpoint: Checkpoint, digest: str) -> TokenVocabulary:  # noqa: ARG001 (stamp of the content)
-    tokenizer = _tokenizer(checkpoint)
+def read_tokenizer_version(checkpoint: Checkpoint, digest: str) -> CheckedTokenizer:  # noqa: ARG001 (cache key)
+    """Read the tokenizer of a checkpoint; `digest` is that of its files, the key of the cache."""
+    tokenizer = _read_tokenizer_file(checkpoint)
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    unknown, padding = (_special(checkpoint, tokenizer, key) for key in ("unk", "pad"))
+    unknown, padding = (_find_special_id(checkpoint, tokenizer, kind) for kind in ("unk", "pad"))
     config = checkpoint.config
     declared = config.get("pad_token_id")
-    fill = declared if declared is not None else padding
-    return TokenVocabulary(checkpoint.name, tokenizer, unknown, fill or 0, _positions(config))
+    padding = declared if declared is not None else padding
+    positions = read_max_tokens(config)
+    return CheckedTokenizer(checkpoint.name, tokenizer, unknown, padding or 0, positions)
 
 
-def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """Read tokenizer.json; older files are converted by transformers, which loads torch."""
+def _read_tokenizer_file(checkpoint: Checkpoint) -> Tokenizer:
+    """Read tokenizer.json; older formats are converted by transformers, which loads torch."""
     path = checkpoint.folder / "tokenizer.json"
     if not path.is_file():
         from modalities.nn.language_model import convert_tokenizer
@@ -145,28 +148,29 @@ def _tokenizer(checkpoint: Checkpoint) -> Tokenizer:
         return convert_tokenizer(checkpoint)
     try:
         return Tokenizer.from_file(str(path))
+    # The library raises a plain Exception for a damaged file, so nothing narrower can be caught;
+    # exceptions of a subclass have another cause and pass.
     except Exception as error:
-        # The library raises bare Exception for a damaged file: nothing narrower can be caught.
         if type(error) is not Exception:
             raise
-        raise checkpoint.damaged(path.name, error) from error
+        raise checkpoint.build_read_error(path.name, error) from error
 
 
-def _special(checkpoint: Checkpoint, tokenizer: Tokenizer, kind: str) -> int | None:
-    """Id of a special token, by the files beside the tokenizer or by its model."""
+def _find_special_id(checkpoint: Checkpoint, tokenizer: Tokenizer, kind: str) -> int | None:
+    """Return the id of the special token 'unk' or 'pad', from its files or from its model."""
     for file in ("tokenizer_config.json", "special_tokens_map.json"):
-        named: Any = checkpoint.json(file).get(f"{kind}_token")
-        token = named.get("content") if isinstance(named, dict) else named
+        entry: Any = checkpoint.read_json(file).get(f"{kind}_token")
+        token = entry.get("content") if isinstance(entry, dict) else entry
         if token is not None:
             return tokenizer.token_to_id(token)
     token = getattr(tokenizer.model, f"{kind}_token", None)
     return None if token is None else tokenizer.token_to_id(token)
 
 
-def _positions(config: dict[str, Any]) -> int | None:
-    """Rows of the position table that text can use; None where the network counts none."""
+def read_max_tokens(config: dict[str, Any]) -> int | None:
+    """Return the maximum number of tokens of a network; None if it is not configured."""
     rows = config.get("max_position_embeddings")
     if not isinstance(rows, int):
         return None
-    after = _TABLE_AFTER_PADDING.search(str(config.get("model_type", "")))
-    return rows - ((config.get("pad_token_id") or 0) + 1 if after else 0)
+    after_padding = _POSITIONS_AFTER_PADDING.search(str(config.get("model_type", "")))
+    return rows - ((config.get("pad_token_id") or 0) + 1 if after_padding else 0)

@@ -1,4 +1,4 @@
-"""Encoders built on Hugging Face transformers, from a checkpoint or from random weights."""
+"""Encoders built on Hugging Face transformers, from a checkpoint or with random weights."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from modalities.weights.huggingface import Checkpoint
 
 
 class LanguageEncoder(nn.Module):
-    """``pool(network(tokens))``: the states of the last layer; padding takes no part.
+    """Pooled states of the last layer of a language model: ``pool(network(tokens))``.
+
+    Padding is neither attended to nor pooled.
 
     Parameters
     ----------
     network : nn.Module
         An encoder of the transformers library.
     pooling : {'mean', 'start', 'max'}
-        Over all tokens, special ones included.
+        Pooling over all tokens, special ones included.
     padding : int
-        Id that fills a batch.
+        Id of the padding token.
     """
 
     def __init__(
@@ -49,8 +51,8 @@ class LanguageEncoder(nn.Module):
         return int(config.hidden_size)
 
     def stages(self) -> Sequence[nn.Module]:
-        """Embeddings, each layer; what comes after the layers belongs to the last."""
-        return stages_of(self.network)
+        """Return the embeddings, then every layer, the last one with the modules after it."""
+        return split_into_stages(self.network)
 
     def fit(self, features: ModalityFeatures, rows: NDArray[np.int64]) -> None:
         """Fit nothing: all weights are trained."""
@@ -68,51 +70,56 @@ class LanguageEncoder(nn.Module):
     def forward(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Embed a batch: -> (b, d)."""
         inside = batch["inside"]
-        read = self.network(input_ids=batch["tokens"], attention_mask=inside.long())
-        states: torch.Tensor = read.last_hidden_state  # (b, t, d)
+        output = self.network(input_ids=batch["tokens"], attention_mask=inside.long())
+        states: torch.Tensor = output.last_hidden_state  # (b, t, d)
         if self.pooling == "start":
             return states[:, 0]
+        mask = inside[..., None]
         if self.pooling == "max":
-            return states.masked_fill(~inside[..., None], -torch.inf).amax(dim=1)
-        text = inside[..., None]
-        return (states * text).sum(dim=1) / text.sum(dim=1)
+            return states.masked_fill(~mask, -torch.inf).amax(dim=1)
+        return (states * mask).sum(dim=1) / mask.sum(dim=1)
 
 
-def positions_of(network: nn.Module) -> int | None:
-    """Most tokens that the network's table of positions can take; None without a table."""
+def count_positions(network: nn.Module) -> int | None:
+    """Return the number of positions in the network's position table; None without a table."""
     tables = [m for name, m in network.named_modules() if name.endswith("position_embeddings")]
     for table in tables:
         if isinstance(table, nn.Embedding):
-            before = 0 if table.padding_idx is None else table.padding_idx + 1
-            return table.num_embeddings - before
+            # With a padding id, positions are counted from the padding id + 1.
+            unused = 0 if table.padding_idx is None else table.padding_idx + 1
+            return table.num_embeddings - unused
     return None
 
 
-def stages_of(network: nn.Module) -> list[nn.Module]:
-    """Cut a network at its longest list of layers: what is before, each layer, what is after."""
+def split_into_stages(network: nn.Module) -> list[nn.Module]:
+    """Split a network at its longest list of layers.
+
+    The stages are the modules before the layers, every layer, and the modules after the layers,
+    which join the last layer. Stages without parameters are left out.
+    """
     lists: dict[str, nn.ModuleList] = {}
     for name, module in network.named_modules():
-        inner = any(name.startswith(f"{outer}.") for outer in lists)
-        if isinstance(module, nn.ModuleList) and not inner:
+        nested = any(name.startswith(f"{outer}.") for outer in lists)
+        if isinstance(module, nn.ModuleList) and not nested:
             lists[name] = module
     if not lists:
         return [network]
     layers = max(lists.values(), key=len)
-    parts = _parts(network, layers)
-    at = parts.index(layers)
+    parts = _split_around(network, layers)
+    position = parts.index(layers)
     *lower, last = layers
-    ends = [nn.ModuleList(parts[:at]), nn.ModuleList([last, *parts[at + 1 :]])]
-    stages = [ends[0], *lower, ends[1]]
+    before, top = nn.ModuleList(parts[:position]), nn.ModuleList([last, *parts[position + 1 :]])
+    stages = [before, *lower, top]
     return [stage for stage in stages if any(True for _ in stage.parameters())]
 
 
-def _parts(module: nn.Module, layers: nn.Module) -> list[nn.Module]:
-    """Split what contains `layers` into parts, in the order of their registration."""
+def _split_around(module: nn.Module, layers: nn.Module) -> list[nn.Module]:
+    """Split a module so that `layers` is one of its parts, in the order of registration."""
     if module is layers or layers not in module.modules():
         return [module]
-    own = list(module.parameters(recurse=False))
-    first: list[nn.Module] = [nn.ParameterList(own)] if own else []
-    return first + [part for child in module.children() for part in _parts(child, layers)]
+    parameters = list(module.parameters(recurse=False))
+    parts: list[nn.Module] = [nn.ParameterList(parameters)] if parameters else []
+    return parts + [part for child in module.children() for part in _split_around(child, layers)]
 
 
 _UNREADABLE = (
@@ -127,84 +134,87 @@ _UNREADABLE = (
     SafetensorError,
     pickle.UnpicklingError,
 )
-"""What the library raises for damaged files, unknown types and code that may not run."""
+"""Errors of the library for damaged files, unknown types and code that may not run."""
 _SHOWN_NAMES = 4
-_AUTO: Any = AutoModel
-_MESSAGES: Any = library_logging
-"""The library leaves parts of these untyped."""
+_AUTO_MODEL: Any = AutoModel
+_LOGGING: Any = library_logging
+"""Both are `Any` because the library leaves parts of them untyped."""
 
 
 def load_network(checkpoint: Checkpoint) -> nn.Module:
-    """Load a checkpoint; nothing but tensors is unpickled.
+    """Load the network of a checkpoint; only tensors are unpickled.
+
+    Heads that are not part of the encoder are ignored.
 
     Raises
     ------
     ModalityError
         A file is damaged, the type of network is unknown, or weights of the encoder are missing,
-        left over or of another shape. Heads that the encoder has no use for are ignored.
+        left over or of another shape.
     """
-    with _reading(checkpoint):
-        network, found = _AUTO.from_pretrained(
+    with _report_errors(checkpoint):
+        network, report = _AUTO_MODEL.from_pretrained(
             checkpoint.folder,
-            config=_config(checkpoint),
+            config=_read_config(checkpoint),
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # to refuse them below, by name
+            ignore_mismatched_sizes=True,  # they are rejected below, by name
             local_files_only=True,
-            trust_remote_code=checkpoint.code,
+            trust_remote_code=checkpoint.trust_code,
             weights_only=True,
             dtype=torch.float32,
         )
-    _refuse_partial(checkpoint, network, found)
-    return _encoder_of(network)
+    _check_loading(checkpoint, network, report)
+    return _extract_encoder(network)
 
 
-def random_network(checkpoint: Checkpoint) -> nn.Module:
-    """Build the architecture of a checkpoint, its weights drawn as the library draws them.
+def build_network(checkpoint: Checkpoint) -> nn.Module:
+    """Build the network of a checkpoint with the random initial weights of the library.
 
     Raises
     ------
     ModalityError
         The configuration is damaged or of an unknown type.
     """
-    with _reading(checkpoint):
-        network = _AUTO.from_config(
-            _config(checkpoint), trust_remote_code=checkpoint.code, dtype=torch.float32
+    with _report_errors(checkpoint):
+        network = _AUTO_MODEL.from_config(
+            _read_config(checkpoint), trust_remote_code=checkpoint.trust_code, dtype=torch.float32
         )
-    return _encoder_of(network)
+    return _extract_encoder(network)
 
 
 def convert_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """Make a tokenizer from files older than tokenizer.json.
+    """Convert the tokenizer of a checkpoint from files older than tokenizer.json.
 
     Raises
     ------
     ModalityError
-        It cannot be made from what the folder has.
+        The files cannot be converted.
     """
-    with _reading(checkpoint):
-        made = AutoTokenizer.from_pretrained(
-            checkpoint.folder, local_files_only=True, trust_remote_code=checkpoint.code
+    with _report_errors(checkpoint):
+        original = AutoTokenizer.from_pretrained(
+            checkpoint.folder, local_files_only=True, trust_remote_code=checkpoint.trust_code
         )
-    tokenizer: Tokenizer | None = getattr(made, "backend_tokenizer", None)
+    tokenizer: Tokenizer | None = getattr(original, "backend_tokenizer", None)
     if tokenizer is None:
         raise ModalityError(
-            f"checkpoint '{checkpoint.name}': its tokenizer {type(made).__name__} cannot be "
+            f"checkpoint '{checkpoint.name}': its tokenizer {type(original).__name__} cannot be "
             "written as tokenizer.json; save it with a fast tokenizer"
         )
     return tokenizer
 
 
-def _config(checkpoint: Checkpoint) -> Any:  # noqa: ANN401 (any class of the library)
+def _read_config(checkpoint: Checkpoint) -> Any:  # noqa: ANN401 (any class of the library)
     config = AutoConfig.from_pretrained(
-        checkpoint.folder, local_files_only=True, trust_remote_code=checkpoint.code
+        checkpoint.folder, local_files_only=True, trust_remote_code=checkpoint.trust_code
     )
-    if hasattr(config, "deterministic_eval"):  # MoLFormer draws its attention anew in each batch
+    # By default MoLFormer draws new random features of its attention in every batch.
+    if hasattr(config, "deterministic_eval"):
         config.deterministic_eval = True
     return config
 
 
-def _encoder_of(network: Any) -> nn.Module:  # noqa: ANN401 (any class of the library)
-    """Drop what the states of the last layer do not pass through: decoder and pooler."""
+def _extract_encoder(network: Any) -> nn.Module:  # noqa: ANN401 (any class of the library)
+    """Return the network without decoder and pooler, which do not affect the hidden states."""
     if network.config.is_encoder_decoder:
         network = network.get_encoder()
     if getattr(network, "pooler", None) is not None:
@@ -213,42 +223,49 @@ def _encoder_of(network: Any) -> nn.Module:  # noqa: ANN401 (any class of the li
     return encoder
 
 
-def _refuse_partial(
-    checkpoint: Checkpoint, network: nn.Module, found: Mapping[str, Collection[Any]]
+def _check_loading(
+    checkpoint: Checkpoint, network: nn.Module, report: Mapping[str, Collection[Any]]
 ) -> None:
-    inside = {name for name, _ in network.named_children()} - {"pooler"}
+    """Raise a ModalityError unless all weights of the encoder were loaded, and none is left."""
+    children = {name for name, _ in network.named_children()} - {"pooler"}
     prefix = f"{getattr(network, 'base_model_prefix', '')}."
-    left = [name for name in found["unexpected_keys"] if _top(name, prefix) in inside]
+    # Weights of heads are expected to be left over: those outside the network's children.
+    left = [name for name in report["unexpected_keys"] if _get_child(name, prefix) in children]
     lists = {
-        "missing": [name for name in found["missing_keys"] if _top(name, prefix) != "pooler"],
+        "missing": [
+            name for name in report["missing_keys"] if _get_child(name, prefix) != "pooler"
+        ],
+        # Old checkpoints store the position ids, which the library computes now.
         "left over": [name for name in left if not name.endswith("position_ids")],
-        "of another shape": [str(name) for name, *_ in found["mismatched_keys"]],
+        "of another shape": [str(name) for name, *_ in report["mismatched_keys"]],
     }
-    wrong = [f"{len(n)} {what} ({_some(sorted(n))})" for what, n in lists.items() if n]
-    if wrong:
+    mistakes = [
+        f"{len(names)} {kind} ({_shorten(sorted(names))})" for kind, names in lists.items() if names
+    ]
+    if mistakes:
         raise ModalityError(
             f"checkpoint '{checkpoint.name}': its weights are not those of the "
-            f"{type(network).__name__} that its config.json describes: {'; '.join(wrong)}; "
+            f"{type(network).__name__} that its config.json describes: {'; '.join(mistakes)}; "
             "give the folder as save_pretrained wrote it"
         )
 
 
-def _top(name: str, prefix: str) -> str:
-    """Child of the network that a weight belongs to."""
+def _get_child(name: str, prefix: str) -> str:
+    """Return the name of the network's child that a weight belongs to."""
     return name.removeprefix(prefix).partition(".")[0]
 
 
-def _some(names: Sequence[str]) -> str:
+def _shorten(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN_NAMES
     return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 @contextmanager
-def _reading(checkpoint: Checkpoint) -> Iterator[None]:
-    """Silence the library's reports and progress bars; say what it cannot read."""
-    level, bars = _MESSAGES.get_verbosity(), _MESSAGES.is_progress_bar_enabled()
-    _MESSAGES.set_verbosity(logging.CRITICAL)
-    _MESSAGES.disable_progress_bar()
+def _report_errors(checkpoint: Checkpoint) -> Iterator[None]:
+    """Silence the library's logs and progress bars, and turn its errors into a ModalityError."""
+    level, bars = _LOGGING.get_verbosity(), _LOGGING.is_progress_bar_enabled()
+    _LOGGING.set_verbosity(logging.CRITICAL)
+    _LOGGING.disable_progress_bar()
     try:
         yield
     except _UNREADABLE as error:
@@ -259,6 +276,6 @@ def _reading(checkpoint: Checkpoint) -> Iterator[None]:
             "library does not know, or needs trust_remote_code"
         ) from error
     finally:
-        _MESSAGES.set_verbosity(level)
+        _LOGGING.set_verbosity(level)
         if bars:
-            _MESSAGES.enable_progress_bar()
+            _LOGGING.enable_progress_bar()

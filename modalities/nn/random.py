@@ -1,4 +1,4 @@
-"""Random numbers of encoders: seeded starting weights."""
+"""Seeding of the initial weights of encoders."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Make modules built inside draw their weights from `seed`.
+    """Seed the initial weights of the modules that are built inside a block.
 
-    Torch's initializers draw from the global generator of the CPU: it is set for the block and
-    put back after it. Generators of accelerators are not touched.
+    Torch's initializers draw from the global CPU generator, which is seeded for the block and
+    restored after it. Generators of accelerators are not changed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

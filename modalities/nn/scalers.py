@@ -1,4 +1,4 @@
-"""Transforms fitted on the training rows, kept as buffers: descriptor scaling, log counts."""
+"""Transforms whose statistics are fitted buffers: descriptor scaling, log counts."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from modalities._base import ModalityError, ModalityFeatures
 
 
 class FittedModule(nn.Module):
-    """A module with fitted buffers, empty until `fit`, that a state dict brings back whole.
+    """A module with fitted buffers, which are empty until `fit` or until a state dict is loaded.
 
-    Torch copies stored values into buffers of equal size. A fitted buffer has the size its
-    training rows gave it, so a fresh module first takes that size from the state dict.
+    Torch copies stored values into buffers of equal size only. The size of a fitted buffer depends
+    on its training rows, so before loading, each buffer is resized as in the state dict.
     """
 
     def add_fitted(self, **buffers: torch.dtype) -> None:
-        """Register empty buffers of these types."""
+        """Register an empty buffer of each of these types."""
         for name, dtype in buffers.items():
             self.register_buffer(name, torch.empty(0, dtype=dtype))
 
     def set_fitted(self, **values: object) -> None:
-        """Fill the buffers, keeping their type and device."""
+        """Set buffers to these values, keeping their type and device."""
         for name, value in values.items():
             setattr(self, name, torch.as_tensor(value).to(self.get_buffer(name)))
 
@@ -40,14 +40,14 @@ class FittedModule(nn.Module):
         """
         width = len(self.get_buffer(name))
         if width == 0:
-            raise ModalityError(f"{type(self).__name__} has no width before fit")
+            raise ModalityError(f"{type(self).__name__} has no width before fit: call fit first")
         return width
 
     def _load_from_state_dict(
         self,
         state_dict: Mapping[str, Any],
         prefix: str,
-        *args: Any,  # noqa: ANN401 (torch's own)
+        *args: Any,  # noqa: ANN401 (signature of torch)
     ) -> None:
         for name, buffer in self.named_buffers(recurse=False):
             stored = state_dict.get(prefix + name)
@@ -59,8 +59,8 @@ class FittedModule(nn.Module):
 class LogCounts(FittedModule):
     """Log counts of the columns that vary over the training rows: ``log(1 + n)``.
 
-    A column without variation is dropped: a network cannot learn its weight, and an environment
-    first met in a test molecule would add that untrained weight to the logits.
+    A constant column is dropped: a network cannot learn its weight, and an environment that
+    occurs only in a test molecule would add this untrained weight to the logits.
     """
 
     columns: torch.Tensor  # (d,)
@@ -71,16 +71,16 @@ class LogCounts(FittedModule):
 
     @property
     def dim(self) -> int:
-        """Columns kept."""
+        """Number of columns kept."""
         return self.fitted_width("columns")
 
     def fit(self, features: ModalityFeatures, rows: NDArray[np.int64]) -> None:
         """Keep the columns whose count varies over these rows."""
         counts = features.matrix("counts")[rows]
-        kept = np.flatnonzero(counts.min(axis=0) != counts.max(axis=0))
-        if not kept.size:
+        varying = np.flatnonzero(counts.min(axis=0) != counts.max(axis=0))
+        if not varying.size:
             raise ModalityError(f"no count varies over the {len(rows)} training rows")
-        self.set_fitted(columns=kept)
+        self.set_fitted(columns=varying)
 
     def collate(
         self, features: ModalityFeatures, rows: NDArray[np.int64]
@@ -95,13 +95,14 @@ class LogCounts(FittedModule):
 
 FloatRows = NDArray[np.float64]
 _ROUNDING = 1e-6
+"""Deviation, relative to the mean, up to which a column counts as constant."""
 
 
 class DescriptorScaler(FittedModule):
     """Filter, impute, signed log, z-score, clip: ``clamp((slog(x) - mean) / scale, -c, c)``.
 
-    ``slog(x) = sign(x) log(1 + |x|)``; a missing x is the column's median. Medians, means,
-    scales and the columns kept are those of the training rows.
+    ``slog(x) = sign(x) log(1 + |x|)``; a missing x is replaced by the median of its column.
+    Medians, means, scales and the choice of columns are fitted on the training rows.
 
     Parameters
     ----------
@@ -124,22 +125,26 @@ class DescriptorScaler(FittedModule):
 
     @property
     def dim(self) -> int:
-        """Descriptors kept."""
+        """Number of descriptors kept."""
         return self.fitted_width("columns")
 
     def fit(self, features: ModalityFeatures, rows: NDArray[np.int64]) -> None:
         """Choose the columns and fit their medians, means and scales on these rows."""
         values = features.matrix("values")[rows].astype(np.float64)
-        kept = np.flatnonzero(self._usable(values))
-        values = values[:, kept]
-        median = np.nanmedian(values, axis=0) if kept.size else np.empty(0)
+        columns = np.flatnonzero(self._find_usable(values))
+        values = values[:, columns]
+        median = np.nanmedian(values, axis=0) if columns.size else np.empty(0)
         logs = _signed_log(np.where(np.isnan(values), median, values))
         mean, scale = logs.mean(axis=0), logs.std(axis=0)
-        varied = scale > _ROUNDING * np.maximum(1, np.abs(mean))
-        if not varied.any():
+        varying = scale > _ROUNDING * np.maximum(1, np.abs(mean))
+        if not varying.any():
             raise ModalityError(f"no descriptor varies over the {len(rows)} training rows")
-        kept, median, mean, scale = (part[varied] for part in (kept, median, mean, scale))
-        self.set_fitted(columns=kept, median=median, mean=mean, scale=scale)
+        self.set_fitted(
+            columns=columns[varying],
+            median=median[varying],
+            mean=mean[varying],
+            scale=scale[varying],
+        )
 
     def collate(
         self, features: ModalityFeatures, rows: NDArray[np.int64]
@@ -154,8 +159,8 @@ class DescriptorScaler(FittedModule):
         logs = values.sign() * values.abs().log1p()
         return ((logs - self.mean) / self.scale).clamp(-self.clip, self.clip)
 
-    def _usable(self, values: FloatRows) -> NDArray[np.bool_]:
-        """Return which columns are complete, small and varied enough, before imputation."""
+    def _find_usable(self, values: FloatRows) -> NDArray[np.bool_]:
+        """Return which columns are complete enough and within `max_value`."""
         missing = np.isnan(values)
         known = np.where(missing, 0.0, values)
         usable: NDArray[np.bool_] = missing.mean(axis=0) <= self.max_missing

@@ -1,4 +1,4 @@
-"""A network on scaled descriptors, whose weights have the same shape whatever was fitted."""
+"""A network on scaled descriptors, whose weights have the same shapes whatever was fitted."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from modalities.nn.scalers import DescriptorScaler
 
 
 class ScaledColumns(nn.Module):
-    """`DescriptorScaler` in place: column i stays column i, and a dropped column is 0.
+    """`DescriptorScaler` of constant width: column i stays column i, and a dropped column is 0.
 
-    ``y_i = kept_i clamp((slog(x_i) - mean_i) / scale_i, -c, c)``; a missing x_i is the median.
+    ``y_i = kept_i clamp((slog(x_i) - mean_i) / scale_i, -c, c)``; a missing x_i is replaced by
+    the median of its column.
     """
 
     kept: torch.Tensor  # (m,)
@@ -36,18 +37,18 @@ class ScaledColumns(nn.Module):
 
     @property
     def fitted(self) -> bool:
-        """Whether it was fitted, here or in the checkpoint it came from."""
+        """Whether it was fitted, here or before its checkpoint was saved."""
         return bool(self.kept.any())
 
     def fit(self, features: ModalityFeatures, rows: NDArray[np.int64]) -> None:
         """Choose the columns and fit their medians, means and scales on these rows."""
-        found = DescriptorScaler(**self._limits)
-        found.fit(features, rows)
-        columns = found.columns.to(self.kept.device)
+        scaler = DescriptorScaler(**self._limits)
+        scaler.fit(features, rows)
+        columns = scaler.columns.to(self.kept.device)
         self.kept[columns] = 1.0
         for name in ("median", "mean", "scale"):
-            own = self.get_buffer(name)
-            own[columns] = found.get_buffer(name).to(own)
+            buffer = self.get_buffer(name)
+            buffer[columns] = scaler.get_buffer(name).to(buffer)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Scale values (b, m), NaN where missing: -> (b, m).
@@ -55,12 +56,12 @@ class ScaledColumns(nn.Module):
         Raises
         ------
         ModalityError
-            It was never fitted.
+            It was not fitted.
         """
-        if not self.kept.is_meta and not self.fitted:
+        if not self.kept.is_meta and not self.fitted:  # a meta tensor has no values to check
             raise ModalityError(
                 "the descriptor scaler was never fitted: call fit on training rows, or give "
-                "weights, which bring a fitted scaler (a random network cannot be 'frozen')"
+                "weights, which contain a fitted scaler (a random network cannot be 'frozen')"
             )
         known = torch.where(values.isnan(), self.median, values)
         logs = known.sign() * known.abs().log1p()
@@ -68,21 +69,21 @@ class ScaledColumns(nn.Module):
         return torch.where(self.kept > 0, scaled, torch.zeros_like(scaled))
 
     def present(self, values: torch.Tensor) -> torch.Tensor:
-        """Return which values (b, m) are known and in a kept column: -> bool (b, m)."""
+        """Return which values (b, m) are not missing and in a kept column: -> bool (b, m)."""
         return ~values.isnan() & (self.kept > 0)
 
 
 class TabularEncoder(nn.Module):
-    """``W_k drop(relu(BN(... W_1 s(x))))``: scaled descriptors through `layers` hidden layers.
+    """MLP on scaled descriptors: ``W_k drop(relu(BN(... W_1 s(x))))``.
 
     Parameters
     ----------
     scaler : ScaledColumns
-        s. One that came with a checkpoint is left as it is by `fit`.
+        The scaler s. `fit` does not change one that was loaded from a checkpoint.
     columns, width, layers, embedding : int
-        Descriptors, size of a hidden layer, number of hidden layers, d.
+        Number of descriptors, width and number of the hidden layers, width d of the embedding.
     dropout : float
-        After each hidden layer, while training.
+        Dropout probability after each hidden layer in training.
     """
 
     def __init__(
@@ -97,9 +98,9 @@ class TabularEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.scaler = scaler
-        sizes = [columns, *[width] * layers]
+        widths = [columns, *[width] * layers]
         self.hidden = nn.ModuleList(
-            _layer(wide, narrow, dropout) for wide, narrow in pairwise(sizes)
+            _build_layer(inputs, outputs, dropout) for inputs, outputs in pairwise(widths)
         )
         self.project = nn.Linear(width, embedding)
 
@@ -109,11 +110,11 @@ class TabularEncoder(nn.Module):
         return self.project.out_features
 
     def stages(self) -> Sequence[nn.Module]:
-        """Hidden layers, then the projection."""
+        """Return the hidden layers, then the projection."""
         return [*self.hidden, self.project]
 
     def fit(self, features: ModalityFeatures, rows: NDArray[np.int64]) -> None:
-        """Fit the scaler on these rows, unless it came fitted with a checkpoint."""
+        """Fit the scaler on these rows, unless a fitted one was loaded from a checkpoint."""
         if not self.scaler.fitted:
             self.scaler.fit(features, rows)
 
@@ -135,7 +136,7 @@ class TabularEncoder(nn.Module):
         return embedding
 
 
-def _layer(wide: int, narrow: int, dropout: float) -> nn.Module:
+def _build_layer(inputs: int, outputs: int, dropout: float) -> nn.Module:
     return nn.Sequential(
-        nn.Linear(wide, narrow), nn.BatchNorm1d(narrow), nn.ReLU(), nn.Dropout(dropout)
+        nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(dropout)
     )

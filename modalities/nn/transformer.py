@@ -15,67 +15,68 @@ from modalities._base import ModalityError, ModalityFeatures
 from modalities.featurizers.characters import ALPHABET, PAD, Pooling, pad_ids
 
 BLOCK = 16
-"""Texts that are padded together: fewer is less padding and more calls."""
+"""Number of texts that are padded together: fewer need less padding but more calls."""
 LAYER: Mapping[str, Any] = {"batch_first": True, "norm_first": True, "layer_norm_eps": 1e-12}
-"""Options of every layer. The published norm adds 1e-6 to the deviation itself, not to its square:
-next to nothing, and so is this epsilon."""
+"""Options of every layer. The published norm adds 1e-6 to the standard deviation, torch's norm adds
+`layer_norm_eps` to the variance; both are negligible."""
 
 
 def group_by_length(tokens: torch.Tensor) -> Sequence[torch.Tensor]:
-    """Share the texts of a batch (b, t) among blocks of similar length: row indices."""
+    """Divide the texts of a batch (b, t) into blocks of similar length, as row indices."""
     order = (tokens != PAD).sum(dim=1).argsort(stable=True)
     return torch.split(order, BLOCK)
 
 
-def trim(tokens: torch.Tensor) -> torch.Tensor:
-    """Cut off the columns that are padding in every text."""
+def trim_padding(tokens: torch.Tensor) -> torch.Tensor:
+    """Remove the columns that are padding in every text."""
     return tokens[:, : int((tokens != PAD).sum(dim=1).max())]
 
 
 class Positions(nn.Module):
-    """The published table: ``pe[p, i] = sin(p / 10000^(2i/d))`` for even i.
+    """The published positional encoding: ``pe[p, i] = sin(p / 10000^(2i/d))`` for even i.
 
-    ``pe[p, i + 1] = cos(p / 10000^(2(i+1)/d))``: each column has an exponent of its own, twice
-    the usual one. Computed, so no part of our state dict.
+    ``pe[p, i + 1] = cos(p / 10000^(2(i+1)/d))``: unlike in the usual encoding, sine and cosine of
+    a pair have different exponents, which are twice the usual ones. The table is computed and
+    therefore not part of our state dict.
     """
 
     pe: torch.Tensor
 
     def __init__(self, length: int, width: int) -> None:
         super().__init__()
-        self.register_buffer("pe", position_table(length, width), persistent=False)
+        self.register_buffer("pe", compute_position_table(length, width), persistent=False)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return a row for each column of tokens (b, t): -> (1, t, d)."""
+        """Return the encoding of each position of tokens (b, t): -> (1, t, d)."""
         return self.pe[:, : tokens.shape[1]]
 
 
-def position_table(length: int, width: int) -> torch.Tensor:
+def compute_position_table(length: int, width: int) -> torch.Tensor:
     """Compute the positional table (1, length, width), float32 rounded from float64."""
     column = torch.arange(width, dtype=torch.float64)
-    place = torch.arange(length, dtype=torch.float64)[:, None]
-    angle = place / 10000.0 ** (2 * column / width)  # (length, width)
+    position = torch.arange(length, dtype=torch.float64)[:, None]
+    angle = position / 10000.0 ** (2 * column / width)  # (length, width)
     return torch.where(column % 2 == 0, angle.sin(), angle.cos()).float()[None]
 
 
 class TokenEmbedding(nn.Module):
-    """A learned vector for each character."""
+    """Learned vectors of the characters, times sqrt(d)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.embed = nn.Embedding(ALPHABET, width)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Look ids (b, t) up, times sqrt(d): -> (b, t, d)."""
+        """Embed ids (b, t): -> (b, t, d)."""
         vectors: torch.Tensor = self.embed(tokens)
         return vectors * math.sqrt(vectors.shape[-1])
 
 
 class TextEncoder(nn.Module):
-    """``pool(norm(layers(sqrt(d) embed(id) + pe)))`` (Morris et al., 2020).
+    """Text encoder of Morris et al. (2020): ``pool(norm(layers(sqrt(d) embed(id) + pe)))``.
 
-    Padding is neither attended to nor pooled. The published checkpoint has other parameter names:
-    `modalities.weights.published_translator` converts it.
+    Padding is neither attended to nor pooled. The published checkpoint has other parameter names
+    and is converted by `modalities.weights.published_translator`.
 
     Parameters
     ----------
@@ -84,9 +85,9 @@ class TextEncoder(nn.Module):
     """
 
     prefix: ClassVar[str] = "encoder."
-    """Where a checkpoint of the whole translator holds these weights."""
+    """Prefix of these weights in a checkpoint of the whole translator."""
     ignorable: ClassVar[tuple[str, ...]] = ("decoder.", "out.")
-    """What else such a checkpoint holds: the half that writes the translation."""
+    """Prefixes of the other weights of such a checkpoint: the decoder."""
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.pooling = pooling
-        self.heads, self.feedforward, self.dropped = heads, feedforward, dropout
+        self.heads, self.feedforward = heads, feedforward
         self.embed = TokenEmbedding(width)
         self.pe = Positions(max_length, width)
         self.dropout = nn.Dropout(dropout)
@@ -116,7 +117,7 @@ class TextEncoder(nn.Module):
         return self.embed.embed.embedding_dim
 
     def stages(self) -> Sequence[nn.Module]:
-        """Characters, each layer; the final norm belongs to the last layer."""
+        """Return the embedding of characters, then every layer, the last one with the norm."""
         *lower, last = self.transformer.layers
         return [self.embed, *lower, nn.ModuleList([last, self.norm])]
 
@@ -133,18 +134,18 @@ class TextEncoder(nn.Module):
         """Embed a batch: -> (b, d)."""
         tokens = batch["tokens"]
         blocks = group_by_length(tokens)
-        embedded = torch.cat([self._pool(trim(tokens[rows])) for rows in blocks])
+        embedded = torch.cat([self._pool(trim_padding(tokens[rows])) for rows in blocks])
         return embedded.index_select(0, torch.cat(list(blocks)).argsort())
 
     def states(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the state of each token, zero for padding: (b, t) -> (b, t, d)."""
+        """Compute the state of each token, zero for padding: (b, t) -> (b, t, d)."""
         padding = tokens == PAD
         x = self.dropout(self.embed(tokens) + self.pe(tokens))
         states: torch.Tensor = self.norm(self.transformer(x, src_key_padding_mask=padding))
         return states.masked_fill(padding[..., None], 0.0)
 
     def _pool(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Embed texts (b, t) in one piece: -> (b, d)."""
+        """Embed texts (b, t) without dividing them into blocks: -> (b, d)."""
         states, inside = self.states(tokens), (tokens != PAD)[..., None]
         if self.pooling == "start":
             return states[:, 0]
@@ -154,39 +155,40 @@ class TextEncoder(nn.Module):
 
 
 def initialize_weights(network: nn.Module) -> None:
-    """Start every matrix at Xavier's uniform values, as the publication does.
+    """Initialize every matrix with Xavier's uniform values, as in the publication.
 
-    Query, key and value have a matrix each, though torch keeps the three in one tensor. Biases
-    start as those of `nn.Linear`, and each layer at values of its own: torch copies the first.
+    The matrices of query, key and value, which torch keeps in one tensor, are initialized
+    separately, as if each were an `nn.Linear`. Biases are initialized as in `nn.Linear`. Torch
+    builds its layers as copies of one layer, so this also gives each layer different values.
     """
-    for part in network.modules():
-        if isinstance(part, nn.MultiheadAttention):
-            bound = part.embed_dim**-0.5
-            nn.init.uniform_(part.in_proj_bias, -bound, bound)
-            for weight in part.in_proj_weight.detach().chunk(3):
+    for module in network.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            bound = module.embed_dim**-0.5
+            nn.init.uniform_(module.in_proj_bias, -bound, bound)
+            for weight in module.in_proj_weight.detach().chunk(3):
                 nn.init.xavier_uniform_(weight)
-        elif isinstance(part, nn.Linear):
-            part.reset_parameters()
-            nn.init.xavier_uniform_(part.weight)
-        elif isinstance(part, nn.Embedding):
-            nn.init.xavier_uniform_(part.weight)
+        elif isinstance(module, nn.Linear):
+            module.reset_parameters()
+            nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, nn.Embedding):
+            nn.init.xavier_uniform_(module.weight)
 
 
 class NameEncoder(TextEncoder):
-    """``TextEncoder(name)`` where there is a name, else the learned vector ``unnamed``.
+    """Encoder of names: `TextEncoder`, or the learned vector `unnamed` for a missing name.
 
     Parameters
     ----------
-    **shape
+    **options
         As in `TextEncoder`.
     """
 
-    def __init__(self, **shape: Any) -> None:  # noqa: ANN401 (the parameters of TextEncoder)
-        super().__init__(**shape)
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 (the parameters of TextEncoder)
+        super().__init__(**options)
         self.unnamed = nn.Parameter(torch.zeros(self.dim))
 
     def stages(self) -> Sequence[nn.Module]:
-        """As `TextEncoder`; the vector of nameless molecules belongs to the last layer."""
+        """Return the stages of `TextEncoder`, the last one with the vector `unnamed`."""
         *lower, last = super().stages()
         return [*lower, nn.ModuleList([last, nn.ParameterList([self.unnamed])])]
 
@@ -198,7 +200,7 @@ class NameEncoder(TextEncoder):
         Raises
         ------
         ModalityError
-            No molecule of the whole table has a name: all would embed alike.
+            No molecule of the whole table has a name, so all would have the same embedding.
         """
         named = features.matrix("named")
         if not named.any():

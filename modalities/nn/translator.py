@@ -1,4 +1,4 @@
-"""The translation transformer: a text encoder and the half that writes the translation.
+"""The translation transformer: a text encoder and a decoder.
 
 Morris et al., J. Chem. Inf. Model. (2020); their checkpoint is converted to these parameters by
 `modalities.weights.published_translator`. Shapes as in `modalities.nn.transformer`.
@@ -17,12 +17,12 @@ from modalities.nn.transformer import (
     TokenEmbedding,
     group_by_length,
     initialize_weights,
-    trim,
+    trim_padding,
 )
 
 
 class TranslatorDecoder(nn.Module):
-    """``norm(layers(sqrt(d) embed(id) + pe, source))``."""
+    """Decoder of the translator: ``norm(layers(sqrt(d) embed(id) + pe, source))``."""
 
     def __init__(
         self,
@@ -45,33 +45,39 @@ class TranslatorDecoder(nn.Module):
     def forward(
         self, tokens: torch.Tensor, source: torch.Tensor, padding: torch.Tensor
     ) -> torch.Tensor:
-        """Let tokens (b, t) read themselves, earlier ones and the source (b, s, d): -> (b, t, d).
+        """Compute the states of tokens (b, t) with causal attention: -> (b, t, d).
 
-        `padding` (b, s) is where the source has no token. That of the tokens comes last, out of
-        sight of all others.
+        Parameters
+        ----------
+        tokens : Tensor of int64, (b, t)
+            Padded at the end. The padding needs no mask, because no token attends to later ones.
+        source : Tensor, (b, s, d)
+            States of the encoder.
+        padding : Tensor of bool, (b, s)
+            Where the source is padding.
         """
         x = self.dropout(self.embed(tokens) + self.pe(tokens))
-        later = nn.Transformer.generate_square_subsequent_mask(
+        causal_mask = nn.Transformer.generate_square_subsequent_mask(
             tokens.shape[1], device=x.device, dtype=x.dtype
         )
         x = self.transformer(
-            x, source, tgt_mask=later, tgt_is_causal=True, memory_key_padding_mask=padding
+            x, source, tgt_mask=causal_mask, tgt_is_causal=True, memory_key_padding_mask=padding
         )
         states: torch.Tensor = self.norm(x)
         return states
 
 
 class Translator(nn.Module):
-    """``p(c_i | c_<i, source) = softmax(out(decoder(c_<i, encoder(source))))``.
+    """Translator: ``p(c_i | c_<i, source) = softmax(out(decoder(c_<i, encoder(source))))``.
 
     Parameters
     ----------
     encoder : TextEncoder
-        Reads the source. The decoder has its width, heads, feedforward and dropout.
+        Encoder of the source. The decoder has the same width, heads, feedforward and dropout.
     layers : int
-        Of the decoder.
+        Number of layers of the decoder.
     max_length : int
-        Most tokens of a translation, the start included and the end not.
+        Maximum number of tokens of a translation, including the start and excluding the end.
     """
 
     def __init__(self, encoder: TextEncoder, *, layers: int, max_length: int) -> None:
@@ -82,7 +88,7 @@ class Translator(nn.Module):
             width=encoder.dim,
             heads=encoder.heads,
             feedforward=encoder.feedforward,
-            dropout=encoder.dropped,
+            dropout=encoder.dropout.p,
             max_length=max_length,
         )
         self.out = nn.Linear(encoder.dim, ALPHABET)
@@ -104,19 +110,19 @@ class Translator(nn.Module):
         Returns
         -------
         logits : Tensor, (n, 98)
-            Of each character and end of all targets.
+            Logits of every character and end token of the targets, n in all.
         expected : Tensor of int64, (n,)
-            What it is.
+            The actual ids.
         text : Tensor of int64, (n,)
-            Row of the batch it belongs to.
+            Rows of the batch that they belong to.
         """
         logits, expected, text = [], [], []
         for rows in group_by_length(target):
-            read, written = trim(source[rows]), trim(target[rows])
-            shown, following = written[:, :-1], written[:, 1:]
-            states = self.decoder(shown, self.encoder.states(read), read == PAD)
-            inside = following != PAD
+            sources, targets = trim_padding(source[rows]), trim_padding(target[rows])
+            inputs, outputs = targets[:, :-1], targets[:, 1:]
+            states = self.decoder(inputs, self.encoder.states(sources), sources == PAD)
+            inside = outputs != PAD
             logits.append(self.out(states[inside]))
-            expected.append(following[inside])
+            expected.append(outputs[inside])
             text.append(rows.repeat_interleave(inside.sum(dim=1)))
         return torch.cat(logits), torch.cat(expected), torch.cat(text)

@@ -1,4 +1,4 @@
-"""The contract of a pretraining objective and the rules for masking its inputs."""
+"""The contract of a pretraining objective, its input and the check of its options."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MoleculeBatch:
-    """What pretraining may see of a molecule: its structure and, where there is one, its name.
+    """Molecules for pretraining: structures and, where known, names.
 
     Attributes
     ----------
     smiles : tuple of str, (n,)
         Canonical SMILES.
     names : tuple of str or None, (n,)
-        IUPAC names; None where there is none.
+        IUPAC names; None for a molecule without a name.
     """
 
     smiles: tuple[str, ...]
@@ -37,7 +37,7 @@ class MoleculeBatch:
         if len(self.smiles) != len(self.names):
             raise ModalityError(
                 f"{len(self.smiles)} SMILES and {len(self.names)} names: give one name or None "
-                "a molecule"
+                "per molecule"
             )
 
     def __len__(self) -> int:
@@ -45,22 +45,23 @@ class MoleculeBatch:
 
 
 class PretrainingObjective(Protocol):
-    """One self-supervised task. The class of a file has the file's name in CamelCase.
+    """One self-supervised task.
 
-    Options are the keyword-only parameters of the class, as for a modality.
+    The name of the class is the name of its file in CamelCase. Options are the keyword-only
+    parameters of the class, as for a modality.
     """
 
     modalities: ClassVar[tuple[str, ...]]
-    """Words of the modalities whose encoders it can train."""
+    """Names of the modalities whose encoders it can train."""
     named: ClassVar[bool]
-    """Whether a molecule needs a name; molecules without one are left out and counted."""
+    """Whether every molecule needs a name; molecules without one are left out and counted."""
 
     @property
     def version(self) -> str:
-        """Identity of the task: changes whenever its numbers may change."""
+        """Identity of the task, which changes whenever its results may change."""
 
-    def prepare(self, modality: Modality, molecules: MoleculeBatch) -> Any:  # noqa: ANN401 (the objective's own)
-        """Return what `collate` gathers from: done once, row i is molecule i.
+    def prepare(self, modality: Modality, molecules: MoleculeBatch) -> Any:  # noqa: ANN401 (type of the objective)
+        """Build the examples from which `collate` gathers batches; row i is molecule i.
 
         Raises
         ------
@@ -69,32 +70,32 @@ class PretrainingObjective(Protocol):
         """
 
     def model(self, encoder: nn.Module, *, seed: int) -> PretrainingModel:
-        """Return the encoder with the task's own heads, which start from `seed`."""
+        """Build the model: the encoder with the heads of the task, initialized from `seed`."""
 
     def collate(
         self,
-        examples: Any,  # noqa: ANN401 (the objective's own)
+        examples: Any,  # noqa: ANN401 (type of the objective)
         rows: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> dict[str, torch.Tensor]:
-        """Make one batch; every random view or mask is drawn from `rng`."""
+        """Build a batch of these rows; every random view or mask is drawn from `rng`."""
 
 
 class PretrainingModel(Protocol):
-    """An ``nn.Module``: an encoder and what the task puts on it."""
+    """An ``nn.Module``: an encoder with the heads of a task."""
 
     encoder: nn.Module
-    """What is kept: its state dict is the checkpoint that the modality loads."""
+    """The encoder. Its state dict is the checkpoint that the modality loads."""
 
     def __call__(self, batch: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """Return scalars of the batch by name.
+        """Return the measures of a batch, as scalars by name.
 
-        ``loss`` (a mean) is trained and must be there; the others (``token_accuracy``, ...) are
-        measured on held-out molecules.
+        ``loss`` (a mean) is required and is minimized; the others (``token_accuracy``, ...) are
+        computed on held-out molecules.
         """
 
 
-def require_option(word: str, option: str, value: object, rule: str, holds: bool) -> None:
-    """Refuse an option of an objective that breaks its rule."""
+def require_option(name: str, option: str, value: object, rule: str, holds: bool) -> None:
+    """Raise a ModalityError if an option of the objective `name` breaks its rule."""
     if not holds:
-        raise ModalityError(f"objective '{word}': {option} must be {rule}, not {value!r}")
+        raise ModalityError(f"objective '{name}': {option} must be {rule}, not {value!r}")

@@ -1,4 +1,4 @@
-"""Pretraining on masked Mordred descriptors: restore what was hidden."""
+"""Pretraining on masked Mordred descriptors."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from torch import nn
 
     from modalities._base import Modality
-    from modalities.nn.objectives import RestoringModel
+    from modalities.nn.objectives import MaskedDescriptorModel
 
-WORD = "masked_descriptors"
+NAME = "masked_descriptors"
 
 
 class MaskedDescriptors:
-    """A share of a molecule's descriptors is hidden, and restored from its embedding.
+    """Prediction of hidden descriptors of a molecule from its embedding.
 
-    Hidden are scaled values, by putting 0 (the mean) in their place, so that the encoder's input
-    is as in later use. The loss is taken on hidden values that are present. The scaler is the
-    encoder's, fitted before.
+    Values are hidden after scaling, by setting them to 0 (the mean), so that the input of the
+    encoder has the same form as in later use. The loss is computed on the hidden values that are
+    present. The scaler is that of the encoder and is fitted before.
 
     Parameters
     ----------
     share : float
-        Of the descriptors that are hidden, each on its own.
+        Probability with which each descriptor is hidden.
     loss : {'squared', 'huber'}
-        Of a restored value; Huber is linear beyond one standard deviation.
+        Loss of a predicted value; the Huber loss is linear beyond one standard deviation.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("mordred_network",)
@@ -42,33 +42,33 @@ class MaskedDescriptors:
     def __init__(
         self, *, share: float = 0.3, loss: Literal["squared", "huber"] = "squared"
     ) -> None:
-        require_option(WORD, "share", share, "between 0 and 1", 0 < share < 1)
-        require_option(WORD, "loss", loss, "squared or huber", loss in ("squared", "huber"))
+        require_option(NAME, "share", share, "between 0 and 1", 0 < share < 1)
+        require_option(NAME, "loss", loss, "squared or huber", loss in ("squared", "huber"))
         self.share = share
         self.loss: Literal["squared", "huber"] = loss
 
     @property
     def version(self) -> str:
-        """Identity of the task."""
-        return featurizer_version(WORD, 1, **vars(self))
+        """Identity of the task: its revision and options."""
+        return featurizer_version(NAME, 1, **vars(self))
 
     def prepare(self, modality: Modality, molecules: MoleculeBatch) -> ModalityFeatures:
-        """Return the descriptors of the molecules (37 ms each where they are not stored)."""
-        records = [modality.featurize(text) for text in molecules.smiles]
+        """Compute the descriptors of the molecules (37 ms each if they are not stored)."""
+        records = [modality.featurize(smiles) for smiles in molecules.smiles]
         return ModalityFeatures.stack(modality.version, molecules.smiles, records)
 
-    def model(self, encoder: nn.Module, *, seed: int) -> RestoringModel:
-        """Return the encoder with a linear decoder."""
-        from modalities.nn.objectives import RestoringModel
+    def model(self, encoder: nn.Module, *, seed: int) -> MaskedDescriptorModel:
+        """Build the encoder with a linear decoder."""
+        from modalities.nn.objectives import MaskedDescriptorModel
         from modalities.nn.random import seeded
 
         with seeded(seed):
-            return RestoringModel(encoder, loss=self.loss)
+            return MaskedDescriptorModel(encoder, loss=self.loss)
 
     def collate(
         self, examples: ModalityFeatures, rows: NDArray[np.int64], rng: np.random.Generator
     ) -> dict[str, torch.Tensor]:
-        """Gather ``values`` (b, m), NaN where missing, and draw what is ``hidden`` (b, m)."""
+        """Gather ``values`` (b, m), NaN where missing, and draw the ``hidden`` ones (b, m)."""
         import torch
 
         values = examples.matrix("values")[rows]

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modalities._base import ModalityError, Ragged
-from modalities.featurizers.characters import END, character_ids, pad_ids
+from modalities.featurizers.characters import END, encode_text, pad_ids
 from modalities.featurizers.molecule import featurizer_version
 from modalities.pretraining._base import require_option
-from modalities.pretraining._text import TextCorpus, name_ids, read_texts, text_network
+from modalities.pretraining._text import TextCorpus, encode_names, get_text_network, read_texts
 
 if TYPE_CHECKING:
     import torch
@@ -23,35 +23,37 @@ if TYPE_CHECKING:
     from modalities.pretraining._base import MoleculeBatch
 
 
-WORD = "translation"
+NAME = "translation"
 
 
 @dataclass(frozen=True, eq=False)
 class TranslationPairs:
-    """Texts of n molecules and their translations (start, characters, end)."""
+    """Texts of n molecules and their translations (start token, characters, end token)."""
 
     sources: TextCorpus
     targets: Ragged
 
 
 class Translation:
-    """SMILES -> name or back (Morris et al., J. Chem. Inf. Model., 2020).
+    """Translation of SMILES to names, or back (Morris et al., J. Chem. Inf. Model., 2020).
 
-    ``loss = -mean log p(c_i | c_<i, source)`` over the characters and ends of all translations
-    of the batch. Measured beside it: ``token_accuracy``, the share of them that are right when
-    all before are given; ``sequence_accuracy``, the share of translations all right so.
+    ``loss = -mean log p(c_i | c_<i, source)`` over the characters and end tokens of all
+    translations of the batch. ``token_accuracy`` is the share of them that is predicted from the
+    correct preceding ones (teacher forcing), ``sequence_accuracy`` the share of translations
+    without a wrong token.
 
     Parameters
     ----------
     direction : {'smiles_to_name', 'name_to_smiles'}
-        What is read and what is written: trains the encoder of `smiles` or of `iupac`.
+        Source and target: trains the encoder of `smiles` or of `iupac`.
     decoder_layers : int
-        Of the half that writes, which has the encoder's width and is not kept.
+        Number of layers of the decoder, which has the width of the encoder and is discarded in
+        the end.
     randomize : bool
-        Whether a SMILES that is read has another order of atoms in each batch. A SMILES that is
-        written stays as it is.
+        Whether a source SMILES is written with another order of atoms in each batch. A target
+        SMILES does not change.
     max_length : int
-        Most tokens of a translation, start and end included.
+        Maximum number of tokens of a translation, start and end included.
     """
 
     modalities: ClassVar[tuple[str, ...]] = ("smiles", "iupac")
@@ -65,10 +67,10 @@ class Translation:
         randomize: bool = True,
         max_length: int = 256,
     ) -> None:
-        known = direction in ("smiles_to_name", "name_to_smiles")
-        require_option(WORD, "direction", direction, "smiles_to_name or name_to_smiles", known)
-        require_option(WORD, "decoder_layers", decoder_layers, "1 or more", decoder_layers >= 1)
-        require_option(WORD, "max_length", max_length, "3 or more", max_length >= 3)
+        allowed = direction in ("smiles_to_name", "name_to_smiles")
+        require_option(NAME, "direction", direction, "smiles_to_name or name_to_smiles", allowed)
+        require_option(NAME, "decoder_layers", decoder_layers, "1 or more", decoder_layers >= 1)
+        require_option(NAME, "max_length", max_length, "3 or more", max_length >= 3)
         self.direction = direction
         self.decoder_layers = decoder_layers
         self.randomize = randomize
@@ -76,8 +78,8 @@ class Translation:
 
     @property
     def version(self) -> str:
-        """Identity of the task: its options and the revision of its numbers."""
-        return featurizer_version(WORD, 1, "rdkit", **vars(self))
+        """Identity of the task: its revision and options."""
+        return featurizer_version(NAME, 1, "rdkit", **vars(self))
 
     def prepare(self, modality: Modality, molecules: MoleculeBatch) -> TranslationPairs:
         """Read both texts of each molecule.
@@ -86,21 +88,22 @@ class Translation:
         ------
         ModalityError
             A text is too long or has a character outside printable ASCII, a molecule has no
-            name, or the modality is not what `direction` reads; the message says which.
+            name, or the modality is not the source of `direction`.
         """
-        read = "smiles" if self.direction == "smiles_to_name" else "iupac"
-        if text_network(modality).name != read:
+        source = "smiles" if self.direction == "smiles_to_name" else "iupac"
+        name = get_text_network(modality).name
+        if name != source:
             raise ModalityError(
-                f"objective '{WORD}': direction {self.direction} trains '{read}', not "
-                f"'{text_network(modality).name}'; choose the other direction or modality"
+                f"objective '{NAME}': direction {self.direction} trains '{source}', not '{name}'; "
+                "choose the other direction or modality"
             )
-        ends = [np.append(ids, np.uint8(END)) for ids in self._written(molecules)]
+        targets = [np.append(ids, np.uint8(END)) for ids in self._encode_targets(molecules)]
         return TranslationPairs(
-            read_texts(modality, molecules, randomize=self.randomize), Ragged.stack(ends)
+            read_texts(modality, molecules, randomize=self.randomize), Ragged.stack(targets)
         )
 
     def model(self, encoder: nn.Module, *, seed: int) -> TranslationModel:
-        """Return the translator around `encoder`; the decoder starts from `seed`."""
+        """Build the translator with this encoder; the decoder is initialized from `seed`."""
         from modalities.nn.objectives import TranslationModel
         from modalities.nn.random import seeded
 
@@ -116,14 +119,15 @@ class Translation:
         import torch
 
         return {
-            "source": torch.from_numpy(examples.sources.batch(rows, rng)),
+            "source": torch.from_numpy(examples.sources.build_batch(rows, rng)),
             "target": torch.from_numpy(pad_ids(examples.targets.take(rows))),
         }
 
-    def _written(self, molecules: MoleculeBatch) -> list[NDArray[np.uint8]]:
-        longest = self.max_length - 1  # the end is one more
+    def _encode_targets(self, molecules: MoleculeBatch) -> list[NDArray[np.uint8]]:
+        max_length = self.max_length - 1  # the end token is added later
         if self.direction == "smiles_to_name":
-            return name_ids(molecules, longest)
-        places = [f"molecule '{smiles}'" for smiles in molecules.smiles]
-        pairs = zip(molecules.smiles, places, strict=True)
-        return [character_ids(text, place, max_length=longest) for text, place in pairs]
+            return encode_names(molecules, max_length)
+        return [
+            encode_text(smiles, f"molecule '{smiles}'", max_length=max_length)
+            for smiles in molecules.smiles
+        ]

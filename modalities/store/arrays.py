@@ -1,7 +1,8 @@
-"""Arrays in safetensors files, checked by a sha256 and read where they lie.
+"""Arrays in safetensors files, checked by a sha256 and memory-mapped.
 
-The safetensors library reads an array by copying it. Features and embeddings are memory-mapped
-instead, so that the processes of a machine share them; the header of the format is short JSON.
+The safetensors library copies an array when it reads it. Features and embeddings are
+memory-mapped instead, so that the processes of a machine share them. Reading the format takes
+little code, because its header is JSON.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ from modalities._base import ModalityError
 
 _SHA256 = "sha256"
 _HEADER = 8
-"""Bytes at the start of a file that hold the length of its header."""
+"""Number of bytes at the start of a file that state the length of its header."""
 _DTYPES = {
     "BOOL": np.dtype("?"),
     **{f"U{8 * size}": np.dtype(f"<u{size}") for size in (1, 2, 4, 8)},
     **{f"I{8 * size}": np.dtype(f"<i{size}") for size in (1, 2, 4, 8)},
     **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
 }
-"""Types of the format that NumPy has too, little-endian as in the file."""
+"""Data types of the format that NumPy has too, little-endian as in the file."""
 
 
 class CorruptFileError(ValueError):
-    """The bytes of a stored file are not the ones that were written."""
+    """Error for a stored file whose bytes are not those that were written."""
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    """Serialise arrays as safetensors; the metadata gets a ``sha256`` of everything.
+    """Serialize arrays as safetensors; a ``sha256`` of everything is added to the metadata.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def pack_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str])
         name: np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         for name, array in arrays.items()
     }
-    return save(stored, {**metadata, _SHA256: _checksum(stored, metadata)})
+    return save(stored, {**metadata, _SHA256: _compute_checksum(stored, metadata)})
 
 
 def unpack_arrays(
@@ -71,37 +72,40 @@ def unpack_arrays(
     Raises
     ------
     CorruptFileError
-        A byte differs from what `pack_arrays` made.
+        A byte differs from the output of `pack_arrays`.
     """
     try:
         arrays, metadata = _parse(content)
-        stated = metadata.pop(_SHA256)
-    # What else than the format a header may be: no JSON, or JSON of another structure.
+        expected = metadata.pop(_SHA256)
+    # All errors that a header can cause which is not JSON, or JSON of another structure.
     except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as e:
         raise CorruptFileError(f"{place} is not a file of this program, or damaged") from e
-    whole = sum(array.nbytes for array in arrays.values()) == len(content) - _start(content)
-    if not whole or _checksum(arrays, metadata) != stated:
+    size = sum(array.nbytes for array in arrays.values())
+    if (
+        size != len(content) - _find_start(content)
+        or _compute_checksum(arrays, metadata) != expected
+    ):
         raise CorruptFileError(f"{place} does not have the sha256 it was written with")
     return arrays, metadata
 
 
 def map_file(path: Path) -> memoryview:
-    """Map a file into memory for reading; an empty one gives no bytes."""
+    """Map a file into memory for reading."""
     with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:  # which cannot be mapped
+        if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
             return memoryview(b"")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _parse(content: memoryview) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    start = _start(content)
+    start = _find_start(content)
     header = json.loads(bytes(content[_HEADER:start]))
     metadata: dict[str, str] = header.pop("__metadata__")
-    arrays = {name: _array(content, start, entry) for name, entry in header.items()}
+    arrays = {name: _view_array(content, start, entry) for name, entry in header.items()}
     return arrays, metadata
 
 
-def _array(content: memoryview, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+def _view_array(content: memoryview, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
     """Return the array that an entry of the header describes."""
     begin, end = entry["data_offsets"]
     array: NDArray[Any] = np.ndarray(
@@ -112,13 +116,13 @@ def _array(content: memoryview, start: int, entry: Mapping[str, Any]) -> NDArray
     return array
 
 
-def _start(content: memoryview) -> int:
-    """Return where the arrays begin."""
+def _find_start(content: memoryview) -> int:
+    """Return the offset of the first array."""
     return _HEADER + int.from_bytes(content[:_HEADER], "little")
 
 
-def _checksum(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> str:
-    """Return the sha256 of metadata and arrays: names, types, shapes and values."""
+def _compute_checksum(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> str:
+    """Compute the sha256 of metadata and arrays: names, types, shapes and values."""
     state = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         state.update(json.dumps([name, array.dtype.str, array.shape]).encode())

@@ -1,4 +1,4 @@
-"""Features on disk, addressed by content and shared between processes by file locks."""
+"""Features on disk, addressed by content and shared between processes with file locks."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from filelock import FileLock
 from modalities._base import Modality, ModalityError, ModalityFeatures, Record
 from modalities.store.arrays import CorruptFileError
 from modalities.store.files import (
+    build_store_error,
     quarantine,
     read_features,
     sha256_of,
     temporaries,
-    unusable,
     write_features,
 )
 
 
 class FeatureStoreWarning(UserWarning):
-    """A file of the store was damaged; it was set aside and its features are made again."""
+    """Warning about a damaged file of the store, which was set aside and is computed again."""
 
 
 @contextmanager
 def lock_file(path: Path) -> Iterator[None]:
-    """Be the only writer of `path`, and clear away what killed writers left."""
+    """Lock `path` for writing, and delete the temporary files of killed writers."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(f"{path.name}.lock"))
         lock.acquire()
-        for left in temporaries(path.parent, path.name):
-            left.unlink()
+        for temporary in temporaries(path.parent, path.name):
+            temporary.unlink()
     except OSError as error:
-        raise unusable(path.parent, error) from error
+        raise build_store_error(path.parent, error) from error
     try:
         yield
     finally:
@@ -47,150 +47,155 @@ def lock_file(path: Path) -> Iterator[None]:
 
 
 def read_shared(path: Path, version: str) -> ModalityFeatures | None:
-    """Read a file of the store; None when it is absent or was damaged and set aside."""
+    """Read a file of the store; None if it is absent, or was damaged and is now set aside."""
     try:
-        return _checked(path, version)
+        return _read_checked(path, version)
     except FileNotFoundError:
         return None
     except CorruptFileError:
-        with lock_file(path):  # a writer may just have put a sound file in its place: look again
+        with lock_file(path):  # read again: another process may have replaced the file meanwhile
             return read_locked(path, version)
 
 
 def read_locked(path: Path, version: str) -> ModalityFeatures | None:
     """Like `read_shared`; the caller holds the lock of `path`."""
     try:
-        return _checked(path, version)
+        return _read_checked(path, version)
     except FileNotFoundError:
         return None
     except CorruptFileError as error:
-        aside = quarantine(path)
+        quarantined = quarantine(path)
         warnings.warn(
-            f"{error}; it was set aside as {aside.name} and its features are made again",
+            f"{error}; it was set aside as {quarantined.name} and its features are computed again",
             FeatureStoreWarning,
             stacklevel=4,
         )
         return None
 
 
-def _checked(path: Path, version: str) -> ModalityFeatures:
+def _read_checked(path: Path, version: str) -> ModalityFeatures:
     try:
         features = read_features(path)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise unusable(path, error) from error
+        raise build_store_error(path, error) from error
     if features.version != version:
         raise CorruptFileError(f"{path} holds features of '{features.version}', not '{version}'")
     return features
 
 
 BUCKETS = 64
+"""Number of files over which the molecules of a featurizer version are distributed."""
 _SHOWN_FAILURES = 5
 _SUFFIX = ".safetensors"
-"""Files that end in ``.features`` are of an earlier format and are not read."""
+"""Suffix of feature files; ``.features`` is that of an earlier format, which is not read."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Molecules of one bucket whose features are still to be made: a piece of work.
+    """Molecules of one bucket whose features are missing: the unit of work of featurizing.
 
     Attributes
     ----------
     bucket : int
-        0 to 63.
+        Number of the bucket, 0 to 63.
     smiles : tuple of str
-        Canonical SMILES that belong to the bucket.
+        Canonical SMILES in the bucket.
     """
 
     bucket: int
     smiles: tuple[str, ...]
 
 
-def bucket_of(smiles: str) -> int:
-    """Return the bucket of a molecule: the first six bits of the sha256 of its SMILES."""
+def find_bucket(smiles: str) -> int:
+    """Return the bucket of a molecule: six bits of the first byte of the sha256 of its SMILES."""
     return hashlib.sha256(smiles.encode()).digest()[0] % BUCKETS
 
 
-class FeatureCopies(Protocol):
-    """Keeps the folder of a store equal to a place that other machines share."""
+class FeatureMirror(Protocol):
+    """Synchronizes the folder of a store with a storage that other machines use."""
 
     def pull(self, path: Path) -> None:
-        """Bring a file, or the files of a folder, up to what others wrote."""
+        """Download a file, or the files of a folder, that other machines have written."""
 
     def push(self, path: Path) -> None:
-        """Give a file that was written to the others."""
+        """Upload a file that was written here."""
 
 
 class FeatureStore:
-    """Features of any modality, kept under one folder, for many processes at once.
+    """Features of all modalities in one folder, for concurrent processes.
 
     Parameters
     ----------
     root : Path
-        Folder of the store; made when it is not there. Several machines may share it if its
-        file system has working locks.
-    copies : FeatureCopies, optional
-        What shares the files where there is no such file system.
+        Folder of the store, created if it does not exist. Several machines may share it if its
+        file system supports locks.
+    copies : FeatureMirror, optional
+        Synchronizes the files with other machines where there is no such file system.
 
     Raises
     ------
     ModalityError
-        The folder cannot be made.
+        The folder cannot be created.
     """
 
-    def __init__(self, root: Path, copies: FeatureCopies | None = None) -> None:
-        self.root, self._copies = Path(root), copies
+    def __init__(self, root: Path, copies: FeatureMirror | None = None) -> None:
+        self.root, self._mirror = Path(root), copies
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise unusable(self.root, error) from error
+            raise build_store_error(self.root, error) from error
 
     def missing(self, modality: Modality, smiles: Sequence[str]) -> tuple[Shard, ...]:
-        """Return the work left before `load` of these molecules: a shard for every bucket."""
+        """Return the molecules without stored features: one shard per bucket that lacks any."""
         buckets: dict[int, list[str]] = {}
-        for text in dict.fromkeys(smiles):
-            buckets.setdefault(bucket_of(text), []).append(text)
+        for molecule in dict.fromkeys(smiles):
+            buckets.setdefault(find_bucket(molecule), []).append(molecule)
         self._pull(self._folder(modality) / "buckets")
         shards = []
         for bucket in sorted(buckets):
-            stored = self._rows(modality, bucket)
-            absent = tuple(text for text in buckets[bucket] if text not in stored)
+            stored = self._read_records(modality, bucket)
+            absent = tuple(molecule for molecule in buckets[bucket] if molecule not in stored)
             if absent:
                 shards.append(Shard(bucket, absent))
         return tuple(shards)
 
     def fill(self, modality: Modality, shard: Shard) -> int:
-        """Make and store the features of a shard; return how many were not there yet.
+        """Compute and store the missing features of a shard; return how many were missing.
 
         Raises
         ------
         ModalityError
             Some molecules cannot be represented, each named with its rule, or the folder cannot
-            be written; the bucket is as it was.
+            be written; the bucket is unchanged.
         """
-        path = self._bucket(modality, shard.bucket)
+        path = self._bucket_path(modality, shard.bucket)
         with lock_file(path):
             self._pull(path)
-            rows = _rows_of(read_locked(path, modality.version))
-            new = [text for text in dict.fromkeys(shard.smiles) if text not in rows]
+            records = _split_records(read_locked(path, modality.version))
+            new = [molecule for molecule in dict.fromkeys(shard.smiles) if molecule not in records]
             if new:
-                rows |= dict(zip(new, _featurize(modality, new), strict=True))
-                self._write(path, ModalityFeatures.stack(modality.version, *_columns(rows)))
+                records |= dict(zip(new, _featurize(modality, new), strict=True))
+                features = ModalityFeatures.stack(
+                    modality.version, list(records), list(records.values())
+                )
+                self._write(path, features)
         return len(new)
 
     def load(self, modality: Modality, smiles: Sequence[str]) -> ModalityFeatures:
-        """Return the features of a table; row i is ``smiles[i]``. What is missing is made here.
+        """Return the features of a table, computing the missing ones; row i is ``smiles[i]``.
 
-        The second load of the same table is a memory-mapped file.
+        The assembled table is stored too, so that the next load of it is a memory-mapped file.
 
         Raises
         ------
         ModalityError
-            As `fill`.
+            As in `fill`.
         """
-        wanted = ModalityFeatures(modality.version, tuple(smiles), {})
-        path = self._folder(modality) / "tables" / f"{wanted.digest}{_SUFFIX}"
+        # The digest of features depends on version and molecules only, not on the fields.
+        digest = ModalityFeatures(modality.version, tuple(smiles), {}).digest
+        path = self._folder(modality) / "tables" / f"{digest}{_SUFFIX}"
         if not path.is_file():
             self._pull(path)
         table = read_shared(path, modality.version)
@@ -205,43 +210,44 @@ class FeatureStore:
         return table
 
     def quarantined(self) -> tuple[Path, ...]:
-        """Return the damaged files that were found and set aside so far, in all modalities."""
+        """Return the damaged files of all modalities that were set aside so far."""
         return tuple(sorted(self.root.rglob("*.corrupt")))
 
     def _pull(self, path: Path) -> None:
-        if self._copies is not None:
-            self._copies.pull(path)
+        if self._mirror is not None:
+            self._mirror.pull(path)
 
     def _write(self, path: Path, features: ModalityFeatures) -> None:
         write_features(path, features)
-        if self._copies is not None:
-            self._copies.push(path)
+        if self._mirror is not None:
+            self._mirror.push(path)
 
     def _assemble(self, modality: Modality, smiles: Sequence[str]) -> ModalityFeatures:
-        rows: dict[str, Record] = {}
-        for bucket in {bucket_of(text) for text in smiles}:
-            rows |= self._rows(modality, bucket)
-        records = [rows[text] for text in smiles]
-        return ModalityFeatures.stack(modality.version, smiles, records)
+        records: dict[str, Record] = {}
+        for bucket in {find_bucket(molecule) for molecule in smiles}:
+            records |= self._read_records(modality, bucket)
+        return ModalityFeatures.stack(
+            modality.version, smiles, [records[molecule] for molecule in smiles]
+        )
 
-    def _rows(self, modality: Modality, bucket: int) -> dict[str, Record]:
-        return _rows_of(read_shared(self._bucket(modality, bucket), modality.version))
+    def _read_records(self, modality: Modality, bucket: int) -> dict[str, Record]:
+        return _split_records(read_shared(self._bucket_path(modality, bucket), modality.version))
 
-    def _bucket(self, modality: Modality, bucket: int) -> Path:
+    def _bucket_path(self, modality: Modality, bucket: int) -> Path:
         return self._folder(modality) / "buckets" / f"{bucket:02d}{_SUFFIX}"
 
     def _folder(self, modality: Modality) -> Path:
-        """Return the folder of a featurizer version: a readable word and the digest of the rest."""
-        word = re.sub(r"\W+", "-", modality.version.partition(" ")[0])
-        return self.root / f"{word}-{sha256_of(modality.version)[:16]}"
+        """Return the folder of a featurizer version: its first word, and a digest of all of it."""
+        name = re.sub(r"\W+", "-", modality.version.partition(" ")[0])
+        return self.root / f"{name}-{sha256_of(modality.version)[:16]}"
 
 
 def _featurize(modality: Modality, smiles: Sequence[str]) -> list[Record]:
-    """Featurize all molecules, or raise one error that names every molecule at fault."""
+    """Featurize all molecules, or raise one error about all that fail."""
     records, failures = [], []
-    for text in smiles:
+    for molecule in smiles:
         try:
-            records.append(modality.featurize(text))
+            records.append(modality.featurize(molecule))
         except ModalityError as error:
             failures.append(str(error))
     if failures:
@@ -251,16 +257,12 @@ def _featurize(modality: Modality, smiles: Sequence[str]) -> list[Record]:
     return records
 
 
-def _rows_of(features: ModalityFeatures | None) -> dict[str, Record]:
-    """Split features into the record of every molecule (views, no copy)."""
+def _split_records(features: ModalityFeatures | None) -> dict[str, Record]:
+    """Split features into one record per molecule, as views; no features give no records."""
     if features is None:
         return {}
     fields = features.fields
     return {
-        text: {name: field[row] for name, field in fields.items()}
-        for row, text in enumerate(features.smiles)
+        molecule: {name: field[row] for name, field in fields.items()}
+        for row, molecule in enumerate(features.smiles)
     }
-
-
-def _columns(rows: dict[str, Record]) -> tuple[list[str], list[Record]]:
-    return list(rows), list(rows.values())

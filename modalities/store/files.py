@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, among them the features of a store."""
+"""Atomic writing of files, and the feature files of a store."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from modalities._base import ModalityError, ModalityFeatures, Ragged
 from modalities.store.arrays import CorruptFileError, map_file, pack_arrays, unpack_arrays
 
 _SMILES = "smiles"
-"""Name of the array with the molecules, one a line."""
+"""Name of the array with the SMILES, one per line."""
 _WRITING = ".writing-"
 """Start of the name of a file that is being written."""
 
 
 class StoreError(ModalityError):
-    """A file or folder of the store that the system refuses (full disk, rights)."""
+    """Error for a file or folder of the store that cannot be used (full disk, permissions)."""
 
 
 def sha256_of(source: Path | bytes | memoryview | str) -> str:
-    """Return the sha256 of a file (a Path), of bytes or of a text in UTF-8, in hex."""
+    """Return the sha256 in hex of a file (a Path), of bytes, or of a text in UTF-8."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -44,9 +44,9 @@ def written_beside(path: Path, *parts: bytes | memoryview) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        The file that the temporary one is to become. Its folder is made if needed.
+        File that the temporary one will replace. Its folder is created if needed.
     *parts : bytes or memoryview
-        The content is their concatenation.
+        Parts of the content, which are concatenated.
 
     Yields
     ------
@@ -67,12 +67,12 @@ def written_beside(path: Path, *parts: bytes | memoryview) -> Iterator[Path]:
 
 
 def replace_file(path: Path, *parts: bytes | memoryview) -> None:
-    """Write a file atomically: `path` has the new content, or what it had before.
+    """Write a file atomically: `path` has either the new content or its old one.
 
     Raises
     ------
     OSError
-        The system refuses (full disk, rights); `path` is as it was.
+        The file cannot be written (full disk, permissions); `path` is unchanged.
     """
     with written_beside(path, *parts) as temporary:
         temporary.replace(path)
@@ -80,7 +80,7 @@ def replace_file(path: Path, *parts: bytes | memoryview) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the entries of a folder, so that a rename survives a power cut."""
+    """Flush the entries of a folder, so that a rename survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -89,33 +89,33 @@ def sync_folder(folder: Path) -> None:
 
 
 def temporaries(folder: Path, name: str = "") -> Iterator[Path]:
-    """Yield the temporary files in a folder, of writers at work and of killed ones.
+    """Yield the temporary files in a folder, those of running and of killed writers.
 
     Parameters
     ----------
     folder : Path
     name : str
-        Only those of the file of this name; by default those of every file.
+        Yield only the temporary files of the file of this name; by default those of every file.
     """
     return folder.glob(f"{_WRITING}{glob.escape(name)}{'-' if name else ''}*")
 
 
 def quarantine(path: Path) -> Path:
     """Rename a damaged file to ``*.corrupt``, which nothing reads, and return the new path."""
-    free = next(name for name in quarantine_names(path.name) if not path.with_name(name).exists())
-    return path.replace(path.with_name(free))
+    unused = next(name for name in quarantine_names(path.name) if not path.with_name(name).exists())
+    return path.replace(path.with_name(unused))
 
 
 def quarantine_names(name: str) -> Iterator[str]:
-    """Yield the names a damaged file may get, in order: earlier damaged files are kept."""
+    """Yield the names that a damaged file may get, in order, so that earlier ones are kept."""
     return (f"{name}{'' if i == 1 else f'.{i}'}.corrupt" for i in count(1))
 
 
-def unusable(path: Path, error: OSError) -> StoreError:
-    """Return the error for a file or folder of the store that the system refuses."""
+def build_store_error(path: Path, error: OSError) -> StoreError:
+    """Build the error for a file or folder of the store that cannot be used."""
     return StoreError(
-        f"feature store: {path} cannot be used ({error.strerror}); "
-        "free it or choose another folder for the store: nothing that was finished is lost"
+        f"feature store: {path} cannot be used ({error.strerror}); free disk space, correct the "
+        "permissions or choose another folder for the store: finished features are not lost"
     )
 
 
@@ -127,7 +127,7 @@ def write_features(path: Path, features: ModalityFeatures) -> None:
     ModalityError
         A field holds neither numbers nor booleans.
     StoreError
-        The folder cannot be written (rights, full disk); `path` is as it was.
+        The file cannot be written (full disk, permissions); `path` is unchanged.
     """
     arrays: dict[str, NDArray[Any]] = {
         _SMILES: np.frombuffer("\n".join(features.smiles).encode(), np.uint8)
@@ -139,7 +139,7 @@ def write_features(path: Path, features: ModalityFeatures) -> None:
     try:
         replace_file(path, content)
     except OSError as error:
-        raise unusable(path, error) from error
+        raise build_store_error(path, error) from error
 
 
 def read_features(path: Path) -> ModalityFeatures:
@@ -150,7 +150,7 @@ def read_features(path: Path) -> ModalityFeatures:
     FileNotFoundError
         There is no such file.
     CorruptFileError
-        The file is cut short, changed, or something else.
+        The file is truncated, changed, or not a feature file.
     """
     arrays, metadata = unpack_arrays(map_file(path), str(path))
     try:
@@ -160,5 +160,5 @@ def read_features(path: Path) -> ModalityFeatures:
             for name in json.loads(metadata["fields"])
         }
         return ModalityFeatures(metadata["version"], tuple(smiles), fields)
-    except (LookupError, TypeError, ValueError) as error:  # a sound file of something else
-        raise CorruptFileError(f"{path} is not a features file ({error})") from error
+    except (LookupError, TypeError, ValueError) as error:  # intact, but not a feature file
+        raise CorruptFileError(f"{path} is not a feature file ({error})") from error

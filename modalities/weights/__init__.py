@@ -1,1 +1,1 @@
-"""Weight files: found, loaded strictly, described by a model card."""
+"""Weight files: search, strict loading and model cards."""

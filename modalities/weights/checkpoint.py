@@ -16,35 +16,35 @@ from modalities._base import ModalityError
 from modalities.store.files import sha256_of
 from modalities.weights.locate import find_weights
 
-WRAPPED, PARALLEL = "state_dict", "module."
-"""Key of the state dict beside optimizer and epoch; prefix of names saved by DataParallel."""
+STATE_DICT_KEY, PARALLEL_PREFIX = "state_dict", "module."
+"""Key of the state dict in a training checkpoint; prefix of names saved by DataParallel."""
 
 State = Mapping[str, torch.Tensor]
-"""Name of a weight -> its values."""
+"""State dict: name of a weight -> its values."""
 
 
 def read_state(path: Path, *, sha256: str | None, prefix: str) -> State:
-    """Read the state dict of a checkpoint, without the prefixes of its names.
+    """Read the state dict of a checkpoint and remove the prefix of its names.
 
     Parameters
     ----------
     path : Path
-        Saved by ``torch.save``: a state dict, or a dict that holds one as ``state_dict``; names
-        may all begin with ``module.``.
+        Saved by ``torch.save``: a state dict, or a dict with a state dict as ``state_dict``. The
+        names may all begin with ``module.``.
     sha256 : str, optional
-        Hash that the file must have; checked before anything in it is read.
+        Expected hash of the file, which is checked before anything is read from it.
     prefix : str
-        What names of the wanted part begin with, if the file has more parts; may be empty.
+        Prefix of the wanted names if the file has other parts too; may be empty.
 
     Raises
     ------
     ModalityError
-        The file has another hash, is damaged or is no state dict.
+        The file has another hash, is damaged or is not a state dict.
     """
     _check_hash(path, sha256)
-    state = _unwrapped(_load(path), path)
-    if all(name.startswith(PARALLEL) for name in state):
-        state = {name.removeprefix(PARALLEL): value for name, value in state.items()}
+    state = _get_state_dict(_load(path), path)
+    if all(name.startswith(PARALLEL_PREFIX) for name in state):
+        state = {name.removeprefix(PARALLEL_PREFIX): value for name, value in state.items()}
     part = {name.removeprefix(prefix): value for name, value in state.items()}
     if len(part) < len(state):
         raise ModalityError(
@@ -57,17 +57,18 @@ def read_state(path: Path, *, sha256: str | None, prefix: str) -> State:
 def _check_hash(path: Path, sha256: str | None) -> None:
     if sha256 is None:
         return
-    found = sha256_of(path)
-    if found != sha256.lower():
+    actual = sha256_of(path)
+    if actual != sha256.lower():
         raise ModalityError(
-            f"weights {path} have sha256 {found}, not {sha256}; fetch the file again, "
+            f"weights {path} have sha256 {actual}, not {sha256}; fetch the file again, "
             "or correct the hash if you mean this file"
         )
 
 
 def _load(path: Path) -> Any:  # noqa: ANN401 (whatever was saved)
     try:
-        with warnings.catch_warnings():  # a foreign pickle: refused below, or as good as any
+        # Torch warns of pickles of other programs. They are loaded, or rejected below.
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
@@ -77,13 +78,13 @@ def _load(path: Path) -> Any:  # noqa: ANN401 (whatever was saved)
         ) from error
 
 
-def _unwrapped(saved: Any, path: Path) -> State:  # noqa: ANN401 (whatever was saved)
-    wrapped = isinstance(saved, Mapping) and isinstance(saved.get(WRAPPED), Mapping)
-    state: State = saved[WRAPPED] if wrapped else saved
-    tensors = isinstance(state, Mapping) and all(
+def _get_state_dict(saved: Any, path: Path) -> State:  # noqa: ANN401 (whatever was saved)
+    wrapped = isinstance(saved, Mapping) and isinstance(saved.get(STATE_DICT_KEY), Mapping)
+    state: State = saved[STATE_DICT_KEY] if wrapped else saved
+    is_state_dict = isinstance(state, Mapping) and all(
         isinstance(name, str) and torch.is_tensor(value) for name, value in state.items()
     )
-    if not tensors:
+    if not is_state_dict:
         raise ModalityError(
             f"weights {path} are not a state dict (names -> tensors) but {type(state).__name__}; "
             "save module.state_dict()"
@@ -96,17 +97,17 @@ _SHOWN_NAMES = 4
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a checkpoint and a module have in common, by parameter name.
+    """Comparison of a checkpoint and a module, by names of weights.
 
     Attributes
     ----------
     loaded, missing, unexpected : tuple of str
-        In both with the same shape; only in the module; only in the file.
+        Weights in both with the same shape; only in the module; only in the file.
     mismatched : tuple of str
-        In both with different shapes, with the shapes.
+        Weights in both with different shapes, with these shapes.
     ignored : tuple of str
-        Only in the file, and not needed: declared so, or a table that the module computes and
-        that agrees with its own.
+        Weights only in the file that are not needed: declared ignorable, or equal to a buffer
+        that the module computes.
     """
 
     loaded: tuple[str, ...]
@@ -117,7 +118,7 @@ class LoadReport:
 
     @property
     def exact(self) -> bool:
-        """Whether every weight of the module is in the file and nothing undeclared is left."""
+        """Whether the file has every weight of the module, and otherwise ignored ones only."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:
@@ -126,9 +127,11 @@ class LoadReport:
             "unexpected": self.unexpected,
             "of another shape": self.mismatched,
         }
-        found = [f"{len(names)} {what} ({_some(names)})" for what, names in lists.items() if names]
-        wanted = len(self.loaded) + len(self.missing) + len(self.mismatched)
-        return "; ".join([f"{len(self.loaded)} of {wanted} weights match", *found])
+        mistakes = [
+            f"{len(names)} {kind} ({_shorten(names)})" for kind, names in lists.items() if names
+        ]
+        total = len(self.loaded) + len(self.missing) + len(self.mismatched)
+        return "; ".join([f"{len(self.loaded)} of {total} weights match", *mistakes])
 
 
 def load_weights(
@@ -140,30 +143,35 @@ def load_weights(
     ignorable: Collection[str] = (),
     convert: Callable[[State], State] | None = None,
 ) -> LoadReport:
-    """Load a checkpoint into a module, exactly.
+    """Load a checkpoint into a module, which it must match exactly.
 
     Parameters
     ----------
     module : nn.Module
-        Its state dict names and shapes every weight that the file must have.
+        The module; the file must have every weight of its state dict, in the same shape.
     path : Path
-        A state dict saved by ``torch.save``, or a dict that holds one as ``state_dict``; names
-        may all begin with ``module.``. Nothing but tensors and plain values is unpickled.
+        A state dict saved by ``torch.save``, or a dict with a state dict as ``state_dict``. The
+        names may all begin with ``module.``. Only tensors and plain values are unpickled.
     sha256 : str, optional
-        Hash that the file must have; checked before anything in it is read.
+        Expected hash of the file, which is checked before anything is read from it.
     prefix : str
-        What names begin with if the file is of a larger network that has this module as a part.
+        Prefix of the names if the file is of a larger network that contains this module.
     ignorable : collection of str
-        Name prefixes of weights that the file may have and the module has no use for.
+        Name prefixes of weights that the file may have although the module does not.
     convert : function, optional
-        Turns the state dict of another layout, without `prefix`, into that of the module; what it
-        does not know it must leave as it is.
+        Converts a state dict of another layout, without `prefix`, to that of the module. It must
+        not change weights that it does not know.
+
+    Returns
+    -------
+    LoadReport
+        The weights that were loaded and ignored.
 
     Raises
     ------
     ModalityError
-        The file has another hash, is damaged, is no state dict, or is one of another
-        architecture; the module is as it was.
+        The file has another hash, is damaged, is not a state dict, or is of another
+        architecture; the module is unchanged.
     """
     stored = read_state(path, sha256=sha256, prefix=prefix)
     stored = stored if convert is None else convert(stored)
@@ -178,44 +186,45 @@ def load_weights(
 
 
 def _compare(module: nn.Module, stored: State, ignorable: tuple[str, ...]) -> LoadReport:
-    wanted = module.state_dict()
-    shared = [name for name in wanted if name in stored]
-    misfits = {
-        name: f"{name} {tuple(stored[name].shape)} for {tuple(wanted[name].shape)}"
+    expected = module.state_dict()
+    shared = [name for name in expected if name in stored]
+    mismatched = {
+        name: f"{name} {tuple(stored[name].shape)} for {tuple(expected[name].shape)}"
         for name in shared
-        if wanted[name].shape != stored[name].shape
+        if expected[name].shape != stored[name].shape
     }
-    extra = [name for name in stored if name not in wanted]
-    known = _computed(module, stored)
-    ignored = [name for name in extra if known.get(name, name.startswith(ignorable))]
+    extra = [name for name in stored if name not in expected]
+    computed = _compare_computed(module, stored)
+    ignored = [name for name in extra if computed.get(name, name.startswith(ignorable))]
     return LoadReport(
-        loaded=tuple(name for name in shared if name not in misfits),
-        missing=tuple(name for name in wanted if name not in stored),
+        loaded=tuple(name for name in shared if name not in mismatched),
+        missing=tuple(name for name in expected if name not in stored),
         unexpected=tuple(
-            f"{name}, which is computed here otherwise" if name in known else name
+            f"{name}, whose computed values are different" if name in computed else name
             for name in extra
             if name not in ignored
         ),
-        mismatched=tuple(misfits.values()),
+        mismatched=tuple(mismatched.values()),
         ignored=tuple(ignored),
     )
 
 
-def _computed(module: nn.Module, stored: State) -> dict[str, bool]:
-    """Buffers that the module computes and the file has: whether they agree where both reach."""
-    kept = module.state_dict()
-    ours = {name: buffer for name, buffer in module.named_buffers() if name not in kept}
-    return {name: _agree(ours[name], stored[name]) for name in ours if name in stored}
+def _compare_computed(module: nn.Module, stored: State) -> dict[str, bool]:
+    """Return the buffers that the module computes and the file stores, and if they are equal."""
+    state = module.state_dict()
+    computed = {name: buffer for name, buffer in module.named_buffers() if name not in state}
+    return {name: _are_equal(computed[name], stored[name]) for name in computed if name in stored}
 
 
-def _agree(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
-    if ours.ndim != theirs.ndim:
+def _are_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are equal where they overlap: one table may be longer."""
+    if one.ndim != other.ndim:
         return False
-    both = tuple(slice(min(sizes)) for sizes in zip(ours.shape, theirs.shape, strict=True))
-    return torch.allclose(ours[both], theirs[both].to(ours.dtype), atol=1e-5)
+    overlap = tuple(slice(min(sizes)) for sizes in zip(one.shape, other.shape, strict=True))
+    return torch.allclose(one[overlap], other[overlap].to(one.dtype), atol=1e-5)
 
 
-def _some(names: tuple[str, ...]) -> str:
+def _shorten(names: tuple[str, ...]) -> str:
     more = len(names) - _SHOWN_NAMES
     shown = ", ".join(names[:_SHOWN_NAMES])
     return f"{shown} and {more} more" if more > 0 else shown

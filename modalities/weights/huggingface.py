@@ -1,4 +1,4 @@
-"""Checkpoints of Hugging Face models: found in a folder or fetched from the hub at a revision."""
+"""Checkpoints of Hugging Face models, in a folder or on the hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from modalities._base import ModalityError
 from modalities.store.files import sha256_of
-from modalities.weights.locate import WEIGHTS_FOLDER, candidates
+from modalities.weights.locate import WEIGHTS_FOLDER, list_candidate_paths
 
 CONFIG = "config.json"
 VOCABULARIES = (
@@ -23,7 +23,7 @@ VOCABULARIES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-"""Files one of which a tokenizer needs; the first one there decides."""
+"""Vocabulary files, of which a tokenizer needs one."""
 TOKENIZER_FILES = (
     *VOCABULARIES,
     "merges.txt",
@@ -37,25 +37,25 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-"""Files one of which holds or lists the weights; the first one there is loaded."""
+"""Files that contain or list the weights; the first of them that exists is loaded."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder with a configuration, a tokenizer and mostly weights.
+    """A folder with a configuration, a tokenizer and usually weights.
 
     Attributes
     ----------
     name : str
-        As the user gave it, for messages.
+        Name as written by the user, for messages.
     folder : Path
-    code : bool
-        Whether Python files of the folder may run, and count for the digest.
+    trust_code : bool
+        Whether Python files of the folder may run, and are part of the digest.
     """
 
     name: str
     folder: Path
-    code: bool = False
+    trust_code: bool = False
 
     @property
     def config(self) -> dict[str, Any]:
@@ -66,94 +66,100 @@ class Checkpoint:
         ModalityError
             The file is not a JSON mapping.
         """
-        return self.json(CONFIG)
+        return self.read_json(CONFIG)
 
-    def json(self, file: str) -> dict[str, Any]:
-        """Content of a JSON file; empty where there is none."""
+    def read_json(self, file: str) -> dict[str, Any]:
+        """Read a JSON file; a missing one is empty.
+
+        Raises
+        ------
+        ModalityError
+            The file is not a JSON mapping.
+        """
         path = self.folder / file
         if not path.is_file():
             return {}
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise self.damaged(file, error) from error
+            raise self.build_read_error(file, error) from error
         if not isinstance(content, dict):
-            raise self.damaged(file, ValueError("no mapping"))
+            raise self.build_read_error(file, ValueError("not a mapping"))
         return content
 
-    def damaged(self, file: str, error: Exception) -> ModalityError:
-        """Say that a file cannot be read."""
+    def build_read_error(self, file: str, error: Exception) -> ModalityError:
+        """Build the error for a file that cannot be read."""
         return ModalityError(
             f"checkpoint '{self.name}': {self.folder / file} cannot be read "
             f"({type(error).__name__}: {error}); it is damaged or cut short: fetch it again"
         )
 
     def require(self, *, weights: bool) -> None:
-        """Refuse a folder that lacks a file.
+        """Check that the folder has all files that are needed.
 
         Raises
         ------
         ModalityError
-            The message names the file, and every name that would do.
+            A file is missing; the message states its name and its alternatives.
         """
-        needs = [(CONFIG,), VOCABULARIES, *([WEIGHT_FILES] if weights else [])]
-        for names in needs:
-            if not self._present(names):
+        groups = [(CONFIG,), VOCABULARIES, *([WEIGHT_FILES] if weights else [])]
+        for names in groups:
+            if not self._filter_present(names):
                 others = f" (or {', '.join(names[1:])})" if names[1:] else ""
                 raise ModalityError(
                     f"checkpoint '{self.name}': {self.folder} lacks {names[0]}{others}; copy the "
                     "file into the folder, or save model and tokenizer there with save_pretrained"
                 )
         if weights:
-            self.weights()
+            self.list_weights()
 
-    def texts(self) -> list[str]:
-        """Files of configuration, tokenizer and, where it may run, code."""
-        code = sorted(p.name for p in self.folder.glob("*.py")) if self.code else []
-        return [*self._present((CONFIG, *TOKENIZER_FILES)), *code]
+    def list_texts(self) -> list[str]:
+        """Return the files of configuration, tokenizer and, if it may run, code."""
+        code = sorted(p.name for p in self.folder.glob("*.py")) if self.trust_code else []
+        return [*self._filter_present((CONFIG, *TOKENIZER_FILES)), *code]
 
-    def weights(self) -> list[str]:
-        """Files that hold the weights.
+    def list_weights(self) -> list[str]:
+        """Return the files that contain the weights, with their index; empty if there are none.
 
         Raises
         ------
         ModalityError
-            A file that the index lists is missing, or there are no weights.
+            A file that the index lists is missing.
         """
-        found = self._present(WEIGHT_FILES)[:1]
-        if found and found[0].endswith(".json"):
-            parts = sorted(set(self.json(found[0]).get("weight_map", {}).values()))
-            lost = [part for part in parts if not (self.folder / part).is_file()]
-            if lost:
+        files = self._filter_present(WEIGHT_FILES)[:1]
+        if files and files[0].endswith(".json"):
+            parts = sorted(set(self.read_json(files[0]).get("weight_map", {}).values()))
+            missing = [part for part in parts if not (self.folder / part).is_file()]
+            if missing:
                 raise ModalityError(
-                    f"checkpoint '{self.name}': {self.folder} lacks {lost[0]}, which {found[0]} "
-                    "lists; fetch it"
+                    f"checkpoint '{self.name}': {self.folder} lacks {missing[0]}, which "
+                    f"{files[0]} lists; fetch it"
                 )
-            found += parts
-        return found
+            files += parts
+        return files
 
     def digest(self, *, weights: bool) -> str:
-        """Sha256 over the files that matter, as ``sha256sum FILES | sha256sum`` gives it.
+        """Compute the sha256 of the relevant files, as ``sha256sum FILES | sha256sum`` prints it.
 
-        The files, in alphabetical order: configuration, tokenizer, code where it may run and,
-        on demand, the weights that would be loaded. Other files do not count.
+        The files are, in alphabetical order, those of configuration and tokenizer, the code if it
+        may run and, if `weights`, the weights that would be loaded.
         """
-        files = sorted(self.texts() + (self.weights() if weights else []))
-        lines = [f"{_sha256(self.folder / name)}  {name}\n" for name in files]
+        files = sorted(self.list_texts() + (self.list_weights() if weights else []))
+        lines = [f"{_hash_file(self.folder / name)}  {name}\n" for name in files]
         return sha256_of("".join(lines))
 
-    def _present(self, names: Iterable[str]) -> list[str]:
+    def _filter_present(self, names: Iterable[str]) -> list[str]:
         return [name for name in names if (self.folder / name).is_file()]
 
 
-def _sha256(path: Path) -> str:
-    """Hash a file, once for as long as time and size stay: versions are asked for often."""
+def _hash_file(path: Path) -> str:
+    """Hash a file; cached until its time or size changes, because versions are read often."""
     stat = path.stat()
-    return _hashed(path, stat.st_mtime_ns, stat.st_size)
+    return _hash_version(path, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=64)
-def _hashed(path: Path, modified: int, size: int) -> str:  # noqa: ARG001 (stamps of the content)
+def _hash_version(path: Path, modified: int, size: int) -> str:  # noqa: ARG001 (key of the cache)
     return sha256_of(path)
 
 
@@ -165,8 +171,10 @@ _WEIGHT_PATTERNS = (
 )
 
 
-def find_checkpoint(name: str, *, revision: str | None, code: bool, weights: bool) -> Checkpoint:
-    """Find a folder, else the hub's cache, else fetch from the hub.
+def find_checkpoint(
+    name: str, *, revision: str | None, trust_code: bool, weights: bool
+) -> Checkpoint:
+    """Find a checkpoint: a folder, else in the hub's cache, else download it from the hub.
 
     A relative path is also looked for in the folder that OLFACTION_WEIGHTS names.
 
@@ -176,57 +184,65 @@ def find_checkpoint(name: str, *, revision: str | None, code: bool, weights: boo
         Path of a folder, or name on the hub.
     revision : str, optional
         Branch, tag or commit on the hub.
-    code : bool
-        Whether Python files may run.
+    trust_code : bool
+        Whether Python files of the checkpoint may run.
     weights : bool
         Whether the weights are needed too.
 
     Raises
     ------
     ModalityError
-        There is no such folder, and the hub cannot give it (no network, no such name); or a
+        There is no such folder, and the hub cannot provide it (no network, no such name); or a
         file is missing.
     """
-    tried = candidates(name, WEIGHTS_FOLDER)
-    folder = next((each for each in tried if each.is_dir()), None)
+    paths = list_candidate_paths(name, WEIGHTS_FOLDER)
+    folder = next((path for path in paths if path.is_dir()), None)
     if folder is None:
-        places = " or ".join(map(str, tried))
-        folder = _from_hub(name, revision, places, code=code, weights=weights)
+        tried = " or ".join(map(str, paths))
+        folder = _find_on_hub(name, revision, tried, trust_code=trust_code, weights=weights)
     elif revision is not None:
         raise ModalityError(
             f"checkpoint '{name}' is the folder {folder}, which has no revision '{revision}'; "
             "leave revision out, or give a hub name"
         )
-    checkpoint = Checkpoint(name, folder, code)
+    checkpoint = Checkpoint(name, folder, trust_code)
     checkpoint.require(weights=weights)
     return checkpoint
 
 
 @lru_cache(maxsize=16)
-def _from_hub(name: str, revision: str | None, tried: str, *, code: bool, weights: bool) -> Path:
-    """Return the snapshot of a hub name; what is in the cache whole needs no network."""
+def _find_on_hub(
+    name: str, revision: str | None, tried: str, *, trust_code: bool, weights: bool
+) -> Path:
+    """Return the snapshot of a hub name; a complete one in the cache needs no network.
+
+    `tried` lists the folders that were looked for before, for the message.
+    """
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    snapshot = _Snapshot(name, revision, (CONFIG, *TOKENIZER_FILES, *(["*.py"] if code else [])))
+    code = ("*.py",) if trust_code else ()
+    snapshot = _Snapshot(name, revision, (CONFIG, *TOKENIZER_FILES, *code))
     try:
-        folder = snapshot.get(_WEIGHT_PATTERNS, cached=True)
-        Checkpoint(name, folder, code).require(weights=weights)
+        folder = snapshot.read(_WEIGHT_PATTERNS, cached=True)
+        Checkpoint(name, folder, trust_code).require(weights=weights)
     except (LocalEntryNotFoundError, HFValidationError):
-        lacking = f"the hub's cache lacks {CONFIG}, {VOCABULARIES[0]}"
-        lacking += f" and {WEIGHT_FILES[0]}" if weights else ""
+        missing = f"the hub's cache lacks {CONFIG}, {VOCABULARIES[0]}"
+        missing += f" and {WEIGHT_FILES[0]}" if weights else ""
     except ModalityError as error:
-        lacking = f"of the hub's cache, {error}"
+        missing = f"in the hub's cache, {error}"
     else:
         return folder
     try:
-        folder = snapshot.fetch(weights=weights)
-        Checkpoint(name, folder, code).require(weights=weights)
+        folder = snapshot.download(weights=weights)
+        Checkpoint(name, folder, trust_code).require(weights=weights)
     except (OSError, ValueError) as error:  # no network, no such name, no permission, no file
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        known = "it is offline" if isinstance(error, ModalityError) else reason
+        if isinstance(error, ModalityError):  # the library returned an incomplete snapshot
+            reason = "it is offline, or its repository lacks a file"
+        else:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise ModalityError(
-            f"checkpoint '{name}' is not on this machine: there is no folder {tried}; {lacking}; "
-            f"and the hub cannot give it ({known}); correct the name, give a folder, or run "
+            f"checkpoint '{name}' is not on this machine: there is no folder {tried}; {missing}; "
+            f"and the hub cannot provide it ({reason}); correct the name, give a folder, or run "
             f"'hf download {name}' once where there is a network"
         ) from error
     return folder
@@ -234,32 +250,43 @@ def _from_hub(name: str, revision: str | None, tried: str, *, code: bool, weight
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """Files of a hub repository that are of use here."""
+    """The files of a hub repository that are needed here.
+
+    Attributes
+    ----------
+    name : str
+    revision : str or None
+    texts : tuple of str
+        Name patterns of the files other than weights.
+    """
 
     name: str
     revision: str | None
     texts: tuple[str, ...]
 
-    def get(self, more: Iterable[str], *, cached: bool) -> Path:
+    def read(self, patterns: Iterable[str], *, cached: bool) -> Path:
+        """Return the folder with the texts and the files of these patterns."""
         from huggingface_hub import snapshot_download
 
-        patterns = [*self.texts, *more]
-        with _no_progress_bars():
+        with _hide_progress_bars():
             folder = snapshot_download(
-                self.name, revision=self.revision, allow_patterns=patterns, local_files_only=cached
+                self.name,
+                revision=self.revision,
+                allow_patterns=[*self.texts, *patterns],
+                local_files_only=cached,
             )
         return Path(folder)
 
-    def fetch(self, *, weights: bool) -> Path:
-        """Download what is not there; the older format of weights only without the newer."""
-        folder = self.get(_WEIGHT_PATTERNS[:2] if weights else (), cached=False)
-        if weights and not Checkpoint(self.name, folder).weights():
-            folder = self.get(_WEIGHT_PATTERNS[2:], cached=False)
+    def download(self, *, weights: bool) -> Path:
+        """Download missing files; weights in the older format only if there are no newer ones."""
+        folder = self.read(_WEIGHT_PATTERNS[:2] if weights else (), cached=False)
+        if weights and not Checkpoint(self.name, folder).list_weights():
+            folder = self.read(_WEIGHT_PATTERNS[2:], cached=False)
         return folder
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def _hide_progress_bars() -> Iterator[None]:
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,

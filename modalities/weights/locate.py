@@ -1,4 +1,4 @@
-"""Where files of weights are, No torch: study files are checked with it."""
+"""Search for weight files. No torch, because study files are checked with it."""
 
 from __future__ import annotations
 
@@ -8,36 +8,45 @@ from pathlib import Path
 from modalities._base import ModalityError
 
 WEIGHTS_FOLDER = "OLFACTION_WEIGHTS"
-IN_FOLDER = "weights.pt"
-"""The checkpoint in a folder made by a pretraining."""
+"""Environment variable with the folder of weights."""
+WEIGHTS_FILE = "weights.pt"
+"""Name of the checkpoint in a folder written by a pretraining."""
 
 
-def candidates(path: str, variable: str) -> list[Path]:
-    """Return where a path may be: as it is, and if relative also below the folder of a variable."""
-    given = Path(path).expanduser()
+def list_candidate_paths(path: str, variable: str) -> list[Path]:
+    """Return the paths to try: the path itself and, if relative, also below a folder.
+
+    Parameters
+    ----------
+    path : str
+    variable : str
+        Environment variable with the folder.
+    """
+    original = Path(path).expanduser()
     folder = os.environ.get(variable)
-    if folder is None or given.is_absolute():
-        return [given]
-    return [given, Path(folder).expanduser() / given]
+    if folder is None or original.is_absolute():
+        return [original]
+    return [original, Path(folder).expanduser() / original]
 
 
 def find_weights(path: str) -> Path:
-    """Resolve the path of a checkpoint: a file, or a folder that holds ``weights.pt``.
+    """Resolve the path of a checkpoint: a file, or a folder that contains ``weights.pt``.
 
-    A relative path that is not there is looked for in the folder that the environment variable
-    OLFACTION_WEIGHTS names, so that a study file can be shared between machines.
+    A relative path that does not exist is also looked for in the folder that the environment
+    variable OLFACTION_WEIGHTS names, so that machines can share a study file.
 
     Raises
     ------
     ModalityError
         There is no such file.
     """
-    tried = candidates(path, WEIGHTS_FOLDER)
-    for candidate in tried:
-        for file in (candidate, candidate / IN_FOLDER):
+    paths = list_candidate_paths(path, WEIGHTS_FOLDER)
+    for candidate in paths:
+        for file in (candidate, candidate / WEIGHTS_FILE):
             if file.is_file():
                 return file
     raise ModalityError(
-        f"weights '{path}' not found (tried {', '.join(map(str, tried))}; a folder must hold "
-        f"{IN_FOLDER}); correct the path, or set {WEIGHTS_FOLDER} to the folder it is relative to"
+        f"weights '{path}' not found (tried {', '.join(map(str, paths))}; a folder must hold "
+        f"{WEIGHTS_FILE}); correct the path, or set {WEIGHTS_FOLDER} to the folder it is relative "
+        "to"
     )

@@ -1,4 +1,4 @@
-"""What a pretraining is asked to do: its file as checked, frozen values."""
+"""The configuration of a pretraining: its file as checked, frozen values."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class ObjectiveConfig(Component):
 
 
 class MoleculeTableConfig(ConfigModel):
-    """The molecules: a comma-separated file with a header.
+    """The table of molecules: a comma-separated file with a header.
 
     Attributes
     ----------
     file : str
         Path; a relative one is also looked for below ``$OLFACTION_ARCHIVE``.
     smiles, names : str
-        Columns of the SMILES and of the IUPAC names; without `names` no molecule has one.
+        Columns of the SMILES and of the IUPAC names; without `names` no molecule has a name.
     key : {'isomeric', 'nonstereo'}
-        Which canonical SMILES is shown: with stereo marks, or the constitution alone.
+        Which canonical SMILES identifies a molecule: with stereo marks, or the constitution.
     exclude : str, optional
-        A study file or preset, none of whose molecules (by constitution) may be seen.
+        A study file or preset whose molecules (by constitution) are left out.
     terms : str
-        Licence or source of the table: goes on the card.
+        Licence or source of the table, for the model card.
     """
 
     file: str
@@ -50,21 +50,22 @@ class MoleculeTableConfig(ConfigModel):
 
 
 class PretrainingConfig(ConfigModel):
-    """Numbers of a pretraining: AdamW, linear warm-up, then a cosine to zero.
+    """Training of a pretraining: AdamW with linear warm-up and cosine decay to zero.
 
     Attributes
     ----------
     epochs, batch_size, learning_rate, weight_decay
-        As usual; the batch is that of all workers together.
+        As usual; `batch_size` is the total over all workers.
     warmup : float
-        Share of all steps in which the learning rate rises from 0.
+        Share of the steps in which the learning rate rises from 0.
     patience : int
-        Epochs without a lower held-out loss after which it stops; the best epoch is kept.
+        Number of epochs without a lower held-out loss after which training stops. The weights of
+        the best epoch are kept.
     precision : {'float32', 'bfloat16', 'float16'}
     workers : int
-        Data-parallel replicas.
+        Number of data-parallel replicas.
     seed : int
-        Starting weights, held-out molecules, order of the batches, masks and views.
+        Seed of initial weights, held-out molecules, order of the batches, masks and views.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 30
@@ -79,7 +80,7 @@ class PretrainingConfig(ConfigModel):
 
 
 class PretrainingSpec(ConfigModel):
-    """A whole pretraining: the task, the encoder, the molecules, the numbers, the place."""
+    """A complete pretraining: objective, encoder, molecules, training and run options."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
     description: str = ""
@@ -91,7 +92,7 @@ class PretrainingSpec(ConfigModel):
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")
-    def _fits(self) -> PretrainingSpec:
+    def _check_objective(self) -> PretrainingSpec:
         objective = Registry("objective").load(self.objective.name)
         if self.modality.name not in objective.modalities:
             raise ValueError(
@@ -100,19 +101,19 @@ class PretrainingSpec(ConfigModel):
             )
         if objective.named and self.molecules.names is None:
             raise ValueError(
-                f"the objective '{self.objective.name}' needs names: give their column in "
-                "'molecules.names'"
+                f"the objective '{self.objective.name}' needs names: set 'molecules.names' to "
+                "their column"
             )
         return self
 
 
 def read_pretraining(source: str, overrides: Sequence[str] = ()) -> PretrainingSpec:
-    """Read and check a pretraining file or a shipped preset; arguments as `read_study`.
+    """Read and check a pretraining file or a preset; parameters as in `read_study`.
 
     Raises
     ------
     InputError
-        Every mistake of the file, each with its place and what is allowed.
+        The file has mistakes; the message lists all, each with its place and what is allowed.
     """
     path = find_file(source, PRESETS, FILE)
     return check_file(

@@ -1,4 +1,4 @@
-"""The molecules of a pretraining: read, made canonical, deduplicated; nothing leaves unnamed."""
+"""The molecules of a pretraining: reading, canonical SMILES, duplicates, exclusion."""
 
 from __future__ import annotations
 
@@ -19,24 +19,32 @@ from study.data.tables import Row, read_rows
 from study.errors import InputError
 from study.pretraining.config import MoleculeTableConfig, PretrainingSpec
 
-SHOWN = 2
-"""Molecules that a line about those left out names; the folder's `left_out.json` has all."""
+SHOWN_MOLECULES = 2
+"""Number of molecules in a line about those left out; `left_out.json` lists all."""
 
-LONGEST = 90
-"""Characters of a molecule, with the reason, in such a line."""
+SHOWN_CHARACTERS = 90
+"""Number of characters of one molecule, with the error message, in such a line."""
 
 
 @dataclass(frozen=True)
 class ExcludedMolecules:
-    """Molecules of the table that are not used, for one reason."""
+    """Molecules of the table that are left out for one reason.
 
-    why: str
-    which: tuple[str, ...]
+    Attributes
+    ----------
+    reason : str
+    molecules : tuple of str
+        SMILES, error messages or rows of the table, depending on the reason.
+    """
+
+    reason: str
+    molecules: tuple[str, ...]
 
     def __str__(self) -> str:
-        more = len(self.which) - SHOWN
-        shown = [_cut(text) for text in self.which[:SHOWN]] + [f"and {more} more"] * (more > 0)
-        return f"left out, {self.why}: {len(self.which)} ({'; '.join(shown)})"
+        more = len(self.molecules) - SHOWN_MOLECULES
+        shown = [_shorten(molecule) for molecule in self.molecules[:SHOWN_MOLECULES]]
+        shown += [f"and {more} more"] if more > 0 else []
+        return f"left out, {self.reason}: {len(self.molecules)} ({'; '.join(shown)})"
 
 
 @dataclass(frozen=True)
@@ -46,13 +54,15 @@ class PretrainingMolecules:
     Attributes
     ----------
     smiles : tuple of str, (n,)
-        Canonical, each once, in the order of the table.
+        Canonical SMILES without duplicates, in the order of the table.
     names : tuple of str or None, (n,)
+        IUPAC names, if known.
     merged : int
-        Rows of the table that were the same molecule as an earlier one.
+        Number of rows of the table that repeat a molecule of an earlier row.
     left_out : tuple of ExcludedMolecules
+        Molecules of the table that are not used.
     source : str
-        The table's path as it was given.
+        Path of the table as written in the file.
     """
 
     smiles: tuple[str, ...]
@@ -66,39 +76,47 @@ class PretrainingMolecules:
 
     @property
     def digest(self) -> str:
-        """Sha256 over molecules and names, in order."""
+        """Sha256 of molecules and names, in order."""
         return digest([list(self.smiles), list(self.names)])
 
-    def without(self, refused: Mapping[str, str], why: str) -> PretrainingMolecules:
-        """Leave molecules out; `refused` says of each one why."""
-        gone = [text for text in self.smiles if text in refused]
-        if not gone:
+    def without(self, refused: Mapping[str, str], reason: str) -> PretrainingMolecules:
+        """Return the molecules without some of them.
+
+        Parameters
+        ----------
+        refused : mapping of str to str
+            Molecules to leave out, each with its description for `left_out`.
+        reason : str
+            Common reason.
+        """
+        excluded = tuple(refused[smiles] for smiles in self.smiles if smiles in refused)
+        if not excluded:
             return self
-        kept = [row for row, text in enumerate(self.smiles) if text not in refused]
+        remaining = [row for row, smiles in enumerate(self.smiles) if smiles not in refused]
         return PretrainingMolecules(
-            tuple(self.smiles[row] for row in kept),
-            tuple(self.names[row] for row in kept),
+            tuple(self.smiles[row] for row in remaining),
+            tuple(self.names[row] for row in remaining),
             self.merged,
-            (*self.left_out, ExcludedMolecules(why, tuple(refused[text] for text in gone))),
+            (*self.left_out, ExcludedMolecules(reason, excluded)),
             self.source,
         )
 
-    def held_out(self, share: float, seed: int) -> NDArray[np.int64]:
-        """Draw the rows to measure on, sorted; a constitution is on one side as a whole.
+    def draw_held_out(self, share: float, seed: int) -> NDArray[np.int64]:
+        """Draw the held-out rows, sorted; molecules of one constitution are held out together.
 
         Raises
         ------
         InputError
-            There are too few constitutions to have molecules on both sides.
+            There are too few constitutions for both training and held-out molecules.
         """
         groups: dict[str, list[int]] = {}
-        for row, text in enumerate(self.smiles):
-            groups.setdefault(_constitution(text), []).append(row)
+        for row, smiles in enumerate(self.smiles):
+            groups.setdefault(_find_constitution(smiles), []).append(row)
         order = np.random.default_rng([seed, len(groups)]).permutation(len(groups))
         members = list(groups.values())
-        wanted, rows = max(1, round(share * len(self))), list[int]()
+        count, rows = max(1, round(share * len(self))), list[int]()
         for group in order:
-            if len(rows) >= wanted:
+            if len(rows) >= count:
                 break
             rows += members[group]
         if len(rows) >= len(self) - 1:
@@ -110,81 +128,90 @@ class PretrainingMolecules:
 
 
 def choose_molecules(spec: PretrainingSpec, named: bool, cache: Path) -> PretrainingMolecules:
-    """Read the table of a pretraining.
+    """Read the table of a pretraining and choose its molecules.
 
     Parameters
     ----------
     spec : PretrainingSpec
     named : bool
-        Whether a molecule needs a name.
+        Whether every molecule needs a name.
     cache : Path
-        Where curated tables are kept, for a study to exclude.
+        Folder of curated data sets, for a study whose molecules are excluded.
 
     Raises
     ------
     InputError
-        The table cannot be read, or no molecule is left.
+        The table cannot be read.
     """
     table = spec.molecules
-    needed = (table.smiles, *([table.names] if table.names else []))
-    chosen = _merged(read_rows(find_table(table.file), needed), table)
+    columns = (table.smiles, *([table.names] if table.names else []))
+    molecules = _canonicalize(read_rows(find_table(table.file), columns), table)
     if table.exclude is not None:
-        chosen = _unseen(chosen, table.exclude, cache)
+        molecules = _exclude_study(molecules, table.exclude, cache)
     if named:
-        nameless = {
-            text: text for text, name in zip(chosen.smiles, chosen.names, strict=True) if not name
-        }
-        chosen = chosen.without(nameless, "no name")
-    return chosen
+        pairs = zip(molecules.smiles, molecules.names, strict=True)
+        nameless = {smiles: smiles for smiles, name in pairs if not name}
+        molecules = molecules.without(nameless, "no name")
+    return molecules
 
 
 def find_table(file: str) -> Path:
-    """Return the table's path; a relative one may lie below ``$OLFACTION_ARCHIVE``."""
-    given, archive = Path(file).expanduser(), os.environ.get(ARCHIVE_VARIABLE)
-    tried = [given] if archive is None else [given, Path(archive).expanduser() / given]
-    for path in tried:
+    """Return the path of the table; a relative one may be below ``$OLFACTION_ARCHIVE``.
+
+    Raises
+    ------
+    InputError
+        There is no such file.
+    """
+    original, archive = Path(file).expanduser(), os.environ.get(ARCHIVE_VARIABLE)
+    paths = [original] if archive is None else [original, Path(archive).expanduser() / original]
+    for path in paths:
         if path.is_file():
             return path
     raise InputError(
-        f"molecules.file: there is no '{file}' (tried {', '.join(map(str, tried))}); correct it, "
-        f"or set {ARCHIVE_VARIABLE} to a folder made by `study data fetch`"
+        f"molecules.file: there is no '{file}' (tried {', '.join(map(str, paths))}); correct the "
+        f"path, or set {ARCHIVE_VARIABLE} to a folder made by `study data fetch`"
     )
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 4] + " ..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 4] + " ..."
 
 
-def _merged(rows: Sequence[Row], table: MoleculeTableConfig) -> PretrainingMolecules:
-    """Make SMILES canonical and join equal ones; the first name there is counts."""
-    found: dict[str, str | None] = {}
-    broken, known = [], 0
-    for number, row in enumerate(rows, start=2):
-        parsed = parse_structure(row[table.smiles].strip(), table.key)
-        if parsed is None:
-            broken.append(f"row {number} '{row[table.smiles]}'")
+def _canonicalize(rows: Sequence[Row], table: MoleculeTableConfig) -> PretrainingMolecules:
+    """Make SMILES canonical and merge equal ones, which get the first name of their rows."""
+    names: dict[str, str | None] = {}
+    invalid, valid = [], 0
+    for number, row in enumerate(rows, start=2):  # row 1 is the header
+        structure = parse_structure(row[table.smiles].strip(), table.key)
+        if structure is None:
+            invalid.append(f"row {number} '{row[table.smiles]}'")
             continue
-        known += 1
+        valid += 1
         name = (row[table.names].strip() or None) if table.names else None
-        found[parsed.smiles] = found.get(parsed.smiles) or name
-    left = (
-        (ExcludedMolecules("not a SMILES of at least one atom", tuple(broken)),) if broken else ()
+        names[structure.smiles] = names.get(structure.smiles) or name
+    left_out = (
+        (ExcludedMolecules("not a SMILES of at least one atom", tuple(invalid)),) if invalid else ()
     )
     return PretrainingMolecules(
-        tuple(found), tuple(found.values()), known - len(found), left, table.file
+        tuple(names), tuple(names.values()), valid - len(names), left_out, table.file
     )
 
 
-def _unseen(chosen: PretrainingMolecules, source: str, cache: Path) -> PretrainingMolecules:
+def _exclude_study(
+    molecules: PretrainingMolecules, source: str, cache: Path
+) -> PretrainingMolecules:
     """Leave out the molecules of a study, by constitution."""
-    seen = load_or_build(read_study(source).data, cache / "datasets").smiles
-    barred = {_constitution(text) for text in seen}
-    met = {text: text for text in chosen.smiles if _constitution(text) in barred}
-    return chosen.without(met, f"molecules of the study '{source}'")
+    excluded = load_or_build(read_study(source).data, cache / "datasets").smiles
+    constitutions = {_find_constitution(smiles) for smiles in excluded}
+    shared = {
+        smiles: smiles for smiles in molecules.smiles if _find_constitution(smiles) in constitutions
+    }
+    return molecules.without(shared, f"molecules of the study '{source}'")
 
 
-def _constitution(smiles: str) -> str:
-    found = parse_structure(smiles, "nonstereo")
-    if found is None:
+def _find_constitution(smiles: str) -> str:
+    structure = parse_structure(smiles, "nonstereo")
+    if structure is None:
         raise InputError(f"molecule '{smiles}' could not be parsed")
-    return found.constitution
+    return structure.constitution

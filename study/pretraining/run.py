@@ -1,4 +1,4 @@
-"""Run a pretraining: prepare its folder, train on an executor, write weights with their card."""
+"""Run of a pretraining: preparation of its folder, training on an executor, summary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.console import Console
 import study
 from modalities import FeatureStore, ModalityError
 from modalities.pretraining import MoleculeBatch
-from modalities.weights.model_card import PLACE_OPTIONS, ModelCard, has_model_card, read_model_card
+from modalities.weights.model_card import WEIGHT_OPTIONS, ModelCard, has_model_card, read_model_card
 from study.config.components import RANDOM
 from study.config.study import digest
 from study.errors import InputError, TrialError
@@ -44,29 +44,27 @@ if TYPE_CHECKING:
     from study.tracking.mlflow_store import MLflowStore
 
 CODE = 2
-"""Version of the pretraining code; a change that alters numbers raises it."""
-_FREE = ("name", "description", "run")
-"""Sections that change no weight."""
+"""Version of the pretraining code, raised by every change that alters weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pretraining:
-    """A pretraining whose molecules were read.
+    """A pretraining with its molecules and folders.
 
     Attributes
     ----------
     spec : PretrainingSpec
-    chosen : PretrainingMolecules
-        Molecules of the table, before any is refused by the modality or the task.
-    places : PretrainingFolders
+    molecules : PretrainingMolecules
+        Molecules of the table, including those that the modality or the objective may refuse.
+    folders : PretrainingFolders
     """
 
     spec: PretrainingSpec
-    chosen: PretrainingMolecules
-    places: PretrainingFolders
+    molecules: PretrainingMolecules
+    folders: PretrainingFolders
 
     @cached_property
-    def numbers(self) -> dict[str, Any]:
+    def weight_inputs(self) -> dict[str, Any]:
         """Everything the weights depend on, as JSON values by section."""
         spec = self.spec
         return {
@@ -78,7 +76,7 @@ class Pretraining:
                 **spec.modality.json_value(),
                 "version": build_component(spec.modality).version,
             },
-            "molecules": self.chosen.digest,
+            "molecules": self.molecules.digest,
             "held_out": spec.held_out,
             "training": spec.training.model_dump(mode="json"),
             "code": CODE,
@@ -87,76 +85,102 @@ class Pretraining:
     @property
     def identity(self) -> str:
         """Content id: equal ids give equal weights."""
-        return digest(self.numbers)[:32]
+        return digest(self.weight_inputs)[:32]
 
     @property
     def card(self) -> ModelCard | None:
-        """The card of the finished weights; None before."""
-        return read_model_card(self.places.home) if has_model_card(self.places.home) else None
+        """The card of the finished weights; None if they are not finished."""
+        return read_model_card(self.folders.home) if has_model_card(self.folders.home) else None
 
     def check_folder(self) -> None:
-        """Refuse a folder that another pretraining has begun.
+        """Check that the folder of weights is empty or belongs to this pretraining.
 
         Raises
         ------
         InputError
-            The message says in what the two differ.
+            It belongs to another pretraining, in which case the message states the differences,
+            or it has other files.
         """
-        begun = self.places.begun
-        if not begun.is_file():
-            held = Storage(self.places.folder).names("")  # not what is just being written
-            if not all(map(is_lock, held)):
-                raise InputError(f"{self.places.home} is no folder of a pretraining; move it away")
+        manifest = self.folders.manifest
+        if not manifest.is_file():
+            names = Storage(self.folders.folder).names("")  # without files that are being written
+            if not all(map(is_lock, names)):
+                raise InputError(
+                    f"{self.folders.home} is not a folder of a pretraining; move it away"
+                )
             return
-        other = json.loads(begun.read_text(encoding="utf-8"))["numbers"]
-        if other != self.numbers:
+        existing = json.loads(manifest.read_text(encoding="utf-8"))["numbers"]
+        if existing != self.weight_inputs:
+            differences = _format_differences(existing, self.weight_inputs)
             raise InputError(
-                f"{self.places.home} holds another pretraining ({_difference(other, self.numbers)})"
-                "; give this one another 'name', or remove the folder"
+                f"{self.folders.home} holds another pretraining ({differences}); "
+                "give this one another 'name', or remove the folder"
             )
 
-    def lay_out(self) -> None:
-        """Begin the folder: it says what it will hold."""
-        Storage(self.places.folder).prepare()
-        value = {"identity": self.identity, "numbers": self.numbers, "file": self.spec.model_dump()}
-        _write(self.places.begun, value)
+    def create_folder(self) -> None:
+        """Create the folder of weights and its manifest."""
+        Storage(self.folders.folder).prepare()
+        manifest = {
+            "identity": self.identity,
+            "numbers": self.weight_inputs,
+            "file": self.spec.model_dump(),
+        }
+        _write_json(self.folders.manifest, manifest)
 
-    def chosen_of(self, refused: Mapping[str, str]) -> PretrainingMolecules:
-        """Return the molecules that the modality and the task can represent."""
-        kept = self.chosen.without(refused, f"not to be had as '{self.spec.modality.name}'")
-        if not len(kept):
-            raise InputError(_none_left(refused))
-        unfit = self._unfit(kept)
-        if len(unfit) == len(kept):
-            raise InputError(_none_left(unfit))
-        return kept.without(unfit, f"nothing for '{self.spec.objective.name}'")
+    def filter_molecules(self, refused: Mapping[str, str]) -> PretrainingMolecules:
+        """Return the molecules that the modality and the objective can represent.
 
-    def _unfit(self, chosen: PretrainingMolecules) -> dict[str, str]:
-        """Return the molecules the task refuses, one by one."""
+        Parameters
+        ----------
+        refused : mapping of str to str
+            Molecules that the modality cannot represent, with the error message of each.
+
+        Raises
+        ------
+        InputError
+            No molecule is left.
+        """
+        featurized = self.molecules.without(
+            refused, f"not to be had as '{self.spec.modality.name}'"
+        )
+        if not len(featurized):
+            raise InputError(_format_none_left(refused))
+        refused = self._find_refused(featurized)
+        if len(refused) == len(featurized):
+            raise InputError(_format_none_left(refused))
+        return featurized.without(refused, f"nothing for '{self.spec.objective.name}'")
+
+    def _find_refused(self, molecules: PretrainingMolecules) -> dict[str, str]:
+        """Return the molecules that the objective refuses, with the error message of each."""
         modality, objective = (
             build_component(self.spec.modality),
             build_component(self.spec.objective),
         )
-        features = FeatureStore(Path(self.places.features)).load(modality, chosen.smiles)
+        features = FeatureStore(Path(self.folders.features)).load(modality, molecules.smiles)
         stored, refused = StoredModality(modality, features), {}
-        for text, name in zip(chosen.smiles, chosen.names, strict=True):
+        for smiles, name in zip(molecules.smiles, molecules.names, strict=True):
             try:
-                objective.prepare(stored, MoleculeBatch((text,), (name,)))
+                objective.prepare(stored, MoleculeBatch((smiles,), (name,)))
             except ModalityError as error:
-                refused[text] = str(error)
+                refused[smiles] = str(error)
         return refused
 
-    def write_molecules(self, chosen: PretrainingMolecules) -> None:
-        """Write what the training reads, and who was left out and why."""
-        held_out = chosen.held_out(self.spec.held_out, self.spec.training.seed)
-        value = {"smiles": chosen.smiles, "names": chosen.names, "held_out": held_out.tolist()}
-        _write(self.places.molecules, value)
-        _write(self.places.left_out, {each.why: each.which for each in chosen.left_out})
+    def write_molecules(self, molecules: PretrainingMolecules) -> None:
+        """Write the file of molecules for the training, and the file of those left out."""
+        held_out = molecules.draw_held_out(self.spec.held_out, self.spec.training.seed)
+        table = {
+            "smiles": molecules.smiles,
+            "names": molecules.names,
+            "held_out": held_out.tolist(),
+        }
+        _write_json(self.folders.molecules, table)
+        left_out = {excluded.reason: excluded.molecules for excluded in molecules.left_out}
+        _write_json(self.folders.left_out, left_out)
 
     def clear(self) -> None:
-        """Remove what only the training needs."""
-        self.places.molecules.unlink(missing_ok=True)
-        for folder in (self.places.checkpoints, self.places.scratch):
+        """Remove the files that only the training needs."""
+        self.folders.molecules.unlink(missing_ok=True)
+        for folder in (self.folders.checkpoints, self.folders.scratch):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -166,50 +190,51 @@ def prepare_pretraining(spec: PretrainingSpec) -> Pretraining:
     Raises
     ------
     InputError
-        The storage, the molecules, an option or weights cannot be had as asked.
+        The storage, the table of molecules, an option or the weights cannot be used.
     """
     if not Storage(spec.run.storage).is_local:
-        raise InputError(f"storage '{spec.run.storage}' is no folder: give a path")
-    places = PretrainingFolders.of(spec.run, spec.name)
+        raise InputError(f"storage '{spec.run.storage}' is not a folder: give a path")
+    folders = PretrainingFolders.of(spec.run, spec.name)
     try:
         modality, objective = build_component(spec.modality), build_component(spec.objective)
         if spec.modality.weights is not None:
-            modality.encoder(seed=0)
+            modality.encoder(seed=0)  # checks that the weights load
     except ModalityError as error:
         raise InputError(f"pretraining '{spec.name}': {error}") from error
-    chosen = choose_molecules(spec, objective.named, Path(spec.run.storage).resolve() / "cache")
-    return Pretraining(spec, chosen, places)
+    molecules = choose_molecules(spec, objective.named, Path(spec.run.storage).resolve() / "cache")
+    return Pretraining(spec, molecules, folders)
 
 
-def _none_left(refused: Mapping[str, str]) -> str:
-    why = next(iter(refused.values()), "the table has none, or all of them are excluded")
-    return f"no molecule is left to train on: {why}"
+def _format_none_left(refused: Mapping[str, str]) -> str:
+    reason = next(iter(refused.values()), "the table has none, or all of them are excluded")
+    return f"no molecule is left to train on: {reason}"
 
 
-def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Name the numbers in which two pretrainings differ: begun and asked."""
-    mine, yours = _flat(one), _flat(other)
-    places = sorted(k for k in mine.keys() | yours if mine.get(k) != yours.get(k))
-    return ", ".join(f"{k}: {mine.get(k)}, not {yours.get(k)}" for k in places)
+def _format_differences(existing: Mapping[str, Any], requested: Mapping[str, Any]) -> str:
+    """List the settings in which two pretrainings differ, with both values."""
+    old, new = _flatten(existing), _flatten(requested)
+    keys = sorted(key for key in old.keys() | new if old.get(key) != new.get(key))
+    return ", ".join(f"{key}: {old.get(key)}, not {new.get(key)}" for key in keys)
 
 
-def _flat(numbers: Mapping[str, Any]) -> dict[str, Any]:
+def _flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all sections by ``section.key``."""
     flat: dict[str, Any] = {}
-    for section, value in numbers.items():
+    for section, value in sections.items():
         inner = value if isinstance(value, Mapping) else {"": value}
         flat |= {f"{section}.{key}".rstrip("."): item for key, item in inner.items()}
     return flat
 
 
-def _write(path: Path, value: object) -> None:
+def _write_json(path: Path, value: object) -> None:
     write_atomic(path, json.dumps(value, indent=1).encode())
 
 
-def build_model_card(pretraining: Pretraining, chosen: PretrainingMolecules) -> dict[str, Any]:
+def build_model_card(pretraining: Pretraining, molecules: PretrainingMolecules) -> dict[str, Any]:
     """Return the fields of the card that are known before the training."""
     spec = pretraining.spec
-    options = {k: v for k, v in spec.modality.options.items() if k not in PLACE_OPTIONS}
-    held_out = chosen.held_out(spec.held_out, spec.training.seed)
+    options = {k: v for k, v in spec.modality.options.items() if k not in WEIGHT_OPTIONS}
+    held_out = molecules.draw_held_out(spec.held_out, spec.training.seed)
     return {
         "name": spec.name,
         "description": spec.description,
@@ -220,192 +245,208 @@ def build_model_card(pretraining: Pretraining, chosen: PretrainingMolecules) -> 
         "objective_options": dict(spec.objective.options),
         "training": spec.training.model_dump(mode="json"),
         "data": {
-            "file": chosen.source,
-            "molecules": len(chosen),
+            "file": molecules.source,
+            "molecules": len(molecules),
             "held_out": len(held_out),
-            "left_out": sum(len(each.which) for each in chosen.left_out),
-            "merged": chosen.merged,
+            "left_out": sum(len(excluded.molecules) for excluded in molecules.left_out),
+            "merged": molecules.merged,
             "exclude": spec.molecules.exclude,
-            "sha256": chosen.digest,
+            "sha256": molecules.digest,
         },
-        "versions": _versions(pretraining.numbers),
+        "versions": _list_versions(pretraining.weight_inputs),
         "terms": spec.molecules.terms,
         "created_by": f"olfaction-study {study.__version__}",
         "identity": pretraining.identity,
     }
 
 
-def _versions(numbers: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the weights were made with."""
+def _list_versions(weight_inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions of distributions, featurizer and task."""
     installed = {name: metadata.version(name) for name in ("torch", "numpy", "rdkit")}
-    words = {what: str(numbers[what]["version"]) for what in ("modality", "objective")}
-    return {**installed, **words}
+    components = {key: str(weight_inputs[key]["version"]) for key in ("modality", "objective")}
+    return {**installed, **components}
 
 
 def run_pretraining(spec: PretrainingSpec, *, ray: bool, mlflow: bool, wait: bool = False) -> None:
-    """Train what is missing of a pretraining and print what a study file needs to name it.
+    """Run a pretraining, or continue it, and print how to use its weights in a study file.
 
     Parameters
     ----------
     spec : PretrainingSpec
-    ray, mlflow : bool
-        On Ray; with a tracking page.
+    ray : bool
+        Run on Ray; otherwise in this process.
+    mlflow : bool
+        Add the weights to the tracking store.
     wait : bool
         Wait while another launch of the pretraining runs.
 
     Raises
     ------
     InputError
-        It cannot be begun as asked; nothing was trained.
+        It cannot be started; nothing was trained.
     LockedError
         Another launch of the pretraining runs.
     TrialError
-        The training failed; its last epoch is kept and the same command goes on from there.
+        The training failed; the same command continues after the last finished epoch.
     """
     console = Console()
     pretraining = prepare_pretraining(spec)
     pretraining.check_folder()
-    pages = build_store(spec.run) if mlflow else None
-    told = build_progress(console)
+    tracking_store = build_store(spec.run) if mlflow else None
+    progress = build_progress(console)
     try:
         if pretraining.card is None:
-            _train_locked(pretraining, told, ray=ray, wait=wait)
+            _train_locked(pretraining, progress, ray=ray, wait=wait)
         else:
-            _say_finished(pretraining, told)
+            _note_finished(pretraining, progress)
     finally:
-        told.close()
-    _end(pretraining, pages, console)
+        progress.close()
+    _report(pretraining, tracking_store, console)
 
 
 def _train_locked(
-    pretraining: Pretraining, told: ProgressCallback, *, ray: bool, wait: bool
+    pretraining: Pretraining, progress: ProgressCallback, *, ray: bool, wait: bool
 ) -> None:
-    """Train under the lock of the folder, unless whoever had it before has finished."""
-    folder = Storage(pretraining.places.folder)
+    """Train while holding the lock of the folder, unless a previous holder has finished."""
+    folder = Storage(pretraining.folders.folder)
     folder.prepare()
-    with StudyLock(folder).held(wait=wait, note=told.note) as lock:
-        pretraining.check_folder()  # again: another may have begun it meanwhile
+    with StudyLock(folder).held(wait=wait, note=progress.note) as lock:
+        pretraining.check_folder()  # again: another launch may have created it meanwhile
         if pretraining.card is None:
             with closing(
                 build_executor(**pretraining.spec.run.executor_options(), ray=ray)
             ) as executor:
-                train_pretraining(pretraining, executor, told, lambda: lock.lost)
+                train_pretraining(pretraining, executor, progress, lambda: lock.lost)
         else:
-            _say_finished(pretraining, told)
+            _note_finished(pretraining, progress)
     remove_lock(folder)
 
 
-def _say_finished(pretraining: Pretraining, told: ProgressCallback) -> None:
-    told.note(f"{pretraining.places.home} is finished; nothing to do")
+def _note_finished(pretraining: Pretraining, progress: ProgressCallback) -> None:
+    progress.note(f"{pretraining.folders.home} is finished; nothing to do")
 
 
 def train_pretraining(
     pretraining: Pretraining,
     executor: Executor,
-    told: ProgressCallback,
-    lost: Callable[[], bool] = lambda: False,
+    progress: ProgressCallback,
+    is_lost: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Lay out the folder, make features, train; the folder has a card in the end.
+    """Create the folder of weights, compute features, train, and write weights and card.
+
+    Parameters
+    ----------
+    pretraining : Pretraining
+    executor : Executor
+    progress : ProgressCallback
+    is_lost : function
+        Whether another launch has taken the lock.
 
     Raises
     ------
     LockedError
-        `lost` says that another launch has taken over.
+        Another launch has taken the lock.
     TrialError
         The training failed.
     """
-    executor.require([_crew(pretraining.spec)])
-    pretraining.lay_out()
-    chosen = _chosen(pretraining, executor, told)
-    pretraining.write_molecules(chosen)
-    numbers = pretraining.spec.training
-    with watch_history(pretraining.places.diary, numbers.epochs, told):
-        outcomes: list[TaskResult] = []
-        listener = ResultCallback(outcomes.append, lost)
-        task, scratch = _task(pretraining, chosen), str(pretraining.places.scratch)
-        executor.grid([task], listener, folder=scratch)
-    if not outcomes:
+    executor.require([_get_worker_group(pretraining.spec)])
+    pretraining.create_folder()
+    molecules = _featurize(pretraining, executor, progress)
+    pretraining.write_molecules(molecules)
+    epochs = pretraining.spec.training.epochs
+    with watch_history(pretraining.folders.history, epochs, progress):
+        results: list[TaskResult] = []
+        callback = ResultCallback(results.append, is_lost)
+        task, scratch = _build_task(pretraining, molecules), str(pretraining.folders.scratch)
+        executor.grid([task], callback, folder=scratch)
+    if not results:
         raise LockedError(
             f"another launch of pretraining '{pretraining.spec.name}' took over while this process "
-            "was suspended; it goes on there, after the last epoch"
+            "was suspended; it continues after the last finished epoch"
         )
-    failed = outcomes[0].cause
-    if failed:
-        home = Storage(pretraining.places.folder)
-        write_log(home, pretraining.identity, pretraining.spec.name, outcomes[0].traceback)
+    cause = results[0].cause
+    if cause:
+        home = Storage(pretraining.folders.folder)
+        write_log(home, pretraining.identity, pretraining.spec.name, results[0].traceback)
         raise TrialError(
-            f"pretraining '{pretraining.spec.name}' failed: {failed}; the same command goes on "
-            "after its last epoch"
+            f"pretraining '{pretraining.spec.name}' failed: {cause}; run the same command again to "
+            "continue after the last finished epoch"
         )
     pretraining.clear()
 
 
-def _chosen(
-    pretraining: Pretraining, executor: Executor, told: ProgressCallback
+def _featurize(
+    pretraining: Pretraining, executor: Executor, progress: ProgressCallback
 ) -> PretrainingMolecules:
-    """Make the missing features; say which molecules are left out, and why."""
-    refused = _features(pretraining, executor, told)
-    chosen = pretraining.chosen_of(refused)
-    for each in chosen.left_out:
-        told.note(str(each))
-    told.note(
-        f"{len(chosen)} molecules of {chosen.source}, {chosen.merged} rows merged into others"
+    """Compute missing features, and return the molecules that can be used."""
+    refused = _compute_features(pretraining, executor, progress)
+    molecules = pretraining.filter_molecules(refused)
+    for excluded in molecules.left_out:
+        progress.note(str(excluded))
+    progress.note(
+        f"{len(molecules)} molecules of {molecules.source}, duplicate rows merged: "
+        f"{molecules.merged}"
     )
-    return chosen
+    return molecules
 
 
-def _features(
-    pretraining: Pretraining, executor: Executor, told: ProgressCallback
+def _compute_features(
+    pretraining: Pretraining, executor: Executor, progress: ProgressCallback
 ) -> dict[str, str]:
-    spec, places = pretraining.spec, pretraining.places
-    store = FeatureStore(Path(places.features))
-    common = {"store": places.features, "modality": spec.modality.model_dump(mode="json")}
+    """Compute missing features; return the refused molecules with the error message of each."""
+    spec, folders = pretraining.spec, pretraining.folders
+    store = FeatureStore(Path(folders.features))
+    common = {"store": folders.features, "modality": spec.modality.model_dump(mode="json")}
     tasks = [
         Task(
             f"{spec.modality.name} molecules of bucket {shard.bucket}",
             "study.pretraining.workspace:represent",
             {**common, "bucket": shard.bucket, "smiles": list(shard.smiles)},
         )
-        for shard in store.missing(build_component(spec.modality), pretraining.chosen.smiles)
+        for shard in store.missing(build_component(spec.modality), pretraining.molecules.smiles)
     ]
     refused: dict[str, str] = {}
     if tasks:
-        told.stage("features", len(tasks))
+        progress.stage("features", len(tasks))
 
-    def on_done(outcome: TaskResult) -> None:
-        if outcome.value is None:
-            raise InputError(f"{outcome.id}: {outcome.cause}")
-        refused.update(outcome.value["refused"])
-        told.advance()
+    def take_result(result: TaskResult) -> None:
+        if result.value is None:
+            raise InputError(f"{result.id}: {result.cause}")
+        refused.update(result.value["refused"])
+        progress.advance()
 
-    executor.map(tasks, ResultCallback(on_done))
+    executor.map(tasks, ResultCallback(take_result))
     return refused
 
 
-def _task(pretraining: Pretraining, chosen: PretrainingMolecules) -> Task:
+def _build_task(pretraining: Pretraining, molecules: PretrainingMolecules) -> Task:
     run = pretraining.spec.run
     payload = {
         "spec": pretraining.spec.model_dump(mode="json"),
-        "places": pretraining.places.to_json(),
-        "card": build_model_card(pretraining, chosen),
+        "places": pretraining.folders.to_json(),
+        "card": build_model_card(pretraining, molecules),
         "threads": max(1, int(run.cpus_per_trial)),
         "gpu": run.gpus_per_worker > 0,
     }
-    work, crew = "study.pretraining.training:pretrain", _crew(pretraining.spec)
-    return Task(pretraining.identity, work, payload, crew)
+    group = _get_worker_group(pretraining.spec)
+    return Task(pretraining.identity, "study.pretraining.training:pretrain", payload, group)
 
 
-def _crew(spec: PretrainingSpec) -> WorkerGroup:
+def _get_worker_group(spec: PretrainingSpec) -> WorkerGroup:
     return WorkerGroup(spec.training.workers, spec.run.gpus_per_worker)
 
 
-def _end(pretraining: Pretraining, pages: MLflowStore | None, console: Console) -> None:
-    card, home = pretraining.card, pretraining.places.home
+def _report(pretraining: Pretraining, tracking_store: MLflowStore | None, console: Console) -> None:
+    """Add the weights to the tracking store and print the summary."""
+    card, home = pretraining.card, pretraining.folders.home
     if card is None:
-        raise TrialError(f"{home} has no card although its training ended; run it again")
+        raise TrialError(
+            f"{home} has no card although its training ended; run the same command again"
+        )
     lines = format_summary(card, home)
-    if pages is not None:
-        pages.pretraining(weights_page(card, home, read_history(pretraining.places.diary)))
-        lines.insert(2, f"page:    experiment 'weights' of {pages.uri}")
+    if tracking_store is not None:
+        page = weights_page(card, home, read_history(pretraining.folders.history))
+        tracking_store.pretraining(page)
+        lines.insert(2, f"page:    experiment 'weights' of {tracking_store.uri}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Folders of a pretraining: its molecules, features, history and checkpoints."""
+"""Files of a pretraining: molecules, features, history and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from study.progress import ProgressCallback
 
 @dataclass(frozen=True)
 class PretrainingFolders:
-    """Files of one pretraining.
+    """Paths of the files of one pretraining.
 
     Attributes
     ----------
     folder : str
-        Folder of weights: where weights and card will be.
+        Folder of weights, in which weights and card are written.
     features : str
-        Store of features that all studies of the storage share.
+        Feature store that all studies of the storage share.
     """
 
     folder: str
@@ -35,71 +35,72 @@ class PretrainingFolders:
 
     @classmethod
     def of(cls, run: RunConfig, name: str) -> PretrainingFolders:
-        """Return the places below the storage of a pretraining."""
+        """Return the folders of a pretraining below its storage."""
         root = Path(run.storage).resolve()
         return cls(str(root / "weights" / name), str(root / "cache" / "features"))
 
     def to_json(self) -> dict[str, str]:
-        """Return JSON values."""
+        """Convert to JSON values."""
         return asdict(self)
 
     @property
     def home(self) -> Path:
-        """The folder of weights."""
+        """Folder of weights."""
         return Path(self.folder)
 
     @property
-    def begun(self) -> Path:
-        """What was begun here: the file's content and its identity."""
+    def manifest(self) -> Path:
+        """File with the identity and the configuration of the pretraining in the folder."""
         return self.home / "pretraining.json"
 
     @property
-    def diary(self) -> Path:
-        """Numbers of every epoch."""
+    def history(self) -> Path:
+        """File with the measures of every epoch."""
         return self.home / "epochs.json"
 
     @property
     def molecules(self) -> Path:
-        """Molecules used and held out, for the processes that train; removed in the end."""
+        """File with the molecules, for the processes that train; removed in the end."""
         return self.home / "molecules.json"
 
     @property
     def left_out(self) -> Path:
-        """Every molecule that was left out, with the reason."""
+        """File with every molecule that was left out, by reason."""
         return self.home / "left_out.json"
 
     @property
     def checkpoints(self) -> Path:
-        """State to go on from; removed in the end."""
+        """Folder of the checkpoint from which training resumes; removed in the end."""
         return self.home / "checkpoint"
 
     @property
     def scratch(self) -> Path:
-        """Files of the executor; removed in the end."""
+        """Folder of temporary files of the executor; removed in the end."""
         return self.home / "scratch"
 
 
-def build_component(word: Component) -> Any:  # noqa: ANN401 (a modality or an objective, as the vocabulary says)
-    """Build what a word stands for, with its options."""
-    return Registry(word.key).load(word.name)(**word.options)
+def build_component(component: Component) -> Any:  # noqa: ANN401 (the class that the registry names)
+    """Build the modality or objective that a component of a file describes."""
+    return Registry(component.key).load(component.name)(**component.options)
 
 
 class StoredModality:
-    """A modality that looks a molecule up before it featurizes; in all else the modality itself.
+    """A modality that takes the features of known molecules from memory.
 
-    A molecule that is not in the table (a randomized SMILES) is featurized.
+    A molecule that is not among them (a randomized SMILES) is featurized. All other attributes
+    are those of the modality.
     """
 
     def __init__(self, modality: Modality, features: ModalityFeatures) -> None:
         self._modality, self._features = modality, features
-        self._rows = {text: row for row, text in enumerate(features.smiles)}
+        self._rows = {smiles: row for row, smiles in enumerate(features.smiles)}
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (any attribute of the modality)
-        """Return the modality's own attribute."""
+        """Return an attribute of the modality."""
         return getattr(self._modality, name)
 
     def featurize(self, smiles: str) -> Mapping[str, Any]:
-        """Return the stored record of a molecule, or make one."""
+        """Return the stored record of a molecule, or featurize it."""
         row = self._rows.get(smiles)
         if row is None:
             return self._modality.featurize(smiles)
@@ -107,9 +108,17 @@ class StoredModality:
 
 
 def represent(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the features of a shard; ``{store, modality, bucket, smiles}`` -> those refused.
+    """Compute the features of a shard: the task of a worker.
 
-    The answer ``refused`` gives the reason of each molecule that cannot be represented.
+    Parameters
+    ----------
+    payload : mapping
+        ``store`` (folder), ``modality`` (configuration), ``bucket`` and ``smiles``.
+
+    Returns
+    -------
+    dict
+        ``refused``: the molecules that cannot be represented, with the error message of each.
     """
     from pathlib import Path
 
@@ -122,38 +131,50 @@ def represent(payload: Mapping[str, Any]) -> dict[str, Any]:
     try:
         store.fill(modality, shard)
     except ModalityError:
-        refused = _refused(modality, shard.smiles)
-        kept = tuple(text for text in shard.smiles if text not in refused)
-        store.fill(modality, Shard(shard.bucket, kept))
+        refused = _find_refused(modality, shard.smiles)
+        accepted = tuple(smiles for smiles in shard.smiles if smiles not in refused)
+        store.fill(modality, Shard(shard.bucket, accepted))
         return {"refused": refused}
     return {"refused": {}}
 
 
-def _refused(modality: Modality, smiles: tuple[str, ...]) -> dict[str, str]:
-    reasons = {}
-    for text in smiles:
+def _find_refused(modality: Modality, molecules: tuple[str, ...]) -> dict[str, str]:
+    """Return the molecules that cannot be represented, with the error message of each."""
+    messages = {}
+    for smiles in molecules:
         try:
-            modality.featurize(text)
+            modality.featurize(smiles)
         except ModalityError as error:
-            reasons[text] = str(error)
-    return reasons
+            messages[smiles] = str(error)
+    return messages
 
 
 INTERVAL = 0.5
-"""Seconds between two looks at the diary of the process that trains."""
+"""Seconds between two readings of the history file."""
 Epoch = Mapping[str, float]
-"""Numbers of one epoch: ``epoch``, ``training_loss`` and every held-out measure by name."""
+"""Measures of one epoch by name: ``epoch``, ``training_loss`` and all held-out measures."""
 
 
 @contextmanager
-def watch_history(diary: Path, epochs: int, told: ProgressCallback) -> Iterator[None]:
-    """Tell of every epoch that is written into a diary while the block runs, wherever it runs."""
+def watch_history(path: Path, epochs: int, progress: ProgressCallback) -> Iterator[None]:
+    """Report every epoch that is added to a history file while the block runs.
+
+    The training may run on another machine that shares the file.
+
+    Parameters
+    ----------
+    path : Path
+        The history file.
+    epochs : int
+        Maximum number of epochs.
+    progress : ProgressCallback
+    """
     ended = Event()
-    before = read_history(diary)
+    before = read_history(path)
     if before:
-        told.note(f"going on after epoch {len(before)}")
-    told.stage("epochs", epochs - len(before))
-    watcher = Thread(target=_watch, args=(diary, len(before), told, ended), daemon=True)
+        progress.note(f"continuing after epoch {len(before)}")
+    progress.stage("epochs", epochs - len(before))
+    watcher = Thread(target=_watch, args=(path, len(before), progress, ended), daemon=True)
     watcher.start()
     try:
         yield
@@ -162,18 +183,18 @@ def watch_history(diary: Path, epochs: int, told: ProgressCallback) -> Iterator[
         watcher.join()
 
 
-def _watch(diary: Path, seen: int, told: ProgressCallback, ended: Event) -> None:
+def _watch(path: Path, reported: int, progress: ProgressCallback, ended: Event) -> None:
     last = False
     while not last:
-        last = ended.wait(INTERVAL)  # one more look after the end
-        epochs = read_history(diary)
-        for epoch in epochs[seen:]:
-            told.advance(format_epoch(epoch))
-        seen = max(seen, len(epochs))
+        last = ended.wait(INTERVAL)  # after the end, the file is read once more
+        epochs = read_history(path)
+        for epoch in epochs[reported:]:
+            progress.advance(format_epoch(epoch))
+        reported = max(reported, len(epochs))
 
 
 def read_history(path: Path) -> list[Epoch]:
-    """Return the epochs written down so far."""
+    """Read the epochs in a history file; a missing file has none."""
     if not path.is_file():
         return []
     epochs: list[Epoch] = json.loads(path.read_text(encoding="utf-8"))
@@ -181,14 +202,14 @@ def read_history(path: Path) -> list[Epoch]:
 
 
 def format_epoch(epoch: Epoch) -> str:
-    """Write the numbers of an epoch as one line."""
+    """Format the measures of an epoch as one line."""
     measures = {k: v for k, v in epoch.items() if k not in ("epoch", "training_loss")}
     held_out = ", ".join(f"{name} {value:.4f}" for name, value in measures.items())
     return f"epoch {epoch['epoch']}: loss {epoch['training_loss']:.4f}; held out: {held_out}"
 
 
 def format_summary(card: ModelCard, home: Path) -> list[str]:
-    """Say what was made, and give the lines a study file needs."""
+    """Return the lines that describe finished weights and how to use them in a study file."""
     measures = ", ".join(
         f"{name} {'undefined' if value is None else f'{value:.4f}'}"
         for name, value in card.measures.items()
@@ -203,9 +224,9 @@ def format_summary(card: ModelCard, home: Path) -> list[str]:
 
 
 def format_study_hint(card: ModelCard, home: Path) -> list[str]:
-    """Return the YAML of a modality with these weights."""
+    """Return the lines of a study file that define a modality with these weights."""
     values = {"modality": card.modality, **card.options, "weights": str(home)}
     values["sha256"] = card.sha256
     name = card.name.replace("-", "_")
-    name = name if name[0].isalpha() else f"w{name}"
+    name = name if name[0].isalpha() else f"w{name}"  # a modality's name begins with a letter
     return [f"{name}:", *(f"  {key}: {json.dumps(value)}" for key, value in values.items())]

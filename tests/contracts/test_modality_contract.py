@@ -1,4 +1,4 @@
-"""What every modality promises; a new file in the folder is tested with no edit here."""
+"""Contract of every modality; a new file in the folder is tested without an edit here."""
 
 import inspect
 import pickle
@@ -23,13 +23,13 @@ ALL = np.arange(len(MOLECULES))
 
 
 @pytest.fixture(scope="module", params=WORDS)
-def word(request):
+def modality_name(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def modality(word):
-    return modality_of(word)
+def modality(modality_name):
+    return modality_of(modality_name)
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,9 @@ def features(modality):
 
 @pytest.fixture
 def encoder(modality, features):
-    made = modality.encoder(seed=1)
-    made.fit(features, TRAIN)
-    return made.eval()
+    fitted = modality.encoder(seed=1)
+    fitted.fit(features, TRAIN)
+    return fitted.eval()
 
 
 def embed(encoder, features, rows):
@@ -55,24 +55,24 @@ def same_record(one, other):
     )
 
 
-def test_options_are_keyword_only_typed_and_have_defaults(word):
+def test_options_are_keyword_only_typed_and_have_defaults(modality_name):
     plain = {int, float, bool, str, type(None)}
-    for name, hint in typing.get_type_hints(modality_class(word).__init__).items():
+    for name, hint in typing.get_type_hints(modality_class(modality_name).__init__).items():
         if name == "return":
             continue
-        option = inspect.signature(modality_class(word)).parameters[name]
+        option = inspect.signature(modality_class(modality_name)).parameters[name]
         assert option.kind is inspect.Parameter.KEYWORD_ONLY
         assert option.default is not inspect.Parameter.empty
         parts = typing.get_args(hint) or (hint,)
         assert typing.get_origin(hint) is typing.Literal or set(parts) <= plain
 
 
-def test_describes_itself(modality):
+def test_attributes_are_declared(modality):
     assert modality.letter.isupper()
     assert isinstance(modality.trainable, bool)
 
 
-def test_a_version_is_a_words_own_or_that_of_the_word_with_the_same_features(modality):
+def test_version_belongs_to_modality_with_equal_features(modality):
     owner = modality_of(modality.version.split()[0])
     assert owner.version == modality.version
     for text in MOLECULES[:3]:
@@ -80,12 +80,12 @@ def test_a_version_is_a_words_own_or_that_of_the_word_with_the_same_features(mod
 
 
 def test_letters_are_unique():
-    letters = [modality_class(word).letter for word in WORDS]
+    letters = [modality_class(name).letter for name in WORDS]
     assert len(set(letters)) == len(letters)
 
 
 @pytest.mark.parametrize("text", ["C1CC", "not a molecule", ""])
-def test_refuses_what_is_no_molecule_by_name(modality, text):
+def test_invalid_smiles_is_refused_by_name(modality, text):
     with pytest.raises(ModalityError, match=f"molecule '{text}'"):
         modality.featurize(text)
 
@@ -111,14 +111,14 @@ def other_value(option, hint):
     return None if option.default is None else type(option.default)(option.default * 2)
 
 
-def test_version_changes_whenever_an_option_changes_features(word, modality, features):
-    hints = typing.get_type_hints(modality_class(word).__init__)
-    for name, option in inspect.signature(modality_class(word)).parameters.items():
+def test_version_changes_whenever_an_option_changes_features(modality_name, modality, features):
+    hints = typing.get_type_hints(modality_class(modality_name).__init__)
+    for name, option in inspect.signature(modality_class(modality_name)).parameters.items():
         value = other_value(option, hints[name])
         if value is None:
             continue
         try:
-            changed = modality_of(word, **{name: value})
+            changed = modality_of(modality_name, **{name: value})
         except ModalityError:
             continue  # not a value this option takes
         same = all(
@@ -153,7 +153,7 @@ def test_fit_sees_only_its_rows(modality, features, encoder):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_fit_learns_from_rows_if_and_only_if_the_modality_says_so(modality, features):
+def test_fitted_declares_whether_fit_depends_on_rows(modality, features):
     def fitted(rows):
         encoder = modality.encoder(seed=1)
         encoder.fit(features, rows)
@@ -167,21 +167,21 @@ def test_fit_learns_from_rows_if_and_only_if_the_modality_says_so(modality, feat
     assert modality.fitted != same
 
 
-def test_state_dict_brings_a_fitted_encoder_back(modality, features, encoder):
+def test_state_dict_restores_a_fitted_encoder(modality, features, encoder):
     fresh = modality.encoder(seed=2).eval()
     fresh.load_state_dict(encoder.state_dict())
     assert fresh.dim == encoder.dim
     assert torch.equal(embed(fresh, features, ALL), embed(encoder, features, ALL))
 
 
-def test_seed_decides_the_starting_weights(modality):
+def test_initial_weights_depend_on_the_seed(modality):
     first, again, other = (modality.encoder(seed=seed).state_dict() for seed in (3, 3, 4))
     assert all(torch.equal(first[name], again[name]) for name in first)
     differs = any(not torch.equal(first[name], other[name]) for name in first)
     assert differs == modality.trainable
 
 
-def test_leaves_the_global_random_state_alone(modality, features):
+def test_global_random_state_is_unchanged(modality, features):
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002 (its state is what is tested)
     encoder = modality.encoder(seed=5)
     encoder.fit(features, TRAIN)

@@ -35,7 +35,7 @@ def test_gradient_reaches_every_parameter_and_every_modality(operator, dims, emb
     assert all(e.grad.any() for e in data.values())
 
 
-def test_molecules_do_not_see_each_other(operator, dims, embeddings):
+def test_molecules_are_independent(operator, dims, embeddings):
     model = build(operator, dims).eval()
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     permuted = model({m: e[order] for m, e in embeddings.items()})
@@ -61,7 +61,7 @@ def test_state_dict_round_trip(operator, dims, embeddings):
     assert torch.equal(other(embeddings), model(embeddings))
 
 
-def test_two_modalities_will_do(operator, dims, embeddings):
+def test_two_modalities_suffice(operator, dims, embeddings):
     pair = {m: dims[m] for m in ("smiles", "graph")}
     logits = build(operator, pair)({m: embeddings[m] for m in pair})
     assert logits.shape == (6, LABELS)

@@ -1,4 +1,4 @@
-"""What every partition of the folder owes, in every variant of its options."""
+"""Contract of every label partition, with every variant of its options."""
 
 import copy
 import pickle
@@ -25,7 +25,7 @@ def test_gives_every_label_an_owner(rule, make_context):
     assert (partition.modalities, partition.n_labels) == (context.modalities, 11)
 
 
-def test_changes_per_batch_or_never(rule, make_context):
+def test_owners_change_only_if_per_batch(rule, make_context):
     made, partition = rule(), rule().build(make_context())
     changes = len(draws(partition).unique(dim=0)) > 1
     assert changes == partition.per_batch == made.per_batch
@@ -36,7 +36,7 @@ def test_same_context_gives_the_same_owners(rule, make_context):
     assert torch.equal(draws(first), draws(second))
 
 
-def test_copies_and_pickles_go_on_from_where_they_are(rule, make_context):
+def test_copies_and_pickles_continue_the_stream(rule, make_context):
     partition = rule().build(make_context())
     partition.draw()
     copied, sent = copy.deepcopy(partition), pickle.loads(pickle.dumps(partition))  # noqa: S301 (our own bytes)
@@ -45,7 +45,7 @@ def test_copies_and_pickles_go_on_from_where_they_are(rule, make_context):
     assert torch.equal(draws(sent), owners)
 
 
-def test_leaves_the_global_random_state_alone(rule, make_context):
+def test_global_random_state_is_unchanged(rule, make_context):
     context, before = make_context(), torch.get_rng_state()
     draws(rule().build(context))
     assert torch.equal(torch.get_rng_state(), before)
@@ -59,13 +59,13 @@ def test_order_of_molecules_does_not_matter(rule, make_context):
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])
-def test_fixed_owners_leave_nobody_idle(fixed_rule, k, make_context):
+def test_every_modality_owns_a_label(fixed_rule, k, make_context):
     for seed in range(10):
         context = make_context(k, ("a", "b", "c", "d")[:k], seed)
         assert sorted(fixed_rule().build(context).draw().tolist()) == list(range(k))
 
 
-def test_fewer_labels_than_modalities_will_do(rule, make_context):
+def test_fewer_labels_than_modalities_are_allowed(rule, make_context):
     for seed in range(10):
         assert rule().build(make_context(1, seed=seed)).draw().shape == (1,)
 
@@ -76,5 +76,5 @@ def test_inner_scores_are_needed_where_declared(rule, make_context):
         with pytest.raises(FusionError, match=r"needs inner_auroc \(k, l\)"):
             rule().build(context)
     else:
-        blind, seeing = rule().build(context), rule().build(make_context(scores=True))
-        assert torch.equal(draws(blind), draws(seeing))
+        without, with_scores = rule().build(context), rule().build(make_context(scores=True))
+        assert torch.equal(draws(without), draws(with_scores))

@@ -1,4 +1,4 @@
-"""What every pretraining objective promises; a new file is tested with no edit here."""
+"""Contract of every pretraining objective; a new file is tested without an edit here."""
 
 import inspect
 import random
@@ -66,26 +66,26 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize("word", OBJECTIVES)
-def test_options_are_keyword_only_typed_and_have_defaults(word):
+@pytest.mark.parametrize("objective_name", OBJECTIVES)
+def test_options_are_keyword_only_typed_and_have_defaults(objective_name):
     plain = {int, float, bool, str, type(None)}
-    for name, hint in typing.get_type_hints(objective_class(word).__init__).items():
+    for name, hint in typing.get_type_hints(objective_class(objective_name).__init__).items():
         if name == "return":
             continue
-        option = inspect.signature(objective_class(word)).parameters[name]
+        option = inspect.signature(objective_class(objective_name)).parameters[name]
         assert option.kind is inspect.Parameter.KEYWORD_ONLY
         assert option.default is not inspect.Parameter.empty
         parts = typing.get_args(hint) or (hint,)
         assert typing.get_origin(hint) is typing.Literal or set(parts) <= plain
 
 
-@pytest.mark.parametrize("word", OBJECTIVES)
-def test_describes_itself(word):
-    kind = objective_class(word)
+@pytest.mark.parametrize("objective_name", OBJECTIVES)
+def test_attributes_are_declared(objective_name):
+    kind = objective_class(objective_name)
     assert kind.modalities
     assert set(kind.modalities) <= set(WORDS)
     assert isinstance(kind.named, bool)
-    assert kind().version.startswith(f"{word} ")
+    assert kind().version.startswith(f"{objective_name} ")
 
 
 def other_value(option, hint):
@@ -96,9 +96,9 @@ def other_value(option, hint):
     return option.default + 1 if isinstance(option.default, int) else option.default / 2 or 0.5
 
 
-@pytest.mark.parametrize("word", OBJECTIVES)
-def test_version_names_every_option(word):
-    kind = objective_class(word)
+@pytest.mark.parametrize("objective_name", OBJECTIVES)
+def test_version_names_every_option(objective_name):
+    kind = objective_class(objective_name)
     hints = typing.get_type_hints(kind.__init__)
     for name, option in inspect.signature(kind).parameters.items():
         try:
@@ -108,13 +108,13 @@ def test_version_names_every_option(word):
         assert changed.version != kind().version, name
 
 
-def test_batch_is_of_tensors_and_its_numbers_are_finite_scalars(objective, examples, model):
+def test_batch_has_tensors_and_measures_are_scalars(objective, examples, model):
     for rows in (ALL, [4, 2]):
         batch = batch_of(objective, examples, rows)
         assert all(torch.is_tensor(value) for value in batch.values())
-        numbers = model(batch)
-        assert numbers["loss"].requires_grad
-        assert all(value.ndim == 0 and value.isfinite() for value in numbers.values())
+        measures = model(batch)
+        assert measures["loss"].requires_grad
+        assert all(value.ndim == 0 and value.isfinite() for value in measures.values())
 
 
 def test_same_generator_same_batch(objective, examples):
@@ -128,7 +128,7 @@ def test_row_i_is_molecule_i(objective, modality, examples):
         assert same(batch_of(objective, examples, [row]), batch_of(objective, alone, [0])), row
 
 
-def test_seed_decides_the_starting_weights(objective, modality, features):
+def test_initial_weights_depend_on_the_seed(objective, modality, features):
     first, again, other = (
         model_of(objective, modality, features, seed=seed).state_dict() for seed in (3, 3, 4)
     )
@@ -136,7 +136,7 @@ def test_seed_decides_the_starting_weights(objective, modality, features):
     assert not same(first, other)
 
 
-def test_leaves_the_global_random_state_alone(objective, modality, examples, features):
+def test_global_random_state_is_unchanged(objective, modality, examples, features):
     def states():
         legacy = np.random.get_state()[1].tolist()  # noqa: NPY002 (its state is what is tested)
         return random.getstate(), legacy, torch.get_rng_state().tolist()
@@ -160,7 +160,7 @@ def train(model, batches):
     return losses
 
 
-def test_learns_a_batch_in_every_stage_of_the_encoder(objective, examples, model):
+def test_training_changes_every_stage_of_the_encoder(objective, examples, model):
     before = {name: value.clone() for name, value in model.encoder.named_parameters()}
     with seeded(0):
         losses = train(model.train(), [batch_of(objective, examples)] * STEPS)
@@ -180,9 +180,7 @@ def test_training_is_reproducible(objective, modality, examples, features):
     assert same(trained(), trained())
 
 
-def test_encoder_is_kept_and_loads_into_the_modality(
-    objective, modality, features, model, examples
-):
+def test_trained_encoder_loads_into_the_modality(objective, modality, features, model, examples):
     with seeded(0):
         train(model.train(), [batch_of(objective, examples)])
     fresh = modality.encoder(seed=9)

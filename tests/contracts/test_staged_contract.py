@@ -1,13 +1,13 @@
-"""What every encoder with weights promises to a freeze schedule and to other types and devices."""
+"""Contract of every encoder with weights: stages, data types and devices."""
 
 import numpy as np
 import pytest
 import torch
 from modality_words import MOLECULES, WORDS, features_of, modality_class, modality_of
 
-from modalities._base import StagedEncoder
+from modalities import StagedEncoder
 
-TRAINABLE = [word for word in WORDS if modality_class(word).trainable]
+TRAINABLE = [name for name in WORDS if modality_class(name).trainable]
 ALL = np.arange(len(MOLECULES))
 
 
@@ -23,12 +23,12 @@ def features(modality):
 
 @pytest.fixture
 def encoder(modality, features):
-    made = modality.encoder(seed=1)
-    made.fit(features, ALL)
-    return made
+    fitted = modality.encoder(seed=1)
+    fitted.fit(features, ALL)
+    return fitted
 
 
-def copies(encoder):
+def copy_weights(encoder):
     return {name: weight.detach().clone() for name, weight in encoder.named_parameters()}
 
 
@@ -39,17 +39,17 @@ def test_every_weight_is_in_exactly_one_stage(encoder):
     assert all(list(stage.parameters()) for stage in encoder.stages())
 
 
-def test_training_the_top_stages_changes_them_and_nothing_else(encoder, features):
+def test_training_top_stages_changes_only_their_weights(encoder, features):
     encoder.train()
     for top in range(1, len(encoder.stages()) + 1):
         encoder.requires_grad_(False)
-        thawed = torch.nn.ModuleList(encoder.stages()[-top:]).requires_grad_(True)
-        before = copies(encoder)
-        optimizer = torch.optim.AdamW(thawed.parameters(), lr=1e-2, weight_decay=0.1)
+        unfrozen = torch.nn.ModuleList(encoder.stages()[-top:]).requires_grad_(True)
+        before = copy_weights(encoder)
+        optimizer = torch.optim.AdamW(unfrozen.parameters(), lr=1e-2, weight_decay=0.1)
         embedding = encoder(encoder.collate(features, ALL))
         (embedding * torch.linspace(-1, 1, embedding.numel()).view_as(embedding)).sum().backward()
         optimizer.step()
-        ids = {id(weight) for weight in thawed.parameters()}
+        ids = {id(weight) for weight in unfrozen.parameters()}
         for name, weight in encoder.named_parameters():
             assert torch.equal(weight, before[name]) == (id(weight) not in ids), (top, name)
 
@@ -65,7 +65,7 @@ def test_stages_run_from_input_to_output(encoder, features):
     assert order == sorted(order)
 
 
-def test_weights_of_another_precision_embed_alike(encoder, features):
+def test_embedding_is_equal_in_double_precision(encoder, features):
     batch = encoder.eval().collate(features, ALL)
     with torch.no_grad():
         single = encoder(batch)
@@ -77,9 +77,9 @@ def test_weights_of_another_precision_embed_alike(encoder, features):
 
 def test_every_tensor_of_an_encoder_moves_with_it(encoder):
     for module in encoder.modules():
-        known = {id(held) for held in (*module.parameters(), *module.buffers())}
-        loose = [name for name, held in vars(module).items() if torch.is_tensor(held)]
-        assert all(id(vars(module)[name]) in known for name in loose), loose
+        registered = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+        names = [name for name, value in vars(module).items() if torch.is_tensor(value)]
+        assert all(id(vars(module)[name]) in registered for name in names), names
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -1,7 +1,7 @@
-"""Every word of fusion/ and fusion/partitions/, in every variant of its literal options.
+"""Every operator and partition of `fusion`, with every variant of its literal options.
 
-A test asking for `operator`, `rule`, `fixed_rule` or `word_class` runs once for each; a new file
-is covered with no edit.
+A test with the fixture `operator`, `rule`, `fixed_rule` or `component_class` runs once for each of
+them; a new file is covered without an edit.
 """
 
 import itertools
@@ -16,12 +16,12 @@ import pytest
 import torch
 
 import fusion
-from fusion.partitions._base import PartitionContext
+from fusion.partitions import PartitionContext
 
 FOLDER = Path(fusion.__file__).parent
 
 
-def word_classes(folder: Path, package: str) -> Iterator[tuple[str, type]]:
+def component_classes(folder: Path, package: str) -> Iterator[tuple[str, type]]:
     for file in sorted(folder.glob("[!_]*.py")):
         name = "".join(part.capitalize() for part in file.stem.split("_"))
         yield file.stem, getattr(import_module(f"{package}.{file.stem}"), name)
@@ -36,17 +36,17 @@ def variants(cls: type) -> Iterator[dict[str, object]]:
 
 def cases(folder: Path, package: str) -> list:
     return [
-        pytest.param(partial(cls, **options), id="-".join([word, *map(str, options.values())]))
-        for word, cls in word_classes(folder, package)
+        pytest.param(partial(cls, **options), id="-".join([name, *map(str, options.values())]))
+        for name, cls in component_classes(folder, package)
         for options in variants(cls)
     ]
 
 
 OPERATORS = cases(FOLDER / "operators", "fusion.operators")
 RULES = cases(FOLDER / "partitions", "fusion.partitions")
-WORDS = [
-    *word_classes(FOLDER / "operators", "fusion.operators"),
-    *word_classes(FOLDER / "partitions", "fusion.partitions"),
+COMPONENTS = [
+    *component_classes(FOLDER / "operators", "fusion.operators"),
+    *component_classes(FOLDER / "partitions", "fusion.partitions"),
 ]
 
 
@@ -65,8 +65,8 @@ def fixed_rule(request):
     return request.param
 
 
-@pytest.fixture(params=[pytest.param(cls, id=word) for word, cls in WORDS])
-def word_class(request):
+@pytest.fixture(params=[pytest.param(cls, id=name) for name, cls in COMPONENTS])
+def component_class(request):
     return request.param
 
 

@@ -1,4 +1,4 @@
-"""The words of the folder `modalities`, and molecules that every modality must take."""
+"""The names of the modalities, and molecules that every modality must represent."""
 
 import atexit
 import csv
@@ -32,20 +32,20 @@ MOLECULES = (
 )
 
 
-def modality_class(word):
-    module = importlib.import_module(f"modalities.{word}")
-    return getattr(module, "".join(part.capitalize() for part in word.split("_")))
+def modality_class(name):
+    module = importlib.import_module(f"modalities.{name}")
+    return getattr(module, "".join(part.capitalize() for part in name.split("_")))
 
 
 @cache
-def needed_options(word):
-    """Options of a word that works only with a file, which is made here; none for the others."""
+def needed_options(name):
+    """Return the options of a modality that needs a file, and make the file; {} for the others."""
     makers = {"language_model": checkpoint, "iupac": names}
-    return makers[word]() if word in makers else {}
+    return makers[name]() if name in makers else {}
 
 
-def modality_of(word, **options):
-    return modality_class(word)(**{**needed_options(word), **options})
+def modality_of(name, **options):
+    return modality_class(name)(**{**needed_options(name), **options})
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The words of the folder `modalities/pretraining`, each with every modality it can train."""
+"""The names of the pretraining objectives, with every modality whose encoder each can train."""
 
 import importlib
 from functools import cache
@@ -15,23 +15,27 @@ LEARNED = MoleculeBatch(MOLECULES[1:], tuple(f"{text.lower()}ane" for text in MO
 """The made-up table of names lacks the first molecule."""
 
 
-def objective_class(word):
-    module = importlib.import_module(f"modalities.pretraining.{word}")
-    return getattr(module, "".join(part.capitalize() for part in word.split("_")))
+def objective_class(name):
+    module = importlib.import_module(f"modalities.pretraining.{name}")
+    return getattr(module, "".join(part.capitalize() for part in name.split("_")))
 
 
-def objective_of(word, modality):
-    """Build the objective with its defaults, or with what it needs to train this modality."""
+def objective_of(objective, modality):
+    """Build the objective with its defaults, or with the options that this modality needs."""
     needed = {("translation", "iupac"): {"direction": "name_to_smiles"}}
-    return objective_class(word)(**needed.get((word, modality), {}))
+    return objective_class(objective)(**needed.get((objective, modality), {}))
 
 
 @cache
-def trainable(word):
-    """Return the modality of a word without dropout where it has the option."""
-    modality = modality_of(word)
+def trainable(name):
+    """Build a modality, without dropout if it has that option."""
+    modality = modality_of(name)
     options = {"dropout": 0.0} if "dropout" in type(modality).__init__.__kwdefaults__ else {}
-    return modality_of(word, **options)
+    return modality_of(name, **options)
 
 
-CASES = [(word, name) for word in OBJECTIVES for name in objective_class(word).modalities]
+CASES = [
+    (objective, modality)
+    for objective in OBJECTIVES
+    for modality in objective_class(objective).modalities
+]

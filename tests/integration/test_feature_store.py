@@ -13,7 +13,7 @@ from store_words import Letters, die_while_writing, fill_all
 
 from modalities import FeatureStore, FeatureStoreWarning, ModalityError
 from modalities.store.arrays import CorruptFileError, pack_arrays, unpack_arrays
-from modalities.store.feature_store import BUCKETS, bucket_of
+from modalities.store.feature_store import BUCKETS, find_bucket
 
 SMILES = tuple("C" * size + end for size in range(1, 41) for end in ("", "O", "N"))
 
@@ -46,7 +46,7 @@ def spawn():
 def test_missing_is_all_then_what_is_new_then_nothing(store, letters):
     shards = store.missing(letters, SMILES)
     assert sorted(text for shard in shards for text in shard.smiles) == sorted(SMILES)
-    assert all(bucket_of(text) == shard.bucket for shard in shards for text in shard.smiles)
+    assert all(find_bucket(text) == shard.bucket for shard in shards for text in shard.smiles)
     assert len({shard.bucket for shard in shards}) == len(shards) <= BUCKETS
     assert [store.fill(letters, shard) for shard in shards] == [len(s.smiles) for s in shards]
     assert store.missing(letters, SMILES) == ()

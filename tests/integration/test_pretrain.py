@@ -154,7 +154,7 @@ def test_killed_and_resumed_it_ends_as_if_it_had_not_been(moment, tmp_path, pret
     folder = tmp_path / "out" / "weights" / "small"
     assert not (folder / "card.json").exists()
     code, out, _ = pretrain(tmp_path / "pretraining.yaml", *numbers)
-    assert (code, f"going on after epoch {2 if moment == 'after' else 1}" in out) == (0, True)
+    assert (code, f"continuing after epoch {2 if moment == 'after' else 1}" in out) == (0, True)
     twin = straight / "out" / "weights" / "small"
     for name in ("weights.pt", "epochs.json"):
         assert (folder / name).read_bytes() == (twin / name).read_bytes()
@@ -164,7 +164,7 @@ def test_a_failing_training_ends_with_3_and_says_how_to_go_on(tmp_path, pretrain
     code, _, err = pretrain(write_file(tmp_path), "--set", "training.learning_rate=1e30")
     assert code == 3
     assert "pretraining 'small' failed: " in err
-    assert "the same command goes on after its last epoch" in err
+    assert "run the same command again to continue after the last finished epoch" in err
 
 
 @pytest.mark.parametrize("calibration", ["frozen", "finetune"])
@@ -183,7 +183,7 @@ def test_options_other_than_the_cards_are_refused_with_the_cards(done, tiny, spe
     own = {"weights": str(folder), "sha256": read_model_card(folder).sha256}
     tiny["modalities"] = {"small": {**TEXT, **own, "layers": 2, "width": 16}}
     tiny["grid"] = [{"features": [["small"]]}]
-    with pytest.raises(InputError, match="card of these weights says layers=1, width=8: write"):
+    with pytest.raises(InputError, match="card of these weights says layers=1, width=8: use"):
         prepare(spec_of(tiny, tmp_path / "study"))
     tiny["modalities"] = {"small": {"modality": "graph", **own}}
     with pytest.raises(InputError, match="card of these weights says modality=smiles, layers=1"):
@@ -221,7 +221,7 @@ def test_nothing_is_left_out_quietly(tmp_path, pretrain):
     assert f"left out, no name: 1 ({some[1]})" in out
     assert "left out, not to be had as 'smiles': 1 (molecule 'CCCC" in out
     assert "23 molecules of" in out
-    assert "1 rows merged into others" in out
+    assert "duplicate rows merged: 1" in out
     folder = tmp_path / "out" / "weights" / "small"
     listed = json.loads((folder / "left_out.json").read_text())
     assert sum(map(len, listed.values())) == read_model_card(folder).data["left_out"] == 4
@@ -256,7 +256,7 @@ def test_molecules_of_a_study_can_be_excluded(tmp_path, pretrain, tiny):
             {"objective": {"objective": "translation", "direction": "name_to_smiles"}},
             "no molecule is left to train on: objective 'translation': direction name_to_smiles",
         ),
-        ({"run": {"storage": "memory://x"}}, "storage 'memory://x' is no folder"),
+        ({"run": {"storage": "memory://x"}}, "storage 'memory://x' is not a folder"),
     ],
 )
 def test_bad_input_ends_with_2_before_anything_is_trained(sections, message, tmp_path, pretrain):
@@ -270,7 +270,7 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, pretrain):
     folder.mkdir(parents=True)
     (folder / "mine.txt").write_text("mine")
     code, _, err = pretrain(write_file(tmp_path))
-    assert (code, "is no folder of a pretraining; move it away" in err) == (2, True)
+    assert (code, "is not a folder of a pretraining; move it away" in err) == (2, True)
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
 
 
@@ -292,21 +292,20 @@ def test_every_objective_ends_in_weights_that_its_modality_loads(word, tmp_path,
 @given(share=st.floats(0.01, 0.49), seed=st.integers(0, 99))
 def test_a_constitution_is_on_one_side_of_the_held_out_line(share, seed):
     smiles = tuple(molecules(40))
-    held = CHOSEN.held_out(share, seed)
+    held = CHOSEN.draw_held_out(share, seed)
     groups = group_rows(smiles, "constitution", folds=5)
     assert not set(groups[held]) & set(np.delete(groups, held))
     assert share * 40 - 1 <= len(held) <= share * 40 + 2
-    assert (held == CHOSEN.held_out(share, seed)).all()
+    assert (held == CHOSEN.draw_held_out(share, seed)).all()
 
 
 CHOSEN = PretrainingMolecules(tuple(molecules(40)), (None,) * 40, 0, (), "here")
 
 
 def test_too_few_molecules_cannot_be_held_out():
+    mirrored = PretrainingMolecules(("C[C@H](O)F", "C[C@@H](O)F"), (None, None), 0, (), "here")
     with pytest.raises(InputError, match="2 molecules of 1 constitutions leave fewer than two"):
-        PretrainingMolecules(("C[C@H](O)F", "C[C@@H](O)F"), (None, None), 0, (), "here").held_out(
-            0.1, 0
-        )
+        mirrored.draw_held_out(0.1, 0)
 
 
 def test_the_learning_rate_rises_in_a_line_and_falls_as_a_cosine():

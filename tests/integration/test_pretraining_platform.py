@@ -40,7 +40,7 @@ def pretrained(tmp_path):
         file.write_text(FILE.replace("TABLE", str(table)).replace("STORE", str(store)))
         pretraining = prepare_pretraining(read_pretraining(str(file)))
         train_pretraining(pretraining, executor, ProgressCallback())
-        return pretraining.card, pretraining.places.home
+        return pretraining.card, pretraining.folders.home
 
     return run
 

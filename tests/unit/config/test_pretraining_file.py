@@ -42,7 +42,7 @@ def test_defaults_of_words_are_filled_in_and_the_value_crosses_a_process_border(
         ({"modality": {"modality": "smiles", "layer": 1}}, "has no option 'layer'"),
         ({"modality": "graph"}, "trains encoders of smiles, iupac, not of 'graph'"),
         ({"modality": {"modality": "smiles", "weights": "x.pt"}}, "`study pretrain` makes such a"),
-        ({"objective": "translation"}, "needs names: give their column in 'molecules.names'"),
+        ({"objective": "translation"}, "needs names: set 'molecules.names'"),
         ({"held_out": 0.5}, "held_out: input should be less than 0.5, not 0.5"),
         ({"training": {"epoch": 3}}, "training.epoch: unknown key; did you mean 'epochs'?"),
         ({"training": {"precision": "half"}}, "training.precision: input should be 'float32'"),

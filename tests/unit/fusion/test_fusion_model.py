@@ -59,12 +59,12 @@ def test_scores_are_averaged_as_probabilities():
         ([np.array([[np.nan]])], "scores 0 are not probabilities"),
     ],
 )
-def test_averaging_refuses_what_are_no_scores(scores, message):
+def test_averaging_refuses_invalid_scores(scores, message):
     with pytest.raises(FusionError, match=message):
         average_scores(scores)
 
 
-def test_seeded_block_leaves_no_trace():
+def test_seeded_block_restores_random_state():
     before = torch.get_rng_state()
     with seeded(5):
         first = torch.rand(3)
@@ -73,7 +73,7 @@ def test_seeded_block_leaves_no_trace():
         assert torch.equal(torch.rand(3), first)
 
 
-def test_seeded_block_leaves_no_trace_when_it_fails():
+def test_seeded_block_restores_random_state_after_error():
     before = torch.get_rng_state()
     with pytest.raises(FusionError), seeded(5):
         HeadShape(dropout=2.0)
@@ -92,9 +92,9 @@ def test_seeded_block_covers_devices():
     assert torch.equal(torch.cuda.get_rng_state(0), before)
 
 
-def test_options_can_be_read_from_source(word_class):
+def test_options_can_be_read_from_source(component_class):
     """Keyword-only, with a default, annotated with int, float, bool, str, None and Literal only."""
-    signature = inspect.signature(word_class)
+    signature = inspect.signature(component_class)
     options = [p for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
     for option in options:
         assert option.default is not option.empty
@@ -102,7 +102,7 @@ def test_options_can_be_read_from_source(word_class):
         assert names <= {"int", "float", "bool", "str", "Literal"}
 
 
-def test_every_name_can_be_fetched():
+def test_every_public_name_is_importable():
     assert [name for name in fusion.__all__ if not hasattr(fusion, name)] == []
     assert dir(fusion) == sorted(fusion.__all__)
     with pytest.raises(AttributeError, match="'fusion' has no attribute 'Sum'"):

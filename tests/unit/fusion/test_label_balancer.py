@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from fusion import FusionError, HeadShape, LabelBalancer, seeded
-from fusion.label_balancer import mean_logit
-from fusion.partitions._base import LabelPartition
+from fusion.label_balancer import compute_mean_logit
+from fusion.partitions import LabelPartition
 from fusion.partitions.random_per_batch import RandomPerBatch
 
 L, HEAD = 11, HeadShape(hidden=(6, 5), dropout=0.0)
@@ -69,7 +69,7 @@ def test_gradient_reaches_every_branch(dims, embeddings, fixed):
     assert all(p.grad.any() for p in model.parameters())
 
 
-def test_training_asks_for_owners_at_every_step(dims, embeddings, make_context):
+def test_training_draws_owners_at_every_step(dims, embeddings, make_context):
     context = make_context(L, tuple(dims))
     model, owners = balancer(dims, RandomPerBatch().build(context)), RandomPerBatch().build(context)
     branches = model.branches(embeddings)
@@ -114,17 +114,17 @@ def exact_mean_logit(logits):
 def test_mean_logit_holds_where_the_sigmoid_saturates(values):
     expected = exact_mean_logit(values)
     for dtype in (torch.float32, torch.float64):
-        actual = mean_logit(torch.tensor(values, dtype=dtype).reshape(1, -1, 1))
+        actual = compute_mean_logit(torch.tensor(values, dtype=dtype).reshape(1, -1, 1))
         np.testing.assert_allclose(actual.item(), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_mean_logit_at_the_extremes():
     pairs = torch.tensor([[80.0, 80.0], [-80.0, -80.0], [80.0, -80.0], [80.0, 0.0]])
-    actual = mean_logit(pairs.unsqueeze(2)).squeeze(1)
+    actual = compute_mean_logit(pairs.unsqueeze(2)).squeeze(1)
     np.testing.assert_allclose(actual, [80.0, -80.0, 0.0, np.log(3)], rtol=1e-6)
 
 
-def test_fixed_owners_travel_with_the_weights(dims, embeddings, fixed):
+def test_fixed_owners_are_in_the_state_dict(dims, embeddings, fixed):
     model = balancer(dims, fixed).eval()
     turned = LabelPartition(tuple(dims), (fixed.owner + 1) % 3)
     other = balancer(dims, turned, seed=1).eval()
@@ -133,14 +133,16 @@ def test_fixed_owners_travel_with_the_weights(dims, embeddings, fixed):
     assert torch.equal(other.train()(embeddings), model(embeddings))
 
 
-def test_refuses_what_does_not_fit(dims, fixed, make_context):
+def test_mismatched_partition_is_refused(dims, fixed, make_context):
     backwards = dict(reversed(dims.items()))
-    with pytest.raises(FusionError, match=r"deals labels to 'smiles', .* same order"):
+    with pytest.raises(FusionError, match=r"assigns labels to 'smiles', .* same order"):
         balancer(backwards, fixed)
-    with pytest.raises(FusionError, match="deals 11 labels, the model has 12"):
+    with pytest.raises(FusionError, match="assigns 11 labels, the model has 12"):
         LabelBalancer(dims, 12, HEAD, fixed)
     with pytest.raises(FusionError, match="inference 'best' is unknown; allowed: 'mean', 'owner'"):
         balancer(dims, fixed, inference="best")
     drawn = RandomPerBatch().build(make_context(L, tuple(dims)))
-    with pytest.raises(FusionError, match="drawn per batch do not last: inference must be 'mean'"):
+    with pytest.raises(
+        FusionError, match="drawn per batch has no owners at inference: inference must be 'mean'"
+    ):
         balancer(dims, drawn, inference="owner")

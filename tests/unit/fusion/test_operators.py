@@ -75,7 +75,7 @@ def test_learned_weights_can_leave_a_label_to_one_modality(dims, embeddings):
     with torch.no_grad():
         model.preference[1, 2] = 1000.0
         parts = model.branches(embeddings)
-        weighted = model._weighted_sum(parts)
+        weighted = model.sum_branches(parts)
     assert torch.allclose(weighted[:, 2], parts[:, 1, 2], rtol=1e-12)
     assert torch.allclose(weighted[:, 3], parts[:, :, 3].mean(1), rtol=1e-12)
 
@@ -99,7 +99,7 @@ def test_single_head_refuses_two_modalities(dims):
 
 
 def test_latent_stage_needs_a_hidden_layer(dims):
-    with pytest.raises(FusionError, match="stage 'latent' meets at a hidden layer"):
+    with pytest.raises(FusionError, match="stage 'latent' fuses at the first hidden layer"):
         Concat(dims, L, HeadShape(hidden=()), stage="latent")
 
 

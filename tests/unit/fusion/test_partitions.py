@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fusion import FusionError
-from fusion.partitions._base import LabelPartition, PartitionContext
+from fusion.partitions import LabelPartition, PartitionContext
 from fusion.partitions.affinity import Affinity
 from fusion.partitions.density import Density
 from fusion.partitions.random_per_batch import RandomPerBatch
@@ -82,7 +82,7 @@ def test_affinity_shrinks_rare_labels_towards_the_global_winner():
 def test_affinity_by_hand():
     context = PartitionContext(NAMES[:2], labels_with([30, 10]), np.arange(50), 0)
     auroc = np.array([[0.9, 0.5], [0.6, 0.7]])  # means 0.7 and 0.65
-    score = Affinity(shrinkage=10).shrunken(auroc, context.positives)
+    score = Affinity(shrinkage=10).shrink(auroc, context.positives)
     expected = [
         [0.75 * 0.9 + 0.25 * 0.7, 0.5 * 0.5 + 0.5 * 0.7],
         [0.75 * 0.6 + 0.25 * 0.65, 0.5 * 0.7 + 0.5 * 0.65],
@@ -101,7 +101,7 @@ def test_affinity_gives_an_undefined_label_to_the_global_winner():
     assert affinity([[0.6, nan, 0.9], [0.7, 1.0, 0.65]], [20, 20, 20], shrinkage=0) == [1, 0, 0]
 
 
-def test_affinity_hands_an_idle_modality_the_label_it_loses_least_at():
+def test_affinity_gives_idle_modality_its_cheapest_label():
     assert affinity([[0.9, 0.9, 0.9], [0.5, 0.8, 0.6]], [20, 20, 20], shrinkage=10) == [0, 1, 0]
 
 

@@ -13,7 +13,7 @@ from modalities import ModalityError
 from modalities.graph import Graph
 from modalities.mordred_network import MordredNetwork
 from modalities.nn.graph import MASKED_ATOM, batch_graphs
-from modalities.nn.objectives import nt_xent_logits
+from modalities.nn.objectives import compute_nt_xent_logits
 from modalities.pretraining import MoleculeBatch
 from modalities.pretraining.contrastive import Contrastive, GraphViews
 
@@ -56,7 +56,7 @@ def molecules_of(whole, view):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("hydrogens", [True, False])
-def test_atoms_masked_and_bonds_deleted_are_the_published_counts(hydrogens, seed):
+def test_masked_atoms_and_deleted_bonds_are_published_counts(hydrogens, seed):
     whole = graphs(hydrogens)
     view = views(mask_atoms=0.25, delete_bonds=0.25).draw(whole, np.random.default_rng(seed))
     for atoms, masked, bonds, left in molecules_of(whole, view):
@@ -75,13 +75,13 @@ def test_every_atom_and_bond_is_hidden_equally_often():
         view = some.draw(whole, rng)
         masked += (view.x[:, 0] == MASKED_ATOM[0]).numpy()
         lost += ~np.isin(np.arange(8), view.edge_index.amin(dim=0).numpy())
-    for found, share in ((masked, 2 / 9), (lost, 2 / 8)):
+    for counts, share in ((masked, 2 / 9), (lost, 2 / 8)):
         spread = (share * (1 - share) / draws) ** 0.5
-        assert np.abs(found / draws - share).max() < 5 * spread
+        assert np.abs(counts / draws - share).max() < 5 * spread
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_subgraph_is_the_nearest_atoms_of_one_and_loses_all_its_bonds(seed):
+def test_subgraph_is_nearest_atoms_without_bonds(seed):
     whole = graphs()
     view = views(subgraph=0.4).draw(whole, np.random.default_rng(seed))
     for atoms, masked, bonds, left in molecules_of(whole, view):
@@ -123,7 +123,7 @@ def batch(objective, rows=ROWS, seed=0, **options):
     return objective.collate(examples, rows, np.random.default_rng(seed))
 
 
-def test_a_batch_holds_two_different_views_of_each_row_and_the_seed_decides_them():
+def test_batch_has_two_seeded_views_of_each_row():
     one, again, other = (batch(Contrastive(), seed=seed) for seed in (1, 1, 2))
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not torch.equal(one["edge_index"][:, :50], other["edge_index"][:, :50])
@@ -150,9 +150,9 @@ def test_loss_is_the_formula(temperature):
     model = objective.model(Graph(hydrogens=False).encoder(seed=0), seed=0).eval()
     some = batch(objective, hydrogens=False)
     with torch.no_grad():
-        found = model(some)
+        measures = model(some)
         z = model.out_lin(model.encoder(some)).double()
-    assert found["loss"].item() == pytest.approx(double_loop(z, temperature), rel=1e-4)
+    assert measures["loss"].item() == pytest.approx(double_loop(z, temperature), rel=1e-4)
 
 
 def test_top1_accuracy_counts_views_nearest_to_their_other_view():
@@ -161,10 +161,10 @@ def test_top1_accuracy_counts_views_nearest_to_their_other_view():
     model.encoder.forward = lambda _: z
     model.out_lin = torch.nn.Identity()
     assert model({})["top1_accuracy"].item() == 0.5
-    assert nt_xent_logits(z, 0.1).diagonal().isneginf().all()
+    assert compute_nt_xent_logits(z, 0.1).diagonal().isneginf().all()
 
 
-def test_training_brings_views_together_and_the_encoder_fits_the_modality(tmp_path):
+def test_training_brings_views_together_and_weights_load(tmp_path):
     objective, modality = Contrastive(), Graph(hydrogens=False, dropout=0.0)
     model = objective.model(modality.encoder(seed=0), seed=0)
     examples = objective.prepare(modality, MoleculeBatch(TABLE, (None,) * len(TABLE)))

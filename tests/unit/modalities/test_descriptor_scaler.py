@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from modalities import ModalityError, ModalityFeatures
-from modalities._base import Ragged
+from modalities import ModalityError, ModalityFeatures, Ragged
 from modalities.nn.scalers import DescriptorScaler
 
 NAN = float("nan")
@@ -74,9 +73,9 @@ def test_training_rows_are_centered_and_scaled(values):
     except ModalityError as error:
         assert "varies" in str(error)  # noqa: PT017 (some tables have no varied column)
         return
-    found = embed(encoder, features, range(12)).astype(np.float64)
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=2e-2)
-    np.testing.assert_allclose(found.std(axis=0), 1, atol=2e-2)
+    scaled = embed(encoder, features, range(12)).astype(np.float64)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=2e-2)
+    np.testing.assert_allclose(scaled.std(axis=0), 1, atol=2e-2)
 
 
 def test_width_is_unknown_before_fit():

@@ -36,8 +36,8 @@ def test_encoder_logs_the_counts_that_vary_over_the_training_rows():
     table = features.matrix("counts")
     varied = [c for c in range(512) if len(set(table[:3, c].tolist())) > 1]
     assert encoder.dim == len(varied) == 1  # CH2: 0, 1, 2; CH3 is always 2, OH is not in training
-    found = encoder(encoder.collate(features, np.array([2, 0, 1])))
-    torch.testing.assert_close(found[:, 0], torch.tensor([2.0, 0.0, 1.0]).log1p())
+    embedding = encoder(encoder.collate(features, np.array([2, 0, 1])))
+    torch.testing.assert_close(embedding[:, 0], torch.tensor([2.0, 0.0, 1.0]).log1p())
 
 
 def test_no_variation_is_refused():

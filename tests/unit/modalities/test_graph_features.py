@@ -21,7 +21,7 @@ def test_atoms_are_atomic_number_less_one_and_chirality():
     assert {left, right} == {1, 2}
 
 
-def test_bonds_stand_in_both_directions_with_type_and_direction():
+def test_bonds_have_both_directions_type_and_stereo():
     assert bonds("C=O", hydrogens=False) == [(0, 1, 1, 0), (1, 0, 1, 0)]
     assert bonds("C#N", hydrogens=False) == [(0, 1, 2, 0), (1, 0, 2, 0)]
     assert {row[2] for row in bonds("c1ccccc1", hydrogens=False)} == {3}
@@ -55,7 +55,7 @@ def test_a_molecule_without_bonds_embeds(hydrogens):
         ("F[Pt@SP1](Cl)(Br)I", "atom 1: chirality CHI_SQUAREPLANAR has no index"),
     ],
 )
-def test_what_the_graph_cannot_say_is_refused_by_name(smiles, message):
+def test_atoms_and_bonds_without_index_are_refused(smiles, message):
     with pytest.raises(ModalityError, match=message):
         Graph().featurize(smiles)
 

@@ -1,4 +1,4 @@
-"""The word `language_model`, on checkpoints that the tests make; nothing is fetched."""
+"""The modality `language_model`, on checkpoints that the tests make; nothing is downloaded."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ from transformers.utils import logging
 from modalities import ModalityError
 from modalities.featurizers import tokenizer
 from modalities.language_model import LanguageModel
-from modalities.nn.language_model import stages_of
+from modalities.nn.language_model import split_into_stages
 from modalities.weights import huggingface as files
 
 ARCHITECTURES = ("bert", "roberta", "t5")
@@ -42,7 +42,7 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def bert(saved, tmp_path):
-    """A copy of a checkpoint, to be spoiled."""
+    """A copy of a checkpoint that a test may damage."""
     return shutil.copytree(saved["bert"], tmp_path / "bert")
 
 
@@ -54,7 +54,7 @@ def embed(modality, smiles=MOLECULES):
 
 
 def expected(folder, smiles, pooling):
-    """What the library itself gives for one molecule, without padding."""
+    """Embed one molecule with the library alone, without padding."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     network = AutoModel.from_pretrained(folder).eval()
     network = network.get_encoder() if network.config.is_encoder_decoder else network
@@ -73,11 +73,11 @@ def test_embeddings_are_the_pooled_states_of_the_library(saved, architecture, po
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_random_weights_are_those_of_the_same_network_drawn_anew(saved, architecture):
+def test_random_network_has_equal_shapes_and_other_weights(saved, architecture):
     folder = str(saved[architecture])
     trained = LanguageModel(weights=folder).encoder(seed=0).state_dict()
     drawn = LanguageModel(architecture=folder).encoder(seed=1).state_dict()
-    shapes = [{name: value.shape for name, value in each.items()} for each in (trained, drawn)]
+    shapes = [{name: value.shape for name, value in state.items()} for state in (trained, drawn)]
     assert shapes[0] == shapes[1]
     matrices = [name for name, value in trained.items() if value.ndim > 1]
     assert not any(torch.equal(trained[name], drawn[name]) for name in matrices)
@@ -94,15 +94,18 @@ def test_stages_are_embeddings_then_layers_with_every_weight_once(saved, archite
     assert any(weight is lookup.weight for weight in stages[0].parameters())
 
 
-def test_layers_within_layers_are_no_stages_of_their_own():
+def test_nested_layers_are_not_stages():
     one = T5EncoderModel(T5Config(d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2))
     layer = one.encoder.block[0]
     assert len(layer.layer) > 1
-    assert [any(m is layer for m in stage.modules()) for stage in stages_of(one)] == [False, True]
+    assert [any(m is layer for m in stage.modules()) for stage in split_into_stages(one)] == [
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])
-def test_a_molecule_may_just_fit_the_positions_and_not_more(saved, architecture):
+def test_molecule_with_too_many_tokens_is_refused(saved, architecture):
     modality = LanguageModel(weights=str(saved[architecture]))
     longest = "C" * (POSITIONS - 2)  # a start and an end
     assert embed(modality, [longest, "C"]).isfinite().all()
@@ -112,20 +115,20 @@ def test_a_molecule_may_just_fit_the_positions_and_not_more(saved, architecture)
         modality.featurize(longest + "C")
 
 
-def test_max_length_holds_where_it_is_the_smaller_limit(saved):
+def test_max_length_applies_if_it_is_smaller(saved):
     with pytest.raises(
         ModalityError, match=r"molecule 'CCO': 5 tokens .* more than max_length=4; raise"
     ):
         LanguageModel(weights=str(saved["bert"]), max_length=4).featurize("CCO")
 
 
-def test_a_limit_that_the_configuration_does_not_tell_is_found_in_the_network(saved, monkeypatch):
-    monkeypatch.setattr(tokenizer, "_positions", lambda _: None)
-    tokenizer._read.cache_clear()
+def test_position_limit_is_read_from_the_network(saved, monkeypatch):
+    monkeypatch.setattr(tokenizer, "read_max_tokens", lambda _: None)
+    tokenizer.read_tokenizer_version.cache_clear()
     with pytest.raises(ModalityError, match=f"max_length must be at most {POSITIONS} for .*, not"):
         LanguageModel(weights=str(saved["roberta"])).encoder(seed=0)
     assert LanguageModel(weights=str(saved["roberta"]), max_length=POSITIONS).encoder(seed=0)
-    tokenizer._read.cache_clear()
+    tokenizer.read_tokenizer_version.cache_clear()
 
 
 def with_tokenizer(folder, tokenizer):
@@ -156,7 +159,7 @@ def test_a_character_the_tokenizer_lacks_is_named(bert, make, message):
         with_tokenizer(bert, make()).featurize("C[Si](C)(C)C")
 
 
-def test_a_tokenizer_that_cuts_and_pads_does_neither_here(bert):
+def test_truncation_and_padding_are_switched_off(bert):
     tokenizer = character_tokenizer()
     tokenizer.enable_truncation(4)
     tokenizer.enable_padding(length=30)
@@ -196,7 +199,7 @@ def test_options_are_checked(options, message):
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_a_folder_that_lacks_a_file_says_which(bert, file):
+def test_missing_file_is_named(bert, file):
     (bert / file).unlink()
     with pytest.raises(ModalityError, match=rf"bert lacks {file}.*; copy the file into"):
         LanguageModel(weights=str(bert))
@@ -225,7 +228,7 @@ def test_the_digest_is_over_the_files_that_matter(bert):
         LanguageModel(weights=str(bert), sha256="00").encoder(seed=0)
 
 
-def test_version_is_that_of_the_tokenizer_and_not_of_the_weights(bert):
+def test_version_depends_on_tokenizer_and_not_weights(bert):
     modality = LanguageModel(weights=str(bert))
     before = modality.version
     state = load_file(bert / "model.safetensors")
@@ -278,19 +281,19 @@ def test_weights_of_another_shape_are_named(bert):
         LanguageModel(weights=str(bert)).encoder(seed=0)
 
 
-def test_a_type_of_network_that_is_not_known_asks_for_trust(bert):
+def test_unknown_network_type_suggests_trusting_code(bert):
     configure(bert, model_type="strange", auto_map={"AutoModel": "model.Strange"})
     with pytest.raises(ModalityError, match=r"cannot be loaded .* or needs trust_remote_code"):
         LanguageModel(weights=str(bert)).encoder(seed=0)
 
 
-def test_attention_that_would_be_drawn_anew_is_held_in_evaluation(bert):
+def test_random_attention_is_fixed_in_evaluation(bert):
     configure(bert, deterministic_eval=False)  # as MoLFormer is published
     encoder = LanguageModel(weights=str(bert)).encoder(seed=0)
     assert encoder.network.config.deterministic_eval
 
 
-def test_code_counts_for_the_digest_where_it_may_run(bert):
+def test_trusted_code_is_part_of_the_digest(bert):
     plain, trusting = (LanguageModel(weights=str(bert), trust_remote_code=t) for t in (False, True))
     before = plain.version, trusting.version
     (bert / "model.py").write_text("print('run')")
@@ -325,7 +328,7 @@ def test_weights_in_several_files_are_read_whole(bert):
         LanguageModel(weights=str(bert))
 
 
-def test_loading_says_nothing_and_leaves_the_library_as_it_was(saved, capfd, monkeypatch):
+def test_loading_is_silent_and_restores_library_settings(saved, capfd, monkeypatch):
     monkeypatch.setattr(logging, "_tqdm_active", True)
     level = logging.get_verbosity()
     LanguageModel(weights=str(saved["bert"])).encoder(seed=0)
@@ -337,7 +340,7 @@ def test_loading_says_nothing_and_leaves_the_library_as_it_was(saved, capfd, mon
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """The cache of a hub that cannot be asked: name -> folder for a copy of a checkpoint."""
+    """The cache of a hub without network: name -> folder for a copy of a checkpoint."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
@@ -368,7 +371,7 @@ def test_a_hub_name_without_network_says_what_is_missing(hub):
     assert "run 'hf download lab/absent' once where there is a network" in message
 
 
-def test_a_path_that_is_not_there_is_no_hub_name_either(hub, tmp_path):
+def test_missing_path_is_not_a_hub_name(hub, tmp_path):
     missing = str(tmp_path / "missing")
     with pytest.raises(ModalityError, match=f"'{missing}' is not on this .* no folder {missing};"):
         LanguageModel(weights=missing)
@@ -384,7 +387,7 @@ def test_a_hub_name_cached_in_part_says_which_file_is_missing(hub, saved):
         LanguageModel(weights="lab/partial")
 
 
-def test_a_folder_has_no_revision(saved):
+def test_revision_of_a_folder_is_refused(saved):
     with pytest.raises(ModalityError, match="has no revision 'v2'; leave revision out"):
         LanguageModel(weights=str(saved["bert"]), revision="v2")
 

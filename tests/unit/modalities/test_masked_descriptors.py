@@ -83,25 +83,25 @@ def test_examples_are_the_molecules_in_order():
 
 
 @pytest.mark.parametrize("loss", ["squared", "huber"])
-def test_what_other_descriptors_tell_is_learned(loss):
+def test_predictable_descriptors_are_learned(loss):
     before, after = pretrain(MaskedDescriptors(loss=loss), table())
     assert before["r2"] < 0.1
     assert after["r2"] > 0.8
     assert after["loss"] < before["loss"]
 
 
-def test_what_nothing_tells_is_not():
+def test_independent_descriptors_are_not_learned():
     independent = np.random.default_rng(0).standard_normal((MOLECULES, COLUMNS)).astype(np.float32)
     _, after = pretrain(MaskedDescriptors(), independent, epochs=10)
     assert after["r2"] < 0.1
 
 
-def test_loss_and_r2_are_over_hidden_present_values_alone():
+def test_loss_and_r2_are_over_hidden_present_values():
     objective, values = MaskedDescriptors(), table()
     examples = examples_of(objective, values)
     model = model_of(objective, examples).eval()
     batch = objective.collate(examples, HELD, np.random.default_rng(3))
-    found = measured(model, batch)
+    measures = measured(model, batch)
     with torch.no_grad():
         scaled = model.encoder.scaler(batch["values"])
         counted = batch["hidden"] & ~batch["values"].isnan()
@@ -109,12 +109,12 @@ def test_loss_and_r2_are_over_hidden_present_values_alone():
         restored = model.decoder(model.encoder.embed(torch.where(counted, 0.0, scaled)))
     pairs = [(scaled[i, j].item(), restored[i, j].item()) for i, j in counted.nonzero().tolist()]
     squares = sum((wanted - guess) ** 2 for wanted, guess in pairs)
-    assert found["loss"] == pytest.approx(squares / len(pairs), rel=1e-4)
+    assert measures["loss"] == pytest.approx(squares / len(pairs), rel=1e-4)
     total = sum(wanted**2 for wanted, _ in pairs)
-    assert found["r2"] == pytest.approx(1 - squares / total, abs=1e-4)
+    assert measures["r2"] == pytest.approx(1 - squares / total, abs=1e-4)
 
 
-def test_the_hidden_values_cannot_be_seen():
+def test_hidden_values_do_not_affect_the_prediction():
     objective, values = MaskedDescriptors(), table()
     examples = examples_of(objective, values)
     model = model_of(objective, examples).eval()
@@ -127,7 +127,7 @@ def test_the_hidden_values_cannot_be_seen():
     assert torch.equal(*seen)
 
 
-def test_the_share_hidden_is_the_option_and_the_seed_decides_it():
+def test_hidden_share_is_the_option_and_seeded():
     objective = MaskedDescriptors(share=0.4)
     examples = examples_of(objective, table())
     first, again, other = (
@@ -139,7 +139,7 @@ def test_the_share_hidden_is_the_option_and_the_seed_decides_it():
     assert not torch.equal(first, other)
 
 
-def test_a_measure_without_any_value_is_nan():
+def test_measure_without_any_value_is_nan():
     objective = MaskedDescriptors()
     examples = examples_of(objective, table())
     model = model_of(objective, examples).eval()

@@ -135,7 +135,7 @@ def test_published_weights(hydrogens, gcn_weights):
 
 
 @pytest.mark.archives
-def test_published_weights_load_whole_but_for_the_projection_head(gcn_weights):
+def test_published_weights_load_except_the_projection_head(gcn_weights):
     from modalities.weights.checkpoint import load_weights
 
     network = Graph().encoder(seed=0)
@@ -154,7 +154,9 @@ def test_pooling_is_over_the_atoms_of_each_molecule(pooling, torch_name):
     encoder = modality.encoder(seed=0).eval()
     states = []
     encoder.batch_norms[4].register_forward_hook(lambda *args: states.append(args[-1]))
-    found = encoder(encoder.collate(features, np.arange(3)))
+    embedding = encoder(encoder.collate(features, np.arange(3)))
     sizes = features.fields["atoms"].lengths.tolist()
     pooled = [getattr(part, torch_name)(dim=0) for part in states[0].split(sizes)]
-    torch.testing.assert_close(found, encoder.feat_lin(torch.stack(pooled)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        embedding, encoder.feat_lin(torch.stack(pooled)), rtol=1e-4, atol=1e-4
+    )

@@ -7,11 +7,11 @@ from mordred import Calculator, descriptors, is_missing
 from rdkit import Chem
 
 from modalities import ModalityError
-from modalities.mordred import DESCRIPTORS, Mordred, descriptor_names
+from modalities.mordred import DESCRIPTORS, Mordred, list_descriptor_names
 
 
 def column(name, smiles):
-    return Mordred().featurize(smiles)["values"][0, descriptor_names().index(name)]
+    return Mordred().featurize(smiles)["values"][0, list_descriptor_names().index(name)]
 
 
 @pytest.mark.parametrize(
@@ -30,20 +30,20 @@ def test_known_descriptors(name, smiles, value):
     assert column(name, smiles) == pytest.approx(value, rel=1e-6)
 
 
-def test_values_are_the_librarys_and_missing_is_nan():
+def test_values_equal_the_library_and_missing_is_nan():
     smiles = "C=C(C)[C@@H]1CC=C(C)CC1"
-    found = Mordred().featurize(smiles)["values"]
-    assert found.shape == (1, DESCRIPTORS)
-    assert found.dtype == np.float32
+    values = Mordred().featurize(smiles)["values"]
+    assert values.shape == (1, DESCRIPTORS)
+    assert values.dtype == np.float32
     direct = Calculator(descriptors, ignore_3D=True)(Chem.MolFromSmiles(smiles))
-    for ours, theirs in zip(found[0], direct, strict=True):
+    for ours, theirs in zip(values[0], direct, strict=True):
         if is_missing(theirs) or not math.isfinite(theirs):
             assert np.isnan(ours)
         else:
             assert ours == np.float32(theirs)
 
 
-def test_a_molecule_without_bonds_has_missing_values_and_no_noise(capfd):
+def test_molecule_without_bonds_is_silent_with_missing_values(capfd):
     values = Mordred().featurize("[He]")["values"]
     assert 0 < np.isnan(values).sum() < DESCRIPTORS
     assert not np.isinf(values).any()
@@ -68,9 +68,9 @@ def test_options_are_checked(option, value, rule):
 
 
 def test_another_descriptor_list_is_refused(monkeypatch):
-    from modalities import mordred as word
+    from modalities import mordred
 
-    monkeypatch.setattr(word, "DESCRIPTORS", 1612)
-    word._calculator.cache_clear()
+    monkeypatch.setattr(mordred, "DESCRIPTORS", 1612)
+    mordred.build_calculator.cache_clear()
     with pytest.raises(ModalityError, match="has 1613 descriptors, not 1612"):
-        word.Mordred().featurize("C")
+        mordred.Mordred().featurize("C")

@@ -5,8 +5,7 @@ import pytest
 import torch
 from modality_words import MOLECULES, features_of
 
-from modalities import ModalityError, ModalityFeatures
-from modalities._base import Ragged
+from modalities import ModalityError, ModalityFeatures, Ragged
 from modalities.mordred import DESCRIPTORS, Mordred
 from modalities.mordred_network import MordredNetwork
 from modalities.nn.scalers import DescriptorScaler
@@ -28,19 +27,19 @@ def fitted(features, rows, **options):
     return encoder.eval()
 
 
-def test_scaled_columns_are_those_of_the_fitted_transform_in_their_own_places(features):
+def test_scaled_columns_equal_the_descriptor_scaler(features):
     ours, theirs = ScaledColumns(DESCRIPTORS, **LIMITS), DescriptorScaler(**LIMITS)
     for scaler in (ours, theirs):
         scaler.fit(features, TRAIN)
     batch = theirs.collate(features, ALL)
-    found, expected = ours(batch["values"]), theirs(batch)
-    assert torch.equal(found[:, theirs.columns], expected)
+    scaled, expected = ours(batch["values"]), theirs(batch)
+    assert torch.equal(scaled[:, theirs.columns], expected)
     dropped = np.setdiff1d(np.arange(DESCRIPTORS), theirs.columns)
     assert dropped.size
-    assert (found[:, dropped] == 0).all()
+    assert (scaled[:, dropped] == 0).all()
 
 
-def test_present_values_are_known_ones_of_kept_columns():
+def test_present_values_are_known_and_in_kept_columns():
     values = np.array(
         [[1, 5, np.nan], [2, 5, 3], [3, 5, 4], [4, 5, 6], [5, 5, 7]], dtype=np.float32
     )
@@ -57,7 +56,7 @@ def test_shapes_of_the_weights_do_not_depend_on_the_rows(features):
     assert not torch.equal(one["scaler.kept"], other["scaler.kept"])
 
 
-def test_weights_bring_their_scaler_and_fit_leaves_it(features, tmp_path):
+def test_fit_does_not_change_a_loaded_scaler(features, tmp_path):
     pretrained = fitted(features, TRAIN)
     torch.save(pretrained.state_dict(), tmp_path / "weights.pt")
     again = fitted(features, OTHER, weights=str(tmp_path))
@@ -75,7 +74,7 @@ def test_weights_of_another_shape_are_refused(features, tmp_path):
         wider.encoder(seed=1)
 
 
-def test_a_network_that_was_never_fitted_says_so(features):
+def test_network_without_fit_is_refused(features):
     encoder = MordredNetwork(**SMALL).encoder(seed=1).eval()
     with pytest.raises(ModalityError, match="scaler was never fitted: call fit on training rows"):
         encoder(encoder.collate(features, TRAIN))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modalities._base import ModalityError, ModalityFeatures, Ragged
+from modalities import ModalityError, ModalityFeatures, Ragged
 
 tables = st.lists(st.lists(st.integers(-5, 5), max_size=4), min_size=1, max_size=6)
 
@@ -42,7 +42,7 @@ def test_stack_needs_a_molecule():
         ModalityFeatures.stack("v", (), [])
 
 
-def test_digest_tells_versions_and_rows_apart():
+def test_digest_depends_on_version_and_rows():
     digests = {
         ModalityFeatures(version, smiles, {}).digest
         for version in ("v1", "v2")

@@ -17,7 +17,7 @@ def test_ids_are_code_points_less_32_after_a_start():
     assert Smiles().featurize("C=O")["tokens"].dtype == np.uint8
 
 
-def test_a_smiles_may_just_fit_and_not_more():
+def test_smiles_longer_than_max_length_is_refused():
     assert len(tokens("C" * 255)) == 256
     with pytest.raises(ModalityError, match=r"'C{256}': 257 tokens .* more than max_length=256"):
         tokens("C" * 256)
@@ -25,7 +25,7 @@ def test_a_smiles_may_just_fit_and_not_more():
         tokens("CCO", max_length=3)
 
 
-def test_a_character_without_id_is_named():
+def test_character_without_id_is_named():
     with pytest.raises(ModalityError, match=r"character '\\t' is not printable ASCII"):
         tokens("CCO\tethanol")
 

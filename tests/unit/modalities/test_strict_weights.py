@@ -39,7 +39,7 @@ def test_exact_match_loads_and_is_reported(saved):
     assert all(torch.equal(v, module.state_dict()[n]) for n, v in torch.load(saved).items())
 
 
-def test_declared_extra_weights_are_ignored_and_others_are_not(saved, tmp_path):
+def test_only_declared_extra_weights_are_ignored(saved, tmp_path):
     state = torch.load(saved) | {"head.weight": torch.ones(1), "tail": torch.ones(1)}
     path = tmp_path / "more.pth"
     torch.save(state, path)
@@ -94,12 +94,12 @@ def test_code_in_a_checkpoint_is_not_run(saved):
 
 
 @pytest.mark.parametrize("content", [[torch.ones(1)], {"epoch": 3, "state": torch.ones(1)}])
-def test_what_is_no_state_dict_is_refused(saved, content):
+def test_other_content_than_a_state_dict_is_refused(saved, content):
     torch.save(content, saved)
     refused("are not a state dict .* save module.state_dict", saved)
 
 
-def test_a_missing_file_is_named_with_every_place_tried(tmp_path, monkeypatch):
+def test_missing_file_lists_the_paths_tried(tmp_path, monkeypatch):
     monkeypatch.delenv("OLFACTION_WEIGHTS", raising=False)
     with pytest.raises(
         ModalityError, match=r"'no.pth' not found \(tried no.pth; a folder must hold weights.pt\)"

@@ -3,10 +3,10 @@ import pytest
 import torch
 from translator_by_hand import decode, encode, position_rows, published_shapes
 
-from modalities._base import Ragged
-from modalities.featurizers.characters import END, PAD, START, character_ids, pad_ids
+from modalities import Ragged
+from modalities.featurizers.characters import END, PAD, START, encode_text, pad_ids
 from modalities.nn.random import seeded
-from modalities.nn.transformer import BLOCK, TextEncoder, position_table
+from modalities.nn.transformer import BLOCK, TextEncoder, compute_position_table
 from modalities.nn.translator import Translator
 from modalities.smiles import Smiles
 from modalities.weights.published_translator import convert_published
@@ -49,14 +49,14 @@ def encoder(translator):
 
 
 def ids_of(text, *ends):
-    return np.append(character_ids(text, "text", max_length=40), ends).astype(np.int64)
+    return np.append(encode_text(text, "text", max_length=40), ends).astype(np.int64)
 
 
 def batch(*texts):
     return torch.from_numpy(pad_ids(Ragged.stack(list(texts))))
 
 
-def test_states_are_those_of_the_formulas(encoder, state):
+def test_states_equal_the_formulas(encoder, state):
     tokens = batch(*map(ids_of, TEXTS))
     states = encoder.states(tokens).detach().numpy()
     for row, text in enumerate(TEXTS):
@@ -79,7 +79,7 @@ def test_pooling_is_over_the_states_of_the_text(encoder, state, pooling, pool):
         np.testing.assert_allclose(embedding[row], expected, atol=CLOSE)
 
 
-def test_translations_are_predicted_as_the_formulas_say(translator, state):
+def test_translation_logits_equal_the_formulas(translator, state):
     names = ("ethanol", "methane", "benzaldehyde", "x", "nitrogen molecule") * 5
     target = batch(*(ids_of(name, END) for name in names))
     logits, expected, text = translator(batch(*map(ids_of, TEXTS)), target)
@@ -90,7 +90,7 @@ def test_translations_are_predicted_as_the_formulas_say(translator, state):
         assert expected[text == row].tolist() == [*ids_of(name)[1:], END]
 
 
-def test_equal_numbers_are_normalized_to_the_bias_and_have_a_gradient():
+def test_constant_state_is_normalized_to_the_bias():
     x = torch.full((1, 12), 2.5, requires_grad=True)
     layer = made().norm
     layer(x).square().sum().backward()
@@ -98,7 +98,7 @@ def test_equal_numbers_are_normalized_to_the_bias_and_have_a_gradient():
     assert x.grad.isfinite().all()
 
 
-def test_every_matrix_starts_at_xaviers_values_and_each_layer_at_its_own():
+def test_initial_matrices_are_xavier_and_differ_by_layer():
     encoder = Smiles(layers=2, width=64, heads=4, feedforward=96).encoder(seed=0)
     one, other = encoder.transformer.layers
     matrices = [*one.self_attn.in_proj_weight.chunk(3), one.self_attn.out_proj.weight]
@@ -115,8 +115,8 @@ def test_every_matrix_starts_at_xaviers_values_and_each_layer_at_its_own():
 
 
 @pytest.mark.parametrize("width", [12, 512])
-def test_every_column_of_the_position_table_has_its_own_exponent(width):
-    table = position_table(9, width)
+def test_position_table_has_an_exponent_per_column(width):
+    table = compute_position_table(9, width)
     assert table.shape == (1, 9, width)
     np.testing.assert_allclose(table[0], position_rows(9, width), atol=1e-7)
 

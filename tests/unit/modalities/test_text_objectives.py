@@ -8,10 +8,10 @@ from rdkit import Chem
 
 from modalities import ModalityError
 from modalities.featurizers.characters import END, PAD, START
+from modalities.featurizers.molecule import randomize_smiles
 from modalities.nn.random import seeded
 from modalities.pretraining import MoleculeBatch
-from modalities.pretraining._text import randomize_smiles
-from modalities.pretraining.masked_characters import MASK, MaskedCharacters, corrupt, mask_positions
+from modalities.pretraining.masked_characters import MASK, MaskedCharacters, corrupt, draw_hidden
 from modalities.pretraining.translation import Translation
 from modalities.smiles import Smiles
 
@@ -66,18 +66,18 @@ def test_randomized_smiles_are_of_the_same_molecule(smiles):
     assert {Chem.CanonSmiles(text) for text in drawn} == {Chem.CanonSmiles(smiles)}
 
 
-def test_a_randomized_smiles_that_is_too_long_gives_way_to_the_stored_one():
+def test_too_long_randomized_smiles_is_replaced_by_stored():
     smiles = "CC(C)(C)c1ccccc1"
     objective, modality = MaskedCharacters(share=0.01), Smiles(max_length=1 + len(smiles))
     examples = objective.prepare(modality, MoleculeBatch((smiles,), (None,)))
     rng = generator()
-    texts = [examples.batch(np.array([0]), rng)[0] for _ in range(50)]
+    texts = [examples.build_batch(np.array([0]), rng)[0] for _ in range(50)]
     assert max(map(len, texts)) <= 1 + len(smiles)
     assert len({tuple(text) for text in texts}) > 2
     assert any(text.tolist() == [START, *ids(smiles)] for text in texts)
 
 
-def test_translation_reads_and_writes_start_characters_and_an_end():
+def test_translation_has_start_and_end_tokens():
     objective = Translation(randomize=False)
     examples = objective.prepare(Smiles(), PAIRS)
     batch = objective.collate(examples, np.array([1, 0]), generator())
@@ -97,7 +97,7 @@ def test_names_are_translated_back_to_the_stored_smiles():
     assert batch["target"].tolist() == [[START, *ids("CCO"), END]]
 
 
-def test_only_what_is_read_is_randomized_anew_in_each_batch():
+def test_only_the_source_is_randomized():
     objective = Translation()
     examples = objective.prepare(Smiles(), PAIRS)
     rng = generator()
@@ -128,7 +128,7 @@ def test_translation_loss_is_the_mean_over_characters_and_ends():
     assert numbers["sequence_accuracy"].item() == np.mean([all(row) for row in right])
 
 
-def test_the_translation_of_a_character_does_not_know_what_follows():
+def test_translation_does_not_depend_on_later_characters():
     model = Translation().model(Smiles(**SMALL).encoder(seed=0), seed=0).eval()
     source = torch.tensor([[START, *ids("CCO")]])
     one, other = (
@@ -139,7 +139,7 @@ def test_the_translation_of_a_character_does_not_know_what_follows():
     assert not torch.equal(one[6], other[6])
 
 
-def test_a_small_translator_learns_twenty_pairs_by_heart():
+def test_small_translator_memorizes_twenty_pairs():
     modality = Smiles(layers=1, width=64, heads=4, feedforward=128, dropout=0.0)
     objective = Translation(decoder_layers=1, randomize=False)
     model = objective.model(modality.encoder(seed=0), seed=0)
@@ -154,11 +154,11 @@ def test_a_small_translator_learns_twenty_pairs_by_heart():
     assert numbers["sequence_accuracy"] >= 0.9
 
 
-def test_hidden_characters_are_a_share_of_all_and_one_at_least_of_each_text():
+def test_hidden_share_with_at_least_one_per_text():
     tokens = np.full((3000, 12), PAD)
     tokens[:, 0], tokens[:, 1:11] = START, 35
     tokens[0, 2:] = PAD  # a text of one character
-    chosen = mask_positions(tokens, 0.15, generator())
+    chosen = draw_hidden(tokens, 0.15, generator())
     assert not chosen[tokens == START].any()
     assert not chosen[tokens == PAD].any()
     assert chosen.any(axis=1).all()
@@ -166,7 +166,7 @@ def test_hidden_characters_are_a_share_of_all_and_one_at_least_of_each_text():
     assert chosen[1:].sum(axis=1).mean() == pytest.approx(1.5 + none, abs=0.08)
 
 
-def test_of_the_hidden_characters_80_percent_are_masked_and_10_replaced():
+def test_hidden_characters_are_masked_replaced_or_unchanged():
     tokens = np.tile(np.arange(30, 50), (5000, 1))
     chosen = np.zeros(tokens.shape, dtype=bool)
     chosen[:, ::2] = True
@@ -179,7 +179,7 @@ def test_of_the_hidden_characters_80_percent_are_masked_and_10_replaced():
     assert set(changed[chosen][replaced]) == set(range(30, 50))
 
 
-def test_no_text_holds_the_mask():
+def test_mask_id_is_in_no_text():
     assert not np.isin(MASK, Smiles().featurize("".join(COMPLEX[:1]))["tokens"])
     assert max(ids("".join(map(chr, range(32, 127))))) < MASK != PAD != START
 
@@ -243,7 +243,7 @@ def test_masked_characters_are_restored_better_than_by_frequency():
         ),
     ],
 )
-def test_molecules_that_cannot_be_read_are_named(objective, molecules, message):
+def test_unreadable_molecules_are_named(objective, molecules, message):
     with pytest.raises(ModalityError, match=message):
         objective.prepare(Smiles(), molecules)
 

@@ -49,7 +49,7 @@ def path(state, tmp_path_factory):
     return save(state, tmp_path_factory.mktemp("published") / "checkpoint.ckpt")
 
 
-def test_the_encoder_takes_its_half_of_the_translator(state, path):
+def test_encoder_loads_from_a_whole_translator(state, path):
     modality = Smiles(**SHAPE, weights=str(path))
     encoder = modality.encoder(seed=0).eval()
     attention = encoder.transformer.layers[2].self_attn
@@ -64,7 +64,7 @@ def test_the_encoder_takes_its_half_of_the_translator(state, path):
     np.testing.assert_allclose(states, by_hand, atol=1e-4)
 
 
-def test_all_262_tensors_have_a_place(state, path):
+def test_all_262_published_tensors_are_converted(state, path):
     encoder = Smiles(**SHAPE).encoder(seed=0)
     report = load_weights(
         encoder,
@@ -91,7 +91,7 @@ def test_the_encoder_alone_loads_with_and_without_wrapping(state, tmp_path):
         assert torch.equal(encoder.norm.bias, state["encoder.norm.bias"])
 
 
-def test_a_folder_of_a_pretraining_is_its_weights(tmp_path, monkeypatch):
+def test_pretraining_folder_loads_as_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("OLFACTION_WEIGHTS", str(tmp_path))
     (tmp_path / "masked").mkdir()
     trained = Smiles().encoder(seed=5)
@@ -108,7 +108,7 @@ def refused(message, path, **options):
         Smiles(**{**SHAPE, "weights": str(path), **options}).encoder(seed=0)
 
 
-def test_another_architecture_is_refused_with_how_much_matched(path):
+def test_other_architecture_is_refused_with_match_count(path):
     refused(
         "of another architecture than TextEncoder: 6 of 75 weights match; .*69 of another "
         r"shape \(embed.embed.weight \(98, 16\) for \(98, 32\)",
@@ -124,7 +124,8 @@ def test_another_position_table_is_refused(state, tmp_path):
     usual = torch.stack([place.sin(), place.cos()], dim=2).flatten(1)[None]
     other = save({**state, "encoder.pe.pe": usual}, tmp_path / "usual.pt")
     refused(
-        r"75 of 75 weights match; 1 unexpected \(pe.pe, which is computed here otherwise\)", other
+        r"75 of 75 weights match; 1 unexpected \(pe.pe, whose computed values are different\)",
+        other,
     )
 
 
@@ -140,7 +141,7 @@ def test_a_truncated_file_and_a_wrong_hash_are_refused(path, tmp_path):
     refused("have sha256 [0-9a-f]{64}, not 00; fetch the file again", path, sha256="00")
 
 
-def test_names_that_are_no_text_are_refused(tmp_path):
+def test_weight_names_must_be_strings(tmp_path):
     torch.save({1: torch.ones(1)}, tmp_path / "numbers.pt")
     refused("are not a state dict", tmp_path / "numbers.pt")
 

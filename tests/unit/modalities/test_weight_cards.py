@@ -37,7 +37,7 @@ CARD = ModelCard(
 )
 
 
-def test_a_card_comes_back_as_it_was_written(tmp_path):
+def test_card_round_trip(tmp_path):
     write_model_card(tmp_path / "new", WEIGHTS, CARD)
     assert read_model_card(tmp_path / "new") == CARD
     assert {path.name for path in (tmp_path / "new").iterdir()} == {"weights.pt", "card.json"}
@@ -45,19 +45,19 @@ def test_a_card_comes_back_as_it_was_written(tmp_path):
         assert find_model_card(place) == CARD
 
 
-def test_weights_that_were_not_made_here_have_no_card(tmp_path):
+def test_foreign_weights_have_no_card(tmp_path):
     (tmp_path / "model.pth").write_bytes(WEIGHTS)
     assert find_model_card(tmp_path / "model.pth") is None
     assert find_model_card(tmp_path) is None
 
 
 def test_weights_of_another_hash_are_not_written(tmp_path):
-    with pytest.raises(ModalityError, match=r"says sha256 .*, the file has"):
+    with pytest.raises(ModalityError, match=r"states sha256 .*, but the weights have"):
         write_model_card(tmp_path, b"others", CARD)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_whose_weights_cannot_be_written_gets_no_card(tmp_path):
+def test_no_card_if_weights_cannot_be_written(tmp_path):
     (tmp_path / "weights.pt" / "in_the_way").mkdir(parents=True)
     with pytest.raises(ModalityError, match="weights cannot be written to"):
         write_model_card(tmp_path, WEIGHTS, CARD)
@@ -72,7 +72,7 @@ def test_a_folder_whose_weights_cannot_be_written_gets_no_card(tmp_path):
         (lambda raw: raw.update(epochs="2"), "'epochs' must be int, not '2'"),
         (lambda raw: raw.update(options=[1]), "'options' must be .*, not"),
         (lambda raw: raw.update(sha256="abc"), "sha256 must be 64 hex digits"),
-        (lambda raw: raw.update(options={"weights": "x"}), "are no options of a network"),
+        (lambda raw: raw.update(options={"weights": "x"}), "are not options of a network"),
     ],
 )
 def test_a_changed_card_is_refused(tmp_path, change, message):
@@ -87,29 +87,29 @@ def test_a_changed_card_is_refused(tmp_path, change, message):
     ("text", "message"),
     [("{", "cannot be read"), ("[]", "must be a mapping, not list"), (None, "has no card.json")],
 )
-def test_what_is_no_card_is_refused(tmp_path, text, message):
+def test_other_content_than_a_card_is_refused(tmp_path, text, message):
     if text is not None:
         (tmp_path / "card.json").write_text(text)
     with pytest.raises(ModalityError, match=message):
         read_model_card(tmp_path)
 
 
-def test_the_hint_names_what_the_card_says_otherwise(tmp_path):
+def test_hint_lists_the_options_that_differ(tmp_path):
     write_model_card(tmp_path, WEIGHTS, CARD)
     place = {"weights": str(tmp_path)}
     same = {**place, "layers": 2, "dropout": 0.1, "pooling": "mean"}
     assert model_card_hint("smiles", same) == ""
     assert model_card_hint("smiles", {**same, "layers": 3, "dropout": 0.1}) == (
-        "; the card of these weights says layers=2: write the same"
+        "; the card of these weights says layers=2: use the same"
     )
     assert model_card_hint("graph", place) == (
         "; the card of these weights says modality=smiles, layers=2, dropout=0.1, pooling=mean: "
-        "write the same"
+        "use the same"
     )
     assert model_card_hint("smiles", {"weights": str(tmp_path / "nowhere")}) == ""
 
 
-def test_nan_is_no_measure_of_a_card(tmp_path):
+def test_nan_measure_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_model_card(tmp_path, WEIGHTS, replace(CARD, measures={"loss": float("nan")}))
     assert not list(tmp_path.iterdir())
