@@ -1,4 +1,4 @@
-"""The errors a user can meet, each with a message that says what to do."""
+"""Errors with messages for users, which say what to do."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ class StudyError(Exception):
 
 
 class InputError(StudyError, ValueError):
-    """Something the user gave (file, table, option, path) breaks a stated rule.
+    """An input of the user (file, table, option, path) breaks a stated rule.
 
-    The message carries the rule, the value and the place. Nothing was written.
+    The message names the rule, the value and the place. Nothing was written.
     """
 
 
 class TrialError(StudyError, RuntimeError):
-    """One trial could not be finished; the other trials go on."""
+    """One trial failed; the other trials continue."""
 
 
 class ClusterError(StudyError, RuntimeError):
-    """The cluster broke down under a launch; what had finished is kept."""
+    """The cluster failed during a launch; finished results are in the ledger."""
 
 
 class StorageError(StudyError, RuntimeError):
@@ -27,12 +27,12 @@ class StorageError(StudyError, RuntimeError):
 
 
 class TrackingError(StudyError, RuntimeError):
-    """The tracking pages could not be written; the ledger has every result all the same."""
+    """The tracking pages could not be written; all results are in the ledger."""
 
 
 class PeerLostError(StudyError, RuntimeError):
-    """The exchange with another process of a training broke off: that process has died."""
+    """Another process of the same training died."""
 
 
 class OutOfMemoryError(StudyError, MemoryError):
-    """A GPU has no memory left for a training."""
+    """A training ran out of GPU memory."""

@@ -18,11 +18,11 @@ Values = NDArray[np.float64]
 
 
 class MetricError(StudyError, ValueError):
-    """Labels or scores that cannot be measured: of other shapes, not 0/1, or not finite."""
+    """Labels or scores that have different shapes, are not 0/1, or are not finite."""
 
 
 def auroc(labels: ArrayLike, scores: ArrayLike) -> Values:
-    """Area under the ROC curve of every label, by the Mann-Whitney statistic.
+    """Compute the area under the ROC curve of every label, by the Mann-Whitney statistic.
 
     The probability that a molecule with the label scores above one without it, a tie counting
     one half: with mid-ranks r, ``(sum of r over positives - p (p + 1) / 2) / (p q)`` for p
@@ -32,7 +32,7 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> Values:
     ----------
     labels : array of 0/1, (n, l)
     scores : array of float, (n, l)
-        On any scale: logits and probabilities rank alike.
+        On any scale: logits and probabilities give the same ranks.
 
     Returns
     -------
@@ -44,34 +44,35 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> Values:
     MetricError
         Shapes differ, labels are not 0/1, or a score is NaN or infinite.
     """
-    truth, values = _checked(labels, scores)
-    keys = np.ascontiguousarray(_rising(values).T) << 1 | truth.T  # (l, n), ordered by score
+    truth, values = _validate(labels, scores)
+    # Scores as integers with the label in the last bit: one sort orders both. (l, n)
+    keys = np.ascontiguousarray(_to_sortable_integers(values).T) << 1 | truth.T
     keys.sort(axis=1)
     sums = ((keys & 1) @ np.arange(1, len(truth) + 1)).astype(np.float64)
+    # Keys that differ in the last bit at most have equal scores.
     tied = ((keys[:, 1:] ^ keys[:, :-1]) <= 1).any(axis=1)
-    sums[tied] = _rank_sums(keys[tied])
+    sums[tied] = _sum_mid_ranks(keys[tied])
     positives = truth.sum(axis=0, dtype=np.float64)
     return _ratio(sums - positives * (positives + 1) / 2, positives * (len(truth) - positives))
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> Values:
-    """Average precision of every label: mean over positives of the precision at their score.
+    """Compute the average precision of every label: mean over positives of the precision at each.
 
     Equal to ``sum of (R_k - R_(k-1)) P_k`` over the distinct scores, from high to low: tied
     molecules are retrieved together, and nothing is interpolated.
 
-    Takes and refuses what `auroc` does, and returns (l,) with NaN where a label has no
-    positives.
+    Parameters and errors are those of `auroc`. Returns (l,), NaN where a label has no positives.
     """
-    truth, values = _checked(labels, scores)
+    truth, values = _validate(labels, scores)
     order = np.argsort(-values, axis=0, kind="stable")
     hits = np.take_along_axis(truth, order, axis=0)
-    found = np.cumsum(hits, axis=0, dtype=np.int64)
-    # Molecules retrieved once all that tie with this one are in, (n, l).
+    retrieved = np.cumsum(hits, axis=0, dtype=np.int64)
+    # Number of molecules that score at least as high as each, ties included, (n, l).
     depth = rankdata(-np.take_along_axis(values, order, axis=0), method="max", axis=0).astype(
         np.int64
     )
-    precision = np.take_along_axis(found, depth - 1, axis=0) / depth
+    precision = np.take_along_axis(retrieved, depth - 1, axis=0) / depth
     positives = hits.sum(axis=0, dtype=np.float64)
     return _ratio((precision * hits).sum(axis=0), positives)
 
@@ -97,20 +98,20 @@ class MacroMean(NamedTuple):
 def macro_mean(values: ArrayLike, among: ArrayLike | None = None) -> MacroMean:
     """Average a metric over labels, each label with the same weight.
 
-    An undefined label is never left out, which would change what the mean means from fold to
-    fold, and never taken for 0: it makes the mean undefined, and is counted.
+    An undefined label makes the mean undefined and is counted. Leaving it out would change the
+    meaning of the mean from fold to fold, and 0 would be wrong.
 
     Parameters
     ----------
     values : array of float, (l,)
         A metric of every label, or differences of one; NaN where it is undefined.
     among : array of bool, (l,), optional
-        The set of labels, chosen without looking at `values`. Default: all.
+        The set of labels, chosen independently of `values`. Default: all.
 
     Raises
     ------
     MetricError
-        `among` is no mask of the labels.
+        `among` is not a Boolean mask of the labels.
     """
     metric = np.asarray(values, dtype=np.float64)
     chosen = np.ones(metric.shape, dtype=np.bool_) if among is None else np.asarray(among)
@@ -162,10 +163,10 @@ def fifth_means(values: ArrayLike, fifths: ArrayLike, *, k: int = 5) -> Values:
     return np.array([macro_mean(metric[groups == group]).value for group in range(k)])
 
 
-def _checked(
+def _validate(
     labels: ArrayLike, scores: ArrayLike
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
-    """Return truth as bool and scores as float32 or float64 (n, l), or raise a `MetricError`."""
+    """Return labels as bool and scores as float32 or float64 (n, l), or raise a `MetricError`."""
     truth: NDArray[Any] = np.asarray(labels)
     values: NDArray[Any] = np.asarray(scores)
     if values.dtype != np.float32:
@@ -178,36 +179,37 @@ def _checked(
         raise MetricError("labels must be 0 or 1: threshold ratings before measuring a ranking")
     finite = np.isfinite(values)
     if not finite.all():
-        wrong = np.argwhere(~finite)
-        row, column = wrong[0]
+        invalid = np.argwhere(~finite)
+        row, column = invalid[0]
         raise MetricError(
-            f"{len(wrong)} of {values.size} scores are NaN or infinite, the first at row {row}, "
+            f"{len(invalid)} of {values.size} scores are NaN or infinite, the first at row {row}, "
             f"label column {column}: a ranking needs finite scores"
         )
     return truth.astype(np.bool_), values
 
 
-def _rising(scores: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return integers of 32 bits and sign that order and tie as finite scores do, (n, l)."""
+def _to_sortable_integers(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return integers of 32 bits and sign with the order and ties of finite scores, (n, l)."""
     if scores.dtype != np.float32:
-        places: NDArray[np.int64] = np.unique(scores, return_inverse=True)[1].reshape(scores.shape)
-        return places
-    # The bits of a float rise with its value once those of negative numbers are turned over.
+        ranks: NDArray[np.int64] = np.unique(scores, return_inverse=True)[1].reshape(scores.shape)
+        return ranks
+    # As integers, the bits of floats have the order of their values, if the bits of negative
+    # numbers are inverted.
     bits: NDArray[Any] = (scores + np.float32(0)).view(np.int32)  # -0.0 becomes 0.0
     bits ^= (bits >> 31) & np.int32(0x7FFFFFFF)
     return bits.astype(np.int64)
 
 
-def _rank_sums(keys: NDArray[np.int64]) -> Values:
+def _sum_mid_ranks(keys: NDArray[np.int64]) -> Values:
     """Sum the mid-ranks of the positives of labels with ties, (l,).
 
     Parameters
     ----------
     keys : ndarray of int64, (l, n)
-        Rising in every row: the score as an integer, and in the last bit the label.
+        Sorted in every row: the score as an integer, with the label in the last bit.
     """
     n = keys.shape[1]
-    first = np.ones(keys.shape, dtype=np.bool_)  # of the molecules that tie
+    first = np.ones(keys.shape, dtype=np.bool_)  # the first molecule of each group of ties
     np.not_equal(keys[:, 1:] >> 1, keys[:, :-1] >> 1, out=first[:, 1:])
     starts = np.flatnonzero(first)
     ends = np.append(starts, keys.size)[1:]
@@ -218,7 +220,7 @@ def _rank_sums(keys: NDArray[np.int64]) -> Values:
 
 
 def _ratio(numerator: Values, denominator: Values) -> Values:
-    """Quotient per label, NaN where the denominator is zero, (l,)."""
+    """Divide per label, (l,); NaN where the denominator is zero."""
     quotient = np.full(len(denominator), np.nan)
     np.divide(numerator, denominator, out=quotient, where=denominator > 0)
     return quotient

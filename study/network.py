@@ -1,4 +1,4 @@
-"""Reachability of servers, and threads that never keep the program from ending."""
+"""Reachability of servers, and threads that do not keep the program from exiting."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _T = TypeVar("_T")
 
 
 def run_in_thread(work: Callable[[], _T], name: str) -> Future[_T]:
-    """Start a function in a thread of its own; the future has its value or its exception.
+    """Start a function in a new thread; the future gets its value or its exception.
 
-    Unlike the threads of an executor it is left behind when the program ends.
+    Unlike a thread of `ThreadPoolExecutor`, it does not keep the program from exiting.
     """
     future: Future[_T] = Future()
 
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 (whoever asks the future meets it)
+        except BaseException as error:  # noqa: BLE001 (raised again by `Future.result`)
             future.set_exception(error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
@@ -41,9 +41,9 @@ def check_reachable(address: str) -> None:
     Raises
     ------
     OSError
-        Nothing answers there within 5 seconds, or a database refuses who asks.
+        Nothing answers within 5 seconds, or a database refuses the login.
     ValueError
-        The port is no number.
+        The port is not a number.
     """
     parts = urlsplit(address if "://" in address else f"//{address}")
     kind = parts.scheme.partition("+")[0]
@@ -55,7 +55,7 @@ def check_reachable(address: str) -> None:
 
 
 def _log_in(database: str) -> None:
-    """Log in once and out; MLflow would try a wrong password for minutes."""
+    """Log in to a database once; MLflow would retry a wrong password for minutes."""
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -69,17 +69,19 @@ def _log_in(database: str) -> None:
 
 
 def check_answers(ask: Callable[[], object], *, wait: bool) -> None:
-    """Ask a first question of a store, and raise what it raises.
+    """Send a first query to a store, and raise the exception it raises.
 
     Parameters
     ----------
     ask : function
+        Sends the query.
     wait : bool
-        False: a store that takes its time is taken for a slow one, after 5 seconds.
+        Whether to wait for the answer. Otherwise a store without an answer after 5 seconds counts
+        as slow, and nothing is raised.
     """
     if wait:
         ask()
         return
-    answer = run_in_thread(ask, "first question")
+    answer = run_in_thread(ask, "first query")
     if wait_for([answer], _SECONDS).done:
         answer.result()

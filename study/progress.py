@@ -1,4 +1,4 @@
-"""Progress of a launch: the callback, its bars and log lines, and the counts they show."""
+"""Progress of a launch: callback, progress bars, log lines, and the counts they show."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # rich is imported by the bars alone: every study file reads this module
+if TYPE_CHECKING:  # imported by the bars alone, since every command imports this module
     from rich.console import Console
     from rich.progress import TaskID
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage of a launch is.
+    """Progress of a stage of a launch.
 
     Attributes
     ----------
     stage : str
         ``features``, ``encoders`` or ``trials``; empty before the first.
     total, done, running, failed : int
-        Pieces of the stage; `done` counts the failed ones too.
+        Numbers of pieces; `done` includes failed ones.
     seconds : float
-        Since the stage began.
+        Time since the stage began.
     """
 
     stage: str = ""
@@ -34,7 +34,7 @@ class Progress:
 
     @property
     def left(self) -> float | None:
-        """Seconds left at the pace so far; None before the first piece is done."""
+        """Estimated seconds left at the pace so far; None before the first piece is done."""
         return self.seconds / self.done * (self.total - self.done) if self.done else None
 
     def __str__(self) -> str:
@@ -47,41 +47,41 @@ class Progress:
 
 
 class ProgressCallback:
-    """Callback for the progress of a launch; every method of this base class does nothing."""
+    """Callback for the progress of a launch; the methods of this base class do nothing."""
 
     def stage(self, name: str, total: int) -> None:
         """Begin a stage with this many pieces."""
 
     def began(self, pieces: int = 1) -> None:
-        """Note that pieces run now: those of one task, which begin and end together."""
+        """Note that the pieces of a task have started; they begin and end together."""
 
     def lost(self, pieces: int = 1) -> None:
-        """Note that pieces no longer run and are not done; they will be tried again."""
+        """Note that running pieces were lost; they will be retried."""
 
     def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
-        """Note that pieces are done, `failed` of them without success; show a note once."""
+        """Note that pieces are done, `failed` of them without success; show `note` if given."""
 
     def note(self, text: str) -> None:
         """Show a message that stays on the screen."""
 
     def close(self) -> None:
-        """Release what was opened; no other call follows."""
+        """Release resources; no other call follows."""
 
 
 class CountingCallback(ProgressCallback):
-    """A reporter that counts the pieces of the current stage, for subclasses that show them."""
+    """Counts the pieces of the current stage, for subclasses that show them."""
 
     def __init__(self) -> None:
-        self._began, self._last = time.monotonic(), Progress()
+        self._started, self._last = time.monotonic(), Progress()
 
     @property
     def progress(self) -> Progress:
         """Progress of the stage at this moment."""
-        return replace(self._last, seconds=time.monotonic() - self._began)
+        return replace(self._last, seconds=time.monotonic() - self._started)
 
     def stage(self, name: str, total: int) -> None:
         """Begin to count a stage."""
-        self._began, self._last = time.monotonic(), Progress(name, total)
+        self._started, self._last = time.monotonic(), Progress(name, total)
 
     def began(self, pieces: int = 1) -> None:
         """Count pieces as running."""
@@ -98,11 +98,11 @@ class CountingCallback(ProgressCallback):
             self.note(note)
 
     def changed(self) -> None:
-        """Show the counts, which have just changed; subclasses override it."""
+        """Show the changed counts; overridden in subclasses."""
 
     def _add(self, *, running: int, done: int = 0, failed: int = 0) -> None:
         last = self._last
-        # Work in this process is reported by `advance` alone: nothing of it was counted as running.
+        # Tasks in this process may be reported by `advance` alone: they never counted as running.
         self._last = replace(
             last,
             running=max(0, last.running + running),
@@ -156,24 +156,24 @@ class RichProgress(CountingCallback):
 
 
 class LogProgress(CountingCallback):
-    """A line at the start of a stage and at most every `interval` seconds, for a log."""
+    """Log lines at the start of a stage and at most every `interval` seconds."""
 
     def __init__(self, console: Console, interval: float = 30.0) -> None:
         super().__init__()
-        self._console, self._interval, self._told = console, interval, time.monotonic()
+        self._console, self._interval, self._printed = console, interval, time.monotonic()
 
     def stage(self, name: str, total: int) -> None:
-        """Print what is to do."""
+        """Print the name and size of the stage."""
         super().stage(name, total)
-        self._told = time.monotonic()
+        self._printed = time.monotonic()
         self.note(f"{name}: {total} to do")
 
     def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
         """Count pieces as done, and print the progress if the last line is old enough."""
         super().advance(pieces=pieces, failed=failed)
         now, progress = time.monotonic(), self.progress
-        if now - self._told >= self._interval and progress.done < progress.total:
-            self._told = now
+        if now - self._printed >= self._interval and progress.done < progress.total:
+            self._printed = now
             self.note(str(progress))
         if note:
             self.note(note)
@@ -184,49 +184,49 @@ class LogProgress(CountingCallback):
 
 
 class CallbackList(ProgressCallback):
-    """Several reporters as one: each call goes to all of them, in order."""
+    """Passes each call to several callbacks, in order."""
 
-    def __init__(self, *reporters: ProgressCallback) -> None:
-        self._reporters = reporters
+    def __init__(self, *callbacks: ProgressCallback) -> None:
+        self._callbacks = callbacks
 
     def stage(self, name: str, total: int) -> None:
-        """Begin a stage in each."""
-        for each in self._reporters:
-            each.stage(name, total)
+        """Begin a stage in all callbacks."""
+        for callback in self._callbacks:
+            callback.stage(name, total)
 
     def began(self, pieces: int = 1) -> None:
-        """Tell each what runs."""
-        for each in self._reporters:
-            each.began(pieces)
+        """Pass on that pieces have started."""
+        for callback in self._callbacks:
+            callback.began(pieces)
 
     def lost(self, pieces: int = 1) -> None:
-        """Tell each what no longer runs."""
-        for each in self._reporters:
-            each.lost(pieces)
+        """Pass on that running pieces were lost."""
+        for callback in self._callbacks:
+            callback.lost(pieces)
 
     def advance(self, note: str = "", *, pieces: int = 1, failed: int = 0) -> None:
-        """Tell each what is done."""
-        for each in self._reporters:
-            each.advance(note, pieces=pieces, failed=failed)
+        """Pass on that pieces are done."""
+        for callback in self._callbacks:
+            callback.advance(note, pieces=pieces, failed=failed)
 
     def note(self, text: str) -> None:
-        """Show the message in each."""
-        for each in self._reporters:
-            each.note(text)
+        """Show the message in all callbacks."""
+        for callback in self._callbacks:
+            callback.note(text)
 
     def close(self) -> None:
-        """Close each."""
-        for each in self._reporters:
-            each.close()
+        """Close all callbacks."""
+        for callback in self._callbacks:
+            callback.close()
 
 
 def build_progress(console: Console) -> ProgressCallback:
-    """Return bars for a terminal and lines for anything else."""
+    """Return progress bars for a terminal, and log lines for anything else."""
     return RichProgress(console) if console.is_terminal else LogProgress(console)
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time as people say it: ``40 s``, ``12 min``, ``3 h 20 min``, ``2 d 5 h``."""
+    """Format a duration: ``40 s``, ``12 min``, ``3 h 20 min``, ``2 d 5 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,1 +1,1 @@
-"""What trials read, by identity: the data of a study, its folder, embeddings."""
+"""Data that trials read, by identity: data set, split, features, embeddings, study file."""

@@ -1,4 +1,4 @@
-"""Embeddings of a whole table, kept under the identity of the encoder job that made them."""
+"""Embeddings of a whole table, stored by the identity of the encoder job that made them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from study.storage.checksums import LedgerError
 from study.storage.storage import Storage
 
 _SUFFIX = ".safetensors"
-"""Files that end in ``.embeddings`` are of an earlier format and are not read."""
+"""Files with the suffix ``.embeddings`` have an earlier format and are not read."""
 _ARRAY, _JOB = "embeddings", "job"
 
 
 @dataclass(frozen=True)
 class FoldKey:
-    """Training rows of a study: a fold and the share of it that is used."""
+    """Key of a set of training rows: a fold and the fraction of it that is used."""
 
     repeat: int
     fold: int
@@ -32,16 +32,16 @@ class FoldKey:
 
 @dataclass(frozen=True)
 class EncoderJob:
-    """One encoder made ready: loaded or trained, then applied to every molecule.
+    """One encoder to load or train, and to apply to every molecule.
 
     Attributes
     ----------
     feature : NamedModality
-        The modality, its options and numbers.
+        The modality with its options and training config.
     place : FoldKey or None
-        Where its training rows come from; None if it is neither trained nor fitted.
+        Key of its training rows; None if it is neither trained nor fitted.
     seed : int
-        Seed of random starting weights and of the training.
+        Seed of random initial weights and of the training.
     share : LabelSubset or None
         The labels it is fine-tuned on; None: all.
     """
@@ -52,13 +52,13 @@ class EncoderJob:
     share: LabelSubset | None = None
 
     def __str__(self) -> str:
-        where = self.place
-        at = f" / fraction {where.fraction:g} fold {where.fold}" if where else ""
+        place = self.place
+        rows = f" / fraction {place.fraction:g} fold {place.fold}" if place else ""
         labels = f" on its labels of {self.share.partition}" if self.share else ""
-        return f"encoder {self.feature.name}{labels}{at} seed {self.seed}"
+        return f"encoder {self.feature.name}{labels}{rows} seed {self.seed}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values: what crosses a process border."""
+        """Return JSON values, to be sent to another process."""
         return {
             "name": self.feature.name,
             "choice": self.feature.choice.model_dump(mode="json"),
@@ -79,7 +79,7 @@ class EncoderJob:
 def encoder_job_for(feature: NamedModality, trial: Trial) -> EncoderJob | None:
     """Return the encoder job whose embeddings a trial reads; None if it reads none.
 
-    Fitted transforms are cheap and live in the trial; joint encoders are trained there.
+    Fitted transforms are cheap and are fitted in the trial; joint encoders are trained there.
     """
     choice = feature.choice
     if not choice.trainable or choice.resolved == "joint":
@@ -93,7 +93,7 @@ def encoder_job_for(feature: NamedModality, trial: Trial) -> EncoderJob | None:
 
 
 class EmbeddingStore:
-    """Embeddings (n, d) by job identity, in safetensors files.
+    """Store of embeddings (n, d) by job identity, in safetensors files.
 
     Parameters
     ----------
@@ -105,47 +105,47 @@ class EmbeddingStore:
         self.storage = storage
 
     def put(self, job_id: str, embeddings: NDArray[np.float32]) -> None:
-        """Write the embeddings of every molecule, whole, with the identity of their job."""
+        """Write the embeddings of every molecule, atomically, with the identity of their job."""
         content = pack_arrays({_ARRAY: embeddings}, {_JOB: job_id})
         self.storage.write(job_id + _SUFFIX, content)
 
     def get(self, job_id: str) -> NDArray[np.float32]:
-        """Map embeddings (n, d): processes of one machine share the pages.
+        """Return embeddings (n, d), memory-mapped: processes of one machine share the memory.
 
         Raises
         ------
         LedgerError
-            A byte differs from what was written, or the file is of another job.
+            The file is damaged or belongs to another job.
         """
-        return self._opened(job_id, self.storage.view(job_id + _SUFFIX))
+        return self._decode(job_id, self.storage.view(job_id + _SUFFIX))
 
     def ids(self) -> set[str]:
-        """Return the identities of the jobs that have embeddings, sound or not."""
+        """Return the identities of jobs with embeddings, which may be damaged."""
         return {name.removesuffix(_SUFFIX) for name in self.storage.names(_SUFFIX)}
 
     def sound(self, job_ids: set[str]) -> tuple[set[str], list[str]]:
-        """Return which jobs have sound embeddings, and the damaged files set aside."""
-        found, damaged = set(), []
+        """Return which jobs have intact embeddings; quarantine damaged files and return those."""
+        intact, damaged = set(), []
         names = (job_id + _SUFFIX for job_id in job_ids & self.ids())
         for name, data in self.storage.read_many(names):
             job_id = name.removesuffix(_SUFFIX)
             try:
-                self._opened(job_id, memoryview(data))
+                self._decode(job_id, memoryview(data))
             except LedgerError as error:
                 damaged.append(f"{self.storage.quarantine(name)} ({error})")
             else:
-                found.add(job_id)
-        return found, damaged
+                intact.add(job_id)
+        return intact, damaged
 
-    def _opened(self, job_id: str, data: memoryview) -> NDArray[np.float32]:
-        place = self.storage.path(job_id + _SUFFIX)
+    def _decode(self, job_id: str, data: memoryview) -> NDArray[np.float32]:
+        path = self.storage.path(job_id + _SUFFIX)
         try:
-            arrays, metadata = unpack_arrays(data, place)
+            arrays, metadata = unpack_arrays(data, path)
         except CorruptFileError as error:
             raise LedgerError(str(error)) from error
-        owner, stored = metadata.get(_JOB), arrays.get(_ARRAY)
-        if owner != job_id:
-            raise LedgerError(f"{place} holds the embeddings of the job {str(owner)[:80]}")
-        if stored is None or (stored.ndim, stored.dtype) != (2, np.dtype(np.float32)):
-            raise LedgerError(f"{place}: no embeddings (float32, molecules by numbers)")
-        return stored
+        stored_id, embeddings = metadata.get(_JOB), arrays.get(_ARRAY)
+        if stored_id != job_id:
+            raise LedgerError(f"{path} holds the embeddings of the job {str(stored_id)[:80]}")
+        if embeddings is None or (embeddings.ndim, embeddings.dtype) != (2, np.dtype(np.float32)):
+            raise LedgerError(f"{path}: no embeddings (float32, molecules by dimensions)")
+        return embeddings

@@ -1,4 +1,4 @@
-"""What every trial of a study reads: the table, the split, the features, the embeddings."""
+"""Data that every trial of a study reads: data set, split, features, embeddings."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ from study.storage.storage import Storage
 _TABLE, _CACHE, _SPLIT = "dataset.table", "cache.json", "split.json"
 
 CODE = 5
-"""Version of the training code; a change that alters numbers raises it and with it every id.
+"""Version of the training code, part of every trial id.
 
-Who raises the revision of a featurizer raises this number too. Results of earlier numbers are
-found again (`study.results.versions`).
+Raise it with every change that alters results, and with the revision of a featurizer. Results of
+earlier versions stay readable (`study.results.versions`).
 """
 
 
 @dataclass(frozen=True, eq=False)
 class StudyData:
-    """Data set and split of a study, with the caches its trials share.
+    """Data set and split of a study, and the caches that its trials share.
 
     Attributes
     ----------
@@ -55,10 +55,10 @@ class StudyData:
     cache : Path or str
         Folder of features, embeddings and checkpoints, or its URL in an object store.
     features_at : str, optional
-        Folder or URL of the features, if they are not kept in the cache.
+        Folder or URL of the features, if they are not in the cache.
     version : Version, optional
-        What made the results that are read; without it what makes trials now. Trials are run
-        with the latter alone.
+        Version of the results that are read. Default: the current one, which is the only one that
+        trials are run with.
     """
 
     dataset: OdorDataset
@@ -69,36 +69,36 @@ class StudyData:
 
     def fold(self, place: Trial | FoldKey) -> Fold:
         """Return the fold of a trial or job."""
-        wanted = (place.repeat, place.fold)
-        return next(f for f in self.split.folds if (f.repeat, f.index) == wanted)
+        key = (place.repeat, place.fold)
+        return next(f for f in self.split.folds if (f.repeat, f.index) == key)
 
     @cached_property
-    def _kept(self) -> Storage:
+    def _cache_storage(self) -> Storage:
         return Storage(str(self.cache))
 
     @property
     def features_place(self) -> str:
-        """Folder or URL of the features, as any process can name it."""
-        return self.features_at or self._kept.below("features").url
+        """Folder or URL of the features, valid in any process."""
+        return self.features_at or self._cache_storage.below("features").url
 
     @cached_property
     def features_store(self) -> FeatureStore:
-        """Features on disk, by content."""
+        """Store of features, addressed by content."""
         with storage_errors():
             return feature_store(Storage(self.features_place))
 
     @cached_property
     def embedding_store(self) -> EmbeddingStore:
-        """Embeddings of encoder jobs, by identity."""
-        return EmbeddingStore(self._kept.below("embeddings"))
+        """Store of the embeddings of encoder jobs, by identity."""
+        return EmbeddingStore(self._cache_storage.below("embeddings"))
 
     @cached_property
     def checkpoints(self) -> Storage:
-        """Folder of the checkpoints of trainings under way, by identity."""
-        return self._kept.below("checkpoints")
+        """Folder of the checkpoints of trainings in progress, by identity."""
+        return self._cache_storage.below("checkpoints")
 
     def quarantined(self) -> frozenset[str]:
-        """Return the damaged features and checkpoints that were set aside so far, by path."""
+        """Return the paths of the damaged features and checkpoints that were set aside so far."""
         features = (str(path) for path in self.features_store.quarantined())
         names = self.checkpoints.names(".corrupt")
         return frozenset([*features, *(self.checkpoints.path(name) for name in names)])
@@ -109,20 +109,21 @@ class StudyData:
             return self.features_store.load(build_modality(choice), self.dataset.smiles)
 
     def trial_id(self, trial: Trial) -> str:
-        """Identity of a trial: what was asked, and what made it."""
+        """Return the identity of a trial, from its request and the version that runs it."""
         featurizers = [self._featurizer(f.choice) for f in trial.arm.features]
-        return digest({**self._asked(trial), "features": featurizers, "code": self._code})[:32]
+        return digest({**self._request(trial), "features": featurizers, "code": self._code})[:32]
 
-    def asked_id(self, trial: Trial) -> str:
-        """Identity of what was asked, whatever makes it: spec, data and the rows it uses."""
-        return digest(self._asked(trial))[:32]
+    def request_id(self, trial: Trial) -> str:
+        """Return the identity of a trial's request, which is the same in all versions."""
+        return digest(self._request(trial))[:32]
 
     def origin(self, trial: Trial) -> dict[str, Any]:
-        """Return what a record says of its making: code, featurizers, and what was asked."""
+        """Return the origin that a result records: code, featurizers and id of the request."""
         featurizers = tuple(self._featurizer(f.choice) for f in trial.arm.features)
-        return {"code": self._code, "featurizers": featurizers, "asked": self.asked_id(trial)}
+        return {"code": self._code, "featurizers": featurizers, "asked": self.request_id(trial)}
 
-    def _asked(self, trial: Trial) -> dict[str, Any]:
+    def _request(self, trial: Trial) -> dict[str, Any]:
+        """Return arm, seed, data and rows of a trial. The keys are part of identities."""
         return {
             "cell": trial.arm.json_value(),
             "seed": trial.torch_seed,
@@ -135,18 +136,18 @@ class StudyData:
         return self.version.code if self.version else CODE
 
     def _featurizer(self, choice: ModalityConfig) -> str:
-        """Return the version of a featurizer, as it was when the results were made."""
+        """Return the version text of a featurizer, as it was when the results were made."""
         installed = build_modality(choice).version
         return self.version.applied_to(installed) if self.version else installed
 
     def job_id(self, job: EncoderJob) -> str:
-        """Identity of an encoder job: what it starts from, and what it is trained on if it is."""
+        """Return the identity of an encoder job, from its config and the data it depends on."""
         place = job.place
         return digest(
             {
                 "choice": job.feature.choice.json_value(),
                 "seed": job.seed,
-                "data": self.dataset.digest if place else _molecules(self.dataset),
+                "data": self.dataset.digest if place else _digest_molecules(self.dataset),
                 "rows": self.fold(place).digest(place.fraction) if place else None,
                 "features": self._featurizer(job.feature.choice),
                 "labels": self.columns(job).tolist() if job.share else None,
@@ -155,27 +156,29 @@ class StudyData:
         )[:32]
 
     def columns(self, job: EncoderJob) -> NDArray[np.int64]:
-        """Return the columns of the labels that an encoder is fine-tuned on, rising."""
+        """Return the columns of the labels that an encoder is fine-tuned on, in ascending order."""
         if job.share is None or job.place is None:
             return np.arange(len(self.dataset.label_names))
         rows = self.fold(job.place).fit[job.place.fraction]
         return job.share.columns(self.dataset.labels[rows], rows, job.seed)
 
     def save(self, folder: Path | str | Storage) -> list[str]:
-        """Write data set, split and place of the caches where workers read them.
+        """Write data set, split and address of the caches to a folder that workers read.
 
-        Files that hold the same already are left alone. Damaged ones are set aside; what was
-        done is returned, a text for each.
+        Files with the same content are not written again. Damaged files are set aside; returns a
+        message about each.
         """
         storage = folder if isinstance(folder, Storage) else Storage(str(folder))
-        kept = {"cache": self._kept.address}
+        cache = {"cache": self._cache_storage.address}
         files = {
             _TABLE: (add_table_checksum(self.dataset), verify_table_checksum),
-            _CACHE: (add_json_checksum(kept), _place_of),
+            _CACHE: (add_json_checksum(cache), _read_cache_address),
             _SPLIT: (self.split.to_bytes(), Split.from_bytes),
         }
-        said = [write_verified(storage, name, data, read) for name, (data, read) in files.items()]
-        return [text for text in said if text]
+        messages = [
+            write_verified(storage, name, data, read) for name, (data, read) in files.items()
+        ]
+        return [message for message in messages if message]
 
     @classmethod
     def load(cls, folder: Path | str | Storage) -> StudyData:
@@ -191,20 +194,20 @@ class StudyData:
         split = read_verified(
             storage, _SPLIT, partial(Split.from_bytes, dataset_digest=dataset.digest)
         )
-        return cls(dataset, split, read_verified(storage, _CACHE, _place_of))
+        return cls(dataset, split, read_verified(storage, _CACHE, _read_cache_address))
 
 
-def _place_of(data: bytes, place: str) -> str:
-    """Return where the caches are; older files hold the text alone."""
-    text = json.loads(data)
-    return str(
-        text if isinstance(text, str) else verify_json_checksum(data, place, ("cache",))["cache"]
-    )
+def _read_cache_address(data: bytes, path: str) -> str:
+    """Return the address of the caches. Older files hold a JSON text without a checksum."""
+    value = json.loads(data)
+    if isinstance(value, str):
+        return value
+    return str(verify_json_checksum(data, path, ("cache",))["cache"])
 
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Let features that cannot be written or read be an error of the storage.
+    """Raise a `StorageError` for features that cannot be written or read.
 
     Raises
     ------
@@ -218,18 +221,18 @@ def storage_errors() -> Iterator[None]:
 
 
 def current_version(plan: Plan) -> Version:
-    """Return what makes the trials of a plan now: the training code and installed featurizers."""
+    """Return the version that runs the trials of a plan now: code and installed featurizers."""
     choices = {f.key: f.choice for arm in plan.arms for f in arm.features}
     parts = featurizer_parts(build_modality(choice).version for choice in choices.values())
     return Version(CODE, tuple(sorted(parts.items())))
 
 
 def build_modality(choice: ModalityConfig) -> Modality:
-    """Build the modality behind a choice; weights are not loaded yet."""
+    """Build a modality from its config, without loading weights."""
     modality: Modality = Registry("modality").load(choice.name)(**choice.options)
     return modality
 
 
-def _molecules(dataset: OdorDataset) -> str:
-    """Digest of the molecules alone: an untrained encoder depends on nothing else."""
+def _digest_molecules(dataset: OdorDataset) -> str:
+    """Return a digest of the molecules alone: an untrained encoder depends on nothing else."""
     return digest(list(dataset.smiles))

@@ -1,4 +1,4 @@
-"""The file of a launched study, ``study.json``, in its own folder."""
+"""Read and write the file of a launched study, ``study.json`` in the study's folder."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ NAME = "study.json"
 
 
 def write_spec(storage: Storage, spec: StudySpec) -> str:
-    """Write the file of a study; return what to say if the one that was there is damaged."""
+    """Write the file of a study; return a message about a damaged old file, or ''."""
     value: dict[str, Any] = json.loads(remove_secrets(spec).model_dump_json())
-    return write_verified(storage, NAME, add_json_checksum(value), _spec)
+    return write_verified(storage, NAME, add_json_checksum(value), _parse_spec)
 
 
 def read_spec(storage: Storage) -> StudySpec | None:
@@ -31,15 +31,15 @@ def read_spec(storage: Storage) -> StudySpec | None:
     Raises
     ------
     InputError
-        The file is damaged, or of a version that knew other words.
+        The file is damaged, or was written by a version with other names.
     """
     if not storage.exists(NAME):
         return None
-    return read_verified(storage, NAME, _spec)
+    return read_verified(storage, NAME, _parse_spec)
 
 
 def is_damaged(storage: Storage) -> bool:
-    """Whether there is a file that cannot be read: the next launch sets it aside."""
+    """Whether there is a file that cannot be read, which the next launch will set aside."""
     try:
         read_spec(storage)
     except InputError:
@@ -47,5 +47,5 @@ def is_damaged(storage: Storage) -> bool:
     return False
 
 
-def _spec(data: bytes, place: str) -> StudySpec:
-    return StudySpec.model_validate(verify_json_checksum(data, place))
+def _parse_spec(data: bytes, path: str) -> StudySpec:
+    return StudySpec.model_validate(verify_json_checksum(data, path))

@@ -1,4 +1,4 @@
-"""Whether what a study reserves fits on the machines of a cluster, and how often at once."""
+"""Capacity of a cluster: whether worker groups fit on its machines, and how many at once."""
 
 from __future__ import annotations
 
@@ -12,59 +12,62 @@ Machine = Mapping[str, float]
 """Resources of one machine, as Ray names them: ``CPU``, ``GPU``."""
 
 
-_WAIT = "; if it starts machines by itself, set 'run.wait' to the minutes they may take"
+_WAIT = "; if the cluster starts machines on demand, set 'run.wait' to the minutes they may take"
 
 _POLL = 0.5
-"""Seconds between two looks for a machine that was asked for."""
+"""Seconds between two checks whether a requested machine is up."""
 
 
 class CapacityError(InputError):
-    """The machines of a cluster have no room; others may have, once they are up."""
+    """The machines that are up have no room; machines that start later may have."""
 
 
-def count_slots(machines: Sequence[Machine], crew: WorkerGroup, cpus: float) -> int:
-    """Return how many processes of a crew, of so many CPUs each, fit at the same time."""
-    return sum(_places(machine, crew, cpus) for machine in machines)
+def count_slots(machines: Sequence[Machine], group: WorkerGroup, cpus: float) -> int:
+    """Return how many processes of a worker group, with `cpus` CPUs each, fit at the same time."""
+    return sum(_count_on_machine(machine, group, cpus) for machine in machines)
 
 
-def _asked(crew: WorkerGroup, cpus: float) -> dict[str, float]:
-    return {"CPU": cpus, **({"GPU": crew.gpus} if crew.gpus else {})}
+def resources_per_process(group: WorkerGroup, cpus: float) -> dict[str, float]:
+    """Return what each process of a worker group reserves, as Ray names it."""
+    return {"CPU": cpus, **({"GPU": group.gpus} if group.gpus else {})}
 
 
-def _places(machine: Machine, crew: WorkerGroup, cpus: float) -> int:
-    whole = 1e-9  # ten processes of 0.1 CPUs fit on one
-    room = int(machine.get("CPU", 0.0) / cpus + whole)
-    if not crew.gpus:
-        return room
-    gpus = machine.get("GPU", 0.0)  # a process with a part of a GPU has it of one GPU
-    each = gpus / crew.gpus if crew.gpus >= 1 else int(gpus) * int(1 / crew.gpus + whole)
-    return min(room, int(each + whole))
+def _count_on_machine(machine: Machine, group: WorkerGroup, cpus: float) -> int:
+    rounding = 1e-9  # ten processes of 0.1 CPUs fit on one CPU
+    by_cpus = int(machine.get("CPU", 0.0) / cpus + rounding)
+    if not group.gpus:
+        return by_cpus
+    gpus = machine.get("GPU", 0.0)
+    # A fraction of a GPU must be on one GPU, so count per GPU.
+    by_gpus = gpus / group.gpus if group.gpus >= 1 else int(gpus) * int(1 / group.gpus + rounding)
+    return min(by_cpus, int(by_gpus + rounding))
 
 
-def check_capacity(machines: Sequence[Machine], crew: WorkerGroup, cpus: float) -> None:
-    """Check that a crew fits on the machines of a cluster, each process on one of them.
+def check_capacity(machines: Sequence[Machine], group: WorkerGroup, cpus: float) -> None:
+    """Check that a worker group fits on the machines of a cluster, each process on one of them.
 
     Raises
     ------
     CapacityError
-        It would wait for ever on these machines; the message names the resource that lacks.
+        It would wait forever on these machines; the message names the missing resource.
     InputError
-        No machines would do.
+        It would not fit on any machines.
     """
-    if crew.workers > 1 and 0 < crew.gpus < 1:
+    if group.workers > 1 and 0 < group.gpus < 1:
         raise InputError(
-            f"{crew.workers} workers with {crew.gpus:g} GPUs each would share a GPU, which NCCL "
+            f"{group.workers} workers with {group.gpus:g} GPUs each would share a GPU, which NCCL "
             "refuses; set 'run.gpus_per_worker' to 1, or 'workers' in the 'training' to 1"
         )
     _check_cpus(machines, cpus)
-    if crew.gpus:
-        _check_gpus(machines, crew, cpus)
-    room = count_slots(machines, crew, cpus)
-    if room < crew.workers:
-        each = " and ".join(f"{n:g} {name}s" for name, n in _asked(crew, cpus).items())
+    if group.gpus:
+        _check_gpus(machines, group, cpus)
+    slots = count_slots(machines, group, cpus)
+    if slots < group.workers:
+        resources = resources_per_process(group, cpus).items()
+        listed = " and ".join(f"{n:g} {name}s" for name, n in resources)
         raise CapacityError(
-            f"an encoder's training asks for {crew.workers} workers of {each} each and the "
-            f"cluster has room for {room}; lower 'workers' in its 'training' or "
+            f"an encoder's training asks for {group.workers} workers of {listed} each and the "
+            f"cluster has room for {slots}; lower 'workers' in its 'training' or "
             f"'run.cpus_per_trial', or use a larger cluster{_WAIT}"
         )
 
@@ -78,70 +81,67 @@ def _check_cpus(machines: Sequence[Machine], cpus: float) -> None:
         )
 
 
-def _check_gpus(machines: Sequence[Machine], crew: WorkerGroup, cpus: float) -> None:
-    able = [machine for machine in machines if machine.get("GPU", 0.0) >= crew.gpus]
-    if not able:
+def _check_gpus(machines: Sequence[Machine], group: WorkerGroup, cpus: float) -> None:
+    with_gpus = [machine for machine in machines if machine.get("GPU", 0.0) >= group.gpus]
+    if not with_gpus:
         largest = max((machine.get("GPU", 0.0) for machine in machines), default=0.0)
         raise CapacityError(
-            f"an encoder's training asks for {crew.gpus:g} GPUs a worker and no machine of the "
+            f"an encoder's training asks for {group.gpus:g} GPUs per worker and no machine of the "
             f"cluster has them (the largest has {largest:g}); set 'run.gpus_per_worker' to 0 or "
             f"use a cluster with GPUs{_WAIT}"
         )
-    largest = max(machine.get("CPU", 0.0) for machine in able)
+    largest = max(machine.get("CPU", 0.0) for machine in with_gpus)
     if largest < cpus:
         raise CapacityError(
-            f"a worker with {crew.gpus:g} GPUs asks for {cpus:g} CPUs and the largest machine "
+            f"a worker with {group.gpus:g} GPUs asks for {cpus:g} CPUs and the largest machine "
             f"with GPUs has {largest:g}; lower 'run.cpus_per_trial'{_WAIT}"
         )
 
 
 def wait_for_capacity(
-    crews: Collection[WorkerGroup],
+    groups: Collection[WorkerGroup],
     cpus: float,
-    machines: Callable[[], Sequence[Machine]],
-    ask: Callable[[Sequence[Mapping[str, float]]], None],
+    list_machines: Callable[[], Sequence[Machine]],
+    request: Callable[[Sequence[Mapping[str, float]]], None],
     seconds: float,
 ) -> None:
-    """Check that every crew fits, waiting for machines that a cluster starts when it is asked.
+    """Check that every worker group fits, waiting for machines that a cluster starts on request.
 
     Parameters
     ----------
-    crews, cpus
-        What is to fit.
-    machines : function
-        Gives the machines that are up; what it raises ends the wait.
-    ask : function
-        Asks for machines on which all these fit; empty: keep none for us.
+    groups : collection of WorkerGroup
+    cpus : float
+        CPUs of each process.
+    list_machines : function
+        Returns the machines that are up; an exception it raises ends the wait.
+    request : function
+        Requests machines on which all these resources fit; an empty list withdraws the request.
     seconds : float
-        The longest wait, for all crews together; 0: nothing is asked for.
+        Longest wait for all groups together; 0: no machines are requested.
 
     Raises
     ------
     CapacityError
-        One would wait for ever.
+        A group does not fit when the time is over.
     """
     deadline = time.monotonic() + seconds
     try:
-        for crew in sorted(crews, key=lambda crew: (crew.workers, crew.gpus)):
-            while not _fits(machines(), crew, cpus, last=time.monotonic() >= deadline):
-                ask(_bundles(crew, cpus))  # again each time: others may have asked for theirs
+        for group in sorted(groups, key=lambda group: (group.workers, group.gpus)):
+            while not _fits(list_machines(), group, cpus, last=time.monotonic() >= deadline):
+                # Repeated at every check, since another driver's request replaces this one.
+                request([resources_per_process(group, cpus) for _ in range(group.workers)])
                 time.sleep(_POLL)
     finally:
-        if seconds:  # else what was asked for is kept for ever
-            ask([])
+        if seconds:  # Ray keeps a request until it is withdrawn
+            request([])
 
 
-def _fits(machines: Sequence[Machine], crew: WorkerGroup, cpus: float, *, last: bool) -> bool:
-    """Return whether a crew fits; the last time it is asked, it has to."""
+def _fits(machines: Sequence[Machine], group: WorkerGroup, cpus: float, *, last: bool) -> bool:
+    """Return whether a worker group fits; the last check raises if it does not."""
     try:
-        check_capacity(machines, crew, cpus)
+        check_capacity(machines, group, cpus)
     except CapacityError:
         if last:
             raise
         return False
     return True
-
-
-def _bundles(crew: WorkerGroup, cpus: float) -> list[dict[str, float]]:
-    """Return what each process of a crew reserves."""
-    return [_asked(crew, cpus) for _ in range(crew.workers)]

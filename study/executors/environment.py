@@ -1,4 +1,4 @@
-"""Environment of worker processes, with private values kept in a file."""
+"""Environment variables of Ray and of worker processes; private values are passed in a file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 MARK = "OLFACTION_PRIVATE"
-"""The variable that names the file; processes without it read nothing."""
+"""Environment variable with the name of the file; processes without it read no file."""
 _NAME = ".private-environment.json"
 
 
 def write_private_environment(folder: Path, values: Mapping[str, str]) -> dict[str, str]:
-    """Write values into a working directory; return the variables that lead to them."""
+    """Write variables to a file in a working directory; return the variable that names the file."""
     if not values:
         return {}
     file = folder / _NAME
@@ -24,9 +24,10 @@ def write_private_environment(folder: Path, values: Mapping[str, str]) -> dict[s
 
 
 def load_private_environment() -> None:
-    """Take the private variables of a submitted study into this process, if it is one.
+    """Load the private variables of a submitted study, if this process belongs to one.
 
-    What the machine has set itself stays. The file is closed to others: Ray unpacks it open.
+    Variables that the machine has set are kept. The file is made readable by its owner only, since
+    Ray unpacks it readable by all.
     """
     name = os.environ.get(MARK)
     if name is None or not Path(name).is_file():
@@ -41,17 +42,17 @@ _DEFAULTS = {
     "RAY_AUTH_MODE": "token",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    # work runs in the folder of the launch, which relative paths of a study file start from
+    # relative paths of a study file start from the folder of the launch
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # a lost worker is told once, by us, as the cause of its task
+    # we report a lost worker, once, as the cause of its task
     "RAY_DEDUP_LOGS_SKIP_REGEX": "died or was killed|Task _attempt failed|Raylet is terminated"
     "|marked dead|lagging heartbeats|running low on memory",
-    # a process for each group of workers; a loop that keeps every epoch needs no warning
+    # would cost a process per worker group; training saves every epoch and needs no warning
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    # seconds between two looks at the workers, and so the wait for one that has finished
+    # seconds between two checks of the workers, and so the delay after one has finished
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # trials that wait for room: an autoscaler sees their wishes, and starts as many machines
+    # pending trials, whose resource requests make an autoscaler start machines
     "TUNE_MAX_PENDING_TRIALS_PG": "200",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver saves and exits 130 itself
@@ -61,16 +62,16 @@ _LONGEST = 500
 
 
 def set_defaults() -> None:
-    """Set Ray's variables where the user has not. Ray reads most of them when it is imported."""
+    """Set Ray's variables that the user has not set. Ray reads most of them on import."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
 
 
 def set_environment() -> None:
-    """Set Ray's variables, and the token of local clusters, where the user has not.
+    """Set Ray's variables, and the token of local clusters, that the user has not set.
 
-    With token mode asked for explicitly and no token at hand, Ray makes none and its control
-    store never comes up: make one that lives as long as this process and its children.
+    If token mode is set explicitly and there is no token, Ray does not create one and its control
+    store never starts. The token made here lives as long as this process and its children.
     """
     set_defaults()
     file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
@@ -79,11 +80,11 @@ def set_environment() -> None:
 
 
 def keep_local() -> None:
-    """Let the Ray of this process alone listen on loopback only; to be called before its import."""
+    """Restrict a local Ray to the loopback interface; must be called before Ray is imported."""
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 
 def shorten_error(text: str) -> str:
-    """Return the last line of an error text of Ray, which can fill pages: it tells why."""
+    """Return the last line of an error text of Ray, which can fill pages: it names the reason."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:_LONGEST] if lines else "no reason given"

@@ -1,4 +1,4 @@
-"""Build the executor of a run: a Ray cluster, or this process."""
+"""Build the executor of a run: on a Ray cluster, or in this process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def build_executor(
     wait: float = 0.0,
     check: Callable[[], None] = lambda: None,
 ) -> Executor:
-    """Return the executor of a run; a cluster is started or joined when it first gets work.
+    """Return the executor of a run; a cluster is started or joined with the first task.
 
     Parameters
     ----------
@@ -30,13 +30,13 @@ def build_executor(
     cpus_per_task : float
         CPUs that each process of a task reserves.
     retries : int
-        Times that a task is tried again after its process or machine was lost.
+        Retries of a task whose process or machine was lost.
     time_limit : float, optional
         Seconds that a task may take. Default: no limit.
     wait : float
-        Seconds to wait for machines of a cluster before one that is too small is refused.
+        Seconds to wait for machines of the cluster before it is refused as too small.
     check : function
-        Called while machines are waited for; what it raises ends the wait.
+        Called while waiting for machines; an exception it raises ends the wait.
     """
     if not ray:
         return LocalExecutor(time_limit)

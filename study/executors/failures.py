@@ -1,4 +1,4 @@
-"""Failures of tasks: their kinds, their messages, and the tracebacks that are kept."""
+"""Failures of tasks: their kinds, messages for users, and tracebacks."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import traceback
 from enum import StrEnum
 
 from study.errors import OutOfMemoryError, PeerLostError, StorageError, StudyError
-from study.executors.preemption import LEAVING, PreemptedError
+from study.executors.preemption import PREEMPTION_CAUSE, PreemptedError
 from study.executors.timeouts import TimeLimitError
 
 _DEEPEST = 100
-"""Frames of a traceback that are kept, the innermost ones."""
+"""Most frames of a traceback, of which the innermost are kept."""
 
 
 class FailureKind(StrEnum):
-    """Why a task has no value; the name travels in its outcome."""
+    """Reason why a task returned no value; its text is sent in the task's result."""
 
     TASK_ERROR = "task error"
-    """Raised by the task itself: another try would fail too."""
+    """Raised by the task itself: a retry would fail too."""
     OUT_OF_MEMORY = "out of memory"
-    """Raised by the task itself, for lack of memory of the CPU or the GPU."""
+    """Raised by the task itself, for lack of CPU or GPU memory."""
     TIMED_OUT = "timed out"
     STORAGE_REFUSED = "storage refused"
-    """The storage refused a file, as it would refuse those of the next task."""
+    """The storage could not write or read a file, and would fail for the next task too."""
     PREEMPTED = "preempted"
-    """The machine is taken away after a notice."""
+    """The machine is taken away after a preemption notice."""
     BROKEN_OFF = "broken off"
     """Ended by the executor together with another task."""
     PROCESS_LOST = "process lost"
@@ -36,17 +36,17 @@ class FailureKind(StrEnum):
 
     @property
     def is_loss(self) -> bool:
-        """Whether the task may finish in another try, in another process."""
+        """Whether the process of the task was lost, so that a retry may succeed."""
         return self in _LOSSES
 
     @property
     def costs_a_try(self) -> bool:
-        """Whether such a loss counts as one of the tries of a task."""
+        """Whether such a loss counts as one of the task's retries."""
         return self not in (FailureKind.PREEMPTED, FailureKind.BROKEN_OFF)
 
 
 _LOSSES = {
-    FailureKind.PREEMPTED: LEAVING,
+    FailureKind.PREEMPTED: PREEMPTION_CAUSE,
     FailureKind.BROKEN_OFF: "Ray Tune ended it with another task, whose machine ran out of memory",
     FailureKind.PROCESS_LOST: "its process died (killed, crashed or out of memory)",
     FailureKind.NODE_LOST: "its machine left the cluster",
@@ -63,34 +63,34 @@ _KINDS = (
 
 
 def loss_message(kind: FailureKind) -> str:
-    """Return the one line that tells users of a lost process."""
+    """Return the message for users about a lost process."""
     return _LOSSES[kind]
 
 
-def kind_of(error: Exception) -> FailureKind:
-    """Return the kind of failure that an exception of a task means."""
-    for raised, kind in _KINDS:
-        if isinstance(error, raised):
+def classify_failure(error: Exception) -> FailureKind:
+    """Return the kind of failure of a task that raised this exception."""
+    for error_type, kind in _KINDS:
+        if isinstance(error, error_type):
             return kind
     return FailureKind.TASK_ERROR
 
 
-def cause_of(error: Exception) -> str:
-    """Return the message of an exception of a task; the type's name leads unless it is ours."""
+def format_cause(error: Exception) -> str:
+    """Return the message for users about a task's exception, after its type unless it is ours."""
     if isinstance(error, StudyError) and not isinstance(error, OutOfMemoryError):
         return str(error)
     text = f"{type(error).__name__}: {error}".rstrip(": ")
     if isinstance(error, MemoryError):
-        what = text.splitlines()[0][:200]
+        first_line = text.splitlines()[0][:200]
         return (
-            f"out of memory ({what}); lower 'batch_size' in the training, or give the trial a "
-            "larger machine"
+            f"out of memory ({first_line}); lower 'batch_size' in the training, or give the trial "
+            "a larger machine"
         )
     return text
 
 
-def traceback_of(error: Exception) -> str:
-    """Return the traceback of an unexpected exception, '' for one whose message is for users."""
+def format_traceback(error: Exception) -> str:
+    """Return the traceback of an unexpected exception; '' if its message is meant for users."""
     if isinstance(error, StudyError):
         return ""
     return "".join(traceback.format_exception(error, limit=-_DEEPEST))

@@ -1,4 +1,4 @@
-"""How much the packages log: ``-v`` of the command line, also in the processes of workers."""
+"""Log level of the packages (``-v`` of the command line), also in worker processes."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import os
 import sys
 
 VARIABLE = "OLFACTION_LOG_LEVEL"
-"""Environment variable with the level (``INFO``, ``DEBUG``); processes without it log warnings."""
+"""Environment variable with the level (``INFO``, ``DEBUG``). Default: warnings only."""
 _LOGGERS = ("study", "modalities", "fusion")
 _handlers: list[logging.Handler] = []
 
 
 def level() -> str:
-    """Return the level of this process, '' if nobody asked for one."""
+    """Return the log level that was set for this process, or ''."""
     return os.environ.get(VARIABLE, "")
 
 
-def log_to_stderr(wanted: str) -> None:
-    """Log to standard error from a level on, here and in the processes started from here.
+def log_to_stderr(name: str) -> None:
+    """Log to standard error from this level on, in this process and those started from it.
 
     Parameters
     ----------
-    wanted : str
+    name : str
         Name of a level of `logging`; '' changes nothing.
     """
-    if not wanted:
+    if not name:
         return
-    os.environ[VARIABLE] = wanted
+    os.environ[VARIABLE] = name
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        logger.setLevel(wanted)
+    for package in _LOGGERS:
+        logger = logging.getLogger(package)
+        logger.setLevel(name)
         for old in _handlers:
             logger.removeHandler(old)
         logger.addHandler(handler)

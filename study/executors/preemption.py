@@ -1,4 +1,4 @@
-"""Preemption notices of spot machines: watch for them, tell Ray and the trainings."""
+"""Preemption notices of spot machines: watch for them, and pass them to Ray and to trainings."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from study.errors import InputError, StudyError
 VARIABLE = "OLFACTION_NOTICE"
 """Environment variable with the path of the notice file."""
 
-LEAVING = "its machine is about to be taken away"
-"""Cause of a task that gave way to the notice: it goes on elsewhere from its checkpoint."""
+PREEMPTION_CAUSE = "its machine is about to be taken away"
+"""Cause of a task that ended because of a notice; it resumes elsewhere from its checkpoint."""
 
 
 class PreemptedError(StudyError):
-    """A task ends early, with its state kept, since its machine is about to be taken away."""
+    """A task ended early, with a checkpoint, since its machine is about to be taken away."""
 
 
 def preemption_notice_file() -> Path:
-    """Return where a notice lies on this machine; without the variable in the temporary folder."""
+    """Return the path of this machine's notice file. Default: in the temporary folder."""
     return Path(os.environ.get(VARIABLE) or Path(tempfile.gettempdir()) / "olfaction-notice")
 
 
 def preemption_noticed() -> bool:
-    """Return whether there is a notice."""
+    """Return whether this machine has a preemption notice."""
     return preemption_notice_file().exists()
 
 
@@ -47,26 +47,26 @@ GCP = "http://metadata.google.internal"
 _TIMEOUT = 2.0
 _GCP_SECONDS = 30
 _log = logging.getLogger("study.executors.preemption")
-# the address is one of this machine's own network; a proxy would ask for its own notice
+# The metadata address is local to each machine: a proxy would return its own machine's notice.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of a Ray cluster: the cluster's address and the machine's id in it."""
+    """A machine of a Ray cluster: the cluster's address and the machine's node id."""
 
     address: str
     id: str
 
 
-def seconds_left(provider: str, url: str | None = None) -> int | None:
-    """Ask the provider once.
+def query_seconds_left(provider: str, url: str | None = None) -> int | None:
+    """Query the provider's metadata service once for a preemption notice.
 
     Parameters
     ----------
     provider : {'aws', 'gcp'}
     url : str, optional
-        Where its metadata are served; without it the provider's own address.
+        Address of the metadata service. Default: the provider's.
 
     Returns
     -------
@@ -76,43 +76,43 @@ def seconds_left(provider: str, url: str | None = None) -> int | None:
     Raises
     ------
     OSError
-        Nothing answers there, or not as the provider does.
+        Nothing answers at the address, or not as the provider does.
     """
     if provider == "aws":
-        return _aws(url or AWS)
+        return _query_aws(url or AWS)
     if provider == "gcp":
-        return _gcp(url or GCP)
+        return _query_gcp(url or GCP)
     raise InputError(f"'{provider}' is no provider with spot notices; allowed: aws, gcp")
 
 
-def _aws(url: str) -> int | None:
-    """Ask the instance metadata service, version 2: a token first.
+def _query_aws(url: str) -> int | None:
+    """Query the instance metadata service, version 2, which needs a session token.
 
     Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
     """
     lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-    token = _ask(f"{url}/latest/api/token", lifetime, method="PUT")
-    place = f"{url}/latest/meta-data/spot/instance-action"
-    answer = _ask(place, {"X-aws-ec2-metadata-token": token or ""})
+    token = _fetch(f"{url}/latest/api/token", lifetime, method="PUT")
+    page = f"{url}/latest/meta-data/spot/instance-action"
+    answer = _fetch(page, {"X-aws-ec2-metadata-token": token or ""})
     if answer is None:
         return None
-    told = datetime.fromisoformat(json.loads(answer)["time"])
-    return max(0, round((told - datetime.now(UTC)).total_seconds()))
+    deadline = datetime.fromisoformat(json.loads(answer)["time"])
+    return max(0, round((deadline - datetime.now(UTC)).total_seconds()))
 
 
-def _gcp(url: str) -> int | None:
-    """Ask whether the machine is preempted; it has 30 seconds then.
+def _query_gcp(url: str) -> int | None:
+    """Query whether the machine is preempted; it then has 30 seconds.
 
     Source: https://cloud.google.com/compute/docs/instances/create-use-preemptible
     """
-    place = f"{url}/computeMetadata/v1/instance/preempted"
-    answer = _ask(place, {"Metadata-Flavor": "Google"})
+    page = f"{url}/computeMetadata/v1/instance/preempted"
+    answer = _fetch(page, {"Metadata-Flavor": "Google"})
     return _GCP_SECONDS if answer is not None and answer.strip() == "TRUE" else None
 
 
-def _ask(url: str, headers: Mapping[str, str], method: str = "GET") -> str | None:
-    """Return what a page says; None if there is no such page."""
-    request = urllib.request.Request(url, headers=dict(headers), method=method)  # noqa: S310 (an address of this machine's network, or the one that was given)
+def _fetch(url: str, headers: Mapping[str, str], method: str = "GET") -> str | None:
+    """Return the content of a page; None if there is no such page."""
+    request = urllib.request.Request(url, headers=dict(headers), method=method)  # noqa: S310 (the metadata address, or the one the user gave)
     try:
         with _opener.open(request, timeout=_TIMEOUT) as answer:
             text: str = answer.read().decode()
@@ -124,42 +124,50 @@ def _ask(url: str, headers: Mapping[str, str], method: str = "GET") -> str | Non
 
 
 def find_this_node() -> Node | None:
-    """Return the machine that this one is in its Ray cluster; None if Ray does not run here."""
-    for words in _commands():
-        if Path(words[0]).name == "raylet":
+    """Return this machine's node in its Ray cluster; None if Ray does not run here.
+
+    Read from the command line of the raylet, so that no connection to the cluster is needed.
+    """
+    for arguments in _list_command_lines():
+        if Path(arguments[0]).name == "raylet":
             options = dict(
-                word[2:].split("=", 1) for word in words if word[:2] == "--" and "=" in word
+                argument[2:].split("=", 1)
+                for argument in arguments
+                if argument[:2] == "--" and "=" in argument
             )
             return Node(options["gcs-address"], options["node_id"])
     return None
 
 
-def _commands() -> Iterator[list[str]]:
-    """Give the command line of every process of this machine."""
+def _list_command_lines() -> Iterator[list[str]]:
+    """Yield the command line of every process of this machine."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = file.read_text(encoding="utf-8", errors="replace").split("\0")
+            arguments = file.read_text(encoding="utf-8", errors="replace").split("\0")
         except OSError:
-            continue  # ended meanwhile
-        yield words
+            continue  # the process has ended meanwhile
+        yield arguments
 
 
 def write_preemption_notice(seconds: int, node: Node | None) -> None:
-    """Tell Ray, then the trainings of this machine, that it is taken away in so many seconds.
+    """Notify Ray, then the trainings of this machine, that it is taken away in `seconds`.
 
-    Ray first: a training that leaves before Ray knows would begin anew on the same machine.
+    Ray comes first: a task that ended before Ray knows would be restarted on the same machine.
     """
     file = preemption_notice_file()
     if node is None:
         _log.warning("Ray does not run here: nothing to drain")
-    elif trouble := _drain(node, seconds):
-        _log.error("Ray may begin work here that is lost (%s); trainings are told", trouble)
+    elif problem := _drain(node, seconds):
+        _log.error(
+            "Ray may start tasks on this machine that will be lost (%s); trainings are notified",
+            problem,
+        )
     file.write_text(f"{seconds} s from {datetime.now(UTC).isoformat()}\n", encoding="utf-8")
     _log.warning("notice: this machine is taken away in %d s (%s)", seconds, file)
 
 
 def _drain(node: Node, seconds: int) -> str | None:
-    """Let Ray begin nothing more on a machine; return why it does not, None if it obeys."""
+    """Stop Ray from starting tasks on a machine; return the reason if that fails."""
     program = str(Path(sys.executable).with_name("ray"))
     options = {
         "--address": node.address,
@@ -168,48 +176,57 @@ def _drain(node: Node, seconds: int) -> str | None:
         "--reason-message": "spot notice",
         "--deadline-remaining-seconds": str(seconds),
     }
-    words = [word for option in options.items() for word in option]
-    longest = max(1.0, seconds / 4)  # the rest is for the trainings to end their epochs in
+    arguments = [argument for option in options.items() for argument in option]
+    timeout = max(1.0, seconds / 4)  # the rest is left for trainings to finish their epochs
     try:
-        done = subprocess.run(  # noqa: S603 (Ray's own program, and words that are no user's)
-            [program, "drain-node", *words],
+        process = subprocess.run(  # noqa: S603 (Ray's own program; no argument is a user's)
+            [program, "drain-node", *arguments],
             capture_output=True,
             text=True,
             check=False,
-            timeout=longest,
+            timeout=timeout,
         )
     except subprocess.TimeoutExpired:
-        return f"no answer in {longest:g} s"
+        return f"no answer in {timeout:g} s"
     except OSError as error:
         return str(error)
-    if done.returncode:
-        return done.stderr.strip()[-300:] or f"'ray drain-node' ended with {done.returncode}"
+    if process.returncode:
+        ended = f"'ray drain-node' ended with exit code {process.returncode}"
+        return process.stderr.strip()[-300:] or ended
     return None
 
 
 def watch_for_preemption(
     provider: Annotated[str, typer.Option(help="aws or gcp")] = "aws",
-    url: Annotated[str | None, typer.Option(help="Where its metadata are served.")] = None,
-    every: Annotated[float, typer.Option(help="Seconds between two questions.", min=0.1)] = 5.0,
-    address: Annotated[str | None, typer.Option(help="Ray's address, if not found.")] = None,
-    node_id: Annotated[str | None, typer.Option(help="Ray's id of this machine.")] = None,
+    url: Annotated[str | None, typer.Option(help="Address of the metadata service.")] = None,
+    every: Annotated[float, typer.Option(help="Seconds between two queries.", min=0.1)] = 5.0,
+    address: Annotated[
+        str | None, typer.Option(help="Address of the Ray cluster. Default: that of this machine.")
+    ] = None,
+    node_id: Annotated[
+        str | None, typer.Option(help="Node id of this machine in the Ray cluster.")
+    ] = None,
 ) -> None:
-    """Wait for the notice that this machine is about to be taken away, pass it on, and end."""
+    """Wait for a preemption notice of this machine, pass it to Ray and to trainings, and exit."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    preemption_notice_file().unlink(missing_ok=True)  # of an earlier life of this machine
+    preemption_notice_file().unlink(missing_ok=True)  # left from before a restart of the machine
     answered = True
     while True:
         try:
-            seconds = seconds_left(provider, url)
+            seconds = query_seconds_left(provider, url)
         except OSError as error:
-            if answered:
-                _log.warning("no answer about notices (%s); asked again every %g s", error, every)
+            if answered:  # warn once, not at every query
+                _log.warning(
+                    "the metadata service does not answer (%s); trying again every %g s",
+                    error,
+                    every,
+                )
             answered = False
         else:
             answered = True
             if seconds is not None:
-                given = Node(address, node_id) if address and node_id else find_this_node()
-                write_preemption_notice(seconds, given)
+                node = Node(address, node_id) if address and node_id else find_this_node()
+                write_preemption_notice(seconds, node)
                 return
         time.sleep(every)
 

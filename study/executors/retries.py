@@ -1,4 +1,4 @@
-"""What a stage on a cluster has still to run, and how often the process of a task was lost."""
+"""Queue of the tasks of a stage on a cluster, with retries of tasks whose process was lost."""
 
 from __future__ import annotations
 
@@ -14,141 +14,142 @@ from study.executors.timeouts import time_limit_message
 
 _log = logging.getLogger(__name__)
 
-MOST_LEFT = 20
-"""Times a task may give way to a machine's notice: a notice that stays must not hold a study up."""
-LATE = 0.5
-"""Seconds by which a driver may hear of a beginning later than of an end at the limit."""
+MOST_PREEMPTIONS = 20
+"""Most retries after preemption notices, so that a notice file left behind cannot block a study."""
+TOLERANCE = 0.5
+"""Seconds that a driver may learn of a task's start late, compared to its end at the limit."""
 
 
 class DriverState:
-    """Its state is the driver's own: left out when Ray Tune pickles it, and never restored."""
+    """Base of Ray Tune callbacks with state of the driver, which is not pickled or restored."""
 
     def __getstate__(self) -> dict[str, object]:
-        """Nothing."""
+        """Return no state."""
         return {}
 
 
 class RetryQueue:
-    """The tasks of a stage: given out one by one, and again when their process was lost.
+    """The tasks of a stage, dispatched one by one, and again if their process was lost.
 
     Parameters
     ----------
     tasks : iterable of Task
-    listener : TaskCallback
-        Hears of each task; its own error is kept in `error`, and ends the stage.
+    callback : TaskCallback
+        Called about each task; its first exception is kept in `error` and ends the stage.
     retries : int
-        Times a task whose process died is tried again.
+        Retries of a task whose process died.
     limit : float, optional
-        Seconds a task may take. Its process ends itself then, so a process that is lost later
-        than that was not lost but too slow. A task that is too slow is not tried again: the
-        limit would not hold, and what hangs by itself would hang once more.
+        Seconds a task may take. A process ends itself at the limit, so one that is lost later was
+        too slow. A task that is too slow is not retried: its limit would not hold, and a task
+        that hangs would hang again.
     """
 
     def __init__(
-        self, tasks: Iterable[Task], listener: TaskCallback, *, retries: int, limit: float | None
+        self, tasks: Iterable[Task], callback: TaskCallback, *, retries: int, limit: float | None
     ) -> None:
         self._waiting = deque(tasks)
-        self._listener, self._retries, self._limit = listener, retries, limit
-        self._out: dict[str, Task] = {}
-        self._began: dict[str, float] = {}
+        self._callback, self._retries, self._limit = callback, retries, limit
+        self._dispatched: dict[str, Task] = {}
+        self._started: dict[str, float] = {}
         self._deaths: Counter[str] = Counter()
-        self._left: Counter[str] = Counter()
+        self._preemptions: Counter[str] = Counter()
         self.error: Exception | None = None
 
     @property
-    def out(self) -> Collection[str]:
-        """Tasks that were given out and have not ended."""
-        return self._out.keys()
+    def dispatched(self) -> Collection[str]:
+        """Tasks that were dispatched and have not ended."""
+        return self._dispatched.keys()
 
     @property
-    def unbegun(self) -> list[str]:
-        """Tasks that were given out and do not run yet."""
-        return [task_id for task_id in self._out if task_id not in self._began]
+    def not_started(self) -> list[str]:
+        """Tasks that were dispatched and do not run yet."""
+        return [task_id for task_id in self._dispatched if task_id not in self._started]
 
     @property
     def stopping(self) -> bool:
-        """Whether nothing more may begin."""
-        return self._listener.stopping or self.error is not None
+        """Whether no more tasks may start."""
+        return self._callback.stopping or self.error is not None
 
     @property
     def hurried(self) -> bool:
-        """Whether the stage has to end at once."""
-        return self._listener.hurried or self.error is not None
+        """Whether the stage must end at once."""
+        return self._callback.hurried or self.error is not None
 
     @property
-    def over(self) -> bool:
-        """Whether nothing is out and nothing is to be given out."""
-        return not self._out and (self.stopping or not self._waiting)
+    def finished(self) -> bool:
+        """Whether no task is dispatched and none will be."""
+        return not self._dispatched and (self.stopping or not self._waiting)
 
     def next(self) -> Task | None:
-        """Give out a task; None if none is waiting or nothing more may begin."""
+        """Dispatch a task; None if none is waiting or no more may start."""
         if self.stopping or not self._waiting:
             return None
         task = self._waiting.popleft()
-        self._out[task.id] = task
+        self._dispatched[task.id] = task
         return task
 
-    def began(self, task_id: str) -> None:
-        """Note that a task runs now; whatever else is told of a try comes after."""
-        if task_id not in self._began:
-            self._began[task_id] = time.monotonic()
-            self._tell(lambda: self._listener.began(task_id))
+    def mark_started(self, task_id: str) -> None:
+        """Note that a task runs now; further calls for the same try do nothing."""
+        if task_id not in self._started:
+            self._started[task_id] = time.monotonic()
+            self._call(lambda: self._callback.began(task_id))
 
-    def ended(self, outcome: TaskResult) -> None:
-        """Take how a task ended."""
-        self.began(outcome.id)
-        self._forget(outcome.id)
-        self._tell(lambda: self._listener.ended(outcome))
-
-    def take(self, outcome: TaskResult) -> None:
-        """Take how a try ended: the task has ended, or its process was lost."""
-        if outcome.kind is not None and outcome.kind.is_loss:
-            self.lost(outcome)
+    def add_result(self, result: TaskResult) -> None:
+        """Record the end of a try: the task has ended, or its process was lost."""
+        if result.kind is not None and result.kind.is_loss:
+            self.add_loss(result)
         else:
-            self.ended(outcome)
+            self._end(result)
 
-    def withdraw(self, task_id: str) -> None:
-        """Take a task back that has not run, or whose run was broken off with others."""
-        self._waiting.appendleft(self._forget(task_id))
+    def put_back(self, task_id: str) -> None:
+        """Return a task to the queue that did not run, or was ended together with others."""
+        self._waiting.appendleft(self._remove(task_id))
 
-    def lost(self, outcome: TaskResult) -> None:
-        """Take the loss of a task's process; the task is tried again while it has tries left."""
-        task_id, cause, kind = outcome.id, outcome.cause, outcome.kind
+    def add_loss(self, result: TaskResult) -> None:
+        """Record the loss of a task's process; the task is retried while it has retries left."""
+        task_id, cause, kind = result.id, result.cause, result.kind
         costs = kind is None or kind.costs_a_try
-        self.began(task_id)
-        if self._limit is not None and costs and self._seconds(task_id) >= self._limit - LATE:
-            late = TaskResult(
-                task_id, cause=time_limit_message(self._limit), kind=FailureKind.TIMED_OUT
-            )
-            self.ended(late)
+        self.mark_started(task_id)
+        if self._limit is not None and costs and self._seconds(task_id) >= self._limit - TOLERANCE:
+            message = time_limit_message(self._limit)
+            self._end(TaskResult(task_id, cause=message, kind=FailureKind.TIMED_OUT))
             return
-        counts, most = (self._deaths, self._retries) if costs else (self._left, MOST_LEFT)
+        if costs:
+            counts, most = self._deaths, self._retries
+        else:
+            counts, most = self._preemptions, MOST_PREEMPTIONS
         counts[task_id] += 1
         if counts[task_id] > most:
             tries = f", in the last of {counts[task_id]} tries" if most else ""
-            self.ended(replace(outcome, cause=cause + tries))
+            self._end(replace(result, cause=cause + tries))
             return
-        _log.info("%s is tried again (%s)", task_id, kind)
-        self._waiting.appendleft(self._forget(task_id))
-        self._tell(lambda: self._listener.died(task_id, cause))
+        _log.info("retrying %s (%s)", task_id, kind)
+        self._waiting.appendleft(self._remove(task_id))
+        self._call(lambda: self._callback.died(task_id, cause))
 
     def close(self) -> None:
-        """Raise the listener's error, if there was one."""
+        """Raise the exception of the callback, if there was one."""
         if self.error is not None:
             raise self.error
 
+    def _end(self, result: TaskResult) -> None:
+        """Record the final result of a task."""
+        self.mark_started(result.id)
+        self._remove(result.id)
+        self._call(lambda: self._callback.ended(result))
+
     def _seconds(self, task_id: str) -> float:
-        return time.monotonic() - self._began[task_id]
+        return time.monotonic() - self._started[task_id]
 
-    def _forget(self, task_id: str) -> Task:
-        self._began.pop(task_id, None)
-        return self._out.pop(task_id)
+    def _remove(self, task_id: str) -> Task:
+        self._started.pop(task_id, None)
+        return self._dispatched.pop(task_id)
 
-    def _tell(self, say: Callable[[], None]) -> None:
-        """Tell the listener; after its first error nobody is told anything."""
+    def _call(self, callback: Callable[[], None]) -> None:
+        """Call the callback, unless it has raised before."""
         if self.error is not None:
             return
         try:
-            say()
-        except Exception as error:  # noqa: BLE001 (Ray Tune would take it for one of its own; raised at the end of the stage)
+            callback()
+        except Exception as error:  # noqa: BLE001 (Ray Tune would take it for its own; raised by `close`)
             self.error = error

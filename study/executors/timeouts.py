@@ -1,4 +1,4 @@
-"""Limits of time: a task that hangs is ended, also one that is stuck in native code."""
+"""Time limits that end a hanging task, even one that is stuck in native code."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ T = TypeVar("T")
 
 
 class TimeLimitError(StudyError):
-    """A task took longer than it may."""
+    """A task exceeded its time limit."""
 
 
 def time_limit_message(seconds: float) -> str:
-    """Return the cause of a task that took longer than so many seconds."""
+    """Return the cause of a task that exceeded a limit of so many seconds."""
     return (
         f"ran longer than the limit of {seconds / 60:g} minutes ('run.time_limit'); "
-        "raise the limit or look at the trial"
+        "raise the limit or check the trial"
     )
 
 
 @contextmanager
 def end_process_after(seconds: float | None) -> Iterator[None]:
-    """End this process if the block takes longer; for a process that works for a driver.
+    """End this process if the block takes longer; for worker processes.
 
-    A thread of C does it, which needs no lock of Python: native code that keeps the lock cannot
-    hold it up. Where every thread of Python was is written to stderr, which Ray keeps in its logs.
+    A native thread ends it without Python's global lock, so native code that holds the lock cannot
+    prevent it. The stacks of all Python threads are written to stderr, which Ray keeps in its logs.
     """
     if seconds is None:
         yield
@@ -47,19 +47,19 @@ def end_process_after(seconds: float | None) -> Iterator[None]:
 
 @contextmanager
 def raise_after(seconds: float | None) -> Iterator[None]:
-    """Raise a TimeLimitError in the block if it takes longer; for work in the driver itself.
+    """Raise a TimeLimitError in the block if it takes longer; for tasks in the driver itself.
 
-    Needs the main thread; elsewhere there is no limit. Native code is interrupted when it returns
-    to Python.
+    Works in the main thread only; in other threads there is no limit. Native code is interrupted
+    when it returns to Python.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def ring(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signature of a handler)
+    def on_alarm(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signature of a handler)
         raise TimeLimitError(time_limit_message(seconds))
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(signal.SIGALRM, on_alarm)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -69,32 +69,32 @@ def raise_after(seconds: float | None) -> Iterator[None]:
 
 
 def call_within(seconds: float | None, call: Callable[[], T]) -> T:
-    """Return what a call returns, waiting no longer than this; it runs in a thread of its own.
+    """Return the value of a call that runs in its own thread, waiting at most so many seconds.
 
-    For one process of several that train together: the others have to hear that it was the time,
-    so it leaves with an error and its process is ended by those who started it.
+    For one of several processes that train together. It must not simply end at the limit, or the
+    others would report a lost peer: it raises an error, and Ray Train ends the process.
 
     Raises
     ------
     TimeLimitError
-        The call takes longer; its thread is left behind.
+        The call takes longer; its thread is abandoned.
     """
     if seconds is None:
         return call()
-    found: list[T] = []
-    failed: list[BaseException] = []
+    values: list[T] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            found.append(call())
-        except BaseException as error:  # noqa: BLE001 (handed to the caller's thread)
-            failed.append(error)
+            values.append(call())
+        except BaseException as error:  # noqa: BLE001 (raised again in the caller's thread)
+            errors.append(error)
 
     thread = threading.Thread(target=run, name="limited", daemon=True)
     thread.start()
     thread.join(seconds)
-    if failed:
-        raise failed[0]
-    if not found:
+    if errors:
+        raise errors[0]
+    if not values:
         raise TimeLimitError(time_limit_message(seconds))
-    return found[0]
+    return values[0]

@@ -1,4 +1,4 @@
-"""The work of one process of a crew, and how a crew ended. Knows nothing of Ray."""
+"""Run a task in one process of a worker group, and combine the results of all; without Ray."""
 
 from __future__ import annotations
 
@@ -14,92 +14,92 @@ from study.executors.timeouts import TimeLimitError, call_within, end_process_af
 
 
 class TaskError(Exception):
-    """One process of a crew could not do its task.
+    """A task failed in one process of a worker group.
 
     Attributes
     ----------
-    outcome : TaskResult
-        How the task ended in this process.
+    result : TaskResult
+        Result of the task in this process.
     """
 
-    def __init__(self, outcome: TaskResult) -> None:
-        super().__init__(outcome)  # the arguments are what pickle hands on
-        self.outcome = outcome
+    def __init__(self, result: TaskResult) -> None:
+        super().__init__(result)  # pickle rebuilds an exception from its arguments
+        self.result = result
 
     def __str__(self) -> str:
-        return self.outcome.cause
+        return self.result.cause
 
 
-def to_plain(task: Task) -> dict[str, str]:
-    """Return a task as text: ``id``, ``work``, ``payload`` in JSON, and ``level`` of the logs."""
+def serialize_task(task: Task) -> dict[str, str]:
+    """Return a task as texts: ``id``, ``work``, ``payload`` in JSON, and ``level`` of the logs."""
     payload = json.dumps(task.payload)
     return {"id": task.id, "work": task.work, "payload": payload, "level": level()}
 
 
-def attempt_task_plain(task: Mapping[str, Any]) -> TaskResult:
-    """Call a task that is given as text; the process logs as the driver does."""
+def attempt_serialized_task(task: Mapping[str, Any]) -> TaskResult:
+    """Call a task that `serialize_task` returned, with the log level of the driver."""
     log_to_stderr(task.get("level", ""))
     return attempt_task(Task(task["id"], task["work"], json.loads(task["payload"])))
 
 
-def stream(task: Mapping[str, str], limit: float | None) -> Iterator[TaskResult | None]:
-    """Say that a task runs (None), then how it ended; its process ends after `limit` seconds."""
+def stream_task(task: Mapping[str, str], limit: float | None) -> Iterator[TaskResult | None]:
+    """Yield None when the task starts, then its result; ends the process after `limit` seconds."""
     yield None
     with end_process_after(limit):
-        outcome = attempt_task_plain(task)
-    yield outcome
+        result = attempt_serialized_task(task)
+    yield result
 
 
-def work(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a task as one process of its crew: all call it, the first one's value counts.
+def run_worker(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a task in one process of its worker group; the first process's value is used.
 
     Parameters
     ----------
     task : mapping
-        What `to_plain` returns, with the ``crew`` and the ``limit`` of the task in seconds, which a
-        process that is alone leaves to whoever started it.
+        What `serialize_task` returns, with the worker group (key ``crew``) and the ``limit`` of
+        the task in seconds, which for a single process is enforced by its caller.
 
     Raises
     ------
     TaskError
-        The task has no value: it failed by itself, took too long, leaves a machine that is about
-        to be taken away, or lost another process of the crew.
+        The task has no value: it failed by itself, took too long, was preempted, or lost another
+        process of the group.
     """
     limit = task["limit"] if task["crew"]["workers"] > 1 else None
     try:
-        outcome = call_within(limit, lambda: attempt_task_plain(task))
+        result = call_within(limit, lambda: attempt_serialized_task(task))
     except TimeLimitError as error:
         raise TaskError(TaskResult.failed(task["id"], error)) from None
-    if outcome.value is None:
-        raise TaskError(outcome)
-    return dict(outcome.value)
+    if result.value is None:
+        raise TaskError(result)
+    return dict(result.value)
 
 
-def find_group_end(ends: Mapping[int, TaskResult]) -> TaskResult:
-    """Return how a task ended, given the outcome of each of its processes that failed, by rank.
+def combine_failures(failures: Mapping[int, TaskResult]) -> TaskResult:
+    """Return the result of a task, given the result of each failed process by rank.
 
-    It failed by itself only if none of them was lost; one that failed beside a loss may have
-    failed of it.
+    The task failed by itself only if no process was lost: a failure in another process may be a
+    consequence of a loss.
     """
-    own = [end for end in ends.values() if not _is_loss(end)]
-    if len(own) == len(ends):
-        return own[0]
-    for end in ends.values():
-        if end.kind is FailureKind.PREEMPTED:
-            return end
-    rank, first = min(ends.items(), key=lambda item: _order(item[1]))
+    own_failures = [failure for failure in failures.values() if not _is_loss(failure)]
+    if len(own_failures) == len(failures):
+        return own_failures[0]
+    for failure in failures.values():
+        if failure.kind is FailureKind.PREEMPTED:
+            return failure
+    rank, first = min(failures.items(), key=lambda item: _rank_cause(item[1]))
     if first.kind is FailureKind.PEER_LOST:
-        return replace(first, cause=f"worker {rank} lost another one: {first.cause}")
+        return replace(first, cause=f"worker {rank} lost another worker: {first.cause}")
     kind = first.kind if _is_loss(first) else FailureKind.PEER_LOST
     return replace(first, cause=f"worker {rank}: {first.cause}", kind=kind)
 
 
-def _order(end: TaskResult) -> int:
-    """Sort losses before failures that may come of them, and these before echoes."""
-    if end.kind is FailureKind.PEER_LOST:
+def _rank_cause(failure: TaskResult) -> int:
+    """Rank losses first, then failures that may follow from them, then reports of a lost peer."""
+    if failure.kind is FailureKind.PEER_LOST:
         return 2
-    return 0 if _is_loss(end) else 1
+    return 0 if _is_loss(failure) else 1
 
 
-def _is_loss(end: TaskResult) -> bool:
-    return end.kind is not None and end.kind.is_loss
+def _is_loss(failure: TaskResult) -> bool:
+    return failure.kind is not None and failure.kind.is_loss

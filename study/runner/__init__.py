@@ -1,1 +1,1 @@
-"""Launches: prepare, run the stages, stop, resume, sync."""
+"""Launches of a study: prepare, run the stages, stop, resume, sync."""

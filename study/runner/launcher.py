@@ -1,4 +1,4 @@
-"""Launch a study: run what is missing, keep the pages up to date, print the comparison."""
+"""Launch a study: run missing trials, keep the tracking pages up to date, print the comparison."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from study.results.versions import VersionResults, complete_arms, find_versions
 from study.runner.prepare import check_unchanged, prepare, write_study_folder
 from study.runner.stages import (
     StageRunner,
-    encoder_tasks,
+    build_encoder_tasks,
+    choose_worker_group,
     make_features,
     run_encoders,
     run_trials,
-    worker_group_for,
 )
-from study.runner.status import ProgressFile, state_file
+from study.runner.status import ProgressFile, build_progress_file
 from study.runner.stopping import StopSignal
 from study.storage.lock import StudyLock
 from study.tracking.background import BackgroundSync, TrackingStore
@@ -47,34 +47,34 @@ from study.training.evaluation import run_average_trial
 _log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
-"""Seconds that the pages of an interrupted launch are waited for."""
+"""Seconds that an interrupted launch waits until its pages are written."""
 
 
 @dataclass(frozen=True)
 class KeptResults:
-    """Results of other versions that a launch leaves as they are.
+    """Results of other versions that a launch with ``--keep`` does not reproduce.
 
     Attributes
     ----------
     arms : frozenset of str
-        Arms that some version has all trials of: none of their trials is run.
-    shown : VersionResults
-        The version that is shown when the launch ends.
+        Arms with all their trials in some version: none of their trials is run.
+    displayed : VersionResults
+        The version that is printed when the launch ends.
     """
 
     arms: frozenset[str]
-    shown: VersionResults
+    displayed: VersionResults
 
 
 @dataclass(frozen=True)
 class LaunchWork:
-    """The trials of a launch by identity, and which of them are known already."""
+    """The trials of a launch by identity, and those that are already in the ledger."""
 
     trials: Mapping[str, Trial]
     known: frozenset[str]
 
     def missing(self, *, averages: bool) -> dict[str, Trial]:
-        """Return unknown trials: those to fit, or those that average others."""
+        """Return the missing trials: those to fit, or those that average others."""
         return {
             trial_id: trial
             for trial_id, trial in self.trials.items()
@@ -91,131 +91,137 @@ def launch(
     stop: StopSignal | None = None,
     kept: KeptResults | None = None,
 ) -> StudyResults:
-    """Run what the ledger lacks and return the study as it stands afterwards.
+    """Run the trials that the ledger lacks and return the results of the study.
 
-    A failing trial stops no other: it is recorded with its cause. Results are in the ledger
-    before anything else hears of them, so an interrupted launch goes on where it was. All trials
-    are run with the current version; with `kept`, results of another one are returned.
+    A failed trial does not stop the others; its cause is recorded. A result is written to the
+    ledger before anything else is done with it, so an interrupted launch can be resumed. All
+    trials are run with the current version; with `kept`, results of another one are returned.
 
     Raises
     ------
     InputError
-        A molecule of the table cannot be represented in a modality that is asked for; or a
-        training asks for more workers or GPUs than there are.
+        A molecule of the table cannot be represented in a modality of the study, or a training
+        needs more workers or GPUs than there are.
     StorageError
-        A result could not be kept.
+        A result could not be written.
     KeyboardInterrupt
-        `stop` was asked for; what had finished is kept.
+        `stop` was requested; finished results are in the ledger.
     """
     stop, meter = stop or StopSignal(reporter.note), BudgetMeter(study.spec.run.budget)
-    shown = _shown(study, kept) if kept else study
-    work = _plan_work(study, kept)
+    displayed = _apply_version(study, kept) if kept else study
+    trials = _select_trials(study, kept)
     if pages is None:
-        _run(StageRunner(study, executor, reporter, stop, meter), work, lambda: None)
-        return shown.read_results()
-    projector = BackgroundSync(pages, shown.read_results, reporter.note)
-    told = CallbackList(reporter, ProgressFile(projector.tell))
-    with closing(projector):
+        _run_stages(StageRunner(study, executor, reporter, stop, meter), trials, lambda: None)
+        return displayed.read_results()
+    sync = BackgroundSync(pages, displayed.read_results, reporter.note)
+    callbacks = CallbackList(reporter, ProgressFile(sync.tell))
+    with closing(sync):
         try:
-            _run(StageRunner(study, executor, told, stop, meter), work, projector.due)
+            _run_stages(StageRunner(study, executor, callbacks, stop, meter), trials, sync.due)
         except (KeyboardInterrupt, StudyError):
-            _leave(projector, shown)
+            _sync_stopped(sync, displayed)
             raise
-        record = shown.read_results()
-        projector.finish(record, hurried=lambda: stop.interrupted)
-    return record
+        results = displayed.read_results()
+        sync.finish(results, hurried=lambda: stop.interrupted)
+    return results
 
 
-def _leave(projector: BackgroundSync, study: Study) -> None:
-    """Show a launch that ends early as it stands, if the pages answer soon."""
+def _sync_stopped(sync: BackgroundSync, study: Study) -> None:
+    """Write the pages of a launch that ends early, if the store answers in time."""
     try:
-        projector.finish(study.read_results(), stopped=True, patience=PATIENCE)
-    except StudyError:  # what ended the launch is told; pages are made up for by the next one
+        sync.finish(study.read_results(), stopped=True, patience=PATIENCE)
+    except StudyError:  # the error that ended the launch is reported; the next launch syncs
         return
 
 
-def _shown(study: Study, kept: KeptResults) -> Study:
-    """Return a study with the identities of the version that is shown."""
-    return replace(study, data=kept.shown.applied_to(study.data))
+def _apply_version(study: Study, kept: KeptResults) -> Study:
+    """Return a study with the identities of the version that is displayed."""
+    return replace(study, data=kept.displayed.applied_to(study.data))
 
 
-def _plan_work(study: Study, kept: KeptResults | None) -> list[Trial]:
-    """Return the trials of a launch: of all arms but those kept, with the members of averages."""
+def _select_trials(study: Study, kept: KeptResults | None) -> list[Trial]:
+    """Return the trials of all arms that are not kept, and of the members of their averages."""
     trials = list(study.plan.trials())
     if kept is None:
         return trials
-    chosen = [trial for trial in trials if trial.arm.id not in kept.arms]
-    arms = {each.arm.id for trial in chosen for each in (trial, *trial.members())}
+    selected = [trial for trial in trials if trial.arm.id not in kept.arms]
+    arms = {member.arm.id for trial in selected for member in (trial, *trial.members())}
     return [trial for trial in trials if trial.arm.id in arms]
 
 
-def _run(site: StageRunner, trials: Sequence[Trial], due: Callable[[], None]) -> None:
-    """Run every stage; `due` hears that there is something new to show."""
-    work = _work(site, trials)
+def _run_stages(
+    stage_runner: StageRunner, trials: Sequence[Trial], on_change: Callable[[], None]
+) -> None:
+    """Run every stage; `on_change` is called when the pages are out of date."""
+    work = _find_work(stage_runner, trials)
     fits = work.missing(averages=False)
-    due()
+    on_change()
     if fits:
-        encoders = encoder_tasks(site, fits.values())
+        encoders = build_encoder_tasks(stage_runner, fits.values())
         _log.info("to run: %d encoder jobs, %d trials", len(encoders), len(fits))
-        crews = {task.crew for task in encoders} | {
-            worker_group_for(site, t) for t in fits.values()
-        }
-        site.executor.require({crew for crew in crews if crew})
-        make_features(site, fits.values())
-        run_trials(site, fits, run_encoders(site, encoders), due)
-    _average(site, work.missing(averages=True))
+        groups = {task.worker_group for task in encoders}
+        groups |= {choose_worker_group(stage_runner, trial) for trial in fits.values()}
+        stage_runner.executor.require({group for group in groups if group})
+        make_features(stage_runner, fits.values())
+        run_trials(stage_runner, fits, run_encoders(stage_runner, encoders), on_change)
+    _average_members(stage_runner, work.missing(averages=True))
 
 
-def _work(site: StageRunner, chosen: Sequence[Trial]) -> LaunchWork:
-    study = site.study
-    trials = {study.data.trial_id(trial): trial for trial in chosen}
+def _find_work(stage_runner: StageRunner, selected: Sequence[Trial]) -> LaunchWork:
+    """Look up the selected trials in the ledger, and report how many are there."""
+    study, note = stage_runner.study, stage_runner.reporter.note
+    trials = {study.data.trial_id(trial): trial for trial in selected}
     known, damaged = study.ledger.sound(trials)
-    for place in damaged:
-        site.reporter.note(f"damaged record set aside, its trial runs again: {place}")
-    site.reporter.note(f"{len(trials)} trials, {len(known)} already in the ledger")
+    for path in damaged:
+        note(f"damaged record set aside, its trial runs again: {path}")
+    if trials:
+        note(f"{len(trials)} trials, {len(known)} already in the ledger")
+    else:  # only with --keep, where every arm has complete results
+        arms = format_count(len(study.plan.arms), "arm")
+        note(f"nothing to train: complete results of {arms} are kept")
     return LaunchWork(trials, frozenset(known))
 
 
-def _average(site: StageRunner, averages: Mapping[str, Trial]) -> None:
-    """Average the scores of members; nothing is trained, so the driver does it."""
+def _average_members(stage_runner: StageRunner, averages: Mapping[str, Trial]) -> None:
+    """Average the scores of members in the driver, since nothing is trained."""
     if not averages:
         return
-    study = site.study
+    study = stage_runner.study
     known = study.ledger.ids()
     for trial_id, trial in averages.items():
         members = {study.data.trial_id(member): member for member in trial.members()}
         absent = [str(member) for key, member in members.items() if key not in known]
-        if absent and site.stop.asked:
-            continue  # a budget is reached: it is missing, like its members
+        if absent and stage_runner.stop.requested:
+            continue  # a budget is reached: the average is missing, like its members
         if absent:
-            site.fail(trial_id, trial, f"its member {absent[0]} has no result")
+            stage_runner.fail(trial_id, trial, f"its member {absent[0]} has no result")
             continue
         results = [study.ledger.get(member_id) for member_id in members]
         study.ledger.put(run_average_trial(trial, results, study.data))
 
 
 class OtherVersions(StrEnum):
-    """What a launch does that finds finished trials of another version."""
+    """What a launch does about finished trials of another version."""
 
     REFUSE = "refuse"
     RERUN = "rerun"
-    """Train them anew with the current version; the old results stay and stay readable."""
+    """Run them again with the current version; the old results stay readable."""
     KEEP = "keep"
-    """Train only the arms that no version has finished, each of them whole."""
+    """Run only arms that no version has finished, with all their trials."""
 
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """How `study launch` is to run.
+    """Options of `study launch`.
 
     Attributes
     ----------
     ray, mlflow : bool
-        On Ray; with tracking pages.
+        Whether to run on Ray, and to write tracking pages.
     extend : bool
-        The file may ask for more than the one launched before.
+        Whether the file may add trials to those of the file launched before.
     wait : bool
-        Wait while another launch of the study runs.
+        Whether to wait while another launch of the study runs.
     others : OtherVersions
         What to do about finished trials of other versions.
     """
@@ -227,95 +233,99 @@ class LaunchOptions:
     others: OtherVersions = OtherVersions.REFUSE
 
 
-Cost = Callable[[StudySpec, VersionResults], str]
-"""Says what training a study anew takes, of which another version has results."""
+FormatCost = Callable[[StudySpec, VersionResults], str]
+"""Returns a text about the cost of training a study again that another version has results of."""
 
 
-def run_study(spec: StudySpec, asked: LaunchOptions, cost: Cost | None = None) -> bool:
+def run_study(
+    spec: StudySpec, options: LaunchOptions, format_cost: FormatCost | None = None
+) -> bool:
     """Launch a study and print its table; return whether every trial has finished.
 
     Parameters
     ----------
     spec : StudySpec
-    asked : LaunchOptions
-    cost : function, optional
-        Asked where finished trials of another version would be trained anew.
+    options : LaunchOptions
+    format_cost : function, optional
+        Called if finished trials of another version would be trained again.
 
     Raises
     ------
     InputError
-        Something was asked that cannot be, or it was not said what becomes of results of another
-        version; nothing was run.
+        The study cannot be run as requested, or there are results of another version and the
+        options do not say what to do about them; nothing was run.
     LockedError
         Another launch of the study runs.
     KeyboardInterrupt
-        Ctrl-C; everything that had finished is kept.
+        Ctrl-C; finished results are in the ledger.
     """
     console = Console()
     screen = build_progress(console)
-    study = _prepared(spec, screen.note)
-    pages = build_store(study.spec.run) if asked.mlflow else None
+    study = _prepare(spec, screen.note)
+    pages = build_store(study.spec.run) if options.mlflow else None
     folder = study.home
     folder.prepare()
     try:
         with (
-            StudyLock(folder).held(wait=asked.wait, note=screen.note) as lock,
-            closing(state_file(folder)) as state,  # only the owner writes how far it is
+            StudyLock(folder).held(wait=options.wait, note=screen.note) as lock,
+            closing(build_progress_file(folder)) as state,  # only the lock's holder writes it
         ):
-            kept = _check_versions(study, asked, cost)
-            record = _launch(study, asked, pages, CallbackList(screen, state), lock, kept)
+            kept = _check_versions(study, options, format_cost)
+            results = _launch(study, options, pages, CallbackList(screen, state), lock, kept)
     finally:
         screen.close()
-    found = find_versions(study.plan, study.data, study.ledger)
-    versions = tuple(sorted(found, key=lambda version: version.version != record.version))
-    shown = replace(record.study, versions=versions)
-    print_results(replace(record, study=shown), console)
-    _places(study, pages, console)
+    versions = find_versions(study.plan, study.data, study.ledger)
+    # The version of the results comes first.
+    ordered = tuple(sorted(versions, key=lambda version: version.version != results.version))
+    print_results(replace(results, study=replace(results.study, versions=ordered)), console)
+    _print_locations(study, pages, console)
     if kept is None:
-        return record.missing == 0
-    return len(complete_arms(study.plan, study.data, found)) == len(study.plan.arms)
+        return results.missing == 0
+    return len(complete_arms(study.plan, study.data, versions)) == len(study.plan.arms)
 
 
-def _check_versions(study: Study, asked: LaunchOptions, cost: Cost | None) -> KeptResults | None:
-    """Look for finished trials that another version made; return what is kept of them.
+def _check_versions(
+    study: Study, options: LaunchOptions, format_cost: FormatCost | None
+) -> KeptResults | None:
+    """Look for finished trials of other versions; return those to keep.
 
     Raises
     ------
     InputError
-        There are such trials, and it was not said what becomes of them.
+        There are such trials, and the options do not say what to do about them.
     """
-    found = find_versions(study.plan, study.data, study.ledger)
-    others = [each for each in found if not each.current]
-    current = next(each for each in found if each.current)
-    again = {
+    versions = find_versions(study.plan, study.data, study.ledger)
+    others = [version for version in versions if not version.current]
+    current = next(version for version in versions if version.current)
+    repeated = {
         trial_id
-        for each in others
-        for trial, trial_id in _ids(study, each)
-        if trial_id in each.ids and study.data.trial_id(trial) not in current.ids
+        for version in others
+        for trial, trial_id in _iterate_ids(study, version)
+        if trial_id in version.ids and study.data.trial_id(trial) not in current.ids
     }
-    if not again or asked.others == OtherVersions.RERUN:
+    if not repeated or options.others == OtherVersions.RERUN:
         return None
-    if asked.others == OtherVersions.KEEP:
-        return KeptResults(complete_arms(study.plan, study.data, found), found[0])
-    time = f": {cost(study.spec, others[0])}" if cost else ""
+    if options.others == OtherVersions.KEEP:
+        return KeptResults(complete_arms(study.plan, study.data, versions), versions[0])
+    cost = f": {format_cost(study.spec, others[0])}" if format_cost else ""
     raise InputError(
         f"study '{study.spec.name}' has finished trials of another version: "
-        f"{'; '.join(map(str, others))}; trials are now made by {current}. Training them anew "
-        f"is {format_count(len(again), 'trial')}{time}. Nothing was run. Add "
+        f"{'; '.join(map(str, others))}; trials are now made by {current}. Training them again "
+        f"takes {format_count(len(repeated), 'trial')}{cost}. Nothing was run. Add "
         "--rerun to train them with the current version (the old results stay, --version shows "
-        "them), or --keep to leave them: then only arms that no version has finished are trained, "
-        "and no comparison has arms of two versions"
+        "them), or --keep to keep them: then only arms that no version has finished are trained, "
+        "and no comparison mixes arms of two versions"
     )
 
 
-def _ids(study: Study, found: VersionResults) -> Iterator[tuple[Trial, str]]:
+def _iterate_ids(study: Study, version: VersionResults) -> Iterator[tuple[Trial, str]]:
     """Yield the trials of a study with their identities under a version."""
-    trial_id = found.applied_to(study.data).trial_id
+    trial_id = version.applied_to(study.data).trial_id
     return ((trial, trial_id(trial)) for trial in study.plan.trials())
 
 
-def _prepared(spec: StudySpec, note: Callable[[str], None]) -> Study:
-    """Prepare a study; a storage that cannot be written is bad input as long as nothing ran."""
+def _prepare(spec: StudySpec, note: Callable[[str], None]) -> Study:
+    """Prepare a study; while nothing has run, a storage that cannot be written is bad input."""
     try:
         return prepare(spec, note)
     except StorageError as error:
@@ -326,46 +336,51 @@ def _prepared(spec: StudySpec, note: Callable[[str], None]) -> Study:
 
 def _launch(
     study: Study,
-    asked: LaunchOptions,
+    options: LaunchOptions,
     pages: TrackingStore | None,
-    told: ProgressCallback,
+    reporter: ProgressCallback,
     lock: StudyLock,
     kept: KeptResults | None,
 ) -> StudyResults:
-    """Launch under the lock of the study."""
-    changed = check_unchanged(study, extend=asked.extend)
-    if changed:
-        told.note(changed)
-    for said in write_study_folder(study):
-        told.note(said)
-    stop = StopSignal(told.note, lambda: lock.lost)
-    executor = build_executor(**study.spec.run.executor_options(), ray=asked.ray, check=stop.check)
+    """Launch a study whose lock is held."""
+    change = check_unchanged(study, extend=options.extend)
+    if change:
+        reporter.note(change)
+    for message in write_study_folder(study):
+        reporter.note(message)
+    stop = StopSignal(reporter.note, lambda: lock.lost)
+    run_options = study.spec.run.executor_options()
+    executor = build_executor(**run_options, ray=options.ray, check=stop.check)
     with stop.listening(), closing(executor):
-        return launch(study, executor, pages, told, stop, kept)
+        return launch(study, executor, pages, reporter, stop, kept)
 
 
-def print_results(record: StudyResults, console: Console) -> None:
-    """Print the table of a study, what to know before reading it, and what is missing."""
-    data = record.data.dataset
+def print_results(results: StudyResults, console: Console) -> None:
+    """Print the table of a study, its caveats, failures, versions and missing trials."""
+    data = results.data.dataset
     head = (
-        f"\n{record.spec.name}: {len(data)} molecules x {len(data.label_names)} labels, "
-        f"{record.spec.split.groups} groups, {record.plan.per_arm} trials an arm"
+        f"\n{results.spec.name}: {len(data)} molecules x {len(data.label_names)} labels, "
+        f"{results.spec.split.groups} groups, {results.plan.per_arm} trials an arm"
     )
-    pool = build_score_pool(record)
+    pool = build_score_pool(results)
     compared = compare_arms([pool])
     lines = [head, render_table(comparison_frame(compared), COLUMNS, "table").rstrip("\n")]
-    lines += [*format_caveats(compared), *_weight_lines(pool), *format_failures(record.failures)]
-    lines += record.version_lines
-    if record.missing and record.version_lines:
-        lines.append(f"missing in this version: {format_count(record.missing, 'trial')}")
-    elif record.missing:
-        lines.append(f"{record.missing} trials are missing; launch again to run them")
+    lines += format_caveats(compared)
+    lines += _format_unequal_weights(pool)
+    lines += format_failures(results.failures)
+    lines += results.version_lines
+    if results.missing and results.version_lines:
+        lines.append(f"missing in this version: {format_count(results.missing, 'trial')}")
+    elif results.missing:
+        lines.append(
+            f"{results.missing} trials are missing; run the same command again to run them"
+        )
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _weight_lines(pool: ScorePool) -> list[str]:
-    """Say which compared arms differ by more than 2 % in trained weights."""
+def _format_unequal_weights(pool: ScorePool) -> list[str]:
+    """Name contrasts whose arms differ by more than 2 % in trained weights."""
     weights = {
         arm_id: fmean(result.counts["parameters"] for result in results)
         for arm_id, results in pool.results.items()
@@ -374,15 +389,15 @@ def _weight_lines(pool: ScorePool) -> list[str]:
     return format_unequal_parameters(build_contrasts(pool.spec, pool.plan), weights)
 
 
-def _places(study: Study, pages: TrackingStore | None, console: Console) -> None:
-    """Say where the results are, and the command that shows the pages."""
+def _print_locations(study: Study, pages: TrackingStore | None, console: Console) -> None:
+    """Print where the results are, and the address or command of the pages."""
     lines = [f"results: {study.ledger.storage.url}"]
     uri = getattr(pages, "uri", None)
     if uri is not None and uri.startswith("http"):
         lines.append(f"pages:   {uri}")
     elif uri is not None:
-        beside = Path(sys.executable).with_name("mlflow")
-        program = "mlflow" if shutil.which("mlflow") or not beside.exists() else str(beside)
+        installed = Path(sys.executable).with_name("mlflow")
+        program = "mlflow" if shutil.which("mlflow") or not installed.exists() else str(installed)
         lines.append(f"pages:   {program} ui --backend-store-uri {uri}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""From a checked study file to what its trials read; nothing is trained here."""
+"""Prepare a study: from its checked file to the data that trials read; nothing is trained."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from study.training.parameter_matching import match_parameters
 
 
 def prepare(spec: StudySpec, note: Callable[[str], None] | None = None) -> Study:
-    """Build the data set and the split of a study; only the cache of curated tables is written.
+    """Build the plan, data set and split of a study; writes only the cache of curated tables.
 
     Parameters
     ----------
     spec : StudySpec
     note : function, optional
-        Told of a damaged table in that cache; without it there is a warning.
+        Called with a message about a damaged table in the cache. Default: a warning.
 
     Raises
     ------
     InputError
-        The data, the split or the storage cannot be had as asked, a contrast stands for no pair
-        of arms, or an arm repeats another; no study was begun.
+        The data, the split or the storage is not available as requested, a contrast matches no
+        pair of arms, or an arm repeats another; nothing was started.
     """
     storage, plan = Storage(spec.run.storage), make_plan(spec)
     declare_contrasts(spec, plan)
@@ -59,7 +59,7 @@ def prepare(spec: StudySpec, note: Callable[[str], None] | None = None) -> Study
 
 
 def _check_modalities(plan: Plan) -> None:
-    """Build every modality of a plan, and load weights that are named: better now than in a trial.
+    """Build every modality of a plan and load its weights, so that errors occur before any trial.
 
     Raises
     ------
@@ -67,41 +67,41 @@ def _check_modalities(plan: Plan) -> None:
         An option is out of range, weights are missing, changed or of another network, or an
         encoder has fewer layers than are to be trained.
     """
-    for feature, layers in _features(plan):
+    for feature, layers in _collect_modalities(plan):
         try:
             modality = build_modality(feature.choice)
             if feature.choice.weights is None and not layers:
                 continue
             encoder = modality.encoder(seed=0)
         except ModalityError as error:
-            said = model_card_hint(feature.choice.name, feature.choice.options)
-            raise InputError(f"modality '{feature.name}': {error}{said}") from error
+            hint = model_card_hint(feature.choice.name, feature.choice.options)
+            raise InputError(f"modality '{feature.name}': {error}{hint}") from error
         for count in sorted(layers):
             _check_layers(encoder, count, feature.name)
 
 
 def _check_layers(encoder: Encoder, count: int, name: str) -> None:
-    from study.training.freezing import check_layers  # torch: an encoder was built, so it is loaded
+    from study.training.freezing import check_layers  # torch is loaded, since an encoder was built
 
     check_layers(encoder, count, name)
 
 
-def _features(plan: Plan) -> list[tuple[NamedModality, set[int]]]:
+def _collect_modalities(plan: Plan) -> list[tuple[NamedModality, set[int]]]:
     """Return the modalities of a plan, each once, with the ``top_layers`` they are trained with."""
     features: dict[str, tuple[NamedModality, set[int]]] = {}
     for arm in plan.arms:
         for feature in arm.features:
             _, layers = features.setdefault(feature.key, (feature, set()))
-            numbers = {"finetune": feature.choice.training, "joint": arm.training}
-            training = numbers.get(feature.choice.resolved)
+            configs = {"finetune": feature.choice.training, "joint": arm.training}
+            training = configs.get(feature.choice.resolved)
             if training is not None and training.top_layers is not None:
                 layers.add(training.top_layers)
     return list(features.values())
 
 
 def _check_partitions(plan: Plan) -> None:
-    """Build the rule of every partition: options out of range are found here, not in a trial."""
-    for partition in {str(c.partition): c.partition for c in plan.arms if c.partition}.values():
+    """Build every partition of a plan, so that errors in options occur before any trial."""
+    for partition in {str(a.partition): a.partition for a in plan.arms if a.partition}.values():
         try:
             Registry("partition").load(partition.name)(**partition.options)
         except FusionError as error:
@@ -109,28 +109,28 @@ def _check_partitions(plan: Plan) -> None:
 
 
 def write_study_folder(study: Study) -> list[str]:
-    """Write file, data set and split of a study where its workers read them.
+    """Write the file, data set and split of a study to its folder, where workers read them.
 
     Returns
     -------
     list of str
-        What to say of damaged files that were there and were set aside.
+        Messages about damaged files that were set aside.
 
     Raises
     ------
     InputError
         The storage cannot be written.
     StorageError
-        It has no room.
+        The storage is full.
     """
     for storage in (study.home, study.ledger.storage):
         storage.prepare()
-    said = [*study.data.save(study.home), write_spec(study.home, study.spec)]
-    return [text for text in said if text]
+    messages = [*study.data.save(study.home), write_spec(study.home, study.spec)]
+    return [message for message in messages if message]
 
 
 def build_split(spec: StudySpec, dataset: OdorDataset) -> Split:
-    """Make the split a study asks for; the same file gives the same split."""
+    """Build the split of a study, which depends on its file and data alone."""
     section = spec.split
     split = make_split(
         dataset.smiles,
@@ -161,29 +161,29 @@ def _check_negatives(split: Split, dataset: OdorDataset) -> None:
             )
 
 
-_LONGEST = 40
-_FREE = ("run", "description")
-"""Parts of a study file that stand for no trial and no question."""
+_MOST_LINES = 40
+_IGNORED = ("run", "description")
+"""Sections of a study file that change neither trials nor contrasts."""
 
 
 def check_unchanged(study: Study, *, extend: bool) -> str:
-    """Compare a study with the file it was launched with before; return a note, or nothing.
+    """Compare a study with the file it was launched with before; return a message, or ''.
 
     Parameters
     ----------
     study : Study
     extend : bool
-        Accept a file that asks for more: every trial asked for before is still asked for.
+        Accept a file that adds trials and drops none.
 
     Raises
     ------
     InputError
-        The file is another one, with the differences; nothing was changed.
+        The files differ; the message shows the differences. Nothing was changed.
     """
     try:
         old = read_spec(study.home)
     except InputError as error:
-        return f"{error}: it is written anew from the file given"
+        return f"{error}: it is written again from the file of this launch"
     if old is None:
         return ""
     lines = _diff(old, study.spec)
@@ -192,46 +192,45 @@ def check_unchanged(study: Study, *, extend: bool) -> str:
     if not extend:
         raise InputError(
             f"study '{study.spec.name}' was launched with another file:\n  "
-            + "\n  ".join(_shortened(lines))
-            + "\nadd --extend if this file asks for more of the same study, or call it something "
-            "else (name: in the file, or --set name=...): trials that both ask for run once"
+            + "\n  ".join(_shorten(lines))
+            + "\nadd --extend if this file adds trials to the same study, or give the study "
+            "another name (name: in the file, or --set name=...): trials of both files run once"
         )
-    _check_more(study, old)
+    _check_extension(study, old)
     return f"study '{study.spec.name}' is extended"
 
 
-def _check_more(study: Study, old: StudySpec) -> None:
-    """Refuse an extension that drops trials: their results would be shown no more."""
+def _check_extension(study: Study, old: StudySpec) -> None:
+    """Refuse an extension that drops trials, whose results would no longer be shown."""
     if (old.data, old.split) != (study.spec.data, study.spec.split):
         raise InputError(
-            f"--extend cannot change the data or the split of study '{study.spec.name}': every "
-            "trial would be another one; call it something else (--set name=...)"
+            f"--extend cannot change the data or the split of study '{study.spec.name}', which "
+            "would replace every trial; give the study another name (--set name=...)"
         )
-    asked = {study.data.trial_id(trial) for trial in study.plan.trials()}
+    planned = {study.data.trial_id(trial) for trial in study.plan.trials()}
     before = {study.data.trial_id(t): str(t) for t in make_plan(old).trials()}
-    dropped = sorted(before[trial_id] for trial_id in before.keys() - asked)
+    dropped = sorted(before[trial_id] for trial_id in before.keys() - planned)
     if dropped:
         raise InputError(
             f"--extend keeps every trial of study '{study.spec.name}', and this file drops "
-            f"{len(dropped)}, the first '{dropped[0]}'; keep them in the file, or call the study "
-            "something else (--set name=...)"
+            f"{len(dropped)}, the first '{dropped[0]}'; keep them in the file, or give the study "
+            "another name (--set name=...)"
         )
 
 
 def _diff(old: StudySpec, new: StudySpec) -> list[str]:
-    """Return the lines that differ, without those that stand for nothing."""
-    before, after = (_lines(spec) for spec in (old, new))
-    found = difflib.unified_diff(before, after, "launched", "given", lineterm="", n=1)
-    return list(found)
+    """Return the lines that differ, apart from ignored sections."""
+    before, after = (_to_lines(spec) for spec in (old, new))
+    return list(difflib.unified_diff(before, after, "launched", "given", lineterm="", n=1))
 
 
-def _lines(spec: StudySpec) -> list[str]:
-    """Return a study file in full, one value a line; the order of keys stands for nothing."""
-    values: dict[str, Any] = spec.model_dump(mode="json", exclude=set(_FREE))
+def _to_lines(spec: StudySpec) -> list[str]:
+    """Return a complete study file with sorted keys, one value per line."""
+    values: dict[str, Any] = spec.model_dump(mode="json", exclude=set(_IGNORED))
     return yaml.safe_dump(values, width=1000).splitlines()
 
 
-def _shortened(lines: Collection[str]) -> list[str]:
-    kept = list(lines)[:_LONGEST]
-    more = len(lines) - len(kept)
-    return [*kept, f"... and {more} more lines"] if more else kept
+def _shorten(lines: Collection[str]) -> list[str]:
+    shown = list(lines)[:_MOST_LINES]
+    hidden = len(lines) - len(shown)
+    return [*shown, f"... and {hidden} more lines"] if hidden else shown

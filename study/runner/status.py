@@ -1,4 +1,4 @@
-"""State of a study: finished, failed and missing trials, and the launch that runs now."""
+"""Status of a study: finished, failed and missing trials, and the progress of a running launch."""
 
 from __future__ import annotations
 
@@ -20,53 +20,53 @@ FILE = "progress.json"
 
 
 class ProgressFile(CountingCallback):
-    """A reporter that hands on how far the launch is.
+    """A progress callback that passes the progress to a function, at most every few seconds.
 
     Parameters
     ----------
-    show : function
-        Takes the progress.
+    write : function
+        Called with the progress.
     interval : float
         Fewest seconds between two calls while a stage runs.
     """
 
-    def __init__(self, show: Callable[[Progress], None], interval: float = 2.0) -> None:
+    def __init__(self, write: Callable[[Progress], None], interval: float = 2.0) -> None:
         super().__init__()
-        self._show, self._interval, self._shown = show, interval, -interval
+        self._write, self._interval, self._written = write, interval, -interval
 
     def stage(self, name: str, total: int) -> None:
-        """Begin a stage, and hand it on at once."""
+        """Begin a stage, and write the progress at once."""
         super().stage(name, total)
-        self._hand_on()
+        self._write_now()
 
     def changed(self) -> None:
-        """Hand on the progress if the last time is long enough ago."""
-        if time.monotonic() - self._shown >= self._interval:
-            self._hand_on()
+        """Write the progress if the interval has passed."""
+        if time.monotonic() - self._written >= self._interval:
+            self._write_now()
 
     def close(self) -> None:
-        """Hand on the last state."""
-        self._hand_on()
+        """Write the final progress."""
+        self._write_now()
 
-    def _hand_on(self) -> None:
-        self._shown = time.monotonic()
-        self._show(self.progress)
+    def _write_now(self) -> None:
+        self._written = time.monotonic()
+        self._write(self.progress)
 
 
-def state_file(storage: Storage) -> ProgressFile:
-    """Return a reporter that writes how far the launch is; a full disk does not stop it."""
+def build_progress_file(storage: Storage) -> ProgressFile:
+    """Return a callback that writes the progress to a file; a full disk does not stop a launch."""
 
     def write(progress: Progress) -> None:
         try:
             storage.write(FILE, json.dumps(asdict(progress)).encode())
-        except (StorageError, OSError):  # what counts is the ledger, which names its own trouble
+        except (StorageError, OSError):  # the ledger matters, and reports its own errors
             return
 
     return ProgressFile(write)
 
 
-def read_state(storage: Storage) -> Progress | None:
-    """Return what a launch wrote last; None if nothing that can be read."""
+def read_progress(storage: Storage) -> Progress | None:
+    """Return the progress that a launch wrote last; None if there is none or it is damaged."""
     try:
         return Progress(**json.loads(storage.read(FILE)))
     except (OSError, StorageError, ValueError, TypeError):
@@ -76,7 +76,7 @@ def read_state(storage: Storage) -> Progress | None:
 def format_status(
     source: str, storage: str, *, tracebacks: bool = False, version: str | None = None
 ) -> tuple[str, bool]:
-    """Return how far a study is, and whether every trial of one version has finished.
+    """Return a text with the status of a study, and whether all trials of a version have finished.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def format_status(
     tracebacks : bool
         Add the tracebacks of trials that failed unexpectedly.
     version : str, optional
-        Words of the version to count; without it the one with most finished trials.
+        Name of the version to count. Default: the one with most finished trials.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def format_status(
     trials = {study.data.trial_id(trial) for trial in study.plan.trials()}
     finished = study.ledger.ids() & trials
     failures = study.ledger.failures(trials - finished)
-    running = _running_lines(folder)
+    running = _format_running_launch(folder)
     missing = len(trials) - len(finished)
     counts = f"{len(finished)} of {len(trials)} trials finished"
     lines = [
@@ -117,9 +117,9 @@ def format_status(
     return "\n".join(lines) + "\n", missing == 0
 
 
-def _running_lines(storage: Storage) -> list[str]:
-    """Say who runs the study and how far the stage is."""
-    owner, progress = read_holder(storage), read_state(storage)
+def _format_running_launch(storage: Storage) -> list[str]:
+    """Return lines about the running launch and its stage; none if no launch is running."""
+    owner, progress = read_holder(storage), read_progress(storage)
     if owner is None:
         return []
     stage = [f"stage:   {progress}"] if progress is not None and progress.stage else []

@@ -1,4 +1,4 @@
-"""What ends a launch early: Ctrl-C once, soon and all saved; twice, at once; a budget."""
+"""Stop a launch early: after one Ctrl-C (soon), a second one (at once), or a reached budget."""
 
 from __future__ import annotations
 
@@ -12,100 +12,103 @@ from study.errors import StudyError
 from study.storage.lock import LockedError
 
 GRACE = 10.0
-"""Seconds that trials under way may still take after the first Ctrl-C."""
+"""Seconds that running trials may still take after the first Ctrl-C."""
 
 
 class StopSignal:
-    """Whether a launch has been asked to end.
+    """Whether a launch must stop, and why.
 
     Parameters
     ----------
     note : function
-        Told of the first request.
-    lost : function, optional
+        Called with a message at the first request.
+    is_lost : function, optional
         Whether another launch of the study has taken over.
     """
 
     def __init__(
-        self, note: Callable[[str], None], lost: Callable[[], bool] = lambda: False
+        self, note: Callable[[str], None], is_lost: Callable[[], bool] = lambda: False
     ) -> None:
-        self._note, self._lost = note, lost
-        self._pressed: float | None = None
-        self._spent = False
-        self._broken: StudyError | None = None
+        self._note, self._is_lost = note, is_lost
+        self._interrupted_at: float | None = None
+        self._is_spent = False
+        self._error: StudyError | None = None
 
     @property
-    def asked(self) -> bool:
-        """True: begin nothing more."""
-        return self._spent or self.interrupted or self._broken is not None or self._lost()
+    def requested(self) -> bool:
+        """True: start no more trials."""
+        return self._is_spent or self.interrupted or self._error is not None or self._is_lost()
 
     @property
     def interrupted(self) -> bool:
-        """True: somebody wants the launch to end."""
-        return self._pressed is not None
+        """Whether Ctrl-C or SIGTERM was received."""
+        return self._interrupted_at is not None
 
     @property
     def hurried(self) -> bool:
-        """True: the grace is over, or the study is another launch's; leave what still runs."""
-        pressed = self._pressed
-        return self._lost() or (pressed is not None and time.monotonic() - pressed > GRACE)
+        """True: abandon running trials; the grace is over, or another launch has taken over."""
+        since = self._interrupted_at
+        return self._is_lost() or (since is not None and time.monotonic() - since > GRACE)
 
     def check(self) -> None:
-        """Leave the launch if it has been asked to.
+        """Raise if the launch must stop, except for a reached budget.
 
         Raises
         ------
         KeyboardInterrupt
-            By Ctrl-C.
+            Ctrl-C or SIGTERM was received.
         LockedError
-            By another launch.
+            Another launch has taken over.
         StudyError
-            What `give_up` was told.
+            The error that `abort` was called with.
         """
-        if self._broken is not None:
-            raise self._broken
-        if self._lost():
+        if self._error is not None:
+            raise self._error
+        if self._is_lost():
             raise LockedError(
-                "another launch of this study took over while this process was suspended; it "
-                "goes on there (`study status`), and nothing that was finished is lost"
+                "another launch of this study took over while this process was suspended, and "
+                "continues it (see `study status`); no finished result is lost"
             )
         if self.interrupted:
             raise KeyboardInterrupt
 
-    def give_up(self, error: StudyError) -> None:
-        """Begin nothing more for this reason, the first one that is told."""
-        self._broken = self._broken or error
+    def abort(self, error: StudyError) -> None:
+        """Stop because of an error; `check` raises the first one."""
+        self._error = self._error or error
 
-    def press(self) -> None:
-        """Ask for an end; the grace starts with the first time."""
-        if self._pressed is None:
-            self._pressed = time.monotonic()
+    def interrupt(self) -> None:
+        """Stop as after Ctrl-C; the grace starts with the first call."""
+        if self._interrupted_at is None:
+            self._interrupted_at = time.monotonic()
             self._note(
-                f"stopping: what runs has {GRACE:.0f} s to finish; press Ctrl-C again to leave now"
+                f"stopping: running trials have {GRACE:.0f} s to finish; press Ctrl-C again to "
+                "leave now"
             )
 
     def spend(self, reason: str) -> None:
-        """Begin nothing more since a budget is reached; what runs may end in its own time."""
-        if not self._spent:
-            self._spent = True
-            self._note(f"{reason}: nothing more is begun; launching again goes on")
+        """Start no more trials, since a budget is reached; running ones may take their time."""
+        if not self._is_spent:
+            self._is_spent = True
+            self._note(
+                f"{reason}: no more trials are started; run the same command again to continue"
+            )
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take Ctrl-C and SIGTERM here: the first asks, the second raises KeyboardInterrupt.
+        """Handle Ctrl-C and SIGTERM: the first is a request, the second raises KeyboardInterrupt.
 
-        Only the main thread can; elsewhere nothing changes.
+        Must be called in the main thread.
         """
 
-        def pressed(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signature of a handler)
+        def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (signature of a handler)
             if self.interrupted:
                 raise KeyboardInterrupt
-            self.press()
+            self.interrupt()
 
         signals = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(each, pressed) for each in signals]
+        before = [signal.signal(number, on_signal) for number in signals]
         try:
             yield
         finally:
-            for each, handler in zip(signals, before, strict=True):
-                signal.signal(each, handler)
+            for number, handler in zip(signals, before, strict=True):
+                signal.signal(number, handler)

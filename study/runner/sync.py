@@ -1,4 +1,4 @@
-"""The pages of a launched study, written from its ledger alone."""
+"""Write the tracking pages of a launched study from its ledger."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def sync_study(
     wait: bool = False,
     version: str | None = None,
 ) -> tuple[str, bool]:
-    """Bring the pages of a study up; return what to print, and whether the study is complete.
+    """Bring the pages of a study up to date; return a message, and whether the study is complete.
 
-    Pages of other versions than the one chosen are left as they are.
+    Pages of other versions than the selected one are not changed.
 
     Parameters
     ----------
@@ -34,14 +34,13 @@ def sync_study(
     storage : str
         Folder of results.
     tracking : str or None
-        Where the pages are; by default where the study was launched with, else in its storage.
+        Address of the tracking store. Default: that of the launch, otherwise the study's storage.
     anew : bool
-        Remove its pages first: for artifacts that were lost behind pages that are up to date.
+        Delete the study's pages first, for pages that are up to date but have lost artifacts.
     wait : bool
-        Wait while a launch of the study runs; otherwise refuse, for it writes the pages itself.
+        Wait while a launch of the study runs. Default: refuse, since it writes the pages itself.
     version : str, optional
-        Words of the version whose pages are written; without it the one with most finished
-        trials.
+        Name of the version whose pages are written. Default: the one with most finished trials.
 
     Raises
     ------
@@ -49,23 +48,23 @@ def sync_study(
         There is no such study, no such store, or no results of that version.
     LockedError
         A launch of the study runs.
-    PagesError
-        The store broke down.
+    TrackingError
+        The store failed.
     """
     folder = Storage(storage).below(study_name(source))
-    record = load_results(folder, version)  # before the lock, which would make the folder
-    tracker = _tracker(record, storage, tracking)
+    results = load_results(folder, version)  # before the lock, which creates the folder
+    store = _open_store(results, storage, tracking)
     with StudyLock(folder).held(wait=wait):
-        record = load_results(folder, version)
+        results = load_results(folder, version)
         if anew:
-            tracker.clear(record)
-        written = tracker.sync(record)
-    arms = len(record.summaries)
-    text = f"{written} of {arms} pages written, {arms - written} up to date: {tracker.uri}\n"
-    text += "".join(f"{line}\n" for line in record.version_lines)
-    return text, record.missing == 0
+            store.clear(results)
+        written = store.sync(results)
+    arms = len(results.summaries)
+    text = f"{written} of {arms} pages written, {arms - written} up to date: {store.uri}\n"
+    text += "".join(f"{line}\n" for line in results.version_lines)
+    return text, results.missing == 0
 
 
-def _tracker(record: StudyResults, storage: str, tracking: str | None) -> MLflowStore:
-    run = record.spec.run.model_copy(update={"storage": storage})
+def _open_store(results: StudyResults, storage: str, tracking: str | None) -> MLflowStore:
+    run = results.spec.run.model_copy(update={"storage": storage})
     return build_store(run if tracking is None else run.model_copy(update={"tracking": tracking}))

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: what a run that was killed goes on from."""
+"""Checkpoints of a training run, from which a killed run resumes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ _SUFFIX = ".checkpoint"
 
 
 class CheckpointStore(Protocol):
-    """One training's last state; tensors are on the CPU when it is read."""
+    """Store of one training's latest state; loaded tensors are on the CPU."""
 
     def load(self) -> Mapping[str, Any] | None:
-        """Return the last state that was saved; None if there is none."""
+        """Return the state that was saved last, or None."""
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Keep a state instead of the last one, whole or not at all."""
+        """Replace the stored state atomically."""
 
     def clear(self) -> None:
-        """Forget it: the result of the training is written."""
+        """Delete the state, once the result of the training is written."""
 
 
 class StoredCheckpoints:
-    """A sealed file under the identity of what is trained: another training never reads it.
+    """One checkpoint file with a checksum, named by the identity of what is trained.
+
+    The identity is also stored in the file, so no other training reads it.
 
     Parameters
     ----------
@@ -49,41 +51,41 @@ class StoredCheckpoints:
         return self.identity + _SUFFIX
 
     def load(self) -> Mapping[str, Any] | None:
-        """Return the last state; a damaged file is set aside and the training begins anew."""
+        """Return the last state; a damaged file is quarantined and training starts over."""
         try:
             data = self.storage.read(self._name)
         except FileNotFoundError:
             return None
         try:
-            return self._opened(data)
+            return self._decode(data)
         except UNREADABLE as error:
             self._quarantine(error)
             return None
 
-    def _opened(self, data: bytes) -> Mapping[str, Any]:
-        place = self.storage.path(self._name)
-        payload = verify_checksum(data, place)
+    def _decode(self, data: bytes) -> Mapping[str, Any]:
+        path = self.storage.path(self._name)
+        payload = verify_checksum(data, path)
         try:
             stored = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
-            raise LedgerError(f"{place}: more than tensors and plain values") from error
+            raise LedgerError(f"{path}: contains more than tensors and plain values") from error
         if stored["identity"] != self.identity:
-            raise LedgerError(f"{place}: it is the checkpoint of {stored['identity']}")
+            raise LedgerError(f"{path}: it is the checkpoint of {stored['identity']}")
         state: Mapping[str, Any] = stored["state"]
         return state
 
     def _quarantine(self, error: Exception) -> None:
-        aside = self.storage.quarantine(self._name)
+        path = self.storage.quarantine(self._name)
         logging.getLogger(__name__).warning(
-            "checkpoint set aside as %s, the training begins anew (%s)", aside, error
+            "damaged checkpoint set aside as %s; the training starts over (%s)", path, error
         )
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the state in place of the last one."""
+        """Replace the stored state."""
         buffer = io.BytesIO()
         torch.save({"identity": self.identity, "state": dict(state)}, buffer)
         self.storage.write(self._name, add_checksum(buffer.getvalue()))
 
     def clear(self) -> None:
-        """Remove the file, if there is one."""
+        """Delete the file, if it exists."""
         self.storage.remove(self._name)

@@ -1,4 +1,4 @@
-"""Processes that train together: the process group, its device, torch's settings."""
+"""Data-parallel training: the process group, its device, and torch's settings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from datetime import timedelta
 import numpy as np
 import torch
 
-# Its functions keep the process group that exists when it is imported, as a default argument, for
-# ever. DistributedDataParallel imports it: without this line that would happen inside a group.
+# Functions of this module hold the process group that exists at import as a default argument, and
+# so keep it alive. DistributedDataParallel imports the module; import it here, before any group.
 import torch.distributed.nn
 from numpy.typing import NDArray
 from torch import distributed, nn
@@ -25,12 +25,12 @@ from study.executors.timeouts import TimeLimitError, call_within
 
 @contextmanager
 def torch_settings(threads: int) -> Iterator[None]:
-    """Fix the number of threads and take subnormal numbers as zero inside a block.
+    """Set the number of threads and flush subnormal numbers to zero inside the block.
 
-    The number of threads can change the last digits of a sum, so it is a number of the study and
-    not of the machine. A published checkpoint holds weights that decay has driven below 1e-38
-    (half of a layer in MolCLR's GCN): processors compute with these by microcode, and training
-    from them took 13 times as long as training from random weights.
+    The number of threads can change the last digits of a sum, so it is a setting of the study and
+    not of the machine. Published checkpoints hold weights that decay has driven below 1e-38
+    (half of a layer in MolCLR's GCN). Processors handle these subnormal numbers in microcode, and
+    training from them took 13 times as long as training from random weights.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ def torch_settings(threads: int) -> Iterator[None]:
 
     Notes
     -----
-    Both belong to the whole process, also to what is no part of a study: with `--no-ray` that is
-    the caller's, who gets them back.
+    Both settings apply to the whole process, which with `--no-ray` is the caller's. They are
+    restored at the end of the block.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # False where the processor cannot: slower, nothing else
+    torch.set_flush_denormal(True)  # returns False where unsupported: slower, same results
     try:
         yield
     finally:
@@ -53,19 +53,19 @@ def torch_settings(threads: int) -> Iterator[None]:
 
 
 PATIENCE = 10.0
-"""Seconds in which every process that lives has to meet the others after an error."""
+"""Seconds that a process waits after an error for the others to reach the barrier."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The place of a process in a data-parallel training.
+    """A process's rank in a data-parallel training, and its device.
 
     Attributes
     ----------
     rank, size : int
-        Number of this process, and how many there are.
+        Number of this process, and the number of processes.
     device : torch.device
-        Where its replica lives.
+        Device of its replica.
     """
 
     rank: int = 0
@@ -74,7 +74,7 @@ class ProcessGroup:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process validates, keeps checkpoints and writes results."""
+        """Whether this process validates, saves checkpoints and writes results."""
         return self.rank == 0
 
     def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -82,23 +82,24 @@ class ProcessGroup:
         return rows[self.rank :: self.size]
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """Return the module that averages gradients over the replicas; itself if it is alone.
+        """Return a replica that averages gradients over all processes; with one, the module itself.
 
-        On GPUs batch norm is synchronized (converted in place). On CPUs torch has no such norm:
-        every worker normalizes its own share, and the running statistics are the first one's.
+        On GPUs batch norm is synchronized (converted in place). On CPUs torch has no synchronized
+        batch norm: every worker normalizes its own share of the batch, and the running statistics
+        of the first process are kept.
 
-        Once the caller has dropped the returned module, nothing keeps the process group alive but
-        its owner. A group that outlives ``destroy_process_group`` keeps its threads; one that lets
-        go of a tensor while the interpreter ends aborts the process (SIGABRT).
+        The returned module must be the only reference to the process group besides its owner's:
+        a group that outlives ``destroy_process_group`` keeps its threads, and one that frees a
+        tensor during interpreter shutdown aborts the process (SIGABRT).
         """
         if self.size == 1:
             return module
         if self.device.type == "cuda":
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        # An encoder may own weights that its output does not use (a pooler that is left aside).
+        # An encoder may have weights that its output does not use (an unused pooler).
         replica = DistributedDataParallel(module, find_unused_parameters=True)
-        # The first one imports torch's compiler, where caught exceptions refer to themselves and so
-        # to the frames of this call, in which the replica and its process group are.
+        # The first call imports torch's compiler, where caught exceptions form reference cycles
+        # with the frames of this call, and so with the replica and its process group.
         gc.collect()
         return replica
 
@@ -119,20 +120,20 @@ class ProcessGroup:
         return [float(value) for value in shared.tolist()]
 
     def barrier(self) -> None:
-        """Wait until every process is here."""
+        """Wait until every process has reached this call."""
         if self.size > 1:
             self.agree(0.0)
 
     @contextmanager
     def named_errors(self) -> Iterator[None]:
-        """Raise what torch says with a general exception as one that an executor understands.
+        """Translate torch's general exceptions into those that executors know.
 
         Raises
         ------
         OutOfMemoryError
             The GPU has no memory left.
         PeerLostError
-            The exchange with another process broke off, since that process has died.
+            Another process of the group has died.
         """
         try:
             yield
@@ -141,23 +142,23 @@ class ProcessGroup:
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(str(error)) from error
         except RuntimeError as error:
-            if self.size > 1 and _has_lost_a_peer(error):
+            if self.size > 1 and _is_peer_lost(error):
                 raise PeerLostError(str(error).splitlines()[-1][:300]) from error
             raise
 
 
-def _has_lost_a_peer(error: RuntimeError) -> bool:
-    """Return whether an error in a process group comes of the death of another process.
+def _is_peer_lost(error: RuntimeError) -> bool:
+    """Return whether an error in a process group was caused by the death of another process.
 
-    gloo raises a plain RuntimeError then, as any operation may. So all processes meet at a
-    barrier: a broken connection breaks it at once. It is passed where the same error was raised
-    in each of them, and waits in vain where the others live and compute.
+    gloo then raises a plain RuntimeError, as any operation may. A barrier tells them apart: it
+    fails at once if a connection is broken, passes if every process raised the same error, and
+    times out if the others are alive and still compute.
     """
     if isinstance(error, distributed.DistError):
         return True
     if distributed.get_backend() != "gloo":
         return False
-    wait = timedelta(seconds=2 * PATIENCE)  # of the first process; the others would wait on
+    wait = timedelta(seconds=2 * PATIENCE)  # applies to the first process; the others wait longer
     try:
         call_within(PATIENCE, lambda: distributed.monitored_barrier(timeout=wait))
     except TimeLimitError:
@@ -168,28 +169,28 @@ def _has_lost_a_peer(error: RuntimeError) -> bool:
 
 
 def current_process_group(*, gpu: bool = False) -> ProcessGroup:
-    """Return the place of this process: alone, or in the process group that was set up for it.
+    """Return torch's process group in this process, or a group of one if there is none.
 
     Parameters
     ----------
     gpu : bool
-        Whether the training was given a GPU.
+        Whether the training runs on a GPU.
 
     Raises
     ------
     StudyError
-        A GPU is asked for and torch finds none: a training never moves to the CPU by itself.
+        `gpu` is true and torch finds no GPU: training never falls back to the CPU silently.
     """
     grouped = distributed.is_available() and distributed.is_initialized()
     rank, size = (distributed.get_rank(), distributed.get_world_size()) if grouped else (0, 1)
-    return ProcessGroup(rank, size, _gpu() if gpu else torch.device("cpu"))
+    return ProcessGroup(rank, size, _select_gpu() if gpu else torch.device("cpu"))
 
 
-def _gpu() -> torch.device:
-    """Return this process's GPU: launchers number the processes of one machine."""
+def _select_gpu() -> torch.device:
+    """Return this process's GPU, by its local rank among the processes of the machine."""
     if not torch.cuda.is_available():
         raise StudyError(
-            "the training was given a GPU and torch finds none (torch.cuda.is_available() is "
+            "the training needs a GPU and torch finds none (torch.cuda.is_available() is "
             "False); set 'run.gpus_per_worker' to 0, or install torch for the GPU of this machine"
         )
     local = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()

@@ -1,4 +1,4 @@
-"""Encoders within a trial: embeddings read, transforms fitted, encoders trained."""
+"""Encoders of a trial: read embeddings, fit transforms, build encoders to train."""
 
 from __future__ import annotations
 
@@ -30,7 +30,17 @@ EMBED_BATCH = 256
 
 @dataclass(frozen=True)
 class EncodedModality:
-    """A modality as the model meets it: an encoder to train, or embeddings that are ready."""
+    """A modality as input of the model: an encoder to train, or precomputed embeddings.
+
+    Attributes
+    ----------
+    encoder : Module or None
+        None if `gather` returns embeddings.
+    gather : function
+        Rows of the data set -> batch of the encoder, or embeddings (b, d).
+    dim : int
+        Width d of the embeddings.
+    """
 
     encoder: nn.Module | None
     gather: Gather
@@ -43,28 +53,28 @@ def run_encoder_job(
     ranks: ProcessGroup | None = None,
     checkpoints: CheckpointStore | None = None,
 ) -> NDArray[np.float32]:
-    """Make an encoder ready and embed every molecule of the table, (n, d).
+    """Load or train an encoder and embed every molecule of the table, (n, d).
 
     Parameters
     ----------
     job : EncoderJob
     data : StudyData
     ranks : ProcessGroup, optional
-        Place of this process among the replicas of the training; alone on the CPU without it.
+        Process group of the training. Default: this process alone, on the CPU.
     checkpoints : CheckpointStore, optional
-        Of the training, if there is one.
+        Store of the training's checkpoints, if the encoder is trained.
 
     Raises
     ------
     StudyError
-        The training broke down, or runs on another number of processes than it asks for.
+        The training failed, or runs in another number of processes than its config says.
     """
     ranks = ranks or ProcessGroup()
     features = data.features(job.feature.choice)
     encoder = build_modality(job.feature.choice).encoder(seed=job.seed)
 
-    def gather(some: Rows) -> dict[str, torch.Tensor]:
-        return encoder.collate(features, some)
+    def gather(rows: Rows) -> dict[str, torch.Tensor]:
+        return encoder.collate(features, rows)
 
     if job.place is not None:
         fold, fraction = data.fold(job.place), job.place.fraction
@@ -75,42 +85,42 @@ def run_encoder_job(
                 LabeledRows(part[fraction], data.dataset.labels[np.ix_(part[fraction], columns)])
                 for part in (fold.fit, fold.validation)
             )
-            numbers = job.feature.choice.training
-            check_workers(numbers.workers, ranks)
+            config = job.feature.choice.training
+            check_workers(config.workers, ranks)
             fit(
-                _with_head(job, encoder, len(columns)),
+                _add_head(job, encoder, len(columns)),
                 {job.feature.slot: gather},
                 training,
                 validation,
-                numbers,
+                config,
                 seed=job.seed,
                 ranks=ranks,
                 checkpoints=checkpoints,
             )
-    return _embed(_module(encoder).to(ranks.device), gather, np.arange(len(data.dataset)))
+    return _embed(_as_module(encoder).to(ranks.device), gather, np.arange(len(data.dataset)))
 
 
-def _with_head(job: EncoderJob, encoder: Encoder, labels: int) -> MultimodalModel:
-    """Return an encoder with the head of its own that it is trained with."""
+def _add_head(job: EncoderJob, encoder: Encoder, labels: int) -> MultimodalModel:
+    """Return a model of the encoder and a head, which is dropped after fine-tuning."""
     choice, name = job.feature.choice, job.feature.slot
     if choice.training.top_layers is not None:
         check_layers(encoder, choice.training.top_layers, job.feature.name)
     with seeded(job.seed):
         head = SingleHead({name: encoder.dim}, labels, head_shape(choice.training))
-    return MultimodalModel({name: _module(encoder)}, head)
+    return MultimodalModel({name: _as_module(encoder)}, head)
 
 
-def check_workers(asked: int, ranks: ProcessGroup) -> None:
-    """Check that a training of encoders runs on as many processes as its numbers say.
+def check_workers(requested: int, ranks: ProcessGroup) -> None:
+    """Check that encoders are trained in as many processes as the config says.
 
     Raises
     ------
     TrialError
-        It would give other numbers than its identity promises.
+        Another number of processes would give other results under the same identity.
     """
-    if asked != ranks.size:
+    if requested != ranks.size:
         raise TrialError(
-            f"the training asks for {asked} workers and runs in {ranks.size} "
+            f"the training asks for {requested} workers but runs in {ranks.size} "
             "processes; set 'training.workers' to 1, or launch it with Ray"
         )
 
@@ -134,11 +144,20 @@ def labeled_rows(data: StudyData, rows: Rows) -> LabeledRows:
 def encode_modality(
     feature: NamedModality, trial: Trial, data: StudyData, training: Rows
 ) -> EncodedModality:
-    """Read the embeddings of a feature, or transform or encode its features here."""
+    """Read a modality's embeddings, compute them with a fitted transform, or build its encoder.
+
+    Parameters
+    ----------
+    feature : NamedModality
+    trial : Trial
+    data : StudyData
+    training : ndarray of int64, (r,)
+        Training rows, on which transforms are fitted and embeddings are standardized.
+    """
     job = encoder_job_for(feature, trial)
     if job is not None:
         stored = data.embedding_store.get(data.job_id(job))
-        return _ready(_standardised(stored, training))
+        return _from_embeddings(_standardize(stored, training))
     features = data.features(feature.choice)
     encoder = build_modality(feature.choice).encoder(seed=trial.torch_seed)
     encoder.fit(features, training)
@@ -146,46 +165,46 @@ def encode_modality(
     if feature.choice.trainable and top_layers is not None:
         check_layers(encoder, top_layers, feature.name)
     if not feature.choice.trainable:
-        everything = np.arange(len(features))
-        transformed = _embed(_module(encoder), lambda r: encoder.collate(features, r), everything)
-        return _ready(transformed)
+        every_row = np.arange(len(features))
+        transformed = _embed(_as_module(encoder), lambda r: encoder.collate(features, r), every_row)
+        return _from_embeddings(transformed)
     return EncodedModality(
-        _module(encoder), lambda rows: encoder.collate(features, rows), encoder.dim
+        _as_module(encoder), lambda rows: encoder.collate(features, rows), encoder.dim
     )
 
 
-def _standardised(embeddings: NDArray[np.float32], training: Rows) -> NDArray[np.float32]:
+def _standardize(embeddings: NDArray[np.float32], training: Rows) -> NDArray[np.float32]:
     """Scale to mean 0 and deviation 1 over the training rows; a constant column becomes 0.
 
-    Pretrained and random encoders differ in scale by orders of magnitude: without this the
-    learning rate, not the information, decides between them.
+    Embeddings of pretrained and random encoders differ in scale by orders of magnitude. Without
+    standardization the learning rate, not the information, would decide between them.
     """
     mean, deviation = embeddings[training].mean(axis=0), embeddings[training].std(axis=0)
-    steady = deviation > 1e-6 * np.maximum(1, np.abs(mean))
-    scaled = (embeddings - mean) * np.where(steady, 1 / np.where(steady, deviation, 1), 0)
+    varies = deviation > 1e-6 * np.maximum(1, np.abs(mean))
+    scaled = (embeddings - mean) * np.where(varies, 1 / np.where(varies, deviation, 1), 0)
     result: NDArray[np.float32] = scaled.astype(np.float32)
     return result
 
 
-def _ready(embeddings: NDArray[np.float32]) -> EncodedModality:
+def _from_embeddings(embeddings: NDArray[np.float32]) -> EncodedModality:
     return EncodedModality(
         None, lambda rows: torch.from_numpy(embeddings[rows]), embeddings.shape[1]
     )
 
 
-def _module(encoder: object) -> nn.Module:
+def _as_module(encoder: object) -> nn.Module:
     if not isinstance(encoder, nn.Module):
         raise TypeError(f"{type(encoder).__name__}: an encoder must be a torch module")
     return encoder
 
 
-def head_shape(numbers: TrainingConfig) -> HeadShape:
-    """Return the shape of a head from the numbers of a training."""
-    return HeadShape(hidden=numbers.hidden, dropout=numbers.dropout)
+def head_shape(config: TrainingConfig) -> HeadShape:
+    """Return the shape of a head that a training config sets."""
+    return HeadShape(hidden=config.hidden, dropout=config.dropout)
 
 
 def build_embedding_table(branch: EncodedModality, molecules: int) -> EncodedModality:
-    """Return a branch whose embeddings are ready with all of them in one tensor."""
+    """Return a modality with precomputed embeddings, all held in one tensor (n, d)."""
     values: torch.Tensor = branch.gather(np.arange(molecules))
 
     def gather(rows: Rows) -> torch.Tensor:
@@ -195,25 +214,25 @@ def build_embedding_table(branch: EncodedModality, molecules: int) -> EncodedMod
 
 
 class EncoderCache:
-    """Reads each table, and measures each modality alone, once for the trials of a pack.
+    """Cache of embedding tables and inner scores, shared by the trials of a pack.
 
-    Tables are standardized or fitted on the training rows of a place (repeat, fold, fraction).
-    Only those of the current place are kept: trials come place by place.
+    Tables are standardized or fitted on the training rows of a repeat, fold and fraction. Only
+    those of the current one are kept, since a pack runs its trials in that order.
     """
 
     def __init__(self) -> None:
-        self._place: Hashable = None
+        self._fold: Hashable = None
         self._tables: dict[Hashable, EncodedModality] = {}
         self._scores: dict[Hashable, NDArray[np.float64]] = {}
 
     def branch(
         self, feature: NamedModality, trial: Trial, data: StudyData, training: Rows
     ) -> EncodedModality:
-        """Do what `encode_modality` does; an encoder that the trial trains is made anew."""
+        """Return what `encode_modality` returns; only encoders that a trial trains are rebuilt."""
         if feature.choice.resolved == "joint":
             return encode_modality(feature, trial, data, training)
-        if self._place != fold_key(trial):
-            self._place, self._tables = fold_key(trial), {}
+        if self._fold != fold_key(trial):
+            self._fold, self._tables = fold_key(trial), {}
         job = encoder_job_for(feature, trial)
         key = (feature.key, data.job_id(job) if job else None)
         if key not in self._tables:
@@ -229,14 +248,17 @@ class EncoderCache:
         groups: NDArray[np.int64],
         trial: Trial,
     ) -> NDArray[np.float64]:
-        """Do what `compute_inner_auroc` does: a modality's scores do not depend on the others'."""
+        """Return what `compute_inner_auroc` returns, (k, l).
+
+        A modality's scores do not depend on the other modalities, so each row is cached.
+        """
         keys = {feature.slot: feature.key for feature in trial.arm.features}
-        numbers = trial.arm.training.model_dump_json()
+        config = trial.arm.training.model_dump_json()
         values = []
         for name, branch in branches.items():
-            key = (keys[name], fold_key(trial), trial.seed, numbers)
+            key = (keys[name], fold_key(trial), trial.seed, config)
             if key not in self._scores:
-                own = {name: branch}
-                self._scores[key] = compute_inner_auroc(own, training, validation, groups, trial)
+                single = {name: branch}
+                self._scores[key] = compute_inner_auroc(single, training, validation, groups, trial)
             values.append(self._scores[key])
         return np.concatenate(values)

@@ -1,4 +1,4 @@
-"""Results of trials from their scores; no torch, since the driver averages members itself."""
+"""Build the results of trials from their scores; without torch, for use in the driver."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VERSIONS = ("olfaction-study", "torch", "rdkit", "numpy", "mordredcommunity", "
 
 
 def run_average_trial(trial: Trial, members: Sequence[TrialResult], data: StudyData) -> TrialResult:
-    """Return the ``independent_mean`` of models trained apart: their scores averaged, no fit."""
+    """Return the result of an ``independent_mean`` trial: the mean of its members' scores."""
     scores = average_scores([member.scores for member in members]).astype(np.float32)
     counts = {key: members[0].counts[key] for key in ("fit", "validation")}
     counts["parameters"] = sum(member.counts["parameters"] for member in members)
@@ -37,7 +37,7 @@ def build_result(
     history: TrainingHistory | None,
     seconds: float,
 ) -> TrialResult:
-    """Set scores beside the labels of the test fold.
+    """Build the result of a trial: its scores with the labels of the test fold.
 
     Parameters
     ----------
@@ -46,11 +46,11 @@ def build_result(
     scores : ndarray of float32, (n, l)
         Probabilities of the molecules of the test fold.
     counts : mapping of str to int
-        Molecules of the other parts, trained weights, epochs.
+        Numbers of training and validation molecules, trained weights and epochs.
     history : TrainingHistory or None
-        Of the training, if there was one.
+        None if nothing was trained.
     seconds : float
-        What it took.
+        Duration of the trial.
     """
     test = data.fold(trial).test
     curves = {"loss": history.loss, "monitored": history.monitored} if history else {}

@@ -1,4 +1,4 @@
-"""Parts of an encoder that are held: their weights get no gradient and their modes are frozen."""
+"""Freeze parts of an encoder: no gradient for their weights, evaluation mode for their layers."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from study.errors import InputError
 
 
 class FreezeSchedule:
-    """Holds submodules of a module, and lets go of those held before.
+    """Freezes submodules of a module and unfreezes those frozen before.
 
-    A held module is in evaluation mode, so that dropout is off and the statistics of batch norm
-    do not move; its own weights get no gradient. Weights that the module never trained stay so.
+    A frozen submodule is in evaluation mode, so that dropout is off and the statistics of batch
+    norm do not change; its own weights get no gradient. Weights that had no gradient at the start
+    are never unfrozen.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._trainable = [values for values in module.parameters() if values.requires_grad]
-        self._held: frozenset[nn.Module] | None = None
+        self._trainable = [weight for weight in module.parameters() if weight.requires_grad]
+        self._frozen: frozenset[nn.Module] | None = None
 
     def __call__(self, modules: Iterable[nn.Module]) -> bool:
-        """Hold exactly these, each without its children; return whether that is new.
+        """Freeze exactly these modules, each without its children; return whether that changes it.
 
-        The first call always is. Modes of the others are as the caller set them.
+        The first call always returns True. The modes of other modules are left to the caller.
         """
-        before, held = self._held, frozenset(modules)
-        self._held = held
-        for values in self._trainable:
-            values.requires_grad_(True)
-        for module in held:
+        before, frozen = self._frozen, frozenset(modules)
+        self._frozen = frozen
+        for weight in self._trainable:
+            weight.requires_grad_(True)
+        for module in frozen:
             module.training = False
-            for values in module.parameters(recurse=False):
-                values.requires_grad_(False)
-        return held != before
+            for weight in module.parameters(recurse=False):
+                weight.requires_grad_(False)
+        return frozen != before
 
 
 def frozen_modules(
     encoders: Iterable[nn.Module], epoch: int, *, freeze_epochs: int, top_layers: int | None
 ) -> Collection[nn.Module]:
-    """Return what is held in an epoch, each module without its children.
+    """Return the modules to freeze in an epoch, each without its children.
 
     Parameters
     ----------
@@ -49,37 +50,37 @@ def frozen_modules(
     epoch : int
         From 1.
     freeze_epochs : int
-        Epochs in which every encoder is held whole.
+        Epochs in which every encoder is frozen as a whole.
     top_layers : int or None
-        The last stages that are trained afterwards; None: all. What lies outside the stages
-        (a dropout between them) is held with them.
+        Number of last stages trained afterwards; None: all. Modules outside the stages (a dropout
+        between them) are then frozen too.
     """
-    held: set[nn.Module] = set()
+    frozen: set[nn.Module] = set()
     for encoder in encoders:
         if epoch <= freeze_epochs:
-            held |= set(encoder.modules())
+            frozen |= set(encoder.modules())
         elif top_layers is not None:
-            held |= set(encoder.modules()) - _top(encoder, top_layers)
-    return held
+            frozen |= set(encoder.modules()) - _top_modules(encoder, top_layers)
+    return frozen
 
 
-def _top(encoder: nn.Module, layers: int) -> set[nn.Module]:
+def _top_modules(encoder: nn.Module, layers: int) -> set[nn.Module]:
     stages = list(encoder.stages()) if isinstance(encoder, StagedEncoder) else []
     trained = [encoder] if layers == len(stages) else stages[-layers:]
-    return {part for stage in trained for part in stage.modules()}
+    return {module for stage in trained for module in stage.modules()}
 
 
 def check_layers(encoder: object, top_layers: int, name: str) -> None:
-    """Check that an encoder has the layers that are to be trained.
+    """Check that an encoder has as many layers as ``top_layers`` says.
 
     Raises
     ------
     InputError
-        It has fewer, or none that can be trained one by one.
+        It has fewer, or is not divided into stages.
     """
     count = len(encoder.stages()) if isinstance(encoder, StagedEncoder) else 0
     if top_layers > count:
         raise InputError(
             f"modality '{name}': 'top_layers' asks for {top_layers} layers and its encoder has "
-            f"{count}; give at most {count}, or leave it out to train all"
+            f"{count}; set it to at most {count}, or leave it out to train all layers"
         )

@@ -1,4 +1,4 @@
-"""Scores of each modality alone on folds inside the training rows: what `affinity` reads."""
+"""Out-of-fold scores of each modality alone within the training rows, for `affinity`."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def compute_inner_auroc(
     groups: NDArray[np.int64],
     trial: Trial,
 ) -> NDArray[np.float64]:
-    """AUROC of every modality on every label, out of fold inside the training rows.
+    """Compute the AUROC of every modality on every label, out of fold within the training rows.
 
     Parameters
     ----------
     branches : mapping of modality to (gather, width)
         Embeddings of each modality.
     training, validation : LabeledRows
-        Parts of the training fold; `validation` stops each inner fit early.
+        Parts of the training fold; `validation` is used for early stopping of each inner fit.
     groups : ndarray of int64, (n_train,)
-        Groups of the training rows: they do not cross inner folds either.
+        Groups of the training rows; a group is never split between inner folds.
     trial : Trial
-        Numbers and seed of the fits.
+        Source of the training config and seed.
 
     Returns
     -------
@@ -43,33 +43,33 @@ def compute_inner_auroc(
     """
     shares = [1 / FOLDS] * FOLDS
     rng = np.random.default_rng(trial.torch_seed)
-    part_of = stratify_groups(training.labels, groups, shares, rng)
+    folds = stratify_groups(training.labels, groups, shares, rng)
     values = [
-        auroc(training.labels, _out_of_fold({name: branch}, training, validation, part_of, trial))
-        for name, branch in branches.items()
+        auroc(training.labels, _score_out_of_fold({name: b}, training, validation, folds, trial))
+        for name, b in branches.items()
     ]
     return np.stack(values)
 
 
-def _out_of_fold(
+def _score_out_of_fold(
     branch: Mapping[str, tuple[Gather, int]],
     training: LabeledRows,
     validation: LabeledRows,
-    part_of: NDArray[np.int64],
+    folds: NDArray[np.int64],
     trial: Trial,
 ) -> NDArray[np.float32]:
-    """Scores (n_train, l) of every training row by a model that was not trained on it."""
-    gather = {name: take for name, (take, _) in branch.items()}
-    numbers = trial.arm.training
-    shape = HeadShape(hidden=numbers.hidden, dropout=numbers.dropout)
+    """Score every training row with a model that was not trained on it, (n_train, l)."""
+    gather = {name: function for name, (function, _) in branch.items()}
+    config = trial.arm.training
+    shape = HeadShape(hidden=config.hidden, dropout=config.dropout)
     scores = np.zeros(training.labels.shape, dtype=np.float32)
     for fold in range(FOLDS):
-        held = part_of == fold
+        held_out = folds == fold
         with seeded(trial.torch_seed + fold):
             dims = {name: width for name, (_, width) in branch.items()}
             head = SingleHead(dims, training.labels.shape[1], shape)
         model = MultimodalModel(dict.fromkeys(branch), head)
-        inner = LabeledRows(training.rows[~held], training.labels[~held])
-        fit(model, gather, inner, validation, numbers, seed=trial.torch_seed + fold)
-        scores[held] = predict(model, gather, training.rows[held])
+        inner = LabeledRows(training.rows[~held_out], training.labels[~held_out])
+        fit(model, gather, inner, validation, config, seed=trial.torch_seed + fold)
+        scores[held_out] = predict(model, gather, training.rows[held_out])
     return scores

@@ -36,7 +36,7 @@ def build_head(
         module: nn.Module = operator(dims, n_labels, shape, **arm.fusion.options)
         return module
     if arm.partition is None or context is None:
-        raise TypeError(f"{arm}: the technique '{arm.technique}' has no head of its own")
+        raise TypeError(f"{arm}: the technique '{arm.technique}' has no head")
     rule = Registry("partition").load(arm.partition.name)(**arm.partition.options)
     return LabelBalancer(dims, n_labels, shape, rule.build(context))
 
@@ -49,23 +49,23 @@ def partition_context(
     validation: LabeledRows,
     inner: InnerScores = compute_inner_auroc,
 ) -> PartitionContext:
-    """Gather what a partition may know: training rows, and inner scores if its rule asks.
+    """Build the context of a label partition: training rows, and inner scores if it needs them.
 
-    `inner` measures the scores: what `compute_inner_auroc` does, or remembers.
+    `inner` computes the inner scores: `compute_inner_auroc`, or a function that caches it.
 
     Raises
     ------
     FusionError
-        A row that it would be chosen on is in the test fold of the trial.
+        A row that the partition would be chosen on is in the test fold of the trial.
     InputError
-        So is a validation row.
+        A validation row is in the test fold.
     """
     test = data.fold(trial).test
     shared = np.intersect1d(validation.rows, test)
     if len(shared):
         raise InputError(
             f"{trial}: validation row {shared[0]} is in the test fold; a partition may not be "
-            "chosen with test rows: make the split anew"
+            "chosen with test rows: build the split again"
         )
     partition = trial.arm.partition
     rule = Registry("partition").load(partition.name) if partition else None
@@ -82,9 +82,9 @@ def partition_context(
 
 
 def label_owners(model: nn.Module) -> tuple[int, ...]:
-    """Return which modality of the arm each label is trained by, (l,).
+    """Return the index of the modality that owns each label, (l,).
 
-    Empty where the owners change at every step, or the head has none.
+    Empty if the owners change at every step, or if the head is no label balancer.
     """
     head = getattr(model, "head", None)
     owner = head.owner if isinstance(head, LabelBalancer) else None
@@ -99,7 +99,7 @@ def build_model(
     validation: LabeledRows,
     inner: InnerScores = compute_inner_auroc,
 ) -> MultimodalModel:
-    """Build the model of a trial from its seed; nothing of it is trained yet.
+    """Build the untrained model of a trial from its seed.
 
     Parameters
     ----------
@@ -107,10 +107,10 @@ def build_model(
     branches : mapping of slot to EncodedModality
     data : StudyData
     training, validation : LabeledRows
-        What a label partition may be chosen on.
+        Rows that a label partition may be chosen on.
     inner : function
-        Measures the inner scores that a partition asks for: `compute_inner_auroc`, or what
-        remembers.
+        Computes the inner scores that a partition may need: `compute_inner_auroc`, or a function
+        that caches it.
     """
     dims = {name: branch.dim for name, branch in branches.items()}
     context = None

@@ -1,8 +1,9 @@
-"""Run a pack: head trials trained one after the other in one process that reads tables once.
+"""Run a pack: train its head trials one after the other in one process that reads tables once.
 
-A single head keeps a core busy: its matrix products fill the time, and the optimizer, which is
-bound by memory, finds the weights in the caches. On a GPU, where a single head does not, several
-packs share the device (`run.gpus_per_pack` below 1).
+Heads are trained one at a time because a single one keeps a core busy: matrix products take most
+of the time, and the weights stay in the cache for the optimizer, which is bound by memory. On a
+GPU, which a single head does not fill, several packs share the device (`run.gpus_per_pack` below
+1).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from study.artifacts.study_data import StudyData
-from study.executors.failures import cause_of, traceback_of
+from study.executors.failures import format_cause, format_traceback
 from study.planning.trials import Trial
 from study.results.trial_result import TrialResult
 from study.training.distributed import ProcessGroup
@@ -24,7 +25,7 @@ from study.training.trial import run_trial
 
 @dataclass(frozen=True)
 class PackResult:
-    """How a trial of a pack ended.
+    """Outcome of a trial of a pack.
 
     Attributes
     ----------
@@ -32,7 +33,7 @@ class PackResult:
     result : TrialResult or None
         None if it failed.
     cause, traceback : str
-        Why it failed.
+        Reason of the failure, empty if there is none.
     """
 
     trial: Trial
@@ -44,15 +45,15 @@ class PackResult:
 def run_pack(
     trials: Sequence[Trial], data: StudyData, *, device: torch.device | None = None
 ) -> Iterator[PackResult]:
-    """Run head trials; yield how each ended as soon as it has.
+    """Run head trials and yield the outcome of each as soon as it has ended.
 
-    A trial gives the same result, to the last bit, whatever the other trials of its pack are. A
-    trial that fails leaves the others running.
+    A trial's result does not depend, to the last bit, on the other trials of its pack. A trial
+    that fails leaves the others running.
 
     Parameters
     ----------
     trials : sequence of Trial
-        Trials that share a process (see `study.training.packing.stackable`), in any order.
+        Trials that share a process (see `study.training.packing.can_share_process`), in any order.
     data : StudyData
     device : torch.device, optional
         Default: the CPU.
@@ -61,7 +62,7 @@ def run_pack(
     for trial in sorted(trials, key=fold_key):
         try:
             with ranks.named_errors():
-                ended = PackResult(trial, run_trial(trial, data, ranks, shared=shared))
-        except Exception as error:  # noqa: BLE001 (whatever it is, it fails this trial alone)
-            ended = PackResult(trial, None, cause_of(error), traceback_of(error))
-        yield ended
+                outcome = PackResult(trial, run_trial(trial, data, ranks, shared=shared))
+        except Exception as error:  # noqa: BLE001 (any error fails this trial alone)
+            outcome = PackResult(trial, None, format_cause(error), format_traceback(error))
+        yield outcome

@@ -1,4 +1,4 @@
-"""Heads of equal size: counts of trained weights, and hidden widths that make them equal."""
+"""Match the sizes of heads: count trained weights and find hidden widths that make them equal."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Widths = tuple[int, ...]
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """What the weights of a head are counted from.
+    """Sizes from which the trained weights of an arm are counted.
 
     Attributes
     ----------
     labels : int
     dims : mapping of feature key to int
-        Width of its embedding.
+        Width of each modality's embedding.
     encoders : mapping of feature key to int
-        Weights of an encoder.
+        Number of weights of each encoder.
     """
 
     labels: int
@@ -36,22 +36,22 @@ class ParameterCounts:
     encoders: Mapping[str, int]
 
     def weights(self, arm: Arm) -> int:
-        """Return the trained weights of an arm, as a trial counts them."""
+        """Return the number of trained weights of an arm, as its trials count them."""
         if arm.technique == "independent_mean":
             return sum(self.weights(arm.single(feature)) for feature in arm.features)
         joint = [f for f in arm.features if f.choice.resolved == "joint"]
         dims = {feature.slot: self.dims[feature.key] for feature in arm.features}
         head = build_probe_head(arm, dims, self.labels)
-        own = sum(int(values.numel()) for values in head.parameters())
-        return own + sum(self.encoders[feature.key] for feature in joint)
+        of_head = sum(int(weight.numel()) for weight in head.parameters())
+        return of_head + sum(self.encoders[feature.key] for feature in joint)
 
 
 def count_parameters(plan: Plan, data: StudyData) -> ParameterCounts:
-    """Return the widths of all embeddings of a plan.
+    """Return the sizes of all embeddings and encoders of a plan.
 
-    An encoder says its width when it is built. A fitted transform knows it after it was fitted
-    (columns are dropped): on the training rows of the first fold, whose features are made here
-    where they are not known yet.
+    The width of an encoder is known when it is built. That of a fitted transform, which drops
+    columns, is known after fitting: it is fitted on the training rows of the first fold, whose
+    features are computed here if they are not stored yet.
 
     Parameters
     ----------
@@ -71,57 +71,57 @@ def count_parameters(plan: Plan, data: StudyData) -> ParameterCounts:
 
 
 def match_parameters(spec: StudySpec, plan: Plan, data: StudyData) -> StudySpec:
-    """Return a study whose arms have as many trained weights as their reference head.
+    """Return a study whose arms have as many trained weights as their reference arm.
 
-    The grid becomes an explicit list of the same arms in the same order; those with a reference
-    (the first MLP head with the same features) have hidden widths of their own.
+    The grid becomes an explicit list of the same arms in the same order. Arms with a reference
+    (the first MLP head with the same modalities) get their own hidden widths.
 
     Raises
     ------
     InputError
-        No widths come within 2 %.
+        No widths come within 2 % of the reference's weights.
     """
     sizes = count_parameters(plan, data)
     by_id, references = {arm.id: arm for arm in plan.arms}, find_reference_arms(plan.arms)
-    extra = {arm.id for arm in plan.added}
+    added = {arm.id for arm in plan.added}
     arms: dict[str, ListedArm] = {}
     for arm in plan.arms:
-        if arm.id not in extra and arm.curve_id not in arms:
+        if arm.id not in added and arm.curve_id not in arms:
             reference = by_id.get(references.get(arm.id, ""))
             widths = match_widths(arm, reference, sizes) if reference else None
-            arms[arm.curve_id] = _listed(arm, widths, spec)
+            arms[arm.curve_id] = _to_listed_arm(arm, widths, spec)
     block = GridBlock.model_validate({"arms": tuple(arms.values())})
     return spec.model_copy(update={"grid": (block,)})
 
 
-def _listed(arm: Arm, widths: Widths | None, spec: StudySpec) -> ListedArm:
-    """Write an arm as an item of an explicit list."""
+def _to_listed_arm(arm: Arm, widths: Widths | None, spec: StudySpec) -> ListedArm:
+    """Convert an arm to an item of an explicit list, with the settings that the study lacks."""
     base = spec.training.model_dump()
-    numbers = {k: v for k, v in arm.shared.model_dump().items() if v != base[k]}
-    words = {"fusion": arm.fusion, "partition": arm.partition}
-    given = {name: word for name, word in words.items() if word is not None}
-    own = {"features": arm.names, "technique": arm.technique, "widths": widths}
-    return ListedArm.model_validate({**own, **given, "training": numbers})
+    settings = {k: v for k, v in arm.shared.model_dump().items() if v != base[k]}
+    components = {"fusion": arm.fusion, "partition": arm.partition}
+    present = {key: component for key, component in components.items() if component is not None}
+    required = {"features": arm.names, "technique": arm.technique, "widths": widths}
+    return ListedArm.model_validate({**required, **present, "training": settings})
 
 
 def match_widths(arm: Arm, reference: Arm, sizes: ParameterCounts) -> Widths:
-    """Return hidden widths, all scaled alike, that give an arm its reference's weights.
+    """Find hidden widths, all scaled by one factor, that give an arm its reference's weights.
 
-    A secant search over the scale, since weights grow nearly in proportion to the widths.
+    Searches the factor with the secant method, since weights grow nearly in proportion to it.
 
     Raises
     ------
     InputError
-        None come within 2 %.
+        No widths come within 2 % of the reference's weights.
     """
-    target, asked = sizes.weights(reference), arm.shared.hidden
+    target, configured = sizes.weights(reference), arm.shared.hidden
     tried: dict[Widths, int] = {}
 
     def weights(scale: float) -> int:
-        widths = tuple(max(1, round(width * scale)) for width in asked)
+        widths = tuple(max(1, round(width * scale)) for width in configured)
         if widths not in tried:
-            numbers = arm.shared.model_copy(update={"hidden": widths})
-            tried[widths] = sizes.weights(replace(arm, training=numbers))
+            config = arm.shared.model_copy(update={"hidden": widths})
+            tried[widths] = sizes.weights(replace(arm, training=config))
         return tried[widths]
 
     low, high = 1.0, max(1e-3, target / max(1, weights(1.0)))

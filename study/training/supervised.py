@@ -1,6 +1,6 @@
-"""Fits with labels: what the loop trains, early stopping on the inner validation part, one loss.
+"""Supervised training: its loss, early stopping on the inner validation part, and prediction.
 
-Nothing here can reach a test molecule's labels: the loop is given training labels only.
+Labels of test molecules cannot be reached from here: only labels of the training fold are passed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from study.training.freezing import frozen_modules
 from study.training.trainer import Rows, TrainerConfig, TrainingHistory, train
 
 Gather = Callable[[Rows], Any]
-"""Rows of the data set -> batch of one modality (tensor or mapping of tensors)."""
+"""Function from rows of the data set to a batch of one modality (tensor or mapping of tensors)."""
 
 PREDICT_BATCH = 512
 
 
 @dataclass(frozen=True)
 class LabeledRows:
-    """Rows of the training fold with their labels (r, l); nothing else is visible here."""
+    """Rows of the training fold, (r,), with their labels (r, l)."""
 
     rows: Rows
     labels: NDArray[np.uint8]
@@ -43,7 +43,7 @@ def fit(
     gather: Mapping[str, Gather],
     training: LabeledRows,
     validation: LabeledRows,
-    numbers: TrainingConfig,
+    config: TrainingConfig,
     *,
     seed: int,
     ranks: ProcessGroup | None = None,
@@ -56,82 +56,80 @@ def fit(
     model : Module
         Batches ``{modality: batch}`` -> logits (b, l); moved to the device of `ranks`.
     gather : mapping of modality to function
-        Makes the batches.
+        Builds the batches.
     training, validation : LabeledRows
         Disjoint parts of the training fold.
-    numbers : TrainingConfig
+    config : TrainingConfig
         Epochs, learning rates, patience, monitored value.
     seed : int
-        Order of the batches and dropout masks.
+        Seed of the batch order and the dropout masks.
     ranks : ProcessGroup, optional
-        Place of this process among the replicas; without it the only one, on the CPU.
+        Process group of the training. Default: this process alone, on the CPU.
     checkpoints : CheckpointStore, optional
-        Kept after each epoch and gone on from.
+        Written after each epoch; training resumes from the stored state.
 
     Raises
     ------
     TrialError
         The loss is not finite; the message says in which epoch.
     """
-    course = SupervisedModule(model, gather, training, validation, numbers)
-    return train(
-        course, to_trainer_config(numbers), seed=seed, ranks=ranks, checkpoints=checkpoints
-    )
+    module = SupervisedModule(model, gather, training, validation, config)
+    return train(module, to_trainer_config(config), seed=seed, ranks=ranks, checkpoints=checkpoints)
 
 
-def to_trainer_config(numbers: TrainingConfig) -> TrainerConfig:
-    """Return the numbers of the loop."""
+def to_trainer_config(config: TrainingConfig) -> TrainerConfig:
+    """Return the settings of the training loop that a training config holds."""
     return TrainerConfig(
-        epochs=numbers.epochs,
-        patience=numbers.patience,
-        epoch_steps=numbers.epoch_steps,
-        precision=numbers.precision,
-        average=numbers.average,
+        epochs=config.epochs,
+        patience=config.patience,
+        epoch_steps=config.epoch_steps,
+        precision=config.precision,
+        average=config.average,
     )
 
 
 @dataclass(frozen=True, eq=False)
 class SupervisedModule:
-    """The course of a fit: a row is a position in the training part."""
+    """A `TrainingModule` with labels; a row is a position in the training part."""
 
     module: nn.Module
     gather: Mapping[str, Gather]
     training: LabeledRows
     validation: LabeledRows
-    numbers: TrainingConfig
+    config: TrainingConfig
 
     @cached_property
     def _device(self) -> torch.device:
-        """Where the module was when the first loss was asked for: it stays there."""
+        """Device of the module at its first loss; it does not change afterwards."""
         return model_device(self.module)
 
     @cached_property
     def _targets(self) -> torch.Tensor:
-        """Labels of the training part as the loss takes them, (r, l)."""
+        """Labels of the training part as floats, (r, l)."""
         return torch.from_numpy(self.training.labels).float()
 
     def groups(self) -> list[dict[str, Any]]:
-        """Give encoder weights and head weights their own learning rate and decay."""
-        numbers, named = self.numbers, list(self.module.named_parameters())
-        head = [values for name, values in named if not name.startswith("encoders.")]
-        encoder = [values for name, values in named if name.startswith("encoders.")]
+        """Return parameter groups: encoder and head with their own learning rate and decay."""
+        config, named = self.config, list(self.module.named_parameters())
+        head = [weight for name, weight in named if not name.startswith("encoders.")]
+        encoder = [weight for name, weight in named if name.startswith("encoders.")]
         rates = [
-            (head, numbers.learning_rate, numbers.weight_decay),
-            (encoder, numbers.encoder_learning_rate, numbers.encoder_weight_decay),
+            (head, config.learning_rate, config.weight_decay),
+            (encoder, config.encoder_learning_rate, config.encoder_weight_decay),
         ]
         return [{"params": p, "lr": lr, "weight_decay": decay} for p, lr, decay in rates if p]
 
     def batches(self, generator: torch.Generator) -> Iterator[Rows]:
-        """Shuffle the training part into batches."""
-        return _batches(len(self.training.rows), self.numbers.batch_size, generator)
+        """Yield shuffled batches of the training part."""
+        return shuffle_batches(len(self.training.rows), self.config.batch_size, generator)
 
     def loss(
         self,
         module: nn.Module,
         rows: Rows,
-        rng: np.random.Generator,  # noqa: ARG002 (nothing is drawn here)
+        rng: np.random.Generator,  # noqa: ARG002 (no random views or masks here)
     ) -> tuple[torch.Tensor, float]:
-        """Mean cross-entropy a molecule and label."""
+        """Return the mean cross-entropy per molecule and label, and the number of molecules."""
         targets = self._targets.index_select(0, torch.from_numpy(rows)).to(self._device)
         batch = gather_batch(self.gather, self.training.rows[rows], self._device)
         logits: torch.Tensor = module(batch)
@@ -140,20 +138,23 @@ class SupervisedModule:
     def measure(self, module: nn.Module) -> float:
         """Return the monitored value of the validation part; larger is better."""
         scores = predict(module, self.gather, self.validation.rows)
-        return MONITORS[self.numbers.monitor](self.validation.labels, scores)
+        return MONITORS[self.config.monitor](self.validation.labels, scores)
 
     def held(self, epoch: int) -> Collection[nn.Module]:
-        """Hold what the freeze schedule says, of every encoder."""
+        """Return the modules of all encoders that the config freezes in this epoch."""
         encoders = getattr(self.module, "encoders", nn.ModuleDict()).values()
         trained = [encoder for encoder in encoders if any(True for _ in encoder.parameters())]
-        numbers = self.numbers
+        config = self.config
         return frozen_modules(
-            trained, epoch, freeze_epochs=numbers.freeze_epochs, top_layers=numbers.top_layers
+            trained, epoch, freeze_epochs=config.freeze_epochs, top_layers=config.top_layers
         )
 
 
-def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Rows]:
-    """Shuffled batches; a last batch of one molecule joins its neighbour (batch norm)."""
+def shuffle_batches(n: int, size: int, generator: torch.Generator) -> Iterator[Rows]:
+    """Yield shuffled batches of the rows 0 to n - 1.
+
+    A last batch of one row is merged into the one before: batch norm needs two.
+    """
     order = torch.randperm(n, generator=generator).numpy()
     starts = list(range(0, n, size))
     if len(starts) > 1 and n - starts[-1] == 1:
@@ -163,8 +164,8 @@ def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Rows]:
 
 
 def gather_batch(gather: Mapping[str, Gather], rows: Rows, device: torch.device) -> dict[str, Any]:
-    """Make the batch of every modality and move it to a device."""
-    return {name: move_batch(take(rows), device) for name, take in gather.items()}
+    """Build the batch of every modality on a device."""
+    return {name: move_batch(function(rows), device) for name, function in gather.items()}
 
 
 def move_batch(batch: Any, device: torch.device) -> Any:  # noqa: ANN401 (a tensor or a mapping of them)
@@ -175,23 +176,23 @@ def move_batch(batch: Any, device: torch.device) -> Any:  # noqa: ANN401 (a tens
 
 
 def model_device(module: nn.Module) -> torch.device:
-    """Return where the weights of a module are; the CPU if it has none."""
+    """Return the device of a module's weights; the CPU if it has none."""
     weights = next(module.parameters(), None)
     return torch.device("cpu") if weights is None else weights.device
 
 
 def _mean_auroc(labels: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:
-    """Return the macro AUROC of the labels that the molecules can rank.
+    """Return the macro AUROC over the labels with positives and negatives.
 
-    A small validation part has no positives of a rare label. One half, which says nothing, where
-    that is so of every label.
+    A small validation part may have no positives of a rare label. Returns 0.5, the AUROC of
+    chance, if no label has both.
     """
     ranked = labels.any(axis=0) & ~labels.all(axis=0)
     return macro_mean(auroc(labels, scores), ranked).value if ranked.any() else 0.5
 
 
 def _log_likelihood(labels: NDArray[np.uint8], scores: NDArray[np.float32]) -> float:
-    """Return the mean log-likelihood a molecule and label."""
+    """Return the mean log-likelihood per molecule and label."""
     clipped = np.clip(scores, 1e-7, 1 - 1e-7)
     return float(np.where(labels == 1, np.log(clipped), np.log1p(-clipped)).mean())
 
@@ -200,11 +201,11 @@ MONITORS: Mapping[str, Callable[[NDArray[np.uint8], NDArray[np.float32]], float]
     "auroc": _mean_auroc,
     "loss": _log_likelihood,
 }
-"""Functions of labels and scores (r, l) by the value of ``training.monitor``."""
+"""Monitored values, functions of labels and scores (r, l), by the value of ``training.monitor``."""
 
 
 def predict(model: nn.Module, gather: Mapping[str, Gather], rows: Rows) -> NDArray[np.float32]:
-    """Probabilities of every label, (r, l); the model is left in evaluation mode."""
+    """Return the probability of every label, (r, l); leaves the model in evaluation mode."""
     model.eval()
     device, parts = model_device(model), []
     with torch.inference_mode():
@@ -213,5 +214,5 @@ def predict(model: nn.Module, gather: Mapping[str, Gather], rows: Rows) -> NDArr
             parts.append(torch.sigmoid(logits).cpu().numpy())
     scores = np.concatenate(parts)
     if not np.isfinite(scores).all():
-        raise TrialError("the model gave a score that is not finite")
+        raise TrialError("the model returned a score that is not finite")
     return scores

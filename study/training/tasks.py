@@ -1,4 +1,4 @@
-"""The work of a study as functions of plain values: what executors call, anywhere."""
+"""Tasks of a study: functions of JSON values that executors call in any process."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ if TYPE_CHECKING:
 
 
 def featurize(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the features of one shard; ``{store, choice, bucket, smiles}`` -> count."""
+    """Compute the features of one shard; ``{store, choice, bucket, smiles}`` -> count."""
     choice = ModalityConfig.model_validate(payload["choice"])
     shard = Shard(payload["bucket"], tuple(payload["smiles"]))
     with storage_errors():
-        made = feature_store(Storage(payload["store"])).fill(build_modality(choice), shard)
-    return {"made": made}
+        count = feature_store(Storage(payload["store"])).fill(build_modality(choice), shard)
+    return {"made": count}
 
 
 def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one encoder job and keep its embeddings; ``{study, job, threads, gpu}`` -> seconds.
+    """Run one encoder job and store its embeddings; ``{study, job, threads, gpu}`` -> seconds.
 
-    In a group of processes all of them call this, and the first one writes.
+    All processes of a worker group call this; the first one writes.
     """
     from study.artifacts.embeddings import EncoderJob
     from study.training.checkpoints import StoredCheckpoints
     from study.training.distributed import current_process_group, torch_settings
     from study.training.encoders import run_encoder_job
 
-    data, ranks = _inputs(payload), current_process_group(gpu=payload.get("gpu", False))
+    data = load_data(payload["study"], payload["digest"])
+    ranks = current_process_group(gpu=payload.get("gpu", False))
     job = EncoderJob.from_json(payload["job"])
     job_id, started = data.job_id(job), time.perf_counter()
     checkpoint = StoredCheckpoints(data.checkpoints, job_id)
@@ -50,37 +51,36 @@ def encode(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pack(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Train the heads of a pack and write each to the ledger as it ends.
+    """Train the heads of a pack and write each result to the ledger as it ends.
 
-    ``{study, ledger, trials, threads, gpu}`` -> seconds, and by identity the ``cause`` and the
-    ``traceback`` of each member that failed.
-    Members that the ledger has already (a pack that is tried again) are not trained.
+    ``{study, ledger, trials, threads, gpu}`` -> seconds, and the ``cause`` and ``traceback`` of
+    each failed trial by identity. Trials that are already in the ledger, as when a pack is
+    retried, are skipped.
     """
     from study.results.ledger import Ledger
     from study.training.distributed import current_process_group, torch_settings
     from study.training.packs import run_pack
 
-    data, ledger = _inputs(payload), Ledger(Storage(payload["ledger"]))
-    device, started = (
-        current_process_group(gpu=payload.get("gpu", False)).device,
-        time.perf_counter(),
-    )
+    data = load_data(payload["study"], payload["digest"])
+    ledger = Ledger(Storage(payload["ledger"]))
+    device = current_process_group(gpu=payload.get("gpu", False)).device
+    started = time.perf_counter()
     failed: dict[str, dict[str, str]] = {}
     with torch_settings(payload["threads"]):
-        for ended in run_pack(_missing(payload, data, ledger), data, device=device):
-            if ended.result is None:
-                why = {"cause": ended.cause, "traceback": ended.traceback}
-                failed[data.trial_id(ended.trial)] = why
+        for outcome in run_pack(_missing_trials(payload, data, ledger), data, device=device):
+            if outcome.result is None:
+                failure = {"cause": outcome.cause, "traceback": outcome.traceback}
+                failed[data.trial_id(outcome.trial)] = failure
             else:
-                ledger.put(ended.result)
+                ledger.put(outcome.result)
     return {"seconds": time.perf_counter() - started, "failed": failed}
 
 
 def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one trial that trains encoders or searches, and write it to the ledger.
+    """Run one trial that trains encoders or searches, and write its result to the ledger.
 
-    As `pack`, with one trial; these keep checkpoints. In a group of processes all of them call
-    this, and the first one writes.
+    Payload and result are those of `pack`, with one trial, but the trial writes checkpoints. All
+    processes of a worker group call this; the first one writes.
     """
     from study.planning.trials import Trial
     from study.results.ledger import Ledger
@@ -89,7 +89,8 @@ def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
     from study.training.search.trial import run_searched_trial
     from study.training.trial import run_trial
 
-    data, ranks = _inputs(payload), current_process_group(gpu=payload.get("gpu", False))
+    data = load_data(payload["study"], payload["digest"])
+    ranks = current_process_group(gpu=payload.get("gpu", False))
     spec = Trial.from_json(payload["trials"][0])
     checkpoint = StoredCheckpoints(data.checkpoints, data.trial_id(spec))
     run = run_searched_trial if spec.arm.search else run_trial
@@ -101,19 +102,19 @@ def trial(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {"seconds": result.seconds, "failed": {}}
 
 
-def _missing(payload: Mapping[str, Any], data: StudyData, ledger: Ledger) -> list[Trial]:
+def _missing_trials(payload: Mapping[str, Any], data: StudyData, ledger: Ledger) -> list[Trial]:
+    """Return the trials of a payload without a result; one alone is always run."""
     from study.planning.trials import Trial
 
-    trials = [Trial.from_json(each) for each in payload["trials"]]
+    trials = [Trial.from_json(value) for value in payload["trials"]]
     known = ledger.ids() if len(trials) > 1 else set()
-    return [each for each in trials if data.trial_id(each) not in known]
-
-
-def _inputs(payload: Mapping[str, Any]) -> StudyData:
-    """Read a study's inputs once a process."""
-    return _load(payload["study"], payload["digest"])
+    return [trial for trial in trials if data.trial_id(trial) not in known]
 
 
 @lru_cache(maxsize=2)
-def _load(folder: str, digest: str) -> StudyData:  # noqa: ARG001 (the digest tells a changed folder)
+def load_data(
+    folder: str,
+    digest: str,  # noqa: ARG001 (part of the key: a changed folder is loaded again)
+) -> StudyData:
+    """Load the data of a study, once per process."""
     return StudyData.load(folder)

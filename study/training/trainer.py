@@ -17,53 +17,59 @@ from torch.optim.swa_utils import AveragedModel
 
 from fusion import seeded
 from study.errors import StudyError, TrialError
-from study.executors.preemption import LEAVING, PreemptedError, preemption_noticed
+from study.executors.preemption import PREEMPTION_CAUSE, PreemptedError, preemption_noticed
 from study.training.checkpoints import CheckpointStore
 from study.training.distributed import ProcessGroup
 from study.training.freezing import FreezeSchedule
 
 Rows = NDArray[np.int64]
-Told = Callable[[int, float, float], None]
-"""Hears of each epoch: its number, mean training loss and monitored value."""
+EpochCallback = Callable[[int, float, float], None]
+"""Called after each epoch with its number, mean training loss and monitored value."""
 
 
 class TrainingModule(Protocol):
-    """What is trained. Its methods get the module to use: a replica, or the averaged weights."""
+    """A model with its loss, batches and validation, as the training loop needs them.
+
+    `loss` and `measure` get the module to use: a replica, or the one with averaged weights.
+    """
 
     @property
     def module(self) -> nn.Module:
         """The module whose weights are trained."""
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups of AdamW, each with ``params``, ``lr`` and ``weight_decay``."""
+        """Return parameter groups of AdamW, each with ``params``, ``lr`` and ``weight_decay``."""
 
     def batches(self, generator: torch.Generator) -> Iterator[Rows]:
-        """One pass: global batches, the same on every process (random order: `generator`)."""
+        """Yield the global batches of one pass, the same on every process.
+
+        Random numbers come from `generator`.
+        """
 
     def loss(
         self, module: nn.Module, rows: Rows, rng: np.random.Generator
     ) -> tuple[torch.Tensor, float]:
-        """Mean loss of these rows, and its weight: the number of things it is a mean of.
+        """Return the mean loss of these rows (float32) and its weight, the number of terms.
 
         `rows` is this process's share of a batch; `rng` draws its random views and masks.
-        Batches are moved to the device here; the loss is float32.
+        The method moves the batch to the device.
         """
 
     def measure(self, module: nn.Module) -> float:
-        """Value of the validation part, larger is better; only the first process is asked."""
+        """Return the monitored value, larger is better; called on the first process only."""
 
     def held(self, epoch: int) -> Collection[nn.Module]:
         """Return the submodules frozen in this epoch, each without its children."""
 
 
 def constant_schedule(progress: float) -> float:  # noqa: ARG001 (the signature of a schedule)
-    """Schedule of a fit: the learning rates stay as they are."""
+    """Return 1: the learning rates stay constant."""
     return 1.0
 
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Numbers of the loop.
+    """Settings of the training loop.
 
     Attributes
     ----------
@@ -72,13 +78,13 @@ class TrainerConfig:
     patience : int
         Epochs without a better value after which training stops.
     epoch_steps : int
-        Fewest optimizer steps of an epoch: passes are joined until there are so many.
+        Fewest optimizer steps of an epoch, which repeats passes until it has so many.
     precision : {'float32', 'bfloat16', 'float16'}
-        Of matrix products in the forward pass; weights, sums and validation stay float32.
+        Precision of matrix products in the forward pass; weights, sums and validation are float32.
     average : float
-        Decay a step of the moving average of the weights that is validated and kept; 0: none.
+        Decay per step of the moving average of the weights, which is validated and kept; 0: none.
     schedule : function
-        Share of the training that is done, from 0 to below 1 -> factor of the learning rates.
+        Fraction of the training done, in [0, 1) -> factor of the learning rates.
     """
 
     epochs: int
@@ -91,80 +97,90 @@ class TrainerConfig:
 
 @dataclass(frozen=True)
 class TrainingHistory:
-    """What happened: per-epoch training loss and monitored value, and the epoch kept."""
+    """Training loss and monitored value of each epoch, and the best epoch, from 1."""
 
     loss: tuple[float, ...]
     monitored: tuple[float, ...]
     best_epoch: int
 
 
-class Stepper:
-    """Steps of one training, and the moving average of the weights where one is asked for.
+class OptimizerSteps:
+    """Optimizer steps of one training, with an optional moving average of the weights.
 
-    The average (Polyak & Juditsky 1992, in its exponential form) is what is validated and kept:
-    it takes the noise of the last batches out of a small, skewed table.
+    The average (Polyak & Juditsky 1992, in its exponential form) is validated and kept instead of
+    the last weights: it removes the noise of the last batches of a small, skewed table.
 
     Parameters
     ----------
-    course : TrainingModule
-        Its module lies on the device already.
+    training_module : TrainingModule
+        Its module is already on the device.
     precision : {'float32', 'bfloat16', 'float16'}
-        Of the forward pass; float16 scales the loss so that small gradients survive.
+        Precision of the forward pass; float16 scales the loss so that small gradients survive.
     average : float
         Decay of the moving average; 0: none.
     ranks : ProcessGroup
-        Place of this process.
+        Process group of the training.
     """
 
     def __init__(
-        self, course: TrainingModule, precision: str, average: float, ranks: ProcessGroup
+        self, training_module: TrainingModule, precision: str, average: float, ranks: ProcessGroup
     ) -> None:
-        self._course = course
+        self._training_module = training_module
         self._ranks = ranks
-        self._replica: nn.Module = course.module
+        self._replica: nn.Module = training_module.module
         self._dtype: torch.dtype = getattr(torch, precision)
-        self._optimizer = torch.optim.AdamW(course.groups(), fused=True)
+        self._optimizer = torch.optim.AdamW(training_module.groups(), fused=True)
         self._rates = [group["lr"] for group in self._optimizer.param_groups]
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=precision == "float16")
-        self._average = _WeightAverage(course.module, average) if average else None
+        self._average = _WeightAverage(training_module.module, average) if average else None
 
     @property
-    def kept(self) -> nn.Module:
-        """The module with the weights that count."""
-        return self._course.module if self._average is None else self._average.model.module
+    def evaluated(self) -> nn.Module:
+        """The module to validate and keep: the averaged one if there is an average."""
+        if self._average is None:
+            return self._training_module.module
+        averaged: nn.Module = self._average.model.module
+        return averaged
 
     def wrap(self) -> None:
-        """Share gradients between the replicas anew: which weights have one has changed."""
-        self._replica = self._ranks.wrap(self._course.module)
+        """Build the replica again, after a change of which weights have gradients."""
+        self._replica = self._ranks.wrap(self._training_module.module)
 
     def __call__(self, rows: Rows, rng: np.random.Generator, factor: float) -> tuple[float, float]:
         """Take a step on a global batch; return its mean loss and weight over all processes.
 
-        A loss that is not finite changes nothing.
+        If the loss is not finite, no weight is changed.
         """
-        loss, weight = self._local(rows, rng)
+        loss, weight = self._compute_loss(rows, rng)
         summed, total = self._ranks.total([loss.item() * weight if weight else 0.0, weight])
         mean = summed / total if total else float("nan")
         if not np.isfinite(mean):
             return mean, total
-        # Replicas average their gradients: weighted so, that is the gradient of the global mean.
+        # Replicas average their gradients. Scaled by the share of its rows, each loss contributes
+        # so that the average is the gradient of the mean over the global batch.
         share = weight * self._ranks.size / total
-        self._change(loss if share == 1 else loss * share, factor)
+        self._update_weights(loss if share == 1 else loss * share, factor)
         return mean, total
 
-    def _local(self, rows: Rows, rng: np.random.Generator) -> tuple[torch.Tensor, float]:
-        """Loss of this process's share; without one, of a stand-in that weighs nothing."""
+    def _compute_loss(self, rows: Rows, rng: np.random.Generator) -> tuple[torch.Tensor, float]:
+        """Return loss and weight of this process's share.
+
+        A process without rows computes the loss of the first one with weight 0, since all
+        processes must take part in the exchange of gradients.
+        """
         share = self._ranks.share(rows)
-        with self._precision():
-            loss, weight = self._course.loss(self._replica, share if len(share) else rows[:1], rng)
+        with self._autocast():
+            loss, weight = self._training_module.loss(
+                self._replica, share if len(share) else rows[:1], rng
+            )
         return loss, weight if len(share) else 0.0
 
-    def _precision(self) -> AbstractContextManager[object]:
+    def _autocast(self) -> AbstractContextManager[object]:
         if self._dtype is torch.float32:
             return nullcontext()
         return torch.autocast(self._ranks.device.type, dtype=self._dtype)
 
-    def _change(self, loss: torch.Tensor, factor: float) -> None:
+    def _update_weights(self, loss: torch.Tensor, factor: float) -> None:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -175,7 +191,7 @@ class Stepper:
             self._average.update()
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs besides the module."""
+        """Return the state that a resumed run needs besides the module's."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -183,7 +199,7 @@ class Stepper:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` returned."""
+        """Restore what `state` returned."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:
@@ -191,58 +207,60 @@ class Stepper:
 
 
 class _WeightAverage:
-    """An exponential moving average of the weights of a module; buffers are those of the last step.
+    """Exponential moving average of a module's weights; buffers are those of the last step.
 
-    The same numbers as ``AveragedModel.update_parameters`` with ``get_ema_multi_avg_fn``, which
-    collects all parameters anew at every step: for a head that takes as long as the averaging.
+    Gives the same numbers as ``AveragedModel.update_parameters`` with ``get_ema_multi_avg_fn``,
+    but without collecting all parameters at every step, which for a head takes as long as the
+    averaging itself.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.model = AveragedModel(module)
         self._share = 1 - decay
-        kept = self.model.module
-        self._weights = list(zip(kept.parameters(), module.parameters(), strict=True))
-        self._buffers = list(zip(kept.buffers(), module.buffers(), strict=True))
+        averaged = self.model.module
+        self._weights = list(zip(averaged.parameters(), module.parameters(), strict=True))
+        self._buffers = list(zip(averaged.buffers(), module.buffers(), strict=True))
         self._count: torch.Tensor = self.model.n_averaged
 
     def update(self) -> None:
-        """Take in the weights of the module; the first ones are the average."""
+        """Add the module's current weights to the average, which starts with the first ones."""
         share = self._share if self._count.item() else 1.0
         with torch.no_grad():
-            for mean, now in self._weights:
-                mean.lerp_(now, share)
-            for kept, last in self._buffers:
-                kept.copy_(last)
+            for mean, weight in self._weights:
+                mean.lerp_(weight, share)
+            for averaged, current in self._buffers:
+                averaged.copy_(current)
             self._count.add_(1)
 
 
 def train(
-    course: TrainingModule,
-    pace: TrainerConfig,
+    training_module: TrainingModule,
+    config: TrainerConfig,
     *,
     seed: int,
     ranks: ProcessGroup | None = None,
     checkpoints: CheckpointStore | None = None,
-    told: Told | None = None,
+    on_epoch: EpochCallback | None = None,
 ) -> TrainingHistory:
-    """Train a course's module in place and leave it with the weights of its best epoch.
+    """Train a module in place and leave it with the weights of its best epoch.
 
-    Every epoch draws from generators of its own, made from `seed` and its number: a run that
-    goes on from a checkpoint equals one that was never interrupted. All processes of a group
-    call this with the same course; what they leave is the same but for the running statistics
-    of batch norm on CPUs, where the first process's count.
+    Every epoch draws from its own generators, seeded with `seed` and the number of the epoch, so
+    that a run resumed from a checkpoint equals one that was never interrupted. All processes of a
+    group call this with the same module. They end with the same weights; the running statistics
+    of batch norm on CPUs differ, and those of the first process are used.
 
     Parameters
     ----------
-    course : TrainingModule
-    pace : TrainerConfig
+    training_module : TrainingModule
+    config : TrainerConfig
     seed : int
-        Order of the batches, dropout masks and random views.
+        Seed of the batch order, dropout masks and random views.
     ranks : ProcessGroup, optional
-        Place of this process; without it one process on the CPU.
+        Process group of the training. Default: this process alone, on the CPU.
     checkpoints : CheckpointStore, optional
-        Kept after each epoch by the first process and gone on from; not cleared here.
-    told : function, optional
+        Written after each epoch by the first process; training resumes from the stored state. It
+        is not cleared here.
+    on_epoch : function, optional
         Called by the first process after each epoch.
 
     Raises
@@ -250,30 +268,31 @@ def train(
     TrialError
         The loss or the monitored value is not finite; the message says in which epoch.
     PreemptedError
-        A machine of the group is about to be taken away; the last epoch is kept.
+        A machine of the group is about to be taken away; the last epoch is in the checkpoint.
     """
-    run = Trainer(course, pace, seed, ranks or ProcessGroup())
-    run.resume(checkpoints)
-    while not run.ended:
-        run.epoch()
-        if run.ranks.is_first and checkpoints is not None:
-            checkpoints.save(run.state())
-        if run.ranks.is_first and told is not None:
-            told(len(run.losses), run.losses[-1], run.monitored[-1])
+    trainer = Trainer(training_module, config, seed, ranks or ProcessGroup())
+    trainer.resume(checkpoints)
+    while not trainer.ended:
+        trainer.epoch()
+        if trainer.ranks.is_first and checkpoints is not None:
+            checkpoints.save(trainer.state())
+        if trainer.ranks.is_first and on_epoch is not None:
+            on_epoch(len(trainer.losses), trainer.losses[-1], trainer.monitored[-1])
         if (
             checkpoints is not None
-            and not run.ended
-            and run.ranks.total([float(preemption_noticed())])[0]
+            and not trainer.ended
+            # summed over all processes, so that they leave together
+            and trainer.ranks.total([float(preemption_noticed())])[0]
         ):
-            raise PreemptedError(LEAVING)
-    return run.finish()
+            raise PreemptedError(PREEMPTION_CAUSE)
+    return trainer.finish()
 
 
 class TrainingState:
-    """What a training has done so far, and the random numbers of each of its epochs."""
+    """Losses, monitored values and best weights of a training, and the seeds of its epochs."""
 
-    def __init__(self, pace: TrainerConfig, seed: int) -> None:
-        self.pace, self.seed = pace, seed
+    def __init__(self, config: TrainerConfig, seed: int) -> None:
+        self.config, self.seed = config, seed
         self.losses: list[float] = []
         self.monitored: list[float] = []
         self.best: Mapping[str, Any] = {}
@@ -287,13 +306,13 @@ class TrainingState:
     def ended(self) -> bool:
         """Whether all epochs are done or patience has run out."""
         done = len(self.monitored)
-        return done >= self.pace.epochs or (
-            done > 0 and done - self.best_epoch >= self.pace.patience
+        return done >= self.config.epochs or (
+            done > 0 and done - self.best_epoch >= self.config.patience
         )
 
     @property
     def history(self) -> TrainingHistory:
-        """The course of the values, and the epoch that is kept."""
+        """Values of every epoch, and the best epoch."""
         return TrainingHistory(tuple(self.losses), tuple(self.monitored), self.best_epoch)
 
     def check_loss(self, loss: float, epoch: int) -> None:
@@ -301,100 +320,105 @@ class TrainingState:
         if not math.isfinite(loss):
             raise TrialError(
                 f"the training loss became {loss} in epoch {epoch}; "
-                "lower 'training.learning_rate' or look at the features"
+                "lower 'training.learning_rate' or check the features"
             )
 
-    def judge(self, value: float) -> bool:
-        """Take in the monitored value of an epoch; return whether it is the best so far."""
+    def add_value(self, value: float) -> bool:
+        """Add the monitored value of an epoch; return whether it is the best so far."""
         self.monitored.append(value)
         epoch = len(self.monitored)
         if not math.isfinite(value):
             raise TrialError(f"the validation value became {value} in epoch {epoch}")
         return self.best_epoch == epoch
 
-    def drawn_from(self, *numbers: int) -> int:
-        """Return the seed of an epoch, and of a process in it."""
+    def epoch_seed(self, *numbers: int) -> int:
+        """Return the seed of an epoch, or with its rank as second number, of a process in it."""
         sequence = np.random.SeedSequence([self.seed, *numbers])
         return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class Trainer(TrainingState):
-    """A training under way; everything that has to survive a kill is in `state`."""
+    """A training in progress; `state` returns everything that must survive a kill."""
 
     def __init__(
-        self, course: TrainingModule, pace: TrainerConfig, seed: int, ranks: ProcessGroup
+        self,
+        training_module: TrainingModule,
+        config: TrainerConfig,
+        seed: int,
+        ranks: ProcessGroup,
     ) -> None:
-        super().__init__(pace, seed)
-        self.course, self.ranks = course, ranks
-        self.module = course.module.to(ranks.device)
-        self.hold = FreezeSchedule(self.module)
-        self.stepper = Stepper(course, pace.precision, pace.average, ranks)
+        super().__init__(config, seed)
+        self.training_module, self.ranks = training_module, ranks
+        self.module = training_module.module.to(ranks.device)
+        self.freeze = FreezeSchedule(self.module)
+        self.steps = OptimizerSteps(training_module, config.precision, config.average, ranks)
 
     def epoch(self) -> None:
-        """Train one epoch and validate; the best weights so far are kept."""
+        """Train one epoch, validate, and keep the weights if they are the best so far."""
         epoch = 1 + len(self.losses)
         self.module.train()
-        if self.hold(self.course.held(epoch)):
-            self.stepper.wrap()
-        seed = self.drawn_from(epoch, self.ranks.rank)
-        with seeded(seed, devices=_cuda(self.ranks.device)):
+        if self.freeze(self.training_module.held(epoch)):
+            self.steps.wrap()
+        seed = self.epoch_seed(epoch, self.ranks.rank)
+        with seeded(seed, devices=_cuda_devices(self.ranks.device)):
             self.losses.append(self._train(epoch))
-            value = self.course.measure(self.stepper.kept) if self.ranks.is_first else 0.0
-        if self.judge(self.ranks.agree(value)):
-            self.best = copy.deepcopy(self.stepper.kept.state_dict())
+            is_first, evaluated = self.ranks.is_first, self.steps.evaluated
+            value = self.training_module.measure(evaluated) if is_first else 0.0
+        if self.add_value(self.ranks.agree(value)):
+            self.best = copy.deepcopy(self.steps.evaluated.state_dict())
 
     def _train(self, epoch: int) -> float:
         """Take the steps of an epoch; return the mean loss."""
-        generator = torch.Generator().manual_seed(self.drawn_from(epoch))
+        generator = torch.Generator().manual_seed(self.epoch_seed(epoch))
         rng = np.random.default_rng([self.seed, epoch, self.ranks.rank])
-        batches = epoch_batches(self.course, generator, self.pace.epoch_steps)
+        batches = epoch_batches(self.training_module, generator, self.config.epoch_steps)
         total, weights = 0.0, 0.0
         for number, rows in enumerate(batches):
-            done = (epoch - 1 + number / len(batches)) / self.pace.epochs
-            loss, weight = self.stepper(rows, rng, self.pace.schedule(done))
+            done = (epoch - 1 + number / len(batches)) / self.config.epochs
+            loss, weight = self.steps(rows, rng, self.config.schedule(done))
             self.check_loss(loss, epoch)
             total, weights = total + loss * weight, weights + weight
         return total / weights
 
     def state(self) -> dict[str, Any]:
-        """Return all that a resumed run needs."""
+        """Return everything that a resumed run needs."""
         history = {"losses": self.losses, "monitored": self.monitored, "best": self.best}
-        return {"module": self.module.state_dict(), **self.stepper.state(), **history}
+        return {"module": self.module.state_dict(), **self.steps.state(), **history}
 
     def resume(self, checkpoints: CheckpointStore | None) -> None:
-        """Go on from the last state, if there is one."""
+        """Restore the last checkpoint, if there is one."""
         state = checkpoints.load() if checkpoints is not None else None
         epoch = len(state["losses"]) if state is not None else 0
         if self.ranks.total([epoch])[0] != epoch * self.ranks.size:
             raise StudyError(
-                f"process {self.ranks.rank} reads a checkpoint of epoch {epoch} and others another "
-                "one: every machine must see the same storage"
+                f"process {self.ranks.rank} reads a checkpoint of epoch {epoch} and other "
+                "processes read another one: every machine must see the same storage"
             )
         if state is not None:
             self.module.load_state_dict(state["module"])
-            self.stepper.load(state)
+            self.steps.load(state)
             self.losses, self.monitored = list(state["losses"]), list(state["monitored"])
             self.best = state["best"]
 
     def finish(self) -> TrainingHistory:
-        """Leave the module with its best weights, nothing held."""
-        self.hold(())
+        """Leave the module with its best weights, nothing frozen, and return the history."""
+        self.freeze(())
         self.module.load_state_dict(self.best)
         return self.history
 
 
 def epoch_batches(
-    course: TrainingModule, generator: torch.Generator, fewest: int
+    training_module: TrainingModule, generator: torch.Generator, fewest: int
 ) -> Sequence[Rows]:
-    """Return the batches of an epoch: whole passes until there are `fewest` of them."""
+    """Return the batches of an epoch: whole passes until there are at least `fewest` batches."""
     batches: list[Rows] = []
     while len(batches) < max(1, fewest):
-        one_pass = list(course.batches(generator))
+        one_pass = list(training_module.batches(generator))
         if not one_pass:
-            raise StudyError("there is nothing to train on: the course has no batch")
+            raise StudyError("there is nothing to train on: a pass over the data has no batch")
         batches += one_pass
     return batches
 
 
-def _cuda(device: torch.device) -> list[int]:
+def _cuda_devices(device: torch.device) -> list[int]:
     return [device.index or 0] if device.type == "cuda" else []

@@ -34,37 +34,37 @@ def run_trial(
     trial : Trial
     data : StudyData
     ranks : ProcessGroup, optional
-        Place of this process among the replicas; alone on the CPU without it. Only a trial that
-        trains encoders (calibration ``joint``) has more than one.
+        Process group of the training. Default: this process alone, on the CPU. Only a trial that
+        trains encoders (calibration ``joint``) may have several processes.
     checkpoints : CheckpointStore, optional
-        Of the training.
+        Store of the training's checkpoints.
     shared : EncoderCache, optional
-        What it shares with other trials of this process; nothing without it.
+        Cache shared with other trials of this process.
 
     Raises
     ------
     TrialError
-        Training broke down; the message says where.
+        Training failed; the message says where.
     """
     started, ranks = time.perf_counter(), ranks or ProcessGroup()
     check_workers(trial.arm.training.workers if trial.arm.joint else 1, ranks)
-    ready = prepare_trial(trial, data, shared or EncoderCache())
+    prepared = prepare_trial(trial, data, shared or EncoderCache())
     history = fit(
-        ready.model,
-        ready.gather,
-        ready.training,
-        ready.validation,
+        prepared.model,
+        prepared.gather,
+        prepared.training,
+        prepared.validation,
         trial.arm.training,
         seed=trial.torch_seed,
         ranks=ranks,
         checkpoints=checkpoints,
     )
-    return evaluate_trial(ready, data, history, time.perf_counter() - started)
+    return evaluate_trial(prepared, data, history, time.perf_counter() - started)
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedTrial:
-    """A trial before its training: its parts of the training fold and its model."""
+    """A trial ready to train: its parts of the training fold, its modalities and its model."""
 
     trial: Trial
     training: LabeledRows
@@ -74,12 +74,12 @@ class PreparedTrial:
 
     @property
     def gather(self) -> dict[str, Gather]:
-        """Makes the batches of each modality."""
+        """Functions that build the batches of each modality."""
         return {name: branch.gather for name, branch in self.branches.items()}
 
 
 def prepare_trial(trial: Trial, data: StudyData, shared: EncoderCache) -> PreparedTrial:
-    """Read what a trial is trained on and build its model."""
+    """Read the data of a trial and build its model."""
     fold, fraction, features = data.fold(trial), trial.arm.fraction, trial.arm.features
     training, validation = (
         labeled_rows(data, part[fraction]) for part in (fold.fit, fold.validation)
@@ -90,16 +90,19 @@ def prepare_trial(trial: Trial, data: StudyData, shared: EncoderCache) -> Prepar
 
 
 def evaluate_trial(
-    ready: PreparedTrial, data: StudyData, history: TrainingHistory, seconds: float
+    prepared: PreparedTrial, data: StudyData, history: TrainingHistory, seconds: float
 ) -> TrialResult:
-    """Score the test fold with the model of a trial that was trained in so many seconds."""
-    scores = predict(ready.model, ready.gather, data.fold(ready.trial).test)
-    sizes = {"fit": len(ready.training.rows), "validation": len(ready.validation.rows)}
-    weights = _parameters(ready.model)
-    counts = {**sizes, "parameters": weights, "epochs": len(history.loss)}
-    result = build_result(ready.trial, data, scores, counts, history, seconds)
-    return replace(result, owners=label_owners(ready.model))
+    """Score the test fold with a trained model and build the result; `seconds` is its duration."""
+    scores = predict(prepared.model, prepared.gather, data.fold(prepared.trial).test)
+    counts = {
+        "fit": len(prepared.training.rows),
+        "validation": len(prepared.validation.rows),
+        "parameters": _count_trained_weights(prepared.model),
+        "epochs": len(history.loss),
+    }
+    result = build_result(prepared.trial, data, scores, counts, history, seconds)
+    return replace(result, owners=label_owners(prepared.model))
 
 
-def _parameters(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+def _count_trained_weights(model: nn.Module) -> int:
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

@@ -19,7 +19,7 @@ from _bench import machine, say
 from _launches import Launched, launched
 
 from study.executors.environment import set_environment
-from study.runner.status import read_state
+from study.runner.status import read_progress
 from study.storage.storage import Storage
 
 HEADS, FOLDS = 40, 4
@@ -37,7 +37,7 @@ def main() -> int:
             with _cluster(nodes) as address:
                 _run(0, FOLDS, Path(name), address)  # makes the features
                 wall = _run(nodes, heads, Path(name), address).wall
-            state = read_state(Storage(f"{name}/studies/nodes_{nodes}"))
+            state = read_progress(Storage(f"{name}/studies/nodes_{nodes}"))
             if state is None:
                 raise SystemExit("the launch has left no state")
             spent[nodes] = state.seconds

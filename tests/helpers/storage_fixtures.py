@@ -53,7 +53,7 @@ def command(monkeypatch, capfd, tmp_path):
     def run(*arguments):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("sys.argv", ["study", *map(str, arguments)])
-        tasks._load.cache_clear()  # a command is a process of its own
+        tasks.load_data.cache_clear()  # a command is a process of its own
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             with pytest.raises(SystemExit) as ended:

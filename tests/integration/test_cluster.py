@@ -12,7 +12,7 @@ import torch
 
 from study.artifacts.study_data import StudyData
 from study.config.study import StudySpec
-from study.errors import InputError
+from study.errors import ClusterError, InputError
 from study.executors.base import (
     Executor,
     LocalExecutor,
@@ -24,7 +24,7 @@ from study.executors.base import (
 )
 from study.executors.failures import FailureKind
 from study.executors.logs import VARIABLE
-from study.executors.ray import RayExecutor
+from study.executors.ray import RayExecutor, ray
 from study.progress import ProgressCallback
 from study.results.ledger import Ledger
 from study.results.study_results import Study
@@ -208,6 +208,29 @@ def test_an_address_that_answers_nothing_is_bad_input(address: str, closed_port:
     with pytest.raises(InputError, match=f"no Ray cluster answers at '{place}'.*ray start --head"):
         RayExecutor(place)
     assert time.monotonic() - started < 30
+
+
+def test_a_missing_token_is_bad_input(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    def refuse(**_: object) -> None:
+        raise ray.exceptions.AuthenticationError("no token was found")
+
+    monkeypatch.setattr("study.executors.ray.check_reachable", lambda _: None)
+    monkeypatch.setattr(ray, "init", refuse)
+    message = r"no token for the Ray cluster at '127.*no token was found.*RAY_AUTH_TOKEN_PATH"
+    with pytest.raises(InputError, match=message):
+        RayExecutor(f"127.0.0.1:{closed_port}")
+
+
+def test_the_message_about_a_ray_that_fails_names_its_logs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(**_: object) -> None:
+        raise Exception("the node timed out")  # noqa: TRY002 (as Ray does)
+
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(ClusterError, match=f"logs in {tmp_path}/ray/session_latest/logs"):
+        RayExecutor("local")
 
 
 def test_a_trial_larger_than_the_cluster_is_bad_input(cluster: RayExecutor) -> None:

@@ -131,7 +131,7 @@ def test_a_failing_trial_ends_with_3_and_is_named(study, write, tmp_path, monkey
     assert (
         f"failed: 2 trials, the first counts / single / 1 / repeat 0 fold 0 seed 0: {cause}" in out
     )
-    assert "2 trials are missing; launch again to run them" in out
+    assert "2 trials are missing; run the same command again to run them" in out
     code, _, err = study("compare", "tiny", "--storage", tmp_path / "out")
     assert (code, err) == (
         2,

@@ -33,7 +33,7 @@ from study.executors.capacity import check_capacity, count_slots
 from study.executors.failures import FailureKind
 from study.executors.ray import RayExecutor
 from study.executors.timeouts import time_limit_message
-from study.executors.worker_group import TaskError, find_group_end, work
+from study.executors.worker_group import TaskError, combine_failures, run_worker
 from study.progress import ProgressCallback
 from study.runner.launcher import launch
 from study.runner.prepare import prepare, write_study_folder
@@ -157,7 +157,7 @@ class _Dangerous:
         watched = _Watched(listener, self)
 
         first, *others = tasks
-        if first.crew == PAIR:
+        if first.worker_group == PAIR:
             payload = {**first.payload, **self._common}
             first = replace(first, work="cluster_tasks:encode_killed_once", payload=payload)
         self._executor.grid([first, *others], watched, folder=folder)
@@ -289,7 +289,7 @@ def test_a_gpu_that_is_not_there_is_bad_input_before_anything_runs(
     sets = [part for place in asked for part in ("--set", place)]
     done = run_study("launch", str(file), "--storage", str(store), "--no-ray", "--no-mlflow", *sets)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: the training was given a GPU and torch finds none")
+    assert done.stderr.startswith("error: the training needs a GPU and torch finds none")
     assert not (store / "cache" / "features").exists()
 
 
@@ -307,7 +307,7 @@ def _work(**payload: object) -> dict[str, object]:
     crew = {"workers": 2, "gpus": 0}
     text = json.dumps(payload)
     task = {"id": "t", "work": "crew_faults:fail", "payload": text, "crew": crew, "limit": None}
-    return work(task)
+    return run_worker(task)
 
 
 @pytest.fixture
@@ -328,12 +328,12 @@ def crew_faults(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lost_peer_is_told_from_an_own_fault() -> None:
     with pytest.raises(TaskError, match=r"RuntimeError: out of range") as own:
         _work(text="out of range")
-    assert own.value.outcome.kind is FailureKind.TASK_ERROR
+    assert own.value.result.kind is FailureKind.TASK_ERROR
     with pytest.raises(TaskError, match="closed") as peer:
         _work(text="closed", peer=True)
-    assert peer.value.outcome.kind is FailureKind.PEER_LOST
+    assert peer.value.result.kind is FailureKind.PEER_LOST
     again = pickle.loads(pickle.dumps(peer.value))  # noqa: S301 (our own bytes)
-    assert again.outcome == peer.value.outcome
+    assert again.result == peer.value.result
 
 
 def _exchange(file: str, rank: str, what: str) -> subprocess.Popen[str]:
@@ -359,11 +359,13 @@ def test_the_first_to_fail_is_not_the_one_that_lost_it() -> None:
     echo = TaskResult.lost("t", FailureKind.PEER_LOST, "closed")
     dead = TaskResult.lost("t", FailureKind.PROCESS_LOST, "killed")
     leaving = TaskResult.lost("t", FailureKind.PREEMPTED)
-    assert find_group_end({0: own}) is own
-    assert find_group_end({0: echo, 1: dead}) == replace(dead, cause="worker 1: killed")
-    assert find_group_end({0: echo}) == replace(echo, cause="worker 0 lost another one: closed")
-    assert find_group_end({0: dead, 1: leaving}) is leaving
-    mixed = find_group_end({0: own, 1: echo})
+    assert combine_failures({0: own}) is own
+    assert combine_failures({0: echo, 1: dead}) == replace(dead, cause="worker 1: killed")
+    assert combine_failures({0: echo}) == replace(
+        echo, cause="worker 0 lost another worker: closed"
+    )
+    assert combine_failures({0: dead, 1: leaving}) is leaving
+    mixed = combine_failures({0: own, 1: echo})
     assert mixed.cause == "worker 0: mine"
     assert mixed.kind is not None
     assert mixed.kind.is_loss

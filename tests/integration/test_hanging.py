@@ -18,9 +18,9 @@ from listeners import Asked
 
 from study.errors import OutOfMemoryError
 from study.executors.base import ResultCallback, Task, TaskCallback, TaskResult
-from study.executors.failures import FailureKind, cause_of, kind_of
+from study.executors.failures import FailureKind, classify_failure, format_cause
 from study.executors.ray import RayExecutor
-from study.executors.retries import LATE, MOST_LEFT, RetryQueue
+from study.executors.retries import MOST_PREEMPTIONS, TOLERANCE, RetryQueue
 from study.executors.timeouts import (
     TimeLimitError,
     call_within,
@@ -105,7 +105,7 @@ def test_work_in_the_driver_is_broken_off() -> None:
 
 
 def test_a_group_member_leaves_what_hangs_behind() -> None:
-    with pytest.raises(TimeLimitError, match="raise the limit or look at the trial"):
+    with pytest.raises(TimeLimitError, match="raise the limit or check the trial"):
         call_within(0.05, threading.Event().wait)
     assert call_within(60, lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
@@ -140,16 +140,16 @@ def _killed(name: str) -> TaskResult:
 def test_a_machine_that_goes_costs_no_try() -> None:
     listener = Asked()
     tries = _tries(listener, "a")
-    for _ in range(MOST_LEFT):
+    for _ in range(MOST_PREEMPTIONS):
         assert tries.next() is not None
-        tries.lost(TaskResult.lost("a", FailureKind.PREEMPTED))
+        tries.add_loss(TaskResult.lost("a", FailureKind.PREEMPTED))
     assert tries.next() is not None
-    tries.lost(_killed("a"))
+    tries.add_loss(_killed("a"))
     assert tries.next() is not None  # so it is not over
-    tries.lost(_killed("a"))
-    assert tries.over
+    tries.add_loss(_killed("a"))
+    assert tries.finished
     assert listener.told[-1] == ("failed", "a")
-    assert [word for word, _ in listener.told].count("died") == MOST_LEFT + 1
+    assert [word for word, _ in listener.told].count("died") == MOST_PREEMPTIONS + 1
 
 
 def test_an_end_at_the_limit_whose_beginning_was_heard_late_is_too_slow(
@@ -157,15 +157,15 @@ def test_an_end_at_the_limit_whose_beginning_was_heard_late_is_too_slow(
 ) -> None:
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    listener, limit = Asked(), 2 * LATE
+    listener, limit = Asked(), 2 * TOLERANCE
     tasks = [Task(name, "nowhere:nothing", {}) for name in ("soon", "late")]
     tries = RetryQueue(tasks, listener, retries=1, limit=limit)
     for name in ("soon", "late"):
         assert tries.next() is not None
-        tries.began(name)
-    tries.lost(_killed("soon"))
-    monkeypatch.setattr(time, "monotonic", lambda: now + limit - 0.8 * LATE)
-    tries.lost(_killed("late"))
+        tries.mark_started(name)
+    tries.add_loss(_killed("soon"))
+    monkeypatch.setattr(time, "monotonic", lambda: now + limit - 0.8 * TOLERANCE)
+    tries.add_loss(_killed("late"))
     assert listener.told[2:] == [("died", "soon"), ("failed", "late")]
     again = tries.next()
     assert again is not None
@@ -176,8 +176,8 @@ def test_what_was_lost_comes_next_and_what_never_ran_is_not_told() -> None:
     listener = Asked()
     tries = _tries(listener, "a", "b")
     assert [tries.next(), tries.next(), tries.next()][2] is None
-    tries.withdraw("b")
-    tries.lost(_killed("a"))
+    tries.put_back("b")
+    tries.add_loss(_killed("a"))
     again = [tries.next(), tries.next()]
     assert [task.id for task in again if task] == ["a", "b"]
     assert listener.told == [("began", "a"), ("died", "a")]
@@ -194,11 +194,11 @@ def test_a_lack_of_memory_is_told_from_other_errors() -> None:
 
     short = r"out of memory \(.*\); lower 'batch_size' in the training, or give the trial a larger"
     for error in (raised(lambda: bytearray(1 << 60)), OutOfMemoryError("CUDA out of memory")):
-        assert re.match(short, cause_of(error))
-        assert kind_of(error) is FailureKind.OUT_OF_MEMORY
+        assert re.match(short, format_cause(error))
+        assert classify_failure(error) is FailureKind.OUT_OF_MEMORY
     other = raised(lambda: int("x"))
-    assert cause_of(other).startswith("ValueError: invalid literal")
-    assert kind_of(other) is FailureKind.TASK_ERROR
+    assert format_cause(other).startswith("ValueError: invalid literal")
+    assert classify_failure(other) is FailureKind.TASK_ERROR
 
 
 def test_a_gpu_without_memory_is_named() -> None:

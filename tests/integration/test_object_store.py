@@ -30,10 +30,10 @@ def move(monkeypatch, tmp_path):
 
     def begin():
         monkeypatch.setenv("OLFACTION_CACHE", str(tmp_path / "other machine"))
-        tasks._load.cache_clear()
+        tasks.load_data.cache_clear()
 
     yield begin
-    tasks._load.cache_clear()
+    tasks.load_data.cache_clear()
 
 
 def test_records_read_back_and_listings_are_fresh(store):

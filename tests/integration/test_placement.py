@@ -132,7 +132,7 @@ def autoscaled(tmp_path: Path) -> Iterator[str]:
 def test_a_machine_that_is_asked_for_is_waited_for(autoscaled: str) -> None:
     assert _driver("wait", autoscaled, "120", "1") == "room"
     refused = _driver("wait", autoscaled, "1", "2")
-    assert refused.startswith("an encoder's training asks for 2 GPUs a worker and no machine")
+    assert refused.startswith("an encoder's training asks for 2 GPUs per worker and no machine")
     assert "(the largest has 1)" in refused
 
 

@@ -50,5 +50,5 @@ def test_a_gpu_that_is_not_there_is_no_cpu():
 
 
 def test_a_training_on_another_number_of_processes_is_refused():
-    with pytest.raises(TrialError, match="asks for 2 workers and runs in 1 processes; set 'train"):
+    with pytest.raises(TrialError, match="asks for 2 workers but runs in 1 processes; set 'train"):
         check_workers(2, ProcessGroup())

@@ -18,11 +18,11 @@ from node_launch import Launch, quick_cluster
 
 from study.errors import InputError
 from study.executors.preemption import (
-    LEAVING,
+    PREEMPTION_CAUSE,
     VARIABLE,
     Node,
     preemption_noticed,
-    seconds_left,
+    query_seconds_left,
     write_preemption_notice,
 )
 
@@ -79,10 +79,10 @@ def _url(server: ThreadingHTTPServer) -> str:
 
 @pytest.mark.parametrize(("provider", "seconds"), [("aws", 120), ("gcp", 30)])
 def test_a_notice_is_heard(provider: str, seconds: int, metadata: ThreadingHTTPServer) -> None:
-    assert seconds_left(provider, _url(metadata)) is None
+    assert query_seconds_left(provider, _url(metadata)) is None
     metadata.given.set()  # type: ignore[attr-defined]
     began = time.monotonic()
-    left = seconds_left(provider, _url(metadata))
+    left = query_seconds_left(provider, _url(metadata))
     took = time.monotonic() - began
     assert left is not None
     assert seconds - 1 - took <= left <= seconds  # notices are given in whole seconds
@@ -90,12 +90,12 @@ def test_a_notice_is_heard(provider: str, seconds: int, metadata: ThreadingHTTPS
 
 def test_only_providers_with_notices_are_known() -> None:
     with pytest.raises(InputError, match=r"'azure' is no provider .* allowed: aws, gcp"):
-        seconds_left("azure")
+        query_seconds_left("azure")
 
 
 def test_a_server_that_refuses_is_no_answer(metadata: ThreadingHTTPServer) -> None:
     with pytest.raises(OSError, match="500"):
-        seconds_left("gcp", _url(metadata) + "/elsewhere")
+        query_seconds_left("gcp", _url(metadata) + "/elsewhere")
 
 
 @pytest.mark.slow
@@ -151,5 +151,5 @@ def test_a_training_leaves_a_machine_with_a_notice_and_goes_on_elsewhere(
             launch.kill()
             watcher.kill()
         assert watcher.wait() == 0
-    assert [cause for _, cause in launch.of("died")] == [LEAVING]
+    assert [cause for _, cause in launch.of("died")] == [PREEMPTION_CAUSE]
     assert launch.of("record") == [["0", "2", "0"]]

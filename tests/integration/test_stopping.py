@@ -42,7 +42,7 @@ def test_one_press_ends_after_the_pack_that_runs(tiny, spec_of, run_tiny, tmp_pa
         launch(study, LocalExecutor(), None, told, stop)
     known = len(Ledger(study.ledger.storage).ids())
     assert 3 <= known < 8
-    assert told.notes[-1].startswith("stopping: what runs has 10 s to finish")
+    assert told.notes[-1].startswith("stopping: running trials have 10 s to finish")
     _, record, notes = run_tiny(spec)
     assert record.missing == 0
     assert notes.notes[0] == f"10 trials, {known} already in the ledger"
@@ -54,7 +54,7 @@ def test_two_presses_end_at_once():
     stop = StopSignal(lambda _: None)
     with stop.listening():
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.asked
+        assert stop.requested
         assert not stop.hurried
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
@@ -65,12 +65,12 @@ def test_sigterm_is_a_press():
     stop = StopSignal(lambda _: None)
     with stop.listening():
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.asked
+        assert stop.requested
 
 
 def test_the_grace_ends(monkeypatch):
     stop = StopSignal(lambda _: None)
-    stop.press()
+    stop.interrupt()
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + GRACE + 0.1)
     assert stop.hurried

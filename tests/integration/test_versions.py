@@ -152,7 +152,7 @@ def test_a_launch_that_keeps_finished_arms_trains_nothing(folder, command, upgra
     before = trial_files(folder)
     code, shown, _ = command(*LAUNCH, "--keep")
     assert code == 0
-    assert shown.splitlines()[0] == "0 trials, 0 already in the ledger"
+    assert shown.splitlines()[0] == "nothing to train: complete results of 14 arms are kept"
     assert f"results of '{OLD}' (56 trials)" in shown
     assert trial_files(folder) == before
     assert command(*LAUNCH, "--keep", "--rerun")[0] == 2
@@ -225,7 +225,7 @@ def test_text_that_names_no_single_version_is_refused(folder, command, upgrade):
     for text, count in {"3": 0, "rdkit 2026.9.1": 2}.items():
         code, shown, said = command("compare", "frozen", "--version", text)
         assert (code, shown) == (2, "")
-        assert f"'{text}' stands for {count} of the versions with results" in said
+        assert f"'{text}' matches {count} of the versions with results" in said
         assert OLD in said
 
 

@@ -23,7 +23,7 @@ SHAPES = st.tuples(st.integers(2, 30), st.integers(1, 5))
 
 @st.composite
 def tables(draw):
-    """Labels and coarse scores: few distinct values, so that ties are common."""
+    """Draw labels and coarse scores: few distinct values, so that ties are common."""
     shape = draw(SHAPES)
     labels = draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, 1)))
     scores = draw(hnp.arrays(np.int64, shape, elements=st.integers(-3, 3)))
@@ -31,7 +31,7 @@ def tables(draw):
 
 
 def counted_pairs(labels, scores):
-    """Share of (positive, negative) pairs in the right order: the definition."""
+    """Return the share of (positive, negative) pairs in the right order, as AUROC is defined."""
     high, low = scores[labels == 1], scores[labels == 0]
     wins = [(p > q) + 0.5 * (p == q) for p, q in itertools.product(high, low)]
     return np.mean(wins) if wins else np.nan
@@ -83,7 +83,7 @@ def test_a_large_skewed_table_equals_scikit_learn():
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("digits", [0, 1, 8])
 def test_ties_are_exact_in_every_precision(digits, dtype):
-    """No value of one precision is rounded to that of another, and 0.0 ties with -0.0."""
+    """No score is rounded to another precision, and 0.0 ties with -0.0."""
     rng = np.random.default_rng(digits)
     labels = (rng.random((90, 12)) < rng.random(12)).astype(np.uint8)
     labels[0], labels[1] = 0, 1
@@ -100,7 +100,7 @@ def test_scores_that_differ_in_the_last_bit_do_not_tie():
         assert auroc([[0], [1], [1], [0]], scores).tolist() == [0.75]
 
 
-def test_whole_numbers_and_no_molecules_are_ranked_too():
+def test_integers_and_empty_tables_are_accepted():
     assert auroc([[0], [1], [1]], [[2**53], [2**53 + 2], [1]]).tolist() == [0.5]
     assert np.isnan(auroc(np.zeros((0, 3)), np.zeros((0, 3), np.float32))).all()
 
@@ -122,7 +122,7 @@ def test_permuted_labels_stay_at_one_half_within_the_standard_error():
     assert values.std() == pytest.approx(error, rel=0.2)
 
 
-def test_undefined_is_nan_and_counted_not_zero():
+def test_undefined_labels_are_nan_not_zero():
     labels = np.array([[0, 1, 1], [0, 1, 0]])
     scores = np.array([[0.1, 0.1, 0.9], [0.2, 0.2, 0.1]])
     np.testing.assert_array_equal(auroc(labels, scores), [np.nan, np.nan, 1.0])
@@ -132,7 +132,7 @@ def test_undefined_is_nan_and_counted_not_zero():
 
 @pytest.mark.parametrize("metric", [auroc, average_precision])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_score_that_is_not_finite_is_refused_with_its_place(metric, bad):
+def test_a_score_that_is_not_finite_is_refused_with_its_position(metric, bad):
     scores = np.zeros((3, 2))
     scores[2, 1] = bad
     with pytest.raises(MetricError, match=r"1 of 6 scores .* row 2, label column 1"):
@@ -149,7 +149,7 @@ def test_labels_that_do_not_fit_are_refused(labels, message):
         auroc(labels, scores)
 
 
-def test_macro_mean_is_undefined_where_a_label_is_and_says_how_many():
+def test_macro_mean_counts_undefined_labels():
     values = np.array([0.5, np.nan, 1.0])
     mean = macro_mean(values)
     assert np.isnan(mean.value)
@@ -158,7 +158,7 @@ def test_macro_mean_is_undefined_where_a_label_is_and_says_how_many():
     assert macro_mean([0.25, 0.75]) == (0.5, 2, 0)
 
 
-def test_macro_mean_of_no_label_is_undefined_and_indices_are_no_mask():
+def test_macro_mean_of_no_label_is_undefined_and_needs_a_mask():
     empty = macro_mean([0.5], np.array([False]))
     assert np.isnan(empty.value)
     assert (empty.labels, empty.undefined) == (0, 0)
@@ -167,7 +167,7 @@ def test_macro_mean_of_no_label_is_undefined_and_indices_are_no_mask():
             macro_mean([0.5, 0.7], np.array(among))
 
 
-def test_fifths_are_equal_counts_dense_first_with_ties_in_column_order():
+def test_fifths_are_equal_counts_with_dense_labels_first():
     np.testing.assert_array_equal(density_fifths([5, 9, 5, 5, 1, 7, 5]), [1, 0, 1, 2, 4, 0, 3])
     alternating = density_fifths(np.tile([3, 8], 100), k=4)
     np.testing.assert_array_equal(alternating[1::2], np.repeat([0, 1], 50))
@@ -184,7 +184,7 @@ def test_fifths_are_ordered_by_density_and_balanced(positives, k):
             assert positives[a] >= positives[b]
 
 
-def test_fifth_means_are_nan_where_a_label_is_undefined_and_without_labels():
+def test_fifth_means_are_nan_for_undefined_and_empty_groups():
     values, fifths = np.array([0.6, 0.8, np.nan, 0.4]), np.array([0, 0, 1, 1])
     np.testing.assert_allclose(fifth_means(values, fifths, k=3), [0.7, np.nan, np.nan])
     np.testing.assert_allclose(fifth_means(values[:2], fifths[:2], k=1), [0.7])

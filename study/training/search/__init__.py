@@ -1,1 +1,1 @@
-"""Searches of training numbers inside a trial."""
+"""Hyperparameter search inside a trial."""

@@ -1,4 +1,4 @@
-"""Evaluate the configurations of a search inside one trial."""
+"""Train and validate the configurations of a search inside one trial."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ REFIT = "the chosen numbers"
 
 
 class SearchJournal:
-    """Results of candidates in the checkpoint of their trial; nothing is kept without one.
+    """Scores of the candidates of a search, stored in the checkpoint of their trial.
 
-    A resumed search draws the same configurations again, and takes what is known of them from
-    here.
+    A resumed search samples the same configurations again and takes the scores of finished ones
+    from the journal.
 
     Parameters
     ----------
     checkpoints : CheckpointStore or None
-        Of the trial.
+        Store of the trial's checkpoints; None: nothing is stored.
     ranks : ProcessGroup
-        Place of this process; the first one writes, all of them read.
+        Process group of the training; the first process writes, all of them read.
 
     Raises
     ------
@@ -49,33 +49,33 @@ class SearchJournal:
         known = len(self._state["reached"])
         if ranks.total([known])[0] != known * ranks.size:
             raise StudyError(
-                f"process {ranks.rank} reads {known} results of a search and others another "
-                "number: every machine must see the same storage"
+                f"process {ranks.rank} reads {known} results of a search and other processes read "
+                "another number: every machine must see the same storage"
             )
 
-    def known(self, name: str) -> ValidationScore | None:
-        """Return what a candidate reached before."""
-        found = self._state["reached"].get(name)
-        return (
-            ValidationScore(**{**found, "monitored": tuple(found["monitored"])}) if found else None
-        )
+    def score(self, name: str) -> ValidationScore | None:
+        """Return the stored score of a candidate, or None."""
+        stored = self._state["reached"].get(name)
+        if stored is None:
+            return None
+        return ValidationScore(**{**stored, "monitored": tuple(stored["monitored"])})
 
-    def note(self, name: str, reached: ValidationScore) -> None:
-        """Keep what a candidate reached; its training is over."""
-        plain = {**asdict(reached), "monitored": list(reached.monitored)}
-        results = {**self._state["reached"], name: plain}
-        self._write({"reached": results, "name": "", "state": None})
+    def add_score(self, name: str, score: ValidationScore) -> None:
+        """Store the score of a candidate whose training has ended."""
+        value = {**asdict(score), "monitored": list(score.monitored)}
+        scores = {**self._state["reached"], name: value}
+        self._write({"reached": scores, "name": "", "state": None})
 
-    def under_way(self, name: str) -> CheckpointStore | None:
-        """Return the place of the checkpoints of one training inside the journal."""
-        return None if self.checkpoints is None else _Inner(self, name)
+    def checkpoints_for(self, name: str) -> CheckpointStore | None:
+        """Return a store inside the journal for the checkpoints of one training."""
+        return None if self.checkpoints is None else _JournalCheckpoints(self, name)
 
-    def state_of(self, name: str) -> Mapping[str, Any] | None:
-        """Return the last state of the training under way, if it has this name."""
+    def state(self, name: str) -> Mapping[str, Any] | None:
+        """Return the last state of the training in progress, if it has this name."""
         return self._state["state"] if self._state["name"] == name else None
 
-    def keep(self, name: str, state: Mapping[str, Any] | None) -> None:
-        """Keep a state of the training of this name."""
+    def set_state(self, name: str, state: Mapping[str, Any] | None) -> None:
+        """Store a state of the training in progress under its name."""
         self._write({**self._state, "name": name, "state": state})
 
     def _write(self, state: dict[str, Any]) -> None:
@@ -85,39 +85,39 @@ class SearchJournal:
 
 
 @dataclass(frozen=True)
-class _Inner:
-    """Checkpoints of one training of a search."""
+class _JournalCheckpoints:
+    """Checkpoints of one training of a search, stored in its journal."""
 
     journal: SearchJournal
     name: str
 
     def load(self) -> Mapping[str, Any] | None:
         """Return the last state of this training."""
-        return self.journal.state_of(self.name)
+        return self.journal.state(self.name)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Keep a state."""
-        self.journal.keep(self.name, state)
+        """Store a state."""
+        self.journal.set_state(self.name, state)
 
     def clear(self) -> None:
-        """Forget it."""
-        self.journal.keep("", None)
+        """Delete the state."""
+        self.journal.set_state("", None)
 
 
 class SequentialEvaluator:
-    """A `ConfigurationTrainer` that gives every candidate its turn.
+    """A `ConfigurationTrainer` that trains one candidate after the other.
 
-    A candidate has the seed, the batches and the starting weights of the trial: candidates
-    differ in their numbers alone, and the chosen one is what a trial with its numbers would be.
+    Every candidate has the trial's seed, batches and initial weights. Candidates so differ in
+    their hyperparameters alone, and the chosen one equals a trial that was configured with them.
 
     Parameters
     ----------
     trial : Trial
     data : StudyData
     shared : EncoderCache
-        Embeddings that are ready: read once for all candidates.
+        Cache of precomputed embeddings, read once for all candidates.
     ranks : ProcessGroup
-        Place of this process; all processes of a group train the same candidates.
+        Process group of the training; all processes train the same candidates.
     journal : SearchJournal
     """
 
@@ -129,56 +129,67 @@ class SequentialEvaluator:
         ranks: ProcessGroup,
         journal: SearchJournal,
     ) -> None:
-        self._trial, self._inputs, self._shared = trial, data, shared
+        self._trial, self._data, self._shared = trial, data, shared
         self._ranks, self._journal = ranks, journal
-        self._runs: dict[int, Trainer] = {}
+        self._trainers: dict[int, Trainer] = {}
+
+    @property
+    def unfinished(self) -> frozenset[int]:
+        """Indices of the candidates whose training can continue."""
+        return frozenset(self._trainers)
 
     def __call__(self, candidates: Sequence[Configuration], epochs: int) -> list[ValidationScore]:
-        """Train until so many epochs in all, or until patience has run out."""
-        named = {candidate.place for candidate in candidates}
-        self._runs = {place: run for place, run in self._runs.items() if place in named}
-        return [self._reached(candidate, epochs) for candidate in candidates]
+        """Train each candidate up to an epoch, or until patience has run out."""
+        remaining = {candidate.index for candidate in candidates}
+        self._trainers = {i: t for i, t in self._trainers.items() if i in remaining}
+        return [self._evaluate(candidate, epochs) for candidate in candidates]
 
-    def _reached(self, candidate: Configuration, epochs: int) -> ValidationScore:
-        name = f"candidate {candidate.place} to epoch {epochs}"
-        known = self._journal.known(name)
+    def _evaluate(self, candidate: Configuration, epochs: int) -> ValidationScore:
+        """Return the score of a candidate, from the journal if it is known."""
+        name = f"candidate {candidate.index} to epoch {epochs}"
+        known = self._journal.score(name)
         if known is not None:
             return known
         try:
-            reached = self._trained(candidate, name, epochs)
+            score = self._train(candidate, name, epochs)
         except TrialError as error:
-            reached = ValidationScore((), finished=False, cause=str(error))
-        self._journal.note(name, reached)
-        return reached
+            score = ValidationScore((), finished=False, cause=str(error))
+        self._journal.add_score(name, score)
+        return score
 
-    def _trained(self, candidate: Configuration, name: str, epochs: int) -> ValidationScore:
-        """Train one candidate on; only encoders take so long that each epoch is kept."""
-        kept = self._journal.under_way(name) if self._trial.arm.joint else None
-        run = self._runs.pop(candidate.place, None) or self._begun(candidate)
-        run.resume(kept)
-        while not run.ended and len(run.monitored) < epochs:
-            run.epoch()
-            if kept is not None and self._ranks.is_first:
-                kept.save(run.state())
-        if not run.ended:
-            self._runs[candidate.place] = run
-        return ValidationScore(tuple(run.monitored), finished=run.ended)
+    def _train(self, candidate: Configuration, name: str, epochs: int) -> ValidationScore:
+        """Continue the training of a candidate up to an epoch."""
+        # Only training of encoders takes long enough for a checkpoint after each epoch.
+        checkpoints = self._journal.checkpoints_for(name) if self._trial.arm.joint else None
+        trainer = self._trainers.pop(candidate.index, None) or self._start(candidate)
+        trainer.resume(checkpoints)
+        while not trainer.ended and len(trainer.monitored) < epochs:
+            trainer.epoch()
+            if checkpoints is not None and self._ranks.is_first:
+                checkpoints.save(trainer.state())
+        if not trainer.ended:
+            self._trainers[candidate.index] = trainer
+        return ValidationScore(tuple(trainer.monitored), finished=trainer.ended)
 
-    def _begun(self, candidate: Configuration) -> Trainer:
-        """Begin the training of a candidate: as that of a trial which was given its numbers."""
-        numbers = candidate.training
-        arm = replace(self._trial.arm, training=numbers, search=None)
-        ready = prepare_trial(replace(self._trial, arm=arm), self._inputs, self._shared)
-        parts = ready.training, ready.validation
-        course = _Unbroken(ready.model, ready.gather, *parts, numbers)
-        return Trainer(course, to_trainer_config(numbers), self._trial.torch_seed, self._ranks)
+    def _start(self, candidate: Configuration) -> Trainer:
+        """Build the trainer of a candidate, as for a trial configured with its hyperparameters."""
+        config = candidate.training
+        arm = replace(self._trial.arm, training=config, search=None)
+        prepared = prepare_trial(replace(self._trial, arm=arm), self._data, self._shared)
+        parts = prepared.training, prepared.validation
+        module = _NaNTolerantModule(prepared.model, prepared.gather, *parts, config)
+        return Trainer(module, to_trainer_config(config), self._trial.torch_seed, self._ranks)
 
 
-class _Unbroken(SupervisedModule):
-    """A course whose scores may be NaN: every process hears of it, not the first one alone."""
+class _NaNTolerantModule(SupervisedModule):
+    """A `SupervisedModule` whose monitored value may be NaN.
+
+    An exception on the first process, which alone validates, would leave the others waiting. NaN
+    is broadcast, and so fails the candidate on every process.
+    """
 
     def measure(self, module: nn.Module) -> float:
-        """Return the monitored value; NaN where a score is not finite."""
+        """Return the monitored value; NaN if a score is not finite."""
         try:
             return super().measure(module)
         except TrialError:

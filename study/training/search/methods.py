@@ -10,136 +10,138 @@ from study.config.search import SearchConfig
 from study.config.training import TrainingConfig
 from study.planning.search_budget import build_rungs
 from study.results.search_log import SearchCandidate
-from study.training.search.sampling import ConfigurationSampler, Numbers, apply_values
+from study.training.search.sampling import ConfigurationSampler, Hyperparameters, apply_values
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One configuration under training.
+    """A candidate of a search.
 
     Attributes
     ----------
-    place : int
-        Its place in the order of the draws.
+    index : int
+        Position in the order of sampling, from 0.
     training : TrainingConfig
-        All of its numbers.
+        Its complete training config.
     """
 
-    place: int
+    index: int
     training: TrainingConfig
 
 
 @dataclass(frozen=True)
 class ValidationScore:
-    """How far a candidate has come.
+    """Validation values of a candidate so far.
 
     Attributes
     ----------
     monitored : tuple of float
-        Validation value after each epoch from the first one on.
+        Validation value after each epoch.
     finished : bool
         Whether patience has run out, or all epochs are done.
     cause : str
-        Why its training broke down; empty if it did not.
+        Reason of a failed training; empty if it did not fail.
     """
 
     monitored: tuple[float, ...]
     finished: bool
     cause: str = ""
 
-    def as_candidate(self, numbers: Numbers) -> SearchCandidate:
-        """Return the entry of the search log of a configuration that came so far."""
-        return SearchCandidate(numbers, self.monitored, self.finished, self.cause)
+    def to_log_entry(self, hyperparameters: Hyperparameters) -> SearchCandidate:
+        """Return the entry of the search log for a configuration with this score."""
+        return SearchCandidate(hyperparameters, self.monitored, self.finished, self.cause)
 
 
 class ConfigurationTrainer(Protocol):
-    """Trains candidates on the training part of a fold, and validates them on its inner part.
+    """Trains candidates on the training part of a fold and validates them on its inner part.
 
-    A candidate that was trained before goes on from where it was; one that is not named in a
-    later call is dropped, and what was kept of it with it.
+    Training of a candidate continues from its previous call. A candidate that is absent from a
+    call is dropped, together with its state.
     """
 
     def __call__(
         self, candidates: Sequence[Configuration], epochs: int
     ) -> Sequence[ValidationScore]:
-        """Train until so many epochs in all, or until patience has run out."""
+        """Train each candidate up to an epoch, or until patience has run out."""
 
 
 @dataclass(frozen=True)
 class SearchTask:
-    """A search of one trial.
+    """The search of one trial.
 
     Attributes
     ----------
     search : SearchConfig
-    own : TrainingConfig
-        The arm's own numbers.
-    felt : frozenset of str
-        Training numbers that make a difference to the arm.
+    default : TrainingConfig
+        The arm's own training config.
+    effective : frozenset of str
+        Searched hyperparameters that have an effect on the arm.
     seed : int
-        Of the trial.
+        Seed of the trial.
     """
 
     search: SearchConfig
-    own: TrainingConfig
-    felt: frozenset[str]
+    default: TrainingConfig
+    effective: frozenset[str]
     seed: int
 
-    def candidate(self, place: int, numbers: Numbers) -> Configuration:
-        """Return a configuration as something to train."""
-        return Configuration(place, apply_values(numbers, self.own))
+    def build_candidate(self, index: int, hyperparameters: Hyperparameters) -> Configuration:
+        """Return the candidate with these values of the searched hyperparameters."""
+        return Configuration(index, apply_values(hyperparameters, self.default))
 
 
 def run_search(task: SearchTask, trainer: ConfigurationTrainer) -> tuple[SearchCandidate, ...]:
-    """Try as many configurations as the budget has, the arm's own numbers first."""
-    sampler = ConfigurationSampler(task.search, task.own, task.felt, task.seed)
+    """Train as many configurations as the budget allows, the arm's own first."""
+    sampler = ConfigurationSampler(task.search, task.default, task.effective, task.seed)
     if task.search.method == "asha":
-        return successive_halving(task, sampler.several(task.search.budget), trainer)
+        return run_successive_halving(task, sampler.ask_many(task.search.budget), trainer)
     tried: list[SearchCandidate] = []
     while len(tried) < task.search.budget and (suggestion := sampler.ask()) is not None:
-        candidate = task.candidate(len(tried), suggestion.numbers)
-        (reached,) = trainer([candidate], task.own.epochs)
-        tried.append(reached.as_candidate(suggestion.numbers))
+        candidate = task.build_candidate(len(tried), suggestion.hyperparameters)
+        (score,) = trainer([candidate], task.default.epochs)
+        tried.append(score.to_log_entry(suggestion.hyperparameters))
         sampler.tell(suggestion, tried[-1].value)
     return tuple(tried)
 
 
-def successive_halving(
-    task: SearchTask, numbers: Sequence[Numbers], trainer: ConfigurationTrainer
+def run_successive_halving(
+    task: SearchTask, configurations: Sequence[Hyperparameters], trainer: ConfigurationTrainer
 ) -> tuple[SearchCandidate, ...]:
-    """Train configurations side by side; at each rung the best third of them goes on.
+    """Train configurations in rungs, after each of which the best third continues.
 
-    The first one, the arm's own numbers, is never dropped: what is chosen is at least as good on
-    the validation part as they are. Optuna's `SuccessiveHalvingPruner` decides about a trial as
-    soon as it reaches a rung, against those that were there before it; where one candidate is
-    trained after the other, more of them would go on than the rungs that a plan counts.
+    The first configuration, the arm's own, is never dropped, so the chosen one is at least as good
+    on the validation part. Optuna's `SuccessiveHalvingPruner` is not used: it decides about a trial
+    when it reaches a rung, against those that reached it before. With candidates trained one after
+    the other, more of them would continue than the rungs that `study plan` counts.
     """
-    left = [task.candidate(place, each) for place, each in enumerate(numbers)]
-    reached: dict[int, ValidationScore] = {}
-    for rung in build_rungs(len(left), task.own.epochs):
-        left = _best(left, reached, rung.candidates)
-        going = [c for c in left if c.place not in reached or _goes_on(reached[c.place])]
-        found = trainer(going, rung.epochs)
-        reached |= {c.place: each for c, each in zip(going, found, strict=True)}
-    return tuple(reached[place].as_candidate(each) for place, each in enumerate(numbers))
+    candidates = [task.build_candidate(i, values) for i, values in enumerate(configurations)]
+    scores: dict[int, ValidationScore] = {}
+    for rung in build_rungs(len(candidates), task.default.epochs):
+        candidates = _select_best(candidates, scores, rung.candidates)
+        trained = [c for c in candidates if c.index not in scores or _can_continue(scores[c.index])]
+        new = trainer(trained, rung.epochs)
+        scores |= {c.index: score for c, score in zip(trained, new, strict=True)}
+    return tuple(scores[i].to_log_entry(values) for i, values in enumerate(configurations))
 
 
-def _goes_on(reached: ValidationScore) -> bool:
-    return not reached.finished and not reached.cause
+def _can_continue(score: ValidationScore) -> bool:
+    return not score.finished and not score.cause
 
 
-def _best(
-    left: Sequence[Configuration], reached: Mapping[int, ValidationScore], count: int
+def _select_best(
+    candidates: Sequence[Configuration], scores: Mapping[int, ValidationScore], count: int
 ) -> list[Configuration]:
-    """Return the best candidates in the order of the draws, the first one among them."""
-    if not reached:
-        return list(left)
-    able = [c for c in left if not reached[c.place].cause]
-    ranked = sorted(able, key=lambda c: -max(reached[c.place].monitored))
-    places = {c.place for c in ranked[:count]} | {0}
-    return [c for c in able if c.place in places]
+    """Return the best candidates in the order of sampling, and always the first one."""
+    if not scores:
+        return list(candidates)
+    successful = [c for c in candidates if not scores[c.index].cause]
+    ranked = sorted(successful, key=lambda c: -max(scores[c.index].monitored))
+    selected = {c.index for c in ranked[:count]} | {0}
+    return [c for c in successful if c.index in selected]
 
 
-def sensitive_parameters(search: SearchConfig, inert: Collection[str]) -> frozenset[str]:
-    """Return the searched numbers without those that an arm does not feel."""
-    return frozenset(search.space) - frozenset(inert)
+def effective_hyperparameters(
+    search: SearchConfig, without_effect: Collection[str]
+) -> frozenset[str]:
+    """Return the searched hyperparameters but those without effect on an arm."""
+    return frozenset(search.space) - frozenset(without_effect)

@@ -1,4 +1,4 @@
-"""Configurations of a search: suggested by Optuna's samplers, each of them once."""
+"""Sample the configurations of a search with Optuna, each of them once."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from study.config.search import Domain, SearchConfig, SearchRange, is_whole, to_
 from study.config.training import TrainingConfig
 
 ATTEMPTS = 100
-"""Suggestions of a sampler without a new configuration, before the space counts as used up."""
-Numbers = Mapping[str, Any]
-"""Values of the searched numbers, as a study file writes them."""
+"""Suggestions without a new configuration after which a sampler counts as exhausted."""
+Hyperparameters = Mapping[str, Any]
+"""Values of the searched hyperparameters, as a study file writes them."""
 
 
 @dataclass(frozen=True)
@@ -34,99 +34,101 @@ class Suggestion:
 
     Attributes
     ----------
-    numbers : Numbers
-        Those that the arm feels.
+    hyperparameters : Hyperparameters
+        Values of those that have an effect on the arm.
     trial : optuna.trial.Trial or None
-        None for numbers of the arm that lie outside the space.
+        None for the arm's own configuration if it lies outside the space.
     """
 
-    numbers: Numbers
+    hyperparameters: Hyperparameters
     trial: Trial | None
 
 
 class ConfigurationSampler:
-    """The arm's own numbers, then suggestions of an Optuna sampler.
+    """Samples the configurations of a search: the arm's own, then suggestions of Optuna.
 
-    Every arm is asked for the whole space with the same seed, and the numbers that it does not
-    feel are left out: in one fold all arms meet the same random draws, so that no difference
-    between two arms is the luck of their draws.
+    For every arm the whole space is sampled with the same seed, and hyperparameters without effect
+    on the arm are left out. In one fold all arms so get the same random configurations, and no
+    difference between two arms is due to luck in sampling.
 
-    A suggestion that was tried already is answered with its known value and costs nothing. Where
-    TPE suggests only such ones, random draws take their place.
+    A suggestion that was tried already gets its known value and uses no budget. If TPE suggests
+    only tried configurations, random sampling takes over.
 
     Parameters
     ----------
     search : SearchConfig
-    own : TrainingConfig
-        The arm's own numbers: the first configuration.
-    felt : collection of str
-        Numbers that make a difference to the arm.
+    default : TrainingConfig
+        The arm's own training config, which gives the first configuration.
+    effective : collection of str
+        Hyperparameters that have an effect on the arm.
     seed : int
-        Of the trial.
+        Seed of the trial.
     """
 
     def __init__(
-        self, search: SearchConfig, own: TrainingConfig, felt: Collection[str], seed: int
+        self, search: SearchConfig, default: TrainingConfig, effective: Collection[str], seed: int
     ) -> None:
-        self._space, self._felt = search.space, felt
+        self._space, self._effective = search.space, effective
         self._distributions = {name: to_distribution(name, d) for name, d in search.space.items()}
         self._samplers: list[BaseSampler] = [RandomSampler(sampler_seed(search.seed, seed, 1))]
         if search.method == "tpe":
             self._samplers.insert(0, TPESampler(seed=sampler_seed(search.seed, seed)))
-        with _quiet():
+        with _quiet_optuna():
             self._study = optuna.create_study(sampler=self._samplers[0], direction="maximize")
-        whole = {name: to_plain(getattr(own, name)) for name in search.space}
-        self.first = self._felt_of(whole)
-        self._own = encode(whole, search.space)
-        if self._own is not None:
-            self._study.enqueue_trial(self._own)
+        default_values = {name: to_plain(getattr(default, name)) for name in search.space}
+        self.first = self._select_effective(default_values)
+        self._first_params = encode(default_values, search.space)
+        if self._first_params is not None:
+            self._study.enqueue_trial(self._first_params)
         self._values: dict[str, float | None] = {}
 
     def ask(self) -> Suggestion | None:
-        """Return a configuration that was not met before; None if none was found."""
+        """Return a configuration that was not suggested before; None if there is none left."""
         if not self._values:
             self._values[configuration_key(self.first)] = None
-            return Suggestion(self.first, None if self._own is None else self._ask())
+            return Suggestion(
+                self.first, None if self._first_params is None else self._ask_optuna()
+            )
         for sampler in self._samplers:
             self._study.sampler = sampler
             for _ in range(ATTEMPTS):
-                trial = self._ask()
-                numbers = self._felt_of(decode(trial.params, self._space))
-                key = configuration_key(numbers)
+                trial = self._ask_optuna()
+                hyperparameters = self._select_effective(decode(trial.params, self._space))
+                key = configuration_key(hyperparameters)
                 if key not in self._values:
                     self._values[key] = None
-                    return Suggestion(numbers, trial)
-                self.tell(Suggestion(numbers, trial), self._values[key])
+                    return Suggestion(hyperparameters, trial)
+                self.tell(Suggestion(hyperparameters, trial), self._values[key])
         return None
 
     def tell(self, suggestion: Suggestion, value: float | None) -> None:
-        """Answer a suggestion with its validation value; None if its training broke down."""
-        self._values[configuration_key(suggestion.numbers)] = value
+        """Report the validation value of a suggestion; None if its training failed."""
+        self._values[configuration_key(suggestion.hyperparameters)] = value
         if suggestion.trial is not None:
             state = TrialState.FAIL if value is None else TrialState.COMPLETE
             self._study.tell(suggestion.trial, value, state=state)
 
-    def several(self, count: int) -> list[Numbers]:
-        """Return so many configurations, the arm's own first; fewer if the space is used up."""
-        found: list[Numbers] = []
-        while len(found) < count and (suggestion := self.ask()) is not None:
-            found.append(suggestion.numbers)
-        return found
+    def ask_many(self, count: int) -> list[Hyperparameters]:
+        """Return `count` configurations, the arm's own first; fewer if the space is exhausted."""
+        configurations: list[Hyperparameters] = []
+        while len(configurations) < count and (suggestion := self.ask()) is not None:
+            configurations.append(suggestion.hyperparameters)
+        return configurations
 
-    def _ask(self) -> Trial:
+    def _ask_optuna(self) -> Trial:
         return self._study.ask(fixed_distributions=self._distributions)
 
-    def _felt_of(self, numbers: Numbers) -> Numbers:
-        return {name: value for name, value in numbers.items() if name in self._felt}
+    def _select_effective(self, hyperparameters: Hyperparameters) -> Hyperparameters:
+        return {k: value for k, value in hyperparameters.items() if k in self._effective}
 
 
 def sampler_seed(*seeds: int) -> int:
-    """Return the seed of a sampler: of the seeds of the search and the trial."""
+    """Derive the seed of a sampler from the seeds of the search and the trial."""
     return int(np.random.SeedSequence(seeds).generate_state(1)[0])
 
 
 def to_distribution(name: str, domain: Domain) -> BaseDistribution:
-    """Return Optuna's distribution of the values of a number; of a list, that of the places."""
+    """Return Optuna's distribution of a hyperparameter; for a list, over its indices."""
     if not isinstance(domain, SearchRange):
         return CategoricalDistribution(tuple(range(len(domain))))
     log = domain.scale == "log"
@@ -135,8 +137,8 @@ def to_distribution(name: str, domain: Domain) -> BaseDistribution:
     return FloatDistribution(domain.low, domain.high, log=log)
 
 
-def decode(params: Mapping[str, Any], space: Mapping[str, Domain]) -> Numbers:
-    """Return Optuna's parameters as a study file writes them."""
+def decode(params: Mapping[str, Any], space: Mapping[str, Domain]) -> Hyperparameters:
+    """Convert Optuna's parameters to the values that a study file would hold."""
     return {
         name: to_file_value(name, params[name])
         if isinstance(domain, SearchRange)
@@ -145,36 +147,37 @@ def decode(params: Mapping[str, Any], space: Mapping[str, Domain]) -> Numbers:
     }
 
 
-def encode(numbers: Numbers, space: Mapping[str, Domain]) -> dict[str, Any] | None:
-    """Return a configuration as Optuna's parameters; None if it lies outside the space."""
-    found: dict[str, Any] = {}
+def encode(hyperparameters: Hyperparameters, space: Mapping[str, Domain]) -> dict[str, Any] | None:
+    """Convert a configuration to Optuna's parameters; None if it lies outside the space."""
+    params: dict[str, Any] = {}
     for name, domain in space.items():
-        value = numbers[name]
+        value = hyperparameters[name]
         if not isinstance(domain, SearchRange):
-            places = [i for i, each in enumerate(domain) if to_plain(each) == value]
+            encoded = [i for i, choice in enumerate(domain) if to_plain(choice) == value]
         else:
-            single = value[0] if isinstance(value, list) and len(value) == 1 else value
-            inside = isinstance(single, int | float) and domain.low <= single <= domain.high
-            places = [single] if inside else []
-        if not places:
+            # The width of one hidden layer is searched as a number and written as a list.
+            number = value[0] if isinstance(value, list) and len(value) == 1 else value
+            inside = isinstance(number, int | float) and domain.low <= number <= domain.high
+            encoded = [number] if inside else []
+        if not encoded:
             return None
-        found[name] = places[0]
-    return found
+        params[name] = encoded[0]
+    return params
 
 
-def apply_values(numbers: Numbers, own: TrainingConfig) -> TrainingConfig:
-    """Return the arm's own numbers with these in their place."""
-    return TrainingConfig.model_validate({**own.model_dump(), **numbers})
+def apply_values(hyperparameters: Hyperparameters, default: TrainingConfig) -> TrainingConfig:
+    """Return a training config with these values in place of its own."""
+    return TrainingConfig.model_validate({**default.model_dump(), **hyperparameters})
 
 
-def configuration_key(numbers: Numbers) -> str:
-    """Return what tells a configuration apart."""
-    return json.dumps(numbers, sort_keys=True)
+def configuration_key(hyperparameters: Hyperparameters) -> str:
+    """Return a text that identifies a configuration."""
+    return json.dumps(hyperparameters, sort_keys=True)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna from announcing a study in memory; the caller's setting comes back."""
+def _quiet_optuna() -> Iterator[None]:
+    """Suppress Optuna's message about a new study; restores the caller's verbosity."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -1,11 +1,11 @@
-"""A trial that chooses its numbers: a search inside its fold, then one fit, as any trial's.
+"""Run a trial that chooses its hyperparameters: a search inside its fold, then one ordinary fit.
 
-A choice is made for each outer fold by itself, from the inner validation part of its training
-rows. It is not pooled over the folds of an arm: the validation part of one fold is test data of
-another, so that numbers chosen on all of them together would have seen every test molecule.
+Hyperparameters are chosen in each outer fold separately, on the inner validation part of its
+training rows. The choice is not pooled over the folds of an arm: the validation part of one fold
+is test data of another, so a pooled choice would have used every test molecule.
 
-The chosen numbers are then given to `run_trial`, which builds, trains and tests the model as if
-the study file had named them; the test fold is read there, once, after everything is decided.
+`run_trial` then builds, trains and tests the model as if the study file had set the chosen
+hyperparameters. The test fold is read there, once, after everything is decided.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from study.results.trial_result import TrialResult
 from study.training.checkpoints import CheckpointStore
 from study.training.distributed import ProcessGroup
 from study.training.encoders import EncoderCache, check_workers
-from study.training.equivalence import ENCODER_NUMBERS
+from study.training.equivalence import ENCODER_HYPERPARAMETERS
 from study.training.search.evaluate import REFIT, SearchJournal, SequentialEvaluator
 from study.training.search.methods import (
     ConfigurationTrainer,
     SearchTask,
+    effective_hyperparameters,
     run_search,
-    sensitive_parameters,
 )
-from study.training.search.sampling import Numbers, apply_values
+from study.training.search.sampling import Hyperparameters, apply_values
 from study.training.trial import run_trial
 
 
@@ -39,22 +39,22 @@ def run_searched_trial(
     ranks: ProcessGroup | None = None,
     checkpoints: CheckpointStore | None = None,
 ) -> TrialResult:
-    """Choose the numbers of a trial on its inner validation part, and run it with them.
+    """Choose the hyperparameters of a trial on its inner validation part, and run it with them.
 
     Parameters
     ----------
     trial : Trial
-        With a search.
+        A trial whose arm has a search.
     data : StudyData
     ranks : ProcessGroup, optional
-        Place of this process among the replicas; alone on the CPU without it.
+        Process group of the training. Default: this process alone, on the CPU.
     checkpoints : CheckpointStore, optional
-        Of the trial: a search that was killed goes on after the last candidate that ended.
+        Store of the trial's checkpoints: a killed search resumes after the last finished candidate.
 
     Returns
     -------
     TrialResult
-        Of the chosen numbers, with the log of the search; `seconds` are those of both.
+        Result with the chosen hyperparameters and the log of the search; `seconds` counts both.
 
     Raises
     ------
@@ -66,36 +66,38 @@ def run_searched_trial(
     journal = SearchJournal(checkpoints, ranks)
     shared = EncoderCache()
     log = choose_configuration(trial, SequentialEvaluator(trial, data, shared, ranks, journal))
-    fixed = apply_configuration(trial, log.winner.numbers)
-    kept = journal.under_way(REFIT) if trial.arm.joint else None  # a head takes seconds
-    result = run_trial(fixed, data, ranks, kept, shared)
+    chosen = apply_configuration(trial, log.winner.numbers)
+    # Fitting a head takes seconds and needs no checkpoints.
+    refit = journal.checkpoints_for(REFIT) if trial.arm.joint else None
+    result = run_trial(chosen, data, ranks, refit, shared)
     return replace(
         result,
         id=data.trial_id(trial),
         trial=trial.to_json(),
-        asked=data.asked_id(trial),
+        asked=data.request_id(trial),
         search=log.to_json(),
         seconds=log.seconds + result.seconds,
     )
 
 
 def choose_configuration(trial: Trial, trainer: ConfigurationTrainer) -> SearchLog:
-    """Spend the budget of a trial, and choose the best validation value."""
-    search, own, started = trial.arm.search, trial.arm.training, time.perf_counter()
+    """Run the search of a trial and choose the configuration with the best validation value."""
+    search, default, started = trial.arm.search, trial.arm.training, time.perf_counter()
     if search is None:
-        raise InputError(f"{trial}: the study has no section 'search'; give it one")
-    felt = sensitive_parameters(search, insensitive_parameters(trial.arm))
-    tried = run_search(SearchTask(search, own, felt, trial.torch_seed), trainer)
+        raise InputError(f"{trial}: the study file has no section 'search'; add one")
+    effective = effective_hyperparameters(search, hyperparameters_without_effect(trial.arm))
+    tried = run_search(SearchTask(search, default, effective, trial.torch_seed), trainer)
     seconds = time.perf_counter() - started
-    return SearchLog(search.method, search.budget, own.monitor, tried, best_index(tried), seconds)
+    monitor, best = default.monitor, best_index(tried)
+    return SearchLog(search.method, search.budget, monitor, tried, best, seconds)
 
 
-def insensitive_parameters(arm: Arm) -> frozenset[str]:
-    """Return the training numbers that make no difference to an arm."""
-    return frozenset() if arm.joint else ENCODER_NUMBERS
+def hyperparameters_without_effect(arm: Arm) -> frozenset[str]:
+    """Return the training hyperparameters that have no effect on an arm."""
+    return frozenset() if arm.joint else ENCODER_HYPERPARAMETERS
 
 
-def apply_configuration(trial: Trial, numbers: Numbers) -> Trial:
-    """Return the trial of an arm that was given these numbers by its study file."""
-    training = apply_values(numbers, trial.arm.training)
+def apply_configuration(trial: Trial, hyperparameters: Hyperparameters) -> Trial:
+    """Return the trial that a study file with these hyperparameters would have."""
+    training = apply_values(hyperparameters, trial.arm.training)
     return replace(trial, arm=replace(trial.arm, training=training, search=None))

@@ -49,7 +49,7 @@ def copy(finished, tmp_path, spec_of, run_tiny):
     """A copy of its storage, and a function that launches it again."""
     raw, root, _ = finished
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
-    tasks._load.cache_clear()
+    tasks.load_data.cache_clear()
     return tmp_path, lambda: run_tiny(spec_of(raw, tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""Guards before training: inert arms are refused, weights are counted and matched."""
+"""Checks before training: inert arms are refused, weights are counted and matched."""
 
 import io
 from itertools import combinations
@@ -44,13 +44,13 @@ def probe(arm):
     return build_probe(build_probe_head(arm, dims, 4), dims)
 
 
-def test_every_shipped_operator_is_a_head_of_its_own():
-    """Also `parallel` at stage logit, which is one class of functions for all combinations."""
+def test_all_shipped_operators_build_different_heads():
+    """Also `parallel` at stage logit, whose combinations represent the same functions."""
     probes = [(str(arm), probe(arm)) for arm in heads(OPERATORS)]
     assert [(a, b) for (a, x), (b, y) in combinations(probes, 2) if x.equals(y)] == []
 
 
-def test_two_heads_that_name_their_weights_otherwise_are_equal():
+def test_heads_with_renamed_weights_are_equal():
     class Renamed(nn.Module):
         def __init__(self, head):
             super().__init__()
@@ -77,7 +77,7 @@ PAIRS = {"features": [["counts", "characters"]]}
     [
         (
             {**PAIRS, "training": {"encoder_learning_rate": [1e-3, 1e-4]}},
-            "concat / 1: they differ in encoder_learning_rate, which only encoders trained with",
+            "concat / 1: they differ in encoder_learning_rate, which affects only encoders trained",
         ),
         (
             {
@@ -85,11 +85,11 @@ PAIRS = {"features": [["counts", "characters"]]}
                 "technique": ["independent_mean"],
                 "training": {"top_layers": [None, 1], "freeze_epochs": [0]},
             },
-            "independent_mean / 1: they differ in top_layers, which only",
+            "independent_mean / 1: they differ in top_layers, which affects only",
         ),
     ],
 )
-def test_an_inert_arm_is_refused_and_named_before_anything_is_written(
+def test_an_inert_arm_is_refused_before_anything_is_written(
     block, message, tiny, spec_of, tmp_path
 ):
     tiny["grid"] = [block]
@@ -99,16 +99,14 @@ def test_an_inert_arm_is_refused_and_named_before_anything_is_written(
     assert {path.name for path in tmp_path.iterdir()} == {"cache"}
 
 
-def test_the_same_number_is_no_inert_arm_where_encoders_feel_it(tiny, spec_of, tmp_path):
+def test_encoder_hyperparameters_matter_for_joint_encoders(tiny, spec_of, tmp_path):
     tiny["modalities"]["characters"]["calibration"] = "joint"
     tiny["grid"] = [{**PAIRS, "training": {"encoder_learning_rate": [1e-3, 1e-4]}}]
     assert len(prepare(spec_of(tiny, tmp_path)).plan.arms) == 2
 
 
 @pytest.mark.parametrize(("calibration", "twins"), [("frozen", 1), ("finetune", 0)])
-def test_a_number_of_training_is_inert_in_a_frozen_encoder(
-    calibration, twins, tiny, spec_of, tmp_path
-):
+def test_dropout_is_inert_in_a_frozen_encoder(calibration, twins, tiny, spec_of, tmp_path):
     other = {**tiny["modalities"]["characters"], "dropout": 0.3, "calibration": calibration}
     tiny["modalities"]["dropped"] = other
     tiny["modalities"]["wider"] = {**tiny["modalities"]["characters"], "feedforward": 16}
@@ -121,8 +119,8 @@ def test_a_number_of_training_is_inert_in_a_frozen_encoder(
         prepare(spec)
 
 
-def test_partitions_are_inert_only_where_they_deal_alike_in_every_trial(tiny, spec_of, tmp_path):
-    """Labels as frequent as their column is left: density and first half are one partition."""
+def test_partitions_are_inert_if_equal_in_every_trial(tiny, spec_of, tmp_path):
+    """With labels sorted by frequency, some partitions assign them alike."""
     rules = ["density", {"partition": "density", "densest": "last"}, "round_robin", "affinity"]
     tiny["grid"] = [{**PAIRS, "technique": ["label_balancer"], "partition": rules}]
     study = prepare(spec_of(tiny, tmp_path))
@@ -131,26 +129,26 @@ def test_partitions_are_inert_only_where_they_deal_alike_in_every_trial(tiny, sp
     object.__setattr__(study.data.dataset, "labels", labels)
     positives = labels.sum(0)
     assert positives[0] > positives[1]
-    found = [
+    equivalent = [
         (str(a.partition), str(b.partition))
         for a, b in find_equivalent_arms(study.plan, study.data)
     ]
     owners = {}
     for arm in study.plan.arms:
         if arm.partition.name != "affinity" and arm.technique == "label_balancer":
-            owners[str(arm.partition)] = _owners_by_definition(arm, study)
+            owners[str(arm.partition)] = owners_by_definition(arm, study)
     expected = [
         (later, earlier)
         for earlier, later in combinations(owners, 2)
         if all(np.array_equal(x, y) for x, y in zip(owners[earlier], owners[later], strict=True))
     ]
-    assert found == expected
-    assert found
+    assert equivalent == expected
+    assert equivalent
 
 
-def _owners_by_definition(arm, study):
-    """Two labels, two modalities: the denser to the first or the last; or one after the other."""
-    found = []
+def owners_by_definition(arm, study):
+    """Return the owners of two labels in each trial, from the definitions of the partitions."""
+    owners = []
     for trial in study.plan.trials_of(arm):
         rows = study.data.fold(trial).fit[1.0]
         counts = study.data.dataset.labels[rows].sum(0)
@@ -158,27 +156,27 @@ def _owners_by_definition(arm, study):
         first = np.array([0 if j == densest else 1 for j in range(2)])
         last = arm.partition.options.get("densest") == "last"
         round_robin = arm.partition.name == "round_robin"
-        found.append(first if round_robin or not last else 1 - first)
-    return found
+        owners.append(first if round_robin or not last else 1 - first)
+    return owners
 
 
 @pytest.fixture
 def wide(tiny):
-    """Heads wide enough to be matched, of three operators and every technique."""
+    """A study with heads wide enough to be matched, of three operators and every technique."""
     tiny["training"]["hidden"] = [64]
     operators = ["concat", {"operator": "parallel", "stage": "latent"}, "product"]
     tiny["grid"][1]["fusion"] = operators
     return tiny
 
 
-def test_weights_are_counted_as_a_trial_counts_them(launched):
+def test_parameter_counts_equal_those_of_trials(launched):
     prepared, record, _ = launched
     sizes = count_parameters(prepared.plan, prepared.data)
     for arm in prepared.plan.arms:
         assert sizes.weights(arm) == record.results_of(arm)[0].counts["parameters"]
 
 
-def test_compared_arms_of_unequal_weight_are_said(wide, spec_of, run_tiny, tmp_path):
+def test_comparisons_of_unequal_parameter_counts_are_reported(wide, spec_of, run_tiny, tmp_path):
     _, record, _ = run_tiny(spec_of(wide, tmp_path))
     shown = io.StringIO()
     print_results(record, Console(file=shown, width=200))
@@ -186,7 +184,7 @@ def test_compared_arms_of_unequal_weight_are_said(wide, spec_of, run_tiny, tmp_p
     assert [line.split(" pairs")[0] for line in lines] == ["technique: 1 of 2", "modality: 2 of 2"]
 
 
-def test_matched_heads_weigh_the_same_within_two_percent(wide, spec_of, tmp_path):
+def test_matched_parameter_counts_agree_within_two_percent(wide, spec_of, tmp_path):
     plain = prepare(spec_of(wide, tmp_path))
     study = prepare(spec_of({**wide, "parameters": "matched"}, tmp_path))
     sizes = count_parameters(study.plan, study.data)
@@ -204,7 +202,7 @@ def test_matched_heads_weigh_the_same_within_two_percent(wide, spec_of, tmp_path
     assert match_parameters(study.spec, study.plan, study.data).grid == study.spec.grid
 
 
-def test_heads_too_narrow_to_match_are_named(wide, spec_of, tmp_path):
+def test_heads_too_narrow_to_match_are_reported(wide, spec_of, tmp_path):
     wide["training"]["hidden"] = [1]
     study = prepare(spec_of(wide, tmp_path))
     sizes = count_parameters(study.plan, study.data)

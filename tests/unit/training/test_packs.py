@@ -1,4 +1,4 @@
-"""Packs of head trials: what a trial gives does not depend on the others of its pack."""
+"""Packs of head trials: a trial's result does not depend on the others of its pack."""
 
 from collections import Counter
 from dataclasses import replace
@@ -41,7 +41,7 @@ STUDY = {
     "fractions": [0.6, 1.0],
     "seeds": [0, 1],
 }
-"""Every operator and partition; folds, fractions, seeds, learning rates and dropouts differ."""
+"""All operators and partitions, with several folds, fractions, seeds and hyperparameters."""
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +57,12 @@ def heads(study):
 
 
 def run(trials, study):
-    """How each trial ended, by its id."""
+    """Run a pack; return the outcome of each trial by its id."""
     with torch_settings(1):
-        ended = list(run_pack(trials, study[0].data))
-    found = {study[0].data.trial_id(each.trial): each for each in ended}
-    assert len(found) == len(ended) == len(trials)
-    return found
+        outcomes = list(run_pack(trials, study[0].data))
+    by_id = {study[0].data.trial_id(outcome.trial): outcome for outcome in outcomes}
+    assert len(by_id) == len(outcomes) == len(trials)
+    return by_id
 
 
 def changed(trial, **numbers):
@@ -71,16 +71,16 @@ def changed(trial, **numbers):
 
 
 def same(one, other):
-    """Whether two results are the same but for the time they took."""
+    """Whether two results differ at most in their duration."""
     return replace(one, seconds=0.0) == replace(other, seconds=0.0)
 
 
-def test_trials_in_one_process_give_what_they_give_alone(study, heads):
+def test_a_pack_of_all_heads_reproduces_the_ledger(study, heads):
     for key, ended in run(heads, study).items():
         assert same(ended.result, study[1].by_id[key])
 
 
-def test_a_trial_gives_in_a_pack_what_it_gives_alone(study, heads):
+def test_results_in_a_pack_equal_results_alone(study, heads):
     some = heads[:: len(heads) // 9]
     packed = run(some, study)
     for trial in some:
@@ -89,7 +89,7 @@ def test_a_trial_gives_in_a_pack_what_it_gives_alone(study, heads):
         assert same(packed[alone.id].result, alone)
 
 
-def test_float16_heads_are_trained_in_packs_too(study, heads):
+def test_float16_heads_can_share_a_pack(study, heads):
     trials = [changed(trial, precision="float16") for trial in heads[:2]]
     assert all(map(can_share_process, trials))
     for ended in run(trials, study).values():
@@ -101,13 +101,13 @@ def diverging(heads):
 
 
 def without_its_partition(heads):
-    """A trial that cannot be: its error is of no kind that a trial is expected to raise."""
+    """Return an impossible trial, whose error is of an unexpected type."""
     trial = next(trial for trial in heads if trial.arm.partition)
     return replace(trial, arm=replace(trial.arm, partition=None)), "TypeError: "
 
 
 @pytest.mark.parametrize("breaking", [diverging, without_its_partition])
-def test_a_trial_that_breaks_down_fails_alone(breaking, study, heads):
+def test_a_failing_trial_fails_alone(breaking, study, heads):
     broken, cause = breaking(heads)
     ended = run([heads[0], broken, heads[1]], study)
     failed = ended.pop(study[0].data.trial_id(broken))
@@ -127,7 +127,7 @@ def test_a_trial_whose_embeddings_are_missing_fails_alone(study, heads):
     assert other.result is not None
 
 
-def test_a_pack_leaves_nothing_behind_in_its_process(study, heads):
+def test_a_pack_leaves_no_state_in_its_process(study, heads):
     drawn, threads = torch.get_rng_state(), torch.get_num_threads()
     first = run(heads[-3:], study)
     run(heads[:2], study)
@@ -141,7 +141,7 @@ def features(trial):
     return tuple(feature.key for feature in trial.arm.features)
 
 
-def test_every_trial_is_in_one_pack_that_reads_the_same_features(study):
+def test_packs_partition_trials_by_their_features(study):
     trials = {str(i): trial for i, trial in enumerate(study[0].plan.trials())}
     packs = build_packs(trials, study[0].data, memory=2**40)
     assert sorted(key for pack in packs for key in pack) == sorted(trials)
@@ -156,7 +156,7 @@ def test_every_trial_is_in_one_pack_that_reads_the_same_features(study):
     assert len(packs) == sum(-(-count // MOST) for count in heads.values()) + len(others)
 
 
-def test_packs_fit_into_memory_and_there_are_enough(study, heads):
+def test_packs_respect_memory_and_the_fewest(study, heads):
     data, trials = study[0].data, {str(i): trial for i, trial in enumerate(heads)}
     one_by_one = build_packs(trials, data, memory=0)
     assert list(map(len, one_by_one)) == [1] * len(heads)

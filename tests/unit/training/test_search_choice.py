@@ -1,4 +1,4 @@
-"""A searched trial: chosen on the inner validation part alone, then run as any trial."""
+"""Searched trials: chosen on the inner validation part alone, then run like any other trial."""
 
 import copy
 from dataclasses import replace
@@ -61,7 +61,7 @@ def searched(trial, data, checkpoints=None):
 
 
 def poisoned(data, rows):
-    """The same study with the labels of some rows turned over, and alkanes for their molecules."""
+    """Return the data with flipped labels and alkanes as molecules in some rows."""
     old = data.dataset
     labels, smiles = old.labels.copy(), list(old.smiles)
     labels[rows] = 1 - labels[rows]
@@ -80,19 +80,19 @@ def log_of(result):
 
 
 @pytest.mark.parametrize(("method", "technique"), ARMS)
-def test_a_poisoned_test_fold_changes_nothing_that_is_chosen(method, technique, study):
+def test_the_test_fold_never_affects_the_choice(method, technique, study):
     made = study(method)
     trial, data = trial_of(made, technique), made.data
     fold = data.fold(trial)
     clean = searched(trial, data)
     assert same_search(clean, searched(trial, poisoned(data, fold.test)))
-    # The control: the same poison in the validation part is felt by every candidate.
+    # Control: the same change of the validation part affects every candidate.
     other = searched(trial, poisoned(data, fold.validation[1.0]))
     assert log_of(clean).tried[0].monitored != log_of(other).tried[0].monitored
     assert log_of(clean).winner.numbers != log_of(other).winner.numbers
 
 
-def test_every_fold_chooses_for_itself(study):
+def test_each_fold_chooses_its_own_hyperparameters(study):
     made = study()
     folds = [t for t in made.plan.trials() if t.arm.technique == "mlp_head"]
     chosen = [log_of(searched(trial, made.data)).winner.numbers for trial in folds]
@@ -100,7 +100,7 @@ def test_every_fold_chooses_for_itself(study):
 
 
 @pytest.mark.parametrize(("method", "technique"), ARMS)
-def test_a_searched_trial_is_the_trial_of_its_chosen_numbers(method, technique, study):
+def test_a_searched_trial_equals_one_configured_so(method, technique, study):
     made = study(method)
     trial = trial_of(made, technique)
     result = searched(trial, made.data)
@@ -109,7 +109,7 @@ def test_a_searched_trial_is_the_trial_of_its_chosen_numbers(method, technique, 
         plain = run_trial(apply_configuration(trial, log.winner.numbers), made.data)
     assert (result.scores == plain.scores).all()
     assert (result.history, result.counts) == (plain.history, plain.counts)
-    # And the candidate was that trial already: rungs and neighbors change no number.
+    # The candidate's values were the same: rungs and other candidates do not change them.
     assert log.winner.monitored == plain.history["monitored"]
     assert log.winner.finished
     assert (result.id, result.trial) == (made.data.trial_id(trial), trial.to_json())
@@ -119,7 +119,7 @@ def test_a_searched_trial_is_the_trial_of_its_chosen_numbers(method, technique, 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_candidate_is_recorded_and_the_own_numbers_are_the_floor(method, study):
+def test_all_candidates_are_logged_the_arms_own_first(method, study):
     made = study(method)
     trial = trial_of(made)
     log = log_of(searched(trial, made.data))
@@ -135,7 +135,7 @@ def test_every_candidate_is_recorded_and_the_own_numbers_are_the_floor(method, s
     assert log.epochs == sum(len(each.monitored) for each in log.tried)
 
 
-def test_a_halving_drops_candidates_at_its_rungs(study):
+def test_successive_halving_drops_candidates_at_rungs(study):
     made = study("asha")
     log = log_of(searched(trial_of(made), made.data))
     rungs = build_rungs(9, 6)
@@ -150,7 +150,7 @@ def test_a_halving_drops_candidates_at_its_rungs(study):
     assert log.epochs / 9 < whole.epochs / 5
 
 
-def test_candidates_that_break_down_are_recorded_and_never_chosen(study, monkeypatch):
+def test_failed_candidates_are_logged_and_never_chosen(study, monkeypatch):
     made = study()
     trial, real = trial_of(made), evaluate.prepare_trial
 
@@ -172,11 +172,11 @@ def test_candidates_that_break_down_are_recorded_and_never_chosen(study, monkeyp
 
 
 class Killed(BaseException):
-    """The end of a process, at a place that the test chooses."""
+    """Stands for the end of the process at a chosen point."""
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_search_that_was_killed_goes_on(method, study, tmp_path, monkeypatch):
+def test_a_killed_search_resumes(method, study, tmp_path, monkeypatch):
     made = study(method)
     trial, real, begun = trial_of(made), evaluate.prepare_trial, []
     whole = searched(trial, made.data)
@@ -200,13 +200,11 @@ def test_a_search_that_was_killed_goes_on(method, study, tmp_path, monkeypatch):
     again = searched(trial, made.data, kept)
     assert same_search(whole, again)
     assert (again.scores == whole.scores).all()
-    if method != "asha":  # there a candidate of a later rung begins anew
+    if method != "asha":  # with ASHA, candidates of later rungs start over
         assert len(begun) == METHODS[method] - 3
 
 
-def test_an_encoder_that_is_trained_with_the_arm_goes_on_within_a_candidate(
-    study, tmp_path, monkeypatch
-):
+def test_a_killed_search_resumes_within_an_encoders_training(study, tmp_path, monkeypatch):
     joint = {
         "modality": "smiles", "layers": 1, "width": 8, "heads": 2, "feedforward": 8,
         "calibration": "joint",
@@ -233,7 +231,7 @@ def test_an_encoder_that_is_trained_with_the_arm_goes_on_within_a_candidate(
     assert (again.scores == whole.scores).all()
 
 
-def test_a_trainer_goes_on_where_it_was_and_forgets_who_is_dropped(study):
+def test_training_continues_and_dropped_candidates_are_forgotten(study):
     made = study()
     trial = trial_of(made)
     plain = apply_configuration(trial, {})
@@ -241,18 +239,19 @@ def test_a_trainer_goes_on_where_it_was_and_forgets_who_is_dropped(study):
     trainer = SequentialEvaluator(
         plain, made.data, EncoderCache(), ranks, SearchJournal(None, ranks)
     )
-    candidates = [evaluate.Configuration(place, trial.arm.training) for place in range(2)]
+    candidates = [evaluate.Configuration(index, trial.arm.training) for index in range(2)]
     with torch_settings(1):
         first = trainer(candidates, 2)
         (after,) = trainer(candidates[:1], 6)
         history = run_trial(plain, made.data).history["monitored"]
-    assert [len(each.monitored) for each in first] == [2, 2]
+    assert [len(score.monitored) for score in first] == [2, 2]
+    # The second candidate was dropped, the first one is finished.
     assert after.monitored == history
     assert after.monitored[:2] == first[0].monitored
-    assert set(trainer._runs) == set()
+    assert trainer.unfinished == set()
 
 
-def test_records_keep_the_search_and_older_ones_have_none(launched, study):
+def test_results_keep_the_search_log(launched, study):
     made = study()
     result = searched(trial_of(made), made.data)
     again = TrialResult.from_bytes(result.to_bytes())
@@ -263,7 +262,7 @@ def test_records_keep_the_search_and_older_ones_have_none(launched, study):
     assert TrialResult.from_bytes(plain.to_bytes()).search is None
 
 
-def test_all_arms_of_a_fold_try_the_same_numbers(study):
+def test_arms_of_a_fold_try_the_same_configurations(study):
     made = study()
     logs = [
         log_of(searched(trial_of(made, technique), made.data))

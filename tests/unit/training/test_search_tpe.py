@@ -1,4 +1,4 @@
-"""TPE: what Ray Tune's wrapper of the same sampler would suggest, and no configuration twice."""
+"""TPE: the suggestions of Ray Tune's wrapper of the same sampler, and no configuration twice."""
 
 import pytest
 from ray.tune.search.optuna import OptunaSearch
@@ -36,12 +36,12 @@ def task(**changed):
 
 
 def trainer(broken=()):
-    """Nothing is trained: a candidate is worth what the hill says."""
+    """Return a trainer that scores candidates by `worth` instead of training them."""
 
     def train(candidates, epochs):
         return [
             ValidationScore((), finished=False, cause="broken")
-            if c.place in broken
+            if c.index in broken
             else ValidationScore(
                 (worth(c.training.model_dump(mode="json", include=set(SPACE))),), True
             )
@@ -52,41 +52,40 @@ def trainer(broken=()):
 
 
 @pytest.mark.parametrize("broken", [(), (3, 14)])
-def test_suggestions_are_those_of_the_wrapper_in_ray_tune(broken):
+def test_suggestions_equal_those_of_ray_tunes_wrapper(broken):
     made = task()
-    found = run_search(made, trainer(broken))
+    tried = run_search(made, trainer(broken))
     distributions = {name: to_distribution(name, d) for name, d in made.search.space.items()}
     wrapper = OptunaSearch(
         space=distributions,
         metric="value",
         mode="max",
         seed=sampler_seed(made.search.seed, TRIAL_SEED),
-        points_to_evaluate=[encode(found[0].numbers, made.search.space)],
-        evaluated_rewards=[found[0].value],
+        points_to_evaluate=[encode(tried[0].numbers, made.search.space)],
+        evaluated_rewards=[tried[0].value],
     )
-    assert len(found) == 25
-    for place, tried in enumerate(found[1:], start=1):
-        theirs = wrapper.suggest(str(place))
-        assert theirs == encode(tried.numbers, made.search.space)
-        result = None if place in broken else {"value": tried.value}
-        wrapper.on_trial_complete(str(place), result, error=place in broken)
+    assert len(tried) == 25
+    for index, candidate in enumerate(tried[1:], start=1):
+        assert wrapper.suggest(str(index)) == encode(candidate.numbers, made.search.space)
+        result = None if index in broken else {"value": candidate.value}
+        wrapper.on_trial_complete(str(index), result, error=index in broken)
 
 
-def test_own_numbers_outside_the_space_are_tried_and_not_told():
-    found = run_search(task(space={"dropout": {"low": 0.0, "high": 0.3}}), trainer())
-    assert found[0].numbers == {"dropout": OWN.dropout}
-    assert len(found) == 25
-    assert all(each.numbers["dropout"] <= 0.3 for each in found[1:])
+def test_an_own_configuration_outside_the_space_is_tried():
+    tried = run_search(task(space={"dropout": {"low": 0.0, "high": 0.3}}), trainer())
+    assert tried[0].numbers == {"dropout": OWN.dropout}
+    assert len(tried) == 25
+    assert all(candidate.numbers["dropout"] <= 0.3 for candidate in tried[1:])
 
 
-def test_a_small_space_is_tried_without_repetition_and_to_its_end():
+def test_a_small_space_is_tried_completely_without_repetition():
     pairs = {"patience": [2, 3, 4, 5], "batch_size": [16, 32, 64]}
-    found = run_search(task(space=pairs, budget=12), trainer())
-    assert len(found) == 12
-    assert len({configuration_key(each.numbers) for each in found}) == 12
+    tried = run_search(task(space=pairs, budget=12), trainer())
+    assert len(tried) == 12
+    assert len({configuration_key(candidate.numbers) for candidate in tried}) == 12
 
 
-def test_it_finds_the_hill():
-    best = max(each.value for each in run_search(task(budget=60), trainer()))
+def test_the_search_finds_the_optimum():
+    best = max(candidate.value for candidate in run_search(task(budget=60), trainer()))
     assert best > 5 * worth({})
     assert best > -0.05

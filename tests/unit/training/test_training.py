@@ -1,4 +1,4 @@
-"""The training loop: sees training labels only, keeps its best epoch, fails by name."""
+"""Training: uses training labels only, keeps its best epoch, names the epoch of a failure."""
 
 import copy
 
@@ -20,7 +20,13 @@ from study.storage.storage import Storage
 from study.training.distributed import torch_settings
 from study.training.encoders import run_encoder_job
 from study.training.evaluation import run_average_trial
-from study.training.supervised import LabeledRows, _batches, fit, predict, to_trainer_config
+from study.training.supervised import (
+    LabeledRows,
+    fit,
+    predict,
+    shuffle_batches,
+    to_trainer_config,
+)
 from study.training.trainer import TrainingState
 from study.training.trial import run_trial
 
@@ -28,7 +34,7 @@ N, WIDTH, LABELS = 60, 4, 3
 
 
 class Linear(nn.Module):
-    """Logits linear in the only modality."""
+    """A model whose logits are linear in its only modality."""
 
     def __init__(self):
         super().__init__()
@@ -56,8 +62,8 @@ def numbers(**changed):
 
 
 @pytest.mark.parametrize(("n", "size"), [(1, 4), (4, 4), (5, 4), (9, 4), (10, 4), (33, 8)])
-def test_batches_hold_every_row_once_and_no_lonely_one(n, size):
-    batches = list(_batches(n, size, torch.Generator().manual_seed(0)))
+def test_batches_hold_each_row_once_and_never_one_row(n, size):
+    batches = list(shuffle_batches(n, size, torch.Generator().manual_seed(0)))
     assert sorted(np.concatenate(batches)) == list(range(n))
     assert n == 1 or min(map(len, batches)) > 1
     assert max(map(len, batches)) <= size + 1
@@ -84,7 +90,7 @@ def test_the_weights_of_the_best_epoch_are_kept(average, monitor, table):
 
 
 @pytest.mark.parametrize("average", [0.0, 0.9])
-def test_a_training_is_what_a_plain_loop_gives(average):
+def test_training_equals_a_plain_loop(average):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(N, WIDTH)).astype(np.float32)
     y = (x[:, :LABELS] + rng.normal(size=(N, LABELS)) > 0).astype(np.uint8)
@@ -99,21 +105,21 @@ def test_a_training_is_what_a_plain_loop_gives(average):
     model, gather = MultimodalModel({"x": None}, head), {"x": lambda r: torch.from_numpy(x[r])}
     history = fit(model, gather, training, validation, chosen, seed=3)
     scores = plain_scores(plain, torch.from_numpy(x), torch.from_numpy(y).float(), chosen)
-    found = predict(model, gather, rows)
-    assert np.abs(scores[history.best_epoch - 1] - found).max() < 1e-5
+    predicted = predict(model, gather, rows)
+    assert np.abs(scores[history.best_epoch - 1] - predicted).max() < 1e-5
 
 
 def plain_scores(model, x, y, chosen):
-    """Scores of all molecules after each epoch."""
+    """Train with a plain loop; return the scores of all molecules after each epoch."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=chosen.learning_rate, weight_decay=chosen.weight_decay
     )
     average = None
-    diary, found = TrainingState(to_trainer_config(chosen), seed=3), []
+    state, scores = TrainingState(to_trainer_config(chosen), seed=3), []
     for epoch in range(1, chosen.epochs + 1):
         model.train()
-        order = torch.Generator().manual_seed(diary.drawn_from(epoch))
-        with seeded(diary.drawn_from(epoch, 0)):
+        order = torch.Generator().manual_seed(state.epoch_seed(epoch))
+        with seeded(state.epoch_seed(epoch, 0)):
             for rows in torch.randperm(40, generator=order).split(chosen.batch_size):
                 optimizer.zero_grad()
                 binary_cross_entropy_with_logits(model(x[rows]), y[rows]).backward()
@@ -127,8 +133,8 @@ def plain_scores(model, x, y, chosen):
         with torch.no_grad():
             for values, mean in zip(kept.parameters(), average, strict=True):
                 values.copy_(mean)
-            found.append(kept(x).sigmoid().numpy())
-    return found
+            scores.append(kept(x).sigmoid().numpy())
+    return scores
 
 
 def test_training_learns(table):
@@ -138,21 +144,21 @@ def test_training_learns(table):
     assert max(history.monitored) > 0.7
 
 
-def test_the_same_seed_gives_the_same_numbers_and_another_does_not(table):
+def test_scores_depend_on_the_seed_alone(table):
     gather, training, validation = table
 
     def scores(seed):
         model = Linear()
         before = torch.get_rng_state()
         fit(model, gather, training, validation, numbers(), seed=seed)
-        assert torch.equal(before, torch.get_rng_state())  # nobody else's numbers are drawn
+        assert torch.equal(before, torch.get_rng_state())  # the global generator is untouched
         return predict(model, gather, validation.rows)
 
     assert (scores(0) == scores(0)).all()
     assert (scores(0) != scores(1)).any()
 
 
-def test_a_loss_that_is_not_finite_ends_the_trial_with_its_epoch(table):
+def test_a_loss_that_is_not_finite_names_its_epoch(table):
     gather, training, validation = table
     seen = []
 
@@ -166,14 +172,14 @@ def test_a_loss_that_is_not_finite_ends_the_trial_with_its_epoch(table):
         fit(Linear(), {"x": poisoned}, training, validation, numbers(patience=30), seed=0)
 
 
-def test_scores_that_are_not_finite_end_the_trial():
+def test_scores_that_are_not_finite_fail_the_trial():
     broken = {"x": lambda some: torch.full((len(some), WIDTH), torch.nan)}
     with pytest.raises(TrialError, match="score that is not finite"):
         predict(Linear(), broken, np.arange(3))
 
 
 def poisoned_inputs(data, trial):
-    """The same study with the labels of the trial's test fold turned over."""
+    """Return the data with flipped labels in the trial's test fold."""
     labels = data.dataset.labels.copy()
     test = data.fold(trial).test
     labels[test] = 1 - labels[test]
@@ -183,7 +189,7 @@ def poisoned_inputs(data, trial):
 
 
 @pytest.mark.parametrize("technique", ["mlp_head", "label_balancer"])
-def test_labels_of_the_test_fold_change_no_score(technique, launched):
+def test_test_labels_never_affect_scores(technique, launched):
     study, record, _ = launched
     trial = next(t for t in study.plan.trials() if t.arm.technique == technique)
     known = record.by_id[study.data.trial_id(trial)]
@@ -194,7 +200,7 @@ def test_labels_of_the_test_fold_change_no_score(technique, launched):
     assert (again.test_labels == 1 - known.test_labels).all()
 
 
-def test_labels_of_the_test_fold_change_no_partition_of_affinity(tiny, spec_of, run_tiny, tmp_path):
+def test_test_labels_never_affect_the_affinity_partition(tiny, spec_of, run_tiny, tmp_path):
     block = {"features": [["counts", "characters"]], "technique": ["label_balancer"]}
     tiny["grid"] = [{**block, "partition": ["affinity"]}]
     study, record, _ = run_tiny(spec_of(tiny, tmp_path))
@@ -205,7 +211,7 @@ def test_labels_of_the_test_fold_change_no_partition_of_affinity(tiny, spec_of, 
         assert (run_trial(trial, poisoned).scores == known.scores).all()
 
 
-def test_labels_of_the_test_fold_change_no_trained_encoder(tiny, spec_of, run_tiny, tmp_path):
+def test_test_labels_never_affect_a_trained_encoder(tiny, spec_of, run_tiny, tmp_path):
     tiny["modalities"]["characters"] |= {"calibration": "finetune", "training": {"epochs": 1}}
     tiny["grid"] = [{"features": [["characters"]]}]
     study, _, _ = run_tiny(spec_of(tiny, tmp_path))
@@ -216,9 +222,7 @@ def test_labels_of_the_test_fold_change_no_trained_encoder(tiny, spec_of, run_ti
         assert (run_encoder_job(job, poisoned_inputs(study.data, trial)) == known).all()
 
 
-def test_an_encoder_is_fine_tuned_on_the_labels_that_a_fixed_partition_gives_it(
-    tiny, spec_of, run_tiny, tmp_path
-):
+def test_an_encoder_is_fine_tuned_on_its_own_labels(tiny, spec_of, run_tiny, tmp_path):
     tiny["modalities"]["characters"] |= {"calibration": "finetune", "training": {"epochs": 1}}
     block = {"features": [["counts", "characters"]], "technique": ["label_balancer"]}
     tiny["grid"] = [{**block, "partition": ["density", "random_per_batch"]}]
@@ -226,25 +230,25 @@ def test_an_encoder_is_fine_tuned_on_the_labels_that_a_fixed_partition_gives_it(
     assert record.missing == 0
     trials = {t.arm.partition.name: t for t in study.plan.trials() if t.fold == 0}
     feature = next(f for f in trials["density"].arm.features if f.name == "characters")
-    own, every = (
-        encoder_job_for(feature, trials[word]) for word in ("density", "random_per_batch")
+    job, job_on_all = (
+        encoder_job_for(feature, trials[name]) for name in ("density", "random_per_batch")
     )
-    data, fraction = study.data, own.place.fraction
-    positives = data.dataset.labels[data.fold(own.place).fit[fraction]].sum(axis=0)
-    columns = data.columns(own)
-    assert 0 < len(columns) < len(positives) == len(data.columns(every))
+    data, fraction = study.data, job.place.fraction
+    positives = data.dataset.labels[data.fold(job.place).fit[fraction]].sum(axis=0)
+    columns = data.columns(job)
+    assert 0 < len(columns) < len(positives) == len(data.columns(job_on_all))
     others = np.setdiff1d(np.arange(len(positives)), columns)
     apart = positives[columns].min() >= positives[others].max()
     assert apart or positives[columns].max() <= positives[others].min()
-    # Labels that are not its own change nothing in the encoder, its own do.
-    known = data.embedding_store.get(data.job_id(own))
+    # Other labels do not affect the encoder, its own do.
+    known = data.embedding_store.get(data.job_id(job))
     with torch_settings(1):
-        assert (run_encoder_job(own, with_other_labels(data, others)) == known).all()
-        assert (run_encoder_job(own, with_other_labels(data, columns)) != known).any()
+        assert (run_encoder_job(job, with_other_labels(data, others)) == known).all()
+        assert (run_encoder_job(job, with_other_labels(data, columns)) != known).any()
 
 
 def with_other_labels(data, moved):
-    """The same study with some columns of the labels in reversed order; the shares stay."""
+    """Return the data with some label columns in reversed order; the label subsets stay."""
     labels, old = data.dataset.labels.copy(), data.dataset
     labels[:, moved] = labels[::-1][:, moved]
 
@@ -262,12 +266,12 @@ def test_an_average_is_the_mean_of_its_members(launched):
     assert len(averages) == 2
     for trial in averages:
         members = [record.by_id[study.data.trial_id(m)] for m in trial.members()]
-        own = record.by_id[study.data.trial_id(trial)]
+        average = record.by_id[study.data.trial_id(trial)]
         expected = np.mean([m.scores.astype(np.float64) for m in members], axis=0)
-        assert np.abs(own.scores - expected).max() < 1e-7
-        assert (own.test_rows == members[0].test_rows).all()
-        assert own.counts["parameters"] == sum(m.counts["parameters"] for m in members)
-        assert run_average_trial(trial, members, study.data) == own
+        assert np.abs(average.scores - expected).max() < 1e-7
+        assert (average.test_rows == members[0].test_rows).all()
+        assert average.counts["parameters"] == sum(m.counts["parameters"] for m in members)
+        assert run_average_trial(trial, members, study.data) == average
 
 
 def test_embeddings_of_another_job_are_refused(tmp_path):
@@ -279,12 +283,12 @@ def test_embeddings_of_another_job_are_refused(tmp_path):
     (tmp_path / "two.safetensors").replace(tmp_path / "one.safetensors")
     with pytest.raises(LedgerError, match=r"one\.safetensors holds the embeddings of the job two"):
         store.get("one")
-    found, damaged = store.sound({"one"})
-    assert not found
+    sound, damaged = store.sound({"one"})
+    assert not sound
     assert len(damaged) == 1
 
 
-def test_what_a_study_sets_for_the_process_is_given_back():
+def test_torch_settings_are_restored():
     tiny, threads = 1e-310, torch.get_num_threads()
     with torch_settings(threads + 1):
         assert torch.get_num_threads() == threads + 1

@@ -1,4 +1,4 @@
-"""Held parts stay as they are, to the bit; what is let go of trains."""
+"""Frozen parts stay unchanged to the bit; unfrozen parts are trained."""
 
 import pytest
 import torch
@@ -14,12 +14,12 @@ EPOCHS = 2
 
 
 def moved_parts(**changed):
-    """Names of the weights and statistics that a training has changed."""
+    """Return the names of the weights and statistics that a training has changed."""
     model, *parts = balanced()
     before = {name: values.clone() for name, values in model.state_dict().items()}
     fit(model, *parts, numbers(epochs=EPOCHS, average=0, **changed), seed=0)
     after = model.state_dict()
-    # Values, not modes: a bias before a batch norm has no gradient but for rounding.
+    # Compares values: a bias before a batch norm has no gradient except for rounding errors.
     changed_names = {name for name in before if not torch.equal(before[name], after[name])}
     return {name for name in changed_names if name.startswith("encoders.a")}
 
@@ -41,12 +41,12 @@ WHOLE = {"0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.runnin
     ],
     ids=str,
 )
-def test_held_weights_and_statistics_stay_to_the_bit(changed, expected):
+def test_frozen_weights_and_statistics_stay_unchanged(changed, expected):
     assert moved_parts(**changed) == {stage + name for stage in expected for name in WHOLE}
 
 
 class Modes(nn.Module):
-    """Remembers in which modes and with which gradients it was called in training."""
+    """Records the modes and gradient flags with which it was called in training."""
 
     def __init__(self):
         super().__init__()
@@ -62,7 +62,7 @@ class Modes(nn.Module):
 
 
 class Thaw:
-    """Holds everything, then all but the top, then nothing."""
+    """Freezes everything in epoch 1, all but the top in epoch 2, nothing in epoch 3."""
 
     def __init__(self):
         self.module = Modes()
@@ -85,28 +85,28 @@ class Thaw:
         return [list(encoder.modules()), list(encoder.low.modules()), []][epoch - 1]
 
 
-def test_parts_are_thawed_when_their_epoch_comes_and_fixed_weights_stay_fixed():
-    course = Thaw()
-    train(course, TrainerConfig(3, patience=3), seed=0)
-    assert course.module.seen == [
+def test_parts_thaw_by_epoch_and_fixed_weights_stay_fixed():
+    thaw = Thaw()
+    train(thaw, TrainerConfig(3, patience=3), seed=0)
+    assert thaw.module.seen == [
         (False, False, False, False, False),
         (False, False, True, False, True),
         (True, True, True, True, True),
     ]
-    assert not course.module.encoder.fixed.requires_grad
-    assert course.module.encoder.fixed.item() == 1
-    assert course.module.encoder.low[0].weight.requires_grad
+    assert not thaw.module.encoder.fixed.requires_grad
+    assert thaw.module.encoder.fixed.item() == 1
+    assert thaw.module.encoder.low[0].weight.requires_grad
 
 
-def test_holding_lets_go_of_what_it_held():
+def test_freezing_unfreezes_what_was_frozen_before():
     encoder = Bent()
-    hold = FreezeSchedule(encoder)
-    assert hold([])
-    assert hold(list(encoder.low))
-    assert not hold(list(encoder.low))
-    assert [values.requires_grad for values in encoder.low.parameters()] == [False] * 4
-    assert hold([])
-    assert all(values.requires_grad for values in encoder.parameters())
+    freeze = FreezeSchedule(encoder)
+    assert freeze([])
+    assert freeze(list(encoder.low))
+    assert not freeze(list(encoder.low))
+    assert [weight.requires_grad for weight in encoder.low.parameters()] == [False] * 4
+    assert freeze([])
+    assert all(weight.requires_grad for weight in encoder.parameters())
 
 
 def test_more_layers_than_an_encoder_has_are_refused():
@@ -118,7 +118,7 @@ def test_more_layers_than_an_encoder_has_are_refused():
 
 
 @pytest.mark.parametrize(("fewest", "expected"), [(1, 1), (2, 2), (7, 7)])
-def test_passes_are_joined_until_there_are_enough_steps(fewest, expected):
+def test_passes_repeat_until_there_are_enough_steps(fewest, expected):
     batches = epoch_batches(Thaw(), torch.Generator().manual_seed(0), fewest)
     assert len(batches) == expected
     assert all(sorted(batch) == list(range(8)) for batch in batches)
@@ -126,12 +126,12 @@ def test_passes_are_joined_until_there_are_enough_steps(fewest, expected):
 
 
 @pytest.mark.parametrize(("epoch_steps", "steps"), [(1, 5), (5, 5), (6, 10), (25, 25), (26, 30)])
-def test_an_epoch_is_whole_passes(epoch_steps, steps):
+def test_an_epoch_consists_of_whole_passes(epoch_steps, steps):
     model, gather, *parts = balanced()
     calls = []
     counted = {**gather, "a": lambda rows: calls.append(rows) or gather["a"](rows)}
     fit(model, counted, *parts, numbers(epochs=1, epoch_steps=epoch_steps), seed=0)
-    assert len(calls) == steps + 1  # and one batch of the validation part
+    assert len(calls) == steps + 1  # the last one is the batch of the validation part
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
