@@ -1,4 +1,4 @@
-"""The study: the question, the data, the trials and the record."""
+"""Ablation studies of multimodal odor models: config, data, trials, results and reports."""
 
 from importlib.metadata import version
 

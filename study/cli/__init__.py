@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line of the package: one function per command."""

@@ -10,6 +10,8 @@ import typer
 
 from study.cli.options import (
     EXIT_INCOMPLETE,
+    LaunchedStudy,
+    ResultsOption,
     TrackingOption,
     UntrackedOption,
     VersionOption,
@@ -18,7 +20,7 @@ from study.cli.options import (
 
 
 class Format(StrEnum):
-    """How a comparison is printed."""
+    """Output formats of a comparison."""
 
     TABLE = "table"
     MD = "md"
@@ -29,33 +31,40 @@ class Format(StrEnum):
 
 def compare(
     studies: Annotated[
-        list[str], typer.Argument(metavar="STUDY...", help="Launched studies, by name or file.")
+        list[str], typer.Argument(metavar="STUDY...", help="Launched studies: names or files.")
     ],
-    storage: Annotated[str, typer.Option("--storage", help="Folder of results.")] = "studies",
-    kind: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    storage: ResultsOption = "studies",
+    kind: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
     baseline: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN=WORD,...",
-            help="Compare every arm with this one, e.g. features=mordred,technique=single.",
+            metavar="COLUMN=VALUE,...",
+            help="Compare every arm with this one, e.g. features=mordred.",
         ),
     ] = None,
     contrasts: Annotated[
         list[str] | None,
-        typer.Option(help="Show the declared contrasts of this question, or 'all' (repeatable)."),
+        typer.Option(
+            metavar="FAMILY",
+            help="Show the declared contrasts of this family, or 'all' (repeatable).",
+        ),
     ] = None,
     tracking_uri: Annotated[
         str | None,
-        typer.Option("--tracking-uri", help="Read the studies, by name, from this MLflow store."),
+        typer.Option(
+            "--tracking-uri",
+            metavar="URI",
+            help="Read the studies from this MLflow store instead of the ledger.",
+        ),
     ] = None,
     version: VersionOption = None,
 ) -> None:
-    """Compare arms, within and across studies, with paired intervals and verdicts."""
+    """Compare the arms of one or several studies: paired intervals and verdicts."""
     from study.api import ComparisonRequest, compare_studies
 
-    words = parse_columns(baseline) if baseline is not None else None
-    asked = ComparisonRequest(studies, storage, tracking_uri, words, contrasts or [], version)
-    text, complete = compare_studies(asked, kind.value)
+    columns = parse_columns(baseline) if baseline is not None else None
+    request = ComparisonRequest(studies, storage, tracking_uri, columns, contrasts or [], version)
+    text, complete = compare_studies(request, kind.value)
     typer.echo(text, nl=False)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -63,46 +72,49 @@ def compare(
 
 def calibrate(
     pairs: Annotated[
-        int, typer.Option(help="Simulated tables; each gives one pair of every kind.", min=2)
+        int, typer.Option(help="Simulated data sets; each gives one pair of every kind.", min=2)
     ] = 100,
-    seed: Annotated[int, typer.Option(help="Of the molecules and the draws.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated data sets.", min=0)] = 0,
 ) -> None:
-    """Count wrong verdicts on seed-null pairs, and intervals that hold a known difference."""
-    from study.calibration.calibration import measure_calibration as measure
+    """Measure error rates of verdicts and coverage of intervals on simulated arms."""
+    from study.calibration.calibration import measure_calibration
     from study.calibration.text import format_calibration
 
-    typer.echo(format_calibration(measure(pairs, seed)), nl=False)
+    typer.echo(format_calibration(measure_calibration(pairs, seed)), nl=False)
 
 
 def report(
-    study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="A launched study, by name or file.")
-    ],
-    storage: Annotated[str, typer.Option("--storage", help="Folder of results.")] = "studies",
+    study: LaunchedStudy,
+    storage: ResultsOption = "studies",
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the report (STORAGE/STUDY/report).")
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Folder to write the report to (default: STORAGE/STUDY/report).",
+        ),
     ] = None,
-    beside: Annotated[
+    other_studies: Annotated[
         list[str] | None,
-        typer.Option("--beside", help="Another study to set beside it (repeatable)."),
+        typer.Option("--beside", metavar="STUDY", help="Show this study next to it (repeatable)."),
     ] = None,
     tracking_uri: TrackingOption = None,
     untracked: UntrackedOption = False,
     version: VersionOption = None,
 ) -> None:
-    """Write the report of a study: one HTML page, Markdown, tables and figures."""
+    """Write the report of a study: an HTML page, Markdown, tables and figures."""
     from study.reporting.build import report_study
     from study.tracking.open import open_report_keeper
 
-    keep = None if untracked else open_report_keeper(storage, tracking_uri)
-    text, complete = report_study(study, storage, out, beside or [], keep, version)
+    keep_report = None if untracked else open_report_keeper(storage, tracking_uri)
+    text, complete = report_study(study, storage, out, other_studies or [], keep_report, version)
     typer.echo(text, nl=False)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
 class ScalingFormat(StrEnum):
-    """How the scaling of a study is printed."""
+    """Output formats of the scaling of a study."""
 
     TABLE = "table"
     MD = "md"
@@ -114,13 +126,13 @@ def scaling(
     study: Annotated[
         str, typer.Argument(metavar="STUDY", help="A launched study with several fractions.")
     ],
-    storage: Annotated[str, typer.Option("--storage", help="Folder of results.")] = "studies",
+    storage: ResultsOption = "studies",
     kind: Annotated[
-        ScalingFormat, typer.Option("--format", help="How to print.")
+        ScalingFormat, typer.Option("--format", help="Output format.")
     ] = ScalingFormat.TABLE,
     version: VersionOption = None,
 ) -> None:
-    """Print learning curves, power laws, data-efficiency fractions and claims across fractions."""
+    """Print learning curves, power laws and data efficiency across fractions."""
     from study.analysis.study_analysis import StudyAnalysis
     from study.config.loading import study_name
     from study.planning.contrasts import build_contrasts
@@ -129,8 +141,9 @@ def scaling(
     from study.storage.storage import Storage
 
     name = study_name(study)
-    record = load_results(Storage(storage).below(name), version)
-    evidence = StudyAnalysis(record, build_contrasts(record.spec, record.plan))
-    typer.echo(scaling_text(scaling_parts(evidence), kind.value), nl=False)
-    for line in record.version_lines:
-        typer.echo(line, err=kind in (ScalingFormat.CSV, ScalingFormat.JSON))
+    results = load_results(Storage(storage).below(name), version)
+    analysis = StudyAnalysis(results, build_contrasts(results.spec, results.plan))
+    typer.echo(scaling_text(scaling_parts(analysis), kind.value), nl=False)
+    machine_readable = kind in (ScalingFormat.CSV, ScalingFormat.JSON)
+    for line in results.version_lines:
+        typer.echo(line, err=machine_readable)  # a note must not break the parser of the output

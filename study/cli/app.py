@@ -1,4 +1,4 @@
-"""The command line of studies. Heavy imports wait for a command."""
+"""The ``study`` command. Heavy libraries are imported only by the command that needs them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from study.errors import InputError, StudyError
 from study.executors.environment import load_private_environment
 
 app = Commands(
-    help="Paired, controlled ablation studies of multimodal odor models.",
+    help="Run controlled ablation studies of multimodal odor models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data = Commands(help="Odor tables: fetch the archives, audit a table and its split.")
+data = Commands(help="Download odor archives; audit a data set and its split.")
 app.add_typer(data, name="data", no_args_is_help=True)
 
 
@@ -49,7 +49,7 @@ for command in _DATA_COMMANDS:
 
 
 def main() -> None:
-    """Run the command line; named errors go to standard error without a traceback.
+    """Run the command line; expected errors are printed without a traceback.
 
     Exit codes: 0 every trial finished; 2 bad input; 3 some trial failed or is missing;
     130 interrupted.
@@ -59,24 +59,27 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except InputError as error:
-        _stop(error, EXIT_BAD_INPUT)
+        _exit_with_error(error, EXIT_BAD_INPUT)
     except StudyError as error:
-        _stop(error, EXIT_INCOMPLETE)
+        _exit_with_error(error, EXIT_INCOMPLETE)
     except ValueError as error:
-        if not _is_named(error):
+        if not _is_package_error(error):
             raise
-        _stop(error, EXIT_BAD_INPUT)
+        _exit_with_error(error, EXIT_BAD_INPUT)
     except SystemExit as stop:  # typer has turned the KeyboardInterrupt into this
         if stop.code == EXIT_INTERRUPTED:
-            typer.echo("interrupted: what has finished is kept; the same command goes on", err=True)
+            typer.echo(
+                "interrupted: finished work is kept; run the same command again to continue",
+                err=True,
+            )
         raise
 
 
-def _is_named(error: ValueError) -> bool:
-    """Whether an error is one that the packages below name (they do not know `StudyError`)."""
+def _is_package_error(error: ValueError) -> bool:
+    """Return whether an error is of `modalities` or `fusion`, which do not know `StudyError`."""
     return type(error).__module__.split(".")[0] in ("modalities", "fusion")
 
 
-def _stop(error: Exception, code: int) -> None:
+def _exit_with_error(error: Exception, code: int) -> None:
     typer.echo(f"error: {error}", err=True)
     sys.exit(code)

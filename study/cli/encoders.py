@@ -1,4 +1,4 @@
-"""Commands about encoders alone: ``study pretrain`` and ``study embed``."""
+"""Commands that need an encoder and no study: ``study pretrain`` and ``study embed``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from study.cli.options import (
 
 
 class OnError(StrEnum):
-    """What becomes of a molecule that cannot be represented."""
+    """What to do with a molecule that cannot be featurized."""
 
     STOP = "stop"
     NAN = "nan"
@@ -39,7 +39,7 @@ def pretrain(
     untracked: UntrackedOption = False,
     wait: WaitOption = False,
 ) -> None:
-    """Train an encoder on molecules alone; the weights folder can be named in a study file."""
+    """Pretrain an encoder on unlabeled molecules, for use in study files."""
     from study.pretraining.config import read_pretraining
     from study.pretraining.run import run_pretraining
 
@@ -49,24 +49,35 @@ def pretrain(
 
 def embed(
     table: Annotated[Path, typer.Argument(metavar="IN.csv", help="Table with a SMILES column.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT.npy", help="Where the embeddings go.")],
-    modality: Annotated[str, typer.Option(help="Word of the modality.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT.npy", help="File to write: float32 array (n, d).")
+    ],
+    modality: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the modality, e.g. graph.")
+    ],
     weights: Annotated[
-        str, typer.Option(help="Folder of `study pretrain`, or a checkpoint file.")
+        str,
+        typer.Option(
+            metavar="PATH", help="Folder written by `study pretrain`, or a checkpoint file."
+        ),
     ] = "random",
     options: Annotated[
         list[str] | None,
         typer.Option("--option", metavar="KEY=VALUE", help="Option of the modality (repeatable)."),
     ] = None,
     smiles_column: Annotated[
-        str | None, typer.Option(help="Column of the SMILES ('smiles' in any case).")
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Column with the SMILES (default: 'smiles' in any case)."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random starting weights.")] = 0,
     on_error: Annotated[
-        OnError, typer.Option(help="A molecule that cannot be represented: stop, or a row of NaN.")
+        OnError,
+        typer.Option(help="If a molecule cannot be featurized: stop, or write a row of NaN."),
     ] = OnError.STOP,
 ) -> None:
-    """Write the embeddings of a table, float32 (n, d), row i for row i of the table."""
+    """Write the embeddings of a table of molecules, one row per row of the table."""
     from study.prediction.embed import EmbeddingRequest, embed_table
 
     request = EmbeddingRequest(

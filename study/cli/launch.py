@@ -1,4 +1,4 @@
-"""Commands that run a study or tell how it stands: plan, launch, status, sync, presets."""
+"""Commands that run a study or show its state: plan, launch, status, sync, presets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import typer
 from study.cli.options import (
     EXIT_INCOMPLETE,
     AddressOption,
+    ExtendOption,
     File,
     InlineOption,
     KeepOption,
+    LaunchedStudy,
     RerunOption,
+    ResultsOption,
     Set,
     StorageOption,
     TrackingOption,
@@ -29,10 +32,10 @@ def plan(
     overrides: Set = None,
     storage: StorageOption = None,
     pilot: Annotated[
-        bool, typer.Option("--pilot", help="Measure the time: train two arms for two epochs.")
+        bool, typer.Option("--pilot", help="Train two arms for two epochs to measure the time.")
     ] = False,
 ) -> None:
-    """Show what a study would run and could tell: arms, fits, cost, smallest effects."""
+    """Show what a study will run: arms, trials, cost, detectable effects."""
     from study.preview.text import format_plan
 
     spec, times = read_spec(file, overrides, storage), None
@@ -51,39 +54,35 @@ def launch(
     address: AddressOption = None,
     inline: InlineOption = False,
     untracked: UntrackedOption = False,
-    extend: Annotated[
-        bool, typer.Option("--extend", help="The file asks for more than the one launched before.")
-    ] = False,
+    extend: ExtendOption = False,
     wait: WaitOption = False,
     rerun: RerunOption = False,
     keep: KeepOption = False,
 ) -> None:
-    """Run what is missing of a study, then print its comparison table."""
+    """Run the unfinished trials of a study and print its comparison table."""
     from study.preview.text import format_rerun
     from study.runner.launcher import LaunchOptions, OtherVersions, run_study
 
     if rerun and keep:
-        raise InputError("--rerun trains anew what --keep leaves as it is; give one of them")
-    chosen = {(True, False): OtherVersions.RERUN, (False, True): OtherVersions.KEEP}
-    others = chosen.get((rerun, keep), OtherVersions.REFUSE)
+        raise InputError("--rerun trains again what --keep leaves as it is; give one of them")
+    policies = {(True, False): OtherVersions.RERUN, (False, True): OtherVersions.KEEP}
+    policy = policies.get((rerun, keep), OtherVersions.REFUSE)
     spec = read_spec(file, overrides, storage, tracking_uri, address)
-    asked = LaunchOptions(not inline, not untracked, extend, wait, others)
-    complete = run_study(spec, asked, format_rerun)
+    options = LaunchOptions(not inline, not untracked, extend, wait, policy)
+    complete = run_study(spec, options, format_rerun)
     if not complete:
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
 def status(
-    study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="A launched study, by name or file.")
-    ],
-    storage: Annotated[str, typer.Option("--storage", help="Folder of results.")] = "studies",
+    study: LaunchedStudy,
+    storage: ResultsOption = "studies",
     traceback: Annotated[
         bool, typer.Option("--traceback", help="Print the tracebacks of failed trials.")
     ] = False,
     version: VersionOption = None,
 ) -> None:
-    """Say how far a study is, who runs it, and why trials failed."""
+    """Show the progress of a study, who runs it, and why trials failed."""
     from study.runner.status import format_status
 
     text, complete = format_status(study, storage, tracebacks=traceback, version=version)
@@ -93,18 +92,16 @@ def status(
 
 
 def sync(
-    study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="A launched study, by name or file.")
-    ],
-    storage: Annotated[str, typer.Option("--storage", help="Folder of results.")] = "studies",
+    study: LaunchedStudy,
+    storage: ResultsOption = "studies",
     tracking_uri: TrackingOption = None,
     anew: Annotated[
-        bool, typer.Option("--anew", help="Remove all its pages first, also those up to date.")
+        bool, typer.Option("--anew", help="Delete all MLflow runs of the study first.")
     ] = False,
     wait: WaitOption = False,
     version: VersionOption = None,
 ) -> None:
-    """Bring the tracking pages of a study up to its ledger; twice changes nothing."""
+    """Update the MLflow runs of a study from its ledger."""
     from study.runner.sync import sync_study
 
     text, complete = sync_study(study, storage, tracking_uri, anew=anew, wait=wait, version=version)
@@ -114,7 +111,7 @@ def sync(
 
 
 def presets() -> None:
-    """List the files that ship with the package: studies, and pretrainings."""
+    """List the study and pretraining files that ship with the package."""
     from study.config.loading import preset_names, read_preset_note
     from study.pretraining.config import PRESETS
 

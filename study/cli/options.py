@@ -20,40 +20,66 @@ if TYPE_CHECKING:
 EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 2, 3, 130
 """Exit codes; 0 means that every trial finished."""
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="A study file (YAML) or a preset.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="A YAML file, or the name of a preset.")]
+LaunchedStudy = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A launched study: its name or its file.")
+]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PLACE=VALUE", help="Override, e.g. training.epochs=20."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a value, e.g. training.epochs=20 (repeatable).",
+    ),
 ]
 StorageOption = Annotated[
     str | None,
     typer.Option(
-        "--storage", help="Folder of results and caches, or s3://bucket/folder (run.storage)."
+        "--storage",
+        metavar="FOLDER",
+        help="Folder of results, or s3://bucket/folder (overrides run.storage).",
     ),
 ]
+ResultsOption = Annotated[
+    str,
+    typer.Option("--storage", metavar="FOLDER", help="Folder of results, or s3://bucket/folder."),
+]
 TrackingOption = Annotated[
-    str | None, typer.Option("--tracking-uri", help="MLflow store or server (run.tracking).")
+    str | None,
+    typer.Option(
+        "--tracking-uri", metavar="URI", help="MLflow store or server (overrides run.tracking)."
+    ),
 ]
 AddressOption = Annotated[
-    str | None, typer.Option("--address", help="Ray cluster to run on ('auto' finds one).")
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDRESS", help="Ray cluster to run on ('auto': find a running one)."
+    ),
 ]
-InlineOption = Annotated[bool, typer.Option("--no-ray", help="Run in this process, without Ray.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait while another launch runs.")]
+InlineOption = Annotated[
+    bool, typer.Option("--no-ray", help="Run everything in this process, without Ray.")
+]
+ExtendOption = Annotated[
+    bool, typer.Option("--extend", help="Accept arms, repeats, ... added since the last launch.")
+]
+WaitOption = Annotated[
+    bool, typer.Option("--wait", help="If another launch is running, wait until it ends.")
+]
 RerunOption = Annotated[
-    bool, typer.Option("--rerun", help="Train anew what another version has finished.")
+    bool, typer.Option("--rerun", help="Train again what another code version finished.")
 ]
 KeepOption = Annotated[
-    bool, typer.Option("--keep", help="Train no arm that another version has finished.")
+    bool, typer.Option("--keep", help="Keep results of other code versions; train the rest.")
 ]
 VersionOption = Annotated[
     str | None,
     typer.Option(
         "--version",
         metavar="VERSION",
-        help="Results of this version (e.g. 4, the training code), not that with most trials.",
+        help="Read results of this code version, e.g. 4 (default: that with most trials).",
     ),
 ]
-UntrackedOption = Annotated[bool, typer.Option("--no-mlflow", help="Write no tracking pages.")]
+UntrackedOption = Annotated[bool, typer.Option("--no-mlflow", help="Do not write to MLflow.")]
 
 VerboseOption = Annotated[
     int,
@@ -62,33 +88,43 @@ VerboseOption = Annotated[
         "--verbose",
         count=True,
         show_default=False,
-        help="Log to standard error what is done; -vv: details.",
+        metavar="",
+        help="Log progress to standard error; -vv logs details.",
     ),
 ]
 _LEVELS = ("", "INFO", "DEBUG")
 
 
 class Commands(typer.Typer):
-    """Commands that all take ``-v``."""
+    """A typer application whose commands all take ``-v``."""
 
     def command(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:  # noqa: ANN401 (as typer's)
         """Return the decorator that makes a function a command."""
-        add = super().command(*args, **kwargs)
-        return lambda function: add(_verbose(function))
+        register = super().command(*args, **kwargs)
+        return lambda function: register(_add_verbose_option(function))
 
 
-def _verbose(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the option ``-v``, which the function itself does not see."""
+def _add_verbose_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option ``-v``.
+
+    The option is handled here; a function that needs its value too has a parameter `verbose`.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    passes_on = "verbose" in signature.parameters
 
     @wraps(command)
     def run(*args: object, verbose: int = 0, **kwargs: object) -> None:
         log_to_stderr(_LEVELS[min(verbose, 2)] or level())
+        if passes_on:
+            kwargs["verbose"] = verbose
         command(*args, **kwargs)
 
-    plain, kind = inspect.signature(command, eval_str=True), inspect.Parameter.KEYWORD_ONLY
-    option = inspect.Parameter("verbose", kind, default=0, annotation=VerboseOption)
-    run.__signature__ = plain.replace(  # type: ignore[attr-defined]  # typer reads it there
-        parameters=[*plain.parameters.values(), option]
+    option = inspect.Parameter(
+        "verbose", inspect.Parameter.KEYWORD_ONLY, default=0, annotation=VerboseOption
+    )
+    parameters = {**signature.parameters, "verbose": option}
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]  # typer reads it there
+        parameters=list(parameters.values())
     )
     run.__annotations__ = {**command.__annotations__, "verbose": VerboseOption}
     return run
@@ -97,11 +133,13 @@ def _verbose(command: Callable[..., None]) -> Callable[..., None]:
 def merge_overrides(
     overrides: list[str] | None, storage: str | None, tracking: str | None, address: str | None
 ) -> list[str]:
-    """Return overrides with those that have an option of their own."""
-    given = {"run.storage": storage, "run.tracking": tracking, "run.address": address}
-    # As JSON, which is YAML: a folder called 2024 stays text.
-    more = [f"{place}={json.dumps(text)}" for place, text in given.items() if text is not None]
-    return [*(overrides or []), *more]
+    """Return the overrides of ``--set`` and of the options for single keys, as ``key=value``."""
+    options = {"run.storage": storage, "run.tracking": tracking, "run.address": address}
+    # JSON is YAML: quoted, a folder called 2024 stays text.
+    from_options = [
+        f"{key}={json.dumps(text)}" for key, text in options.items() if text is not None
+    ]
+    return [*(overrides or []), *from_options]
 
 
 def read_spec(
@@ -116,7 +154,7 @@ def read_spec(
     Raises
     ------
     InputError
-        The file is missing or wrong; every mistake is named.
+        The file is missing or has mistakes; the message lists them all.
     """
     from study.config.loading import read_study
 
@@ -124,23 +162,25 @@ def read_spec(
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """Return ``column=word,column=word`` as a mapping.
+    """Parse ``column=value,column=value`` into a mapping.
 
-    A comma inside parentheses belongs to a word: ``fusion=parallel(stage=label, combine=mean)``.
+    A comma inside parentheses is part of a value: ``fusion=parallel(stage=label, combine=mean)``.
 
     Raises
     ------
     InputError
-        It is not written so.
+        The text does not have this form.
     """
     parts = re.split(r",(?![^()]*\))", text)
     pairs = [tuple(part.strip().partition("=")) for part in parts]
     wrong = [
-        part for part, (_, equals, word) in zip(parts, pairs, strict=True) if not (equals and word)
+        part
+        for part, (_, equals, value) in zip(parts, pairs, strict=True)
+        if not (equals and value)
     ]
     if wrong:
         raise InputError(
-            f"--baseline takes column=word,column=word, for example "
+            f"--baseline takes column=value,column=value, for example "
             f"features=mordred,technique=single, not '{wrong[0]}'"
         )
-    return {column: word for column, _, word in pairs}
+    return {column: value for column, _, value in pairs}

@@ -1,4 +1,4 @@
-"""What every section of a study file has in common."""
+"""The base class of all sections of a study file."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 @dataclass(frozen=True)
 class ValidationContext:
-    """Context of validation where the values were written by a person.
+    """Validation context for values from a file, as opposed to values dumped by a model.
 
     Attributes
     ----------
     names : frozenset of str or None
-        Names that the section ``modalities`` gives; None where it cannot be read.
+        Names defined in the section ``modalities``; None if it cannot be read.
     """
 
     names: frozenset[str] | None = None
 
 
 class ConfigModel(BaseModel):
-    """A part of the study file: frozen; unknown keys and infinite numbers refused."""
+    """A section of the study file: frozen, without unknown keys and infinite numbers."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True
@@ -29,7 +29,7 @@ class ConfigModel(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_switch(cls, value: object) -> object:
+    def _reject_booleans(cls, value: object) -> object:
         """Reject booleans: no setting is boolean, and Python would accept True as 1."""
         if isinstance(value, bool):
             raise ValueError(f"must not be {str(value).lower()}")  # noqa: TRY004 (as in `Component`)

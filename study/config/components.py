@@ -1,4 +1,4 @@
-"""Components of an arm in the study file: modalities, operators, partitions, with options."""
+"""Components that a study file names: modalities, operators and partitions, with options."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from study.plugins.registry import Registry
 
 Scalar = str | int | float | bool | None
 STORED_NAME = "word"
-"""The key of a component's name in stored files and in the values that identities are made of."""
+"""Key of a component's name in stored files and in the values that identities are hashed from."""
 RANDOM = "random"
-"""The value of the option ``weights`` that stands for random starting weights."""
+"""Value of the option ``weights`` for random starting weights."""
 
 
 class Component(ConfigModel):
     """A registered component with its options: ``concat`` or ``{operator: concat, stage: logit}``.
 
-    A mapping may also give the further fields of a subclass, beside the options.
+    A mapping can also hold the further fields of a subclass, next to the options.
 
     Attributes
     ----------
     key : str
-        Family of the component (`study.plugins.registry.FAMILIES`), and the key of a mapping
-        that holds its name.
+        Family of the component (`study.plugins.registry.FAMILIES`), and the key of its name in a
+        mapping.
     name : str
-        Its name in that family. Stored files and identities call it ``word``.
+        Name in that family. Stored files and identities have it under the key ``word``.
     options : mapping
-        Every keyword-only parameter of its class, defaults filled in.
+        Every keyword-only parameter of the component's class, defaults filled in.
     """
 
     key: ClassVar[str]
@@ -44,49 +44,49 @@ class Component(ConfigModel):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: object, info: ValidationInfo) -> object:
-        return value if _is_read(value, info) else cls._fields(value)
+        return value if _is_dumped(value, info) else cls._fields(value)
 
     @classmethod
     def _fields(cls, value: object) -> dict[str, Any]:
         """Turn ``name`` or ``{key: name, option: value}`` into the fields of the class."""
-        given: object = {cls.key: value} if isinstance(value, str) else value
-        if not isinstance(given, Mapping) or not isinstance(given.get(cls.key), str):
+        mapping: object = {cls.key: value} if isinstance(value, str) else value
+        if not isinstance(mapping, Mapping) or not isinstance(mapping.get(cls.key), str):
             raise ValueError(  # noqa: TRY004 (pydantic collects ValueError only)
-                f"must be a name or a mapping with the key '{cls.key}', not {given!r}"
+                f"must be a name or a mapping with the key '{cls.key}', not {mapping!r}"
             )
+        # Every key that is not a field of the subclass is an option of the component.
         further = cls.model_fields.keys() - Component.model_fields.keys()
-        fields = {name: field for name, field in given.items() if name in further}
-        options = {k: option for k, option in given.items() if k not in {*further, cls.key}}
-        name = given[cls.key]
+        fields = {name: field for name, field in mapping.items() if name in further}
+        options = {k: option for k, option in mapping.items() if k not in {*further, cls.key}}
+        name = mapping[cls.key]
         return {STORED_NAME: name, "options": Registry(cls.key).complete(name, options), **fields}
 
     def __str__(self) -> str:
         """Return the name with the options that differ from their defaults."""
-        known = Registry(self.key).options(self.name)
-        given = {key: self.options.get(key, option.default) for key, option in known.items()}
-        shown = ", ".join(f"{key}={v}" for key, v in given.items() if v != known[key].default)
-        return f"{self.name}({shown})" if shown else self.name
+        known = Registry(self.key).parameters(self.name)
+        values = {key: self.options.get(key, option.default) for key, option in known.items()}
+        text = ", ".join(f"{key}={v}" for key, v in values.items() if v != known[key].default)
+        return f"{self.name}({text})" if text else self.name
 
     def json_value(self) -> dict[str, Any]:
-        """Return the plain value that identities are made of."""
+        """Return the JSON value that identities are hashed from."""
         return {STORED_NAME: self.name, **self.options}
 
 
-def _is_read(value: object, info: ValidationInfo) -> bool:
-    """Whether a value already has the fields of a `Component`: it was dumped by one.
+def _is_dumped(value: object, info: ValidationInfo) -> bool:
+    """Return whether a value was dumped by a `Component` and so has its fields already.
 
-    A file is read with the context `ValidationContext` and has to use the public spelling, which is
-    checked.
+    Values from a study file come with a `ValidationContext`; they must use the public spelling.
     """
-    written = isinstance(info.context, ValidationContext)
-    dumped = isinstance(value, Mapping) and STORED_NAME in value and not written
+    from_file = isinstance(info.context, ValidationContext)
+    dumped = isinstance(value, Mapping) and STORED_NAME in value and not from_file
     return dumped or isinstance(value, Component)
 
 
 class EncoderConfig(Component):
     """A modality with its options: ``{modality: smiles, layers: 3}``.
 
-    Weights are named with their hash; those made here bring it on their card.
+    Weights need their sha256; weights written by `study pretrain` have it on their model card.
     """
 
     key: ClassVar[str] = "modality"
@@ -94,60 +94,66 @@ class EncoderConfig(Component):
     @classmethod
     def _fields(cls, value: object) -> dict[str, Any]:
         fields = super()._fields(value)
-        return {**fields, "options": _with_hash(fields["options"])}
+        return {**fields, "options": _add_hash_of_card(fields["options"])}
 
     @model_validator(mode="after")
-    def _hashed(self) -> EncoderConfig:
+    def _check_hash(self) -> EncoderConfig:
         if self.weights is not None and not self.options.get("sha256"):
-            raise ValueError(_lacks_hash(self.weights))
+            raise ValueError(_format_missing_hash(self.weights))
         return self
 
     @property
     def weights(self) -> str | None:
-        """Where the starting weights are; None if they are random or there are none."""
-        given = self.options.get("weights", RANDOM)
-        return None if given in (None, RANDOM) else str(given)
+        """Path of the starting weights; None if they are random or the encoder has none."""
+        weights = self.options.get("weights", RANDOM)
+        return None if weights in (None, RANDOM) else str(weights)
 
     def json_value(self) -> dict[str, Any]:
-        """Return the plain value that identities are made of; weights count by their content."""
-        place = {"weights", "sha256"} if self.weights is None else {"weights"}
-        return {name: v for name, v in super().json_value().items() if name not in place}
+        """Return the JSON value that identities are hashed from: weights by sha256, not by path."""
+        excluded = {"weights", "sha256"} if self.weights is None else {"weights"}
+        return {name: v for name, v in super().json_value().items() if name not in excluded}
 
 
-def _with_hash(options: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
-    """Take the hash of weights made here from their card, where none is given."""
+def _add_hash_of_card(options: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    """Add the sha256 from the model card of the weights, unless the options have one."""
     weights = options.get("weights", RANDOM)
     if not isinstance(weights, str) or weights == RANDOM:
         return options
-    file = _found(weights)
+    file = _find_weights(weights)
     if options.get("sha256"):
         return options
     try:
         card = find_model_card(file) if file else None
-    except ModalityError:  # `_lacks_hash` says it
+    except ModalityError:  # reported by `_check_hash`
         return options
     return options if card is None else {**options, "sha256": card.sha256}
 
 
-def _found(weights: str) -> Path | None:
-    """Return the file of weights, None if there is none; refuse what can be no path."""
+def _find_weights(weights: str) -> Path | None:
+    """Return the file of the weights; None if it does not exist.
+
+    Raises
+    ------
+    ValueError
+        The text cannot be a path.
+    """
     try:
         return find_weights(weights)
     except ModalityError:
         return None
-    except (OSError, RuntimeError) as error:  # longer than a file name; ~nobody
+    except (OSError, RuntimeError) as error:  # too long for a file name; an unknown ~user
         raise ValueError(f"'weights' cannot be '{weights}': {error}") from error
 
 
-def _lacks_hash(weights: str) -> str:
-    """Say what to write beside weights, or that there are none."""
+def _format_missing_hash(weights: str) -> str:
+    """Return the message for weights without a sha256, or for weights that do not exist."""
     try:
-        known = sha256_of(find_weights(weights))
+        sha256 = sha256_of(find_weights(weights))
     except ModalityError as error:
-        return f"{error}; `study pretrain` makes such a folder"
+        return f"{error}; `study pretrain` creates such a folder"
     return (
-        "'weights' needs the 'sha256' of the file beside it, so that the study is reproducible and "
-        f"nothing else is loaded; if {weights} is what you mean, add 'sha256: {known}'"
+        "'weights' needs the 'sha256' of the file, so that the study is reproducible and no other "
+        f"file is loaded; if {weights} is the right file, add 'sha256: {sha256}'"
     )
 
 
@@ -167,24 +173,25 @@ class PartitionConfig(Component):
 
 
 class ModalityConfig(EncoderConfig):
-    """A modality with its options and how its encoder is calibrated.
+    """A modality with its options, and how its encoder is trained within the study.
 
     Attributes
     ----------
     calibration : {'frozen', 'finetune', 'joint'}, optional
-        ``frozen``: starting weights as they are; ``finetune``: trained with a head of its own,
-        then its embeddings are kept; ``joint``: trained through the fusion operator.
-        Without it: ``frozen`` for a fitted transform or given weights, otherwise ``finetune``.
+        ``frozen``: the starting weights are used as they are; ``finetune``: the encoder is
+        trained with its own head, then its embeddings are stored; ``joint``: it is trained through
+        the fusion operator. Default: ``frozen`` for a fitted transform or for named weights,
+        otherwise ``finetune``.
     training : TrainingConfig
-        Numbers of the encoder's own training (``finetune``), whatever the arms' numbers are, so
-        that all arms share one encoder.
+        Settings of the encoder's own training (``finetune``), independent of the arms' settings,
+        so that all arms share one encoder.
     """
 
     calibration: Calibration | None = None
     training: TrainingConfig = Field(default_factory=TrainingConfig)
 
     @model_validator(mode="after")
-    def _consistent(self) -> ModalityConfig:
+    def _check_calibration(self) -> ModalityConfig:
         if not self.trainable and self.calibration in ("finetune", "joint"):
             raise ValueError(
                 f"'{self.name}' is a fitted transform without weights: calibration "
@@ -194,7 +201,7 @@ class ModalityConfig(EncoderConfig):
 
     @cached_property
     def trainable(self) -> bool:
-        """Whether the encoder has weights; kept, since every arm of a grid asks."""
+        """Whether the encoder has weights; cached, because every arm of a grid needs it."""
         return bool(Registry("modality").load(self.name).trainable)
 
     @cached_property
@@ -204,13 +211,13 @@ class ModalityConfig(EncoderConfig):
 
     @property
     def resolved(self) -> Calibration:
-        """The calibration in force."""
+        """The calibration, with the default resolved."""
         if self.calibration is not None:
             return self.calibration
         return "finetune" if self.trainable and self.weights is None else "frozen"
 
     def json_value(self) -> dict[str, Any]:
-        """Return the plain value that identities are made of."""
+        """Return the JSON value that identities are hashed from."""
         value = {**super().json_value(), "calibration": self.resolved}
         if self.resolved == "finetune":
             value["training"] = self.training.model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""What a study file asks of its results: contrasts, and how they are judged."""
+"""The sections ``contrasts`` and ``analysis``: which arms are compared, and how."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from study.config.base import ConfigModel, ValidationContext
 from study.config.components import OperatorConfig, PartitionConfig
 
 FAMILIES = ("technique", "control", "modality")
-"""Families of contrasts that a file may ask for by their word."""
+"""Families of contrasts that a study file can name."""
 ROPE = 0.005
-"""Half width of the region of practical equivalence where a file names none, in AUROC."""
+"""Default half width of the region of practical equivalence, in AUROC."""
 POWER = 2.8
-"""Standard errors of the smallest effect seen in 4 of 5 studies at the two-sided 5 % level."""
+"""Detectable effect in standard errors: power 0.8 at the two-sided 5 % level."""
 
 
 class ArmSelector(ConfigModel):
-    """Which arms stand on one side of a contrast: those that have all of these words.
+    """One side of a contrast: the arms that match every field that is set.
 
     Attributes
     ----------
     features : list of names, optional
-        The whole feature set, in any order; or as a table writes it, ``graph+mordred``.
+        The whole feature set, in any order; or as in result tables, ``graph+mordred``.
     technique, fusion, partition : str, optional
-        As a table writes it, ``concat(stage=latent)``, or as the grid does,
+        As in result tables, ``concat(stage=latent)``, or as in the grid,
         ``{operator: concat, stage: latent}``.
     fraction : float, optional
     """
@@ -39,42 +39,42 @@ class ArmSelector(ConfigModel):
 
     @field_validator("features", mode="before")
     @classmethod
-    def _names(cls, value: object) -> object:
+    def _split_names(cls, value: object) -> object:
         return tuple(value.split("+")) if isinstance(value, str) else value
 
     @field_validator("fusion", "partition", mode="before")
     @classmethod
-    def _as_in_tables(cls, value: object, info: ValidationInfo) -> object:
+    def _format_component(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, Mapping):
             return value
-        words = {"fusion": OperatorConfig, "partition": PartitionConfig}
-        return str(words[str(info.field_name)].model_validate(value, context=ValidationContext()))
+        models = {"fusion": OperatorConfig, "partition": PartitionConfig}
+        return str(models[str(info.field_name)].model_validate(value, context=ValidationContext()))
 
     @property
-    def named(self) -> frozenset[str]:
-        """Columns that this side fixes."""
+    def columns(self) -> frozenset[str]:
+        """Names of the fields that are set."""
         return frozenset(
             name for name in ArmSelector.model_fields if getattr(self, name) is not None
         )
 
     def __str__(self) -> str:
-        words = {
-            name: getattr(self, name) for name in ArmSelector.model_fields if name in self.named
+        values = {
+            name: getattr(self, name) for name in ArmSelector.model_fields if name in self.columns
         }
         if self.features:
-            words["features"] = "+".join(self.features)
-        return ", ".join(f"{name} {value}" for name, value in words.items()) or "every arm"
+            values["features"] = "+".join(self.features)
+        return ", ".join(f"{name} {value}" for name, value in values.items()) or "every arm"
 
 
 class ContrastConfig(ConfigModel):
-    """Contrasts of one family: a default family by its word, or two sides of one's own.
+    """Contrasts of one family: a default family by its name, or two selected sides.
 
     Attributes
     ----------
     family : str
-        Contrasts of one family are adjusted for each other.
+        P values are adjusted within a family.
     arm, reference : ArmSelector, optional
-        Together or not at all. What neither names must agree between the two.
+        Both or neither. Arms are paired if they agree in every column that neither side sets.
     """
 
     family: Annotated[str, Field(min_length=1)]
@@ -83,34 +83,34 @@ class ContrastConfig(ConfigModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_word(cls, value: Any) -> Any:  # noqa: ANN401 (raw YAML)
+    def _from_name(cls, value: Any) -> Any:  # noqa: ANN401 (raw YAML)
         return {"family": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _whole(self) -> ContrastConfig:
+    def _check_sides(self) -> ContrastConfig:
         if (self.arm is None) != (self.reference is None):
-            lacking = "an 'arm'" if self.arm is None else "a 'reference'"
-            raise ValueError(f"the contrast '{self.family}' needs {lacking} as well")
+            missing = "an 'arm'" if self.arm is None else "a 'reference'"
+            raise ValueError(f"the contrast '{self.family}' needs {missing} as well")
         if self.arm is None and self.family not in FAMILIES:
             raise ValueError(
-                f"'{self.family}' is no family of contrasts; allowed: {', '.join(FAMILIES)}, or a "
-                "mapping with 'family', 'arm' and 'reference'"
+                f"'{self.family}' is not a family of contrasts; allowed: {', '.join(FAMILIES)}, or "
+                "a mapping with 'family', 'arm' and 'reference'"
             )
         if self.arm is not None and self.arm == self.reference:
-            raise ValueError(f"both sides are the same ({self.arm}); name what differs")
+            raise ValueError(f"both sides are the same ({self.arm}); set what differs")
         return self
 
 
 class AnalysisConfig(ConfigModel):
-    """How contrasts are judged.
+    """How contrasts are evaluated.
 
     Attributes
     ----------
     rope : float
         Half width of the region of practical equivalence, in AUROC.
     ensembles : {'equal', 'any'}
-        ``equal``: sides of a contrast average as many models each, other contrasts are left out;
-        ``any``: an ensemble may be compared with a single model.
+        ``equal``: contrasts whose sides average different numbers of models are left out;
+        ``any``: an ensemble can be compared with a single model.
     """
 
     rope: Annotated[float, Field(gt=0, lt=0.5)] = ROPE

@@ -19,18 +19,18 @@ Design = Literal["factorial", "one_at_a_time", "leave_one_out", "zipped"]
 Axes = Mapping[str, tuple[Any, ...]]
 Values = dict[str, Any]
 Replacements = Mapping[str, Mapping[str, Any]]
-NUMBERS = tuple(TrainingConfig.model_fields)
+TRAINING_AXES = tuple(TrainingConfig.model_fields)
 
 
 class Condition(ConfigModel):
-    """Where an axis applies: every field that is given must hold.
+    """The combinations in which an axis varies: those that match every field that is set.
 
     Attributes
     ----------
-    technique, fusion, partition : list of words
-        One of them, whatever its options.
+    technique, fusion, partition : list of names
+        The combination has one of them, with any options.
     features : list of names
-        All of them are in the feature set.
+        The feature set has all of them.
     """
 
     technique: tuple[Technique, ...] = ()
@@ -40,11 +40,11 @@ class Condition(ConfigModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _one_or_several(cls, value: object) -> object:
+    def _to_tuple(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
     def holds(self, values: Values) -> bool:
-        """Whether a combination is in this place."""
+        """Return whether a combination matches."""
         return (
             (not self.technique or values["technique"] in self.technique)
             and set(self.features) <= set(values["features"])
@@ -56,47 +56,47 @@ class Condition(ConfigModel):
 def combine_axes(
     design: Design, axes: Axes, when: Mapping[str, Condition], without: Replacements
 ) -> Iterator[Values]:
-    """Yield the combinations of a design, the base first; see `study.config.grid.Grid`."""
+    """Yield the combinations of a design, the base first; see `study.config.grid.GridBlock`."""
     if design == "one_at_a_time":
-        found = _one_at_a_time(axes)
+        combinations = _combine_one_at_a_time(axes)
     elif design == "leave_one_out":
-        found = _leave_one_out(base_combination(axes), without)
+        combinations = _combine_leave_one_out(build_base_combination(axes), without)
     elif design == "zipped":
-        found = _zipped(axes)
+        combinations = _combine_zipped(axes)
     else:
-        found = (
+        combinations = (
             dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
         )
-    for values in found:
-        if all(_stands(axis, axes, values, place) for axis, place in when.items()):
+    for values in combinations:
+        if all(_is_allowed(axis, axes, values, condition) for axis, condition in when.items()):
             yield values
 
 
-def base_combination(axes: Axes) -> Values:
+def build_base_combination(axes: Axes) -> Values:
     """Return the first value of every axis."""
     return {name: values[0] for name, values in axes.items()}
 
 
-def _stands(axis: str, axes: Axes, values: Values, place: Condition) -> bool:
-    """Whether a conditional axis may have its value here: elsewhere only its first."""
-    return values[axis] == axes[axis][0] or place.holds(values)
+def _is_allowed(axis: str, axes: Axes, values: Values, condition: Condition) -> bool:
+    """Return whether a conditional axis may have its value: its first, or the condition holds."""
+    return values[axis] == axes[axis][0] or condition.holds(values)
 
 
-def _one_at_a_time(axes: Axes) -> Iterator[Values]:
-    base = base_combination(axes)
+def _combine_one_at_a_time(axes: Axes) -> Iterator[Values]:
+    base = build_base_combination(axes)
     yield base
     for name, values in axes.items():
         for value in values[1:]:
             yield {**base, name: value}
 
 
-def _zipped(axes: Axes) -> Iterator[Values]:
+def _combine_zipped(axes: Axes) -> Iterator[Values]:
     steps = max(len(values) for values in axes.values())
     for i in range(steps):
         yield {name: values[i if len(values) > 1 else 0] for name, values in axes.items()}
 
 
-def _leave_one_out(base: Values, without: Replacements) -> Iterator[Values]:
+def _combine_leave_one_out(base: Values, without: Replacements) -> Iterator[Values]:
     yield base
     names = base["features"]
     for left_out in names if len(names) > 1 else ():
@@ -106,8 +106,12 @@ def _leave_one_out(base: Values, without: Replacements) -> Iterator[Values]:
 
 
 def apply_changes(base: Values, changes: Mapping[str, Any]) -> Values:
-    """Return a base with values of its axes, or names in its feature set, replaced."""
-    axes = {key: value for key, value in changes.items() if key in {*base, *NUMBERS} - {"features"}}
+    """Return a base combination with replaced axis values or modalities."""
+    axes = {
+        key: value
+        for key, value in changes.items()
+        if key in {*base, *TRAINING_AXES} - {"features"}
+    }
     names = {key: value for key, value in changes.items() if key not in axes}
     features = tuple(names.get(name, name) for name in base["features"])
     return {**base, **axes, "features": features}
@@ -116,50 +120,56 @@ def apply_changes(base: Values, changes: Mapping[str, Any]) -> Values:
 def check_design(
     design: Design, axes: Axes, when: Mapping[str, Condition], without: Replacements
 ) -> None:
-    """Check that a block has what its design needs, and nothing that it cannot use.
+    """Check that a block has the keys that its design needs, and no others.
 
     Raises
     ------
     ValueError
-        It has not; the message says what to change.
+        The block and its design do not match; the message says what to change.
     """
-    long = {name: len(values) for name, values in axes.items() if len(values) > 1}
-    counts = ", ".join(f"{name} {count}" for name, count in long.items())
-    if design == "zipped" and len(set(long.values())) > 1:
+    lengths = {name: len(values) for name, values in axes.items() if len(values) > 1}
+    counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+    if design == "zipped" and len(set(lengths.values())) > 1:
         raise ValueError(
-            f"zipped axes advance together and need as many values each (or one): {counts}"
+            "zipped axes advance together and need the same number of values (or one value): "
+            f"{counts}"
         )
-    if design == "leave_one_out" and long:
+    if design == "leave_one_out" and lengths:
         raise ValueError(
-            f"leave_one_out has one base, so every axis names one value; several: {counts}"
+            f"leave_one_out has one base, so every axis must have one value; several: {counts}"
         )
     if without and design != "leave_one_out":
         raise ValueError(f"'without' is for the design leave_one_out, not {design}")
     if when and design not in ("factorial", "one_at_a_time"):
         raise ValueError(f"'when' is for the designs factorial and one_at_a_time, not {design}")
-    idle = [name for name in when if name not in long]
-    if idle:
+    constant = [name for name in when if name not in lengths]
+    if constant:
         raise ValueError(
-            f"'when' names the axis '{idle[0]}', which does not vary in this block; "
-            f"those that do: {', '.join(long) or 'none'}"
+            f"'when' names the axis '{constant[0]}', which does not vary in this block; "
+            f"axes that do: {', '.join(lengths) or 'none'}"
         )
     for component, changes in without.items():
-        _check_component(component, base_combination(axes), changes)
+        _check_replacement(component, build_base_combination(axes), changes)
 
 
-def _check_component(component: str, base: Values, changes: Mapping[str, Any]) -> None:
-    allowed = [*base["features"], *(name for name in base if name not in NUMBERS), *NUMBERS]
+def _check_replacement(component: str, base: Values, changes: Mapping[str, Any]) -> None:
+    allowed = [
+        *base["features"],
+        *(name for name in base if name not in TRAINING_AXES),
+        *TRAINING_AXES,
+    ]
     allowed.remove("features")
     for key in changes:
         if key not in allowed:
             raise ValueError(
-                f"without '{component}': '{key}' is no part of the base; "
+                f"without '{component}': '{key}' is not part of the base; "
                 f"allowed: {', '.join(allowed)}"
             )
-    then = apply_changes(base, changes)
-    if then == base:
-        raise ValueError(f"without '{component}': the base would stay as it is")
-    if len(set(then["features"])) < len(then["features"]):
-        raise ValueError(f"without '{component}': {list(then['features'])} names a modality twice")
-    if then["technique"] == "single" and len(then["features"]) > 1:
+    changed = apply_changes(base, changes)
+    features = changed["features"]
+    if changed == base:
+        raise ValueError(f"without '{component}': the base would not change")
+    if len(set(features)) < len(features):
+        raise ValueError(f"without '{component}': {list(features)} names a modality twice")
+    if changed["technique"] == "single" and len(features) > 1:
         raise ValueError(f"without '{component}': 'single' takes one modality; the base has more")

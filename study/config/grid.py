@@ -22,39 +22,41 @@ from study.config.designs import Condition, Design, Technique, Values, check_des
 from study.config.training import TrainingConfig
 from study.plugins.registry import Registry
 
-WORD_AXES = ("features", "technique", "fusion", "partition")
+ARM_AXES = ("features", "technique", "fusion", "partition")
 
 
-def check_sets(sets: tuple[tuple[str, ...], ...], info: ValidationInfo) -> None:
-    """Refuse sets that are empty or name a modality twice, and names that nobody gave."""
+def check_feature_sets(sets: tuple[tuple[str, ...], ...], info: ValidationInfo) -> None:
+    """Reject sets that are empty, list a modality twice, or have an unknown name."""
     for names in sets:
         if not names or len(set(names)) != len(names):
-            raise ValueError(f"{list(names)}: a feature set names one or more modalities once")
+            raise ValueError(
+                f"{list(names)}: a feature set lists one or more modalities, each once"
+            )
     if isinstance(info.context, ValidationContext) and info.context.names is not None:
         check_modality_names({name for names in sets for name in names}, info.context.names)
 
 
-def check_modality_names(used: Collection[str], named: Collection[str]) -> None:
-    """Refuse features that are neither a modality nor a name of the section ``modalities``."""
-    vocabulary = Registry("modality")
-    unknown = sorted(set(used) - set(named))
-    mistakes = [text for name in unknown for text in vocabulary.check(name, {})]
+def check_modality_names(used: Collection[str], defined: Collection[str]) -> None:
+    """Reject features that are neither a modality nor defined in the section ``modalities``."""
+    registry = Registry("modality")
+    unknown = sorted(set(used) - set(defined))
+    mistakes = [text for name in unknown for text in registry.check(name, {})]
     if mistakes:
-        raise ValueError("; ".join([*mistakes, f"or a name of 'modalities': {sorted(named)}"]))
+        raise ValueError("; ".join([*mistakes, f"or a name of 'modalities': {sorted(defined)}"]))
 
 
 def check_single_modality(techniques: Collection[str], sets: Collection[tuple[str, ...]]) -> None:
-    """Refuse the technique ``single`` for several modalities."""
-    wide = [names for names in sets if len(names) > 1]
-    if "single" in techniques and wide:
+    """Reject the technique ``single`` for several modalities."""
+    multimodal = [names for names in sets if len(names) > 1]
+    if "single" in techniques and multimodal:
         raise ValueError(
-            f"'single' takes one modality, not {list(wide[0])}; "
-            "give single modalities a grid block of their own"
+            f"'single' takes one modality, not {list(multimodal[0])}; "
+            "put single modalities into their own grid block"
         )
 
 
 def check_partition(partitions: Collection[PartitionConfig], techniques: Collection[str]) -> None:
-    """Refuse label partitions where no technique has one."""
+    """Reject label partitions if no technique uses one."""
     if partitions and "label_balancer" not in techniques:
         raise ValueError(
             f"a label partition ({', '.join(map(str, partitions))}) needs the technique "
@@ -62,44 +64,44 @@ def check_partition(partitions: Collection[PartitionConfig], techniques: Collect
         )
 
 
-def check_numbers(axes: Mapping[str, tuple[Any, ...]]) -> None:
-    """Refuse axes that are no training numbers, and values that such a number cannot have."""
-    mistakes = [text for key, values in axes.items() for text in _axis_faults(key, values)]
+def check_training_axes(axes: Mapping[str, tuple[Any, ...]]) -> None:
+    """Reject axes that are not training settings, and values that a setting cannot have."""
+    mistakes = [text for key, values in axes.items() for text in _find_mistakes(key, values)]
     if mistakes:
         raise ValueError("; ".join(mistakes))
 
 
-def _axis_faults(key: str, values: tuple[Any, ...]) -> list[str]:
-    """Return what is wrong with one training axis of a grid block."""
+def _find_mistakes(key: str, values: tuple[Any, ...]) -> list[str]:
+    """Return the mistakes in one training axis of a grid block."""
     if key not in TrainingConfig.model_fields:
         return [
-            f"'{key}' is not a training number; allowed: {', '.join(TrainingConfig.model_fields)}"
+            f"'{key}' is not a training setting; allowed: {', '.join(TrainingConfig.model_fields)}"
         ]
     if not values:
-        return [f"'{key}' must name at least one value"]
-    faults = []
-    for each in values:
+        return [f"'{key}' must have at least one value"]
+    mistakes = []
+    for value in values:
         try:
-            TrainingConfig(**{key: each})
+            TrainingConfig(**{key: value})
         except ValidationError as error:
-            faults += [f"'{key}' cannot be {each!r}: {fault['msg']}" for fault in error.errors()]
-    return faults
+            mistakes += [f"'{key}' cannot be {value!r}: {item['msg']}" for item in error.errors()]
+    return mistakes
 
 
 def read_changes(component: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Read what stands in for a component; names of modalities are checked by the caller."""
+    """Read the replacement of a component; the caller checks the names of modalities."""
     read: dict[str, Any] = {}
     for key, value in changes.items():
         reader = _READERS.get(key)
         try:
             read[key] = reader.validate_python(value) if reader else value
         except ValidationError as error:
-            said = "; ".join(fault["msg"] for fault in error.errors())
+            reasons = "; ".join(item["msg"] for item in error.errors())
             raise ValueError(
-                f"without '{component}': '{key}' cannot be {value!r}: {said}"
+                f"without '{component}': '{key}' cannot be {value!r}: {reasons}"
             ) from None
         if key in TrainingConfig.model_fields:
-            check_numbers({key: (value,)})
+            check_training_axes({key: (value,)})
     return read
 
 
@@ -111,9 +113,9 @@ _READERS: Mapping[str, TypeAdapter[Any]] = {
 
 
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
-AS_PUBLISHED = "random_per_batch"
-"""The label partition where none is named."""
-AXES = (*WORD_AXES, *TrainingConfig.model_fields)
+DEFAULT_PARTITION = "random_per_batch"
+"""The label partition of the label balancer if a block has none: that of the paper."""
+AXES = (*ARM_AXES, *TrainingConfig.model_fields)
 
 
 class ListedArm(ConfigModel):
@@ -125,10 +127,10 @@ class ListedArm(ConfigModel):
     technique, fusion, partition
         As in a block, one value each.
     training : mapping
-        Training numbers that differ from the study's.
+        Training settings that differ from the study's.
     widths : list of int, optional
-        Hidden widths of this arm's head; it is still compared with the arms whose numbers it
-        shares otherwise. `matching` of parameters writes them.
+        Hidden widths of this arm's head. The arm is still compared with the arms that share its
+        other settings. With ``parameters: matched`` the launch chooses them.
     """
 
     features: tuple[str, ...]
@@ -140,18 +142,18 @@ class ListedArm(ConfigModel):
 
     @field_validator("features")
     @classmethod
-    def _set(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        check_sets((value,), info)
+    def _check_features(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        check_feature_sets((value,), info)
         return value
 
     @field_validator("training")
     @classmethod
-    def _numbers(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        check_numbers({key: (number,) for key, number in value.items()})
+    def _check_training(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        check_training_axes({key: (number,) for key, number in value.items()})
         return value
 
     @model_validator(mode="after")
-    def _fitting(self) -> ListedArm:
+    def _check_technique(self) -> ListedArm:
         check_single_modality((self.technique,), (self.features,))
         if self.partition is not None:
             check_partition((self.partition,), (self.technique,))
@@ -159,27 +161,28 @@ class ListedArm(ConfigModel):
 
 
 class GridBlock(ConfigModel):
-    """One block of the grid: arms made of axes by a design, or written one by one.
+    """One block of the grid: axes that a design combines to arms, or a list of arms.
 
     Attributes
     ----------
     arms : list of arms
-        An explicit list, in place of every other key.
+        An explicit list; the block then has no other key.
     design : {'factorial', 'one_at_a_time', 'leave_one_out', 'zipped'}
-        Every combination; the base (the first value of every axis) with one axis changed at a
-        time; the base without one component at a time; the axes side by side.
+        ``factorial``: every combination; ``one_at_a_time``: the base (the first value of every
+        axis) and one change of it per arm; ``leave_one_out``: the base and one arm without each
+        component; ``zipped``: the i-th values of all axes together.
     features : list of lists of names
-        Each inner list is one feature set; names of ``modalities`` or modality words.
+        Each inner list is one feature set: modalities, or names defined in ``modalities``.
     technique, fusion, partition
-        Axes; ``partition`` only where ``label_balancer`` is among the techniques.
-    training : mapping of a training number to its values
+        Axes; ``partition`` needs ``label_balancer`` among the techniques.
+    training : mapping of a training setting to its values
         Further axes, for example ``{dropout: [0.1, 0.3]}``.
     when : mapping of axis to condition
-        The axis leaves its first value only where the condition holds, for example
-        ``{dropout: {technique: label_balancer}}``.
+        The axis varies only where the condition holds and has its first value elsewhere, for
+        example ``{dropout: {technique: label_balancer}}``.
     without : mapping of component to replacement
-        For ``leave_one_out``, beside each modality of the set: what stands in for a named
-        component, for example ``{pretraining: {graph: graph_random}}``.
+        For ``leave_one_out``: further components besides the modalities of the set, each with its
+        replacement, for example ``{pretraining: {graph: graph_random}}``.
     """
 
     arms: tuple[ListedArm, ...] = ()
@@ -196,27 +199,27 @@ class GridBlock(ConfigModel):
 
     @field_validator("features")
     @classmethod
-    def _sets(
+    def _check_sets(
         cls, value: tuple[tuple[str, ...], ...], info: ValidationInfo
     ) -> tuple[tuple[str, ...], ...]:
         if info.data.get("arms", True):
             if value:
-                raise ValueError("a block has either 'arms' or axes; move one to its own block")
+                raise ValueError("a block has either 'arms' or axes; use two blocks")
             return value
         if not value:
             raise PydanticKnownError("missing")
-        check_sets(value, info)
+        check_feature_sets(value, info)
         return value
 
     @field_validator("technique")
     @classmethod
-    def _single_alone(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _check_techniques(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         check_single_modality(value, info.data.get("features", ()))
         return value
 
     @field_validator("partition")
     @classmethod
-    def _balancer_only(
+    def _check_partitions(
         cls, value: tuple[PartitionConfig, ...], info: ValidationInfo
     ) -> tuple[PartitionConfig, ...]:
         check_partition(value, info.data.get("technique", ("label_balancer",)))
@@ -224,53 +227,55 @@ class GridBlock(ConfigModel):
 
     @field_validator("training")
     @classmethod
-    def _training_axes(cls, value: Mapping[str, tuple[Any, ...]]) -> Mapping[str, tuple[Any, ...]]:
-        check_numbers(value)
+    def _check_training(cls, value: Mapping[str, tuple[Any, ...]]) -> Mapping[str, tuple[Any, ...]]:
+        check_training_axes(value)
         return value
 
     @field_validator("without")
     @classmethod
-    def _replacements(
+    def _read_replacements(
         cls, value: Mapping[str, Mapping[str, Any]], info: ValidationInfo
     ) -> Mapping[str, Mapping[str, Any]]:
         read = {name: read_changes(name, changes) for name, changes in value.items()}
-        named = {str(new) for c in read.values() for k, new in c.items() if k not in AXES}
+        modalities = {str(new) for c in read.values() for k, new in c.items() if k not in AXES}
         if isinstance(info.context, ValidationContext) and info.context.names is not None:
-            check_modality_names(named, info.context.names)
+            check_modality_names(modalities, info.context.names)
         return read
 
     @model_validator(mode="after")
-    def _designed(self) -> GridBlock:
+    def _check_block_design(self) -> GridBlock:
         if self.arms:
-            own = {name: field for name, field in GridBlock.model_fields.items() if name != "arms"}
-            plain = {name: f.get_default(call_default_factory=True) for name, f in own.items()}
-            beside = [name for name, value in plain.items() if getattr(self, name) != value]
-            if beside:
-                raise ValueError(f"a block with 'arms' has no '{beside[0]}'; give it to the arms")
+            others = {name: f for name, f in GridBlock.model_fields.items() if name != "arms"}
+            defaults = {
+                name: f.get_default(call_default_factory=True) for name, f in others.items()
+            }
+            changed = [name for name, value in defaults.items() if getattr(self, name) != value]
+            if changed:
+                raise ValueError(f"a block with 'arms' has no '{changed[0]}'; set it in the arms")
             return self
         check_design(self.design, self.axes, self.when, self.without)
         return self
 
     @property
     def axes(self) -> dict[str, tuple[Any, ...]]:
-        """Values of every axis, in the order in which they vary: the last the fastest."""
-        partition = self.partition or (PartitionConfig.model_validate(AS_PUBLISHED),)
-        words = (self.features, self.technique, self.fusion, partition)
-        return {**dict(zip(WORD_AXES, words, strict=True)), **self.training}
+        """Values of every axis; the last axis varies fastest."""
+        partition = self.partition or (PartitionConfig.model_validate(DEFAULT_PARTITION),)
+        values = (self.features, self.technique, self.fusion, partition)
+        return {**dict(zip(ARM_AXES, values, strict=True)), **self.training}
 
     @property
     def size(self) -> int:
-        """Combinations of the block, before ``when`` takes some away."""
+        """Number of combinations of the block, before ``when`` removes some."""
         if self.arms or self.design != "factorial":
             return len(self.arms) or sum(map(len, self.axes.values()))
         return prod(map(len, self.axes.values()))
 
     def combinations(self) -> Iterator[Values]:
-        """Yield the value of every axis for each arm that the block asks for."""
+        """Yield the values of all axes for every arm of the block."""
         for arm in self.arms:
-            partition = arm.partition or PartitionConfig.model_validate(AS_PUBLISHED)
-            words = (arm.features, arm.technique, arm.fusion, partition)
+            partition = arm.partition or PartitionConfig.model_validate(DEFAULT_PARTITION)
+            values = (arm.features, arm.technique, arm.fusion, partition)
             widths = {"widths": arm.widths} if arm.widths else {}
-            yield {**dict(zip(WORD_AXES, words, strict=True)), **arm.training, **widths}
+            yield {**dict(zip(ARM_AXES, values, strict=True)), **arm.training, **widths}
         if not self.arms:
             yield from combine_axes(self.design, self.axes, self.when, self.without)

@@ -1,4 +1,4 @@
-"""From a YAML file to a checked study: overrides, variables, and every mistake at once."""
+"""Reading of study files: overrides, environment variables, and all mistakes in one message."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from study.config.base import ValidationContext
 from study.config.study import StudySpec
 from study.errors import InputError
 
-_YAML_TYPE = {"tuple": "list", "dictionary": "mapping"}
-_LONGEST_MESSAGE = 200
-"""Characters of a given value that a message repeats."""
+_YAML_TYPES = {"tuple": "list", "dictionary": "mapping"}
+_MAX_VALUE_LENGTH = 200
+"""Number of characters of a wrong value that a message quotes."""
 _PYTHON_TYPE = re.compile(r"valid (tuple|dictionary)(?: or instance of \w+)?")
 
 
 def format_mistakes(error: ValidationError, raw: object, model: type[BaseModel]) -> list[str]:
-    """Return every mistake in the content of a file of this model as ``place: rule, value``."""
-    return [_readable(detail, raw, model) for detail in _causes(error)]
+    """Return every mistake in a file of this model as ``place: rule, value``."""
+    return [_format_mistake(detail, raw, model) for detail in _select_causes(error)]
 
 
-def _causes(error: ValidationError) -> list[Mapping[str, Any]]:
-    """Mistakes of the file: a list that is empty only because its items are wrong is none."""
+def _select_causes(error: ValidationError) -> list[Mapping[str, Any]]:
+    """Return pydantic's errors without those that follow from others.
+
+    A list whose items are all wrong is also reported as too short.
+    """
     details: list[Mapping[str, Any]] = list(error.errors())
     places = [tuple(detail["loc"]) for detail in details]
     return [
@@ -41,34 +44,38 @@ def _causes(error: ValidationError) -> list[Mapping[str, Any]]:
     ]
 
 
-def _readable(detail: Mapping[str, Any], raw: object, model: type[BaseModel]) -> str:
-    """One mistake as ``place: rule, value``."""
-    keys = _keys_of_the_file(detail["loc"], raw)
+def _format_mistake(detail: Mapping[str, Any], raw: object, model: type[BaseModel]) -> str:
+    """Return one mistake as ``place: rule, value``."""
+    keys = _to_file_keys(detail["loc"], raw)
     place = ".".join(str(key) for key in keys) or "the file"
     if detail["type"] == "extra_forbidden":
-        allowed = _allowed(model, keys[:-1])
-        return f"{place}: unknown key;{_near(str(keys[-1]), allowed)} allowed: {', '.join(allowed)}"
+        allowed = _list_allowed_keys(model, keys[:-1])
+        suggestion = _suggest_key(str(keys[-1]), allowed)
+        return f"{place}: unknown key;{suggestion} allowed: {', '.join(allowed)}"
     if detail["type"] == "missing":
         return f"{place}: is missing"
     if detail["type"] == "too_short":
         return f"{place}: must name at least one, not {detail['input']!r}"
     message = str(detail["msg"]).removeprefix("Value error, ")
-    message = _PYTHON_TYPE.sub(lambda match: _YAML_TYPE[match[1]], message)
-    given = detail["input"]
-    shown = "" if detail["type"] == "value_error" or isinstance(given, dict) else _not(given)
-    return f"{place}: {message[0].lower()}{message[1:]}{shown}"
+    message = _PYTHON_TYPE.sub(lambda match: _YAML_TYPES[match[1]], message)
+    value = detail["input"]
+    quoted = not (detail["type"] == "value_error" or isinstance(value, dict))
+    ending = _format_value(value) if quoted else ""
+    return f"{place}: {message[0].lower()}{message[1:]}{ending}"
 
 
-def _not(given: object) -> str:
-    """Show what was given, its beginning only where it is long."""
-    text = repr(given)
+def _format_value(value: object) -> str:
+    """Return the end of a message that quotes a value, cut if it is long."""
+    text = repr(value)
     return (
-        f", not {text}" if len(text) <= _LONGEST_MESSAGE else f", not {text[:_LONGEST_MESSAGE]} ..."
+        f", not {text}"
+        if len(text) <= _MAX_VALUE_LENGTH
+        else f", not {text[:_MAX_VALUE_LENGTH]} ..."
     )
 
 
-def _keys_of_the_file(loc: Iterable[str | int], raw: object) -> list[str | int]:
-    """Drop the parts of pydantic's place that name members of a union: no keys of the file."""
+def _to_file_keys(loc: Iterable[str | int], raw: object) -> list[str | int]:
+    """Return the keys of pydantic's location that are in the file, without members of unions."""
     keys: list[str | int] = []
     for key in loc:
         if isinstance(raw, Mapping) and (key in raw or str(key).isidentifier()):
@@ -81,59 +88,59 @@ def _keys_of_the_file(loc: Iterable[str | int], raw: object) -> list[str | int]:
     return keys
 
 
-def _near(word: str, allowed: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(allowed), n=1)
+def _suggest_key(key: str, allowed: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(allowed), n=1)
     return f" did you mean '{close[0]}'?" if close else ""
 
 
-def _allowed(model: type[BaseModel], keys: Sequence[str | int]) -> list[str]:
-    """Keys of the section at this place, found along the annotations."""
+def _list_allowed_keys(model: type[BaseModel], keys: Sequence[str | int]) -> list[str]:
+    """Return the keys that are allowed in the section at this place."""
     for key in keys:
         if isinstance(key, str) and key in model.model_fields:
-            model = _section(model.model_fields[key].annotation) or model
+            model = _find_model(model.model_fields[key].annotation) or model
     return list(model.model_fields)
 
 
-def _section(annotation: object) -> type[BaseModel] | None:
-    """Return the model inside an annotation such as ``tuple[Grid, ...]``."""
+def _find_model(annotation: object) -> type[BaseModel] | None:
+    """Return the model inside an annotation such as ``tuple[GridBlock, ...]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) in (tuple, list, dict, Union, UnionType, Mapping, None):
-        found = (_section(each) for each in get_args(annotation))
-        return next((model for model in found if model), None)
-    return next((m for m in map(_section, get_args(annotation)) if m), None)
+        models = (_find_model(argument) for argument in get_args(annotation))
+        return next((model for model in models if model), None)
+    return next((m for m in map(_find_model, get_args(annotation)) if m), None)
 
 
-MOST_BYTES = 2_000_000
-"""Largest file: a study of a thousand arms written one by one has a tenth of it."""
+MAX_BYTES = 2_000_000
+"""Largest file size: a study that lists a thousand arms has a tenth of it."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as plain values, where a key stands once in a mapping."""
+    """A safe YAML loader that rejects duplicate keys."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 (as in PyYAML)
-        """Compose a mapping; a key that stands twice would silently hide its first value.
+        """Compose a mapping and reject duplicate keys, which would hide the first value.
 
-        This is before merge keys (``<<``) are replaced: what a merge brings may be written again.
+        Merge keys (``<<``) are not replaced yet, so a key of a merged mapping can be overridden.
         """
         node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
             name = (key.tag, str(key.value))
             if name in seen:
-                said = f"the key '{key.value}' stands twice"
-                raise yaml.composer.ComposerError(None, None, said, key.start_mark)
+                message = f"the key '{key.value}' appears twice"
+                raise yaml.composer.ComposerError(None, None, message, key.start_mark)
             seen.add(name)
         return node
 
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401 (any YAML value)
-    """Read a file of YAML.
+    """Read a YAML file.
 
     Raises
     ------
     InputError
-        It cannot be read, is too large, or is not YAML.
+        The file cannot be read, is too large, or is not YAML.
     """
     try:
         data = path.read_bytes()
@@ -142,8 +149,8 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 (any YAML value)
         raise InputError(f"{path} cannot be read: {error}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not YAML: it must be UTF-8 text ({error})") from error
-    if len(data) > MOST_BYTES:
-        raise InputError(f"{path} has {len(data):,} bytes; such a file has {MOST_BYTES:,} at most")
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{path} has {len(data):,} bytes; at most {MAX_BYTES:,} are allowed")
     try:
         return parse_yaml(text)
     except yaml.YAMLError as error:
@@ -151,28 +158,29 @@ def read_yaml(path: Path) -> Any:  # noqa: ANN401 (any YAML value)
 
 
 def parse_yaml(text: str) -> Any:  # noqa: ANN401 (any YAML value)
-    """Parse a text; `yaml.YAMLError` where it is none."""
+    """Parse YAML text; raise `yaml.YAMLError` if it is not YAML."""
     try:
         return yaml.load(text, _Loader)  # noqa: S506 (a safe loader)
     except RecursionError as error:
         raise yaml.YAMLError("it is nested too deeply") from error
     except (ValueError, KeyError, AttributeError, TypeError, OverflowError) as error:
-        # PyYAML lets the error of a constructor through: a date in month 99, `!!int x`.
+        # PyYAML does not wrap the errors of its constructors: a date in month 99, `!!int x`.
         raise yaml.YAMLError(f"a value cannot be read: {error}") from error
 
 
-SHOWN, LONGEST = 50, 1_000
-"""Mistakes that a message says at most, and characters of each: a file is corrected in rounds."""
-MOST_VALUES, DEEPEST = 100_000, 40
-"""Values of a file, its anchors written out, and levels they are nested: a few lines of anchors
-can stand for billions of values, or for one that contains itself.
+MAX_MISTAKES, MAX_LENGTH = 50, 1_000
+"""Largest number of mistakes in one message, and of characters of each."""
+MAX_VALUES, MAX_DEPTH = 100_000, 40
+"""Largest number of values of a file with its anchors expanded, and of nested levels.
+
+A few lines of anchors can expand to billions of values, or to a value that contains itself.
 """
-LARGEST = 2**53
-"""Largest whole number that stays exact where a plan computes with floats."""
+MAX_INTEGER = 2**53
+"""Largest integer that is exact as a float, which plans compute with."""
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 """A reference to an environment variable, ``${NAME}``."""
 PRESETS = Path(str(files("study"))) / "presets"
-_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -184,41 +192,41 @@ def read_study(source: str, overrides: Sequence[str] = ()) -> StudySpec:
     source : str
         Path of a YAML file, or the name of a preset.
     overrides : sequence of str
-        ``place=value`` with the place as in the messages (``training.epochs=20``); the value is
-        YAML.
+        ``key=value`` with the dotted key as in error messages (``training.epochs=20``); the value
+        is YAML.
 
     Raises
     ------
     InputError
-        Every mistake of the file, each with its place and what is allowed.
+        The file has mistakes; the message lists them all, with place and allowed values.
     """
     path = find_file(source, PRESETS, "a study file")
     return check_study(read_sections(path, overrides, "a study file"), str(path))
 
 
 def study_name(source: str) -> str:
-    """Return a study's name: given as it is, or read from its file."""
+    """Return the name of a study: the argument itself, or the name in a study file."""
     return read_study(source).name if Path(source).is_file() else source
 
 
 def read_sections(path: Path, overrides: Sequence[str], kind: str) -> dict[str, Any]:
-    """Read the sections of a YAML file, with these places overridden; nothing is checked yet.
+    """Read the sections of a YAML file and apply overrides; nothing is checked yet.
 
     Raises
     ------
     InputError
-        The file is not YAML or no mapping, or an override has no place in it.
+        The file is not YAML or not a mapping, or the key of an override does not fit.
     """
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise InputError(f"{path}: {kind} is a mapping of sections, not {type(raw).__name__}")
     for override in overrides:
-        _override(raw, override)
+        _apply_override(raw, override)
     return raw
 
 
 def check_study(raw: Mapping[str, Any], place: str) -> StudySpec:
-    """Check the content of a study file; `place` names it in the message."""
+    """Check the content of a study file; `place` is its name in error messages."""
     section = raw.get("modalities", {})
     names = frozenset(map(str, section)) if isinstance(section, Mapping) else None
     return check_file(StudySpec, raw, place, ValidationContext(names))
@@ -227,12 +235,12 @@ def check_study(raw: Mapping[str, Any], place: str) -> StudySpec:
 def check_file(
     model: type[_Model], raw: Mapping[str, Any], place: str, context: ValidationContext
 ) -> _Model:
-    """Check the content of a file against its model, all mistakes in one message.
+    """Check the content of a file against its model.
 
     Raises
     ------
     InputError
-        Every mistake with its place in the file and what is allowed.
+        The file has mistakes; the message lists them all, with place and allowed values.
     """
     expansion = _Expansion(place)
     expanded, mistakes = expansion.expand(raw), expansion.mistakes
@@ -241,26 +249,26 @@ def check_file(
     except ValidationError as error:
         mistakes += format_mistakes(error, expanded, model)
     if mistakes:
-        raise _all_of(mistakes, place)
+        raise _join_mistakes(mistakes, place)
     return spec
 
 
-def _all_of(mistakes: Sequence[str], place: str) -> InputError:
-    """Return one message of all mistakes; of very many, or very long ones, the beginning."""
+def _join_mistakes(mistakes: Sequence[str], place: str) -> InputError:
+    """Return one error with all mistakes; very many or very long ones are cut."""
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-    shown = [text if len(text) <= LONGEST else f"{text[:LONGEST]} ..." for text in mistakes]
-    more = len(mistakes) - SHOWN
-    said = [*shown[:SHOWN], *([f"and {more} more"] if more > 0 else [])]
-    return InputError("\n  ".join([f"{place}: {count}; nothing was run", *said]))
+    lines = [text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]} ..." for text in mistakes]
+    more = len(mistakes) - MAX_MISTAKES
+    lines = [*lines[:MAX_MISTAKES], *([f"and {more} more"] if more > 0 else [])]
+    return InputError("\n  ".join([f"{place}: {count}; nothing was run", *lines]))
 
 
 def preset_names(folder: Path = PRESETS) -> list[str]:
-    """Return the names of the files that ship in a folder of presets."""
+    """Return the names of the presets in a folder."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def read_preset_note(name: str, folder: Path = PRESETS) -> str:
-    """Return the description of a shipped file."""
+    """Return the description of a preset."""
     raw = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
     return str(raw.get("description", ""))
 
@@ -271,56 +279,54 @@ def find_file(source: str, presets: Path, kind: str) -> Path:
     Raises
     ------
     InputError
-        It is neither; the message lists the presets.
+        The argument is neither; the message lists the presets.
     """
     for path in (Path(source), presets / f"{source}.yaml"):
         try:
             if path.is_file():
                 return path
-        except OSError:  # no name of a file, for example too long
+        except OSError:  # not a possible file name, for example too long
             continue
     names = ", ".join(preset_names(presets))
     raise InputError(f"'{source}' is neither {kind} nor a preset; presets: {names}")
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
-    """Set one value by its place, making sections on the way."""
-    place, equals, text = override.partition("=")
-    keys = place.strip().split(".")
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set one value of a file, creating missing sections."""
+    dotted_key, equals, text = override.partition("=")
+    keys = dotted_key.strip().split(".")
     if not equals or not all(keys):
-        raise InputError(
-            f"--set takes place=value, for example training.epochs=20, not '{override}'"
-        )
+        raise InputError(f"--set takes key=value, for example training.epochs=20, not '{override}'")
     try:
         value = parse_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"--set {override}: the value is not YAML ({error})") from error
     section: Any = raw
     for key in keys[:-1]:
-        at = _position(section, key, override)
-        section = section[at] if isinstance(section, list) else section.setdefault(at, {})
+        item = _to_key(section, key, override)
+        section = section[item] if isinstance(section, list) else section.setdefault(item, {})
         if not isinstance(section, dict | list):
             raise InputError(f"--set {override}: '{key}' is a value, not a section")
-    section[_position(section, keys[-1], override)] = value
+    section[_to_key(section, keys[-1], override)] = value
 
 
-def _position(section: dict[str, Any] | list[Any], key: str, override: str) -> Any:  # noqa: ANN401 (str or int)
-    """Return the key in a mapping, or the checked number of an item of a list."""
+def _to_key(section: dict[str, Any] | list[Any], key: str, override: str) -> Any:  # noqa: ANN401 (str or int)
+    """Return a key of a mapping, or a valid index of a list."""
     if isinstance(section, dict):
         return key
     if key not in map(str, range(len(section))):
         allowed = f"0 to {len(section) - 1}" if section else "none, it is empty"
         raise InputError(
-            f"--set {override}: '{key}' stands for an item of a list; allowed: {allowed}"
+            f"--set {override}: '{key}' is not the number of a list item; allowed: {allowed}"
         )
     return int(key)
 
 
 class _Expansion:
-    """The one pass over the values of a file before its schema is checked.
+    """A pass over the values of a file, before they are checked against the schema.
 
-    It replaces ``${NAME}`` by the environment, bounds what anchors stand for, and gathers in
-    `mistakes` what no schema could look at.
+    It replaces ``${NAME}`` by environment variables, limits the size of expanded anchors, and
+    collects in `mistakes` what the schema cannot check.
     """
 
     def __init__(self, file: str) -> None:
@@ -328,46 +334,49 @@ class _Expansion:
         self._file, self._values = file, 0
 
     def expand(self, value: Any, place: str = "", level: int = 0) -> Any:  # noqa: ANN401 (any YAML value)
-        """Return a value with the environment in it, so that its schema can be checked.
+        """Return a value with its environment variables replaced.
 
         Raises
         ------
         InputError
-            More than `MOST_VALUES` values or `DEEPEST` levels, or a set.
+            The file has more than `MAX_VALUES` values or `MAX_DEPTH` levels, or a set.
         """
-        self._bound(value, level)
+        self._check_size(value, level)
         if isinstance(value, dict):
-            at, key_at = (f"{place}.", place) if place else ("", "the file")
+            prefix, section = (f"{place}.", place) if place else ("", "the file")
             return {
-                self._text(key, f"{key_at}: a key"): self.expand(item, f"{at}{key}", level + 1)
+                self._check_text(key, f"{section}: a key"): self.expand(
+                    item, f"{prefix}{key}", level + 1
+                )
                 for key, item in value.items()
             }
         if isinstance(value, list):
             return [self.expand(item, f"{place}.{i}", level + 1) for i, item in enumerate(value)]
-        if isinstance(value, int) and abs(value) > LARGEST:
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
             self.mistakes.append(
-                f"{place}: the value is beyond {LARGEST:,}, the largest whole number that stays "
-                "exact"
+                f"{place}: the value is beyond {MAX_INTEGER:,}, the largest integer that is exact "
+                "as a float"
             )
-            return LARGEST  # the schema is still checked, for the other mistakes
-        return self._text(self._filled(value, place), f"{place}: the value")
+            return MAX_INTEGER  # a valid value, so that the schema reports the other mistakes
+        return self._check_text(self._replace_variables(value, place), f"{place}: the value")
 
-    def _bound(self, value: object, level: int) -> None:
+    def _check_size(self, value: object, level: int) -> None:
         self._values += 1
-        if self._values > MOST_VALUES:
+        if self._values > MAX_VALUES:
             raise InputError(
-                f"{self._file}: with its anchors written out it has more than {MOST_VALUES:,} "
-                "values; repeat less"
+                f"{self._file}: with its anchors expanded it has more than {MAX_VALUES:,} "
+                "values; use fewer aliases"
             )
-        if level > DEEPEST:
-            raise InputError(f"{self._file}: it is nested more than {DEEPEST} levels deep")
-        if isinstance(value, set | tuple):  # a schema would take them for a list
+        if level > MAX_DEPTH:
+            raise InputError(f"{self._file}: it is nested more than {MAX_DEPTH} levels deep")
+        if isinstance(value, set | tuple):  # pydantic would accept them as a list
             raise InputError(
-                f"{self._file}: '!!set', '!!omap' and '!!pairs' are neither list nor mapping"
+                f"{self._file}: '!!set', '!!omap' and '!!pairs' are not allowed; use a list or a "
+                "mapping"
             )
 
-    def _filled(self, value: Any, place: str) -> Any:  # noqa: ANN401 (any YAML value)
-        """Return a text with its variables replaced; an unset one is a mistake."""
+    def _replace_variables(self, value: Any, place: str) -> Any:  # noqa: ANN401 (any YAML value)
+        """Return a text with its environment variables replaced; collect those that are unset."""
         if not isinstance(value, str):
             return value
         self.mistakes += [
@@ -377,14 +386,17 @@ class _Expansion:
         ]
         return VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), value)
 
-    def _text(self, value: Any, what: str) -> Any:  # noqa: ANN401 (any YAML value)
-        """Return a text without what no path can hold; pydantic itself fails on surrogates."""
+    def _check_text(self, value: Any, what: str) -> Any:  # noqa: ANN401 (any YAML value)
+        """Return a text with '?' for control characters and surrogates; collect those found.
+
+        No path can contain them, and pydantic itself fails on surrogates.
+        """
         if not isinstance(value, str):
             return value
-        odd = sorted(set(_NO_TEXT.findall(value)))
-        if odd:
+        invalid = sorted(set(_CONTROL_CHARACTERS.findall(value)))
+        if invalid:
             self.mistakes.append(
-                f"{what} must be text, without control characters or halves of characters: "
-                f"{', '.join(map(ascii, odd))}"
+                f"{what} must be text without control characters or lone surrogates: "
+                f"{', '.join(map(ascii, invalid))}"
             )
-        return _NO_TEXT.sub("?", value)
+        return _CONTROL_CHARACTERS.sub("?", value)

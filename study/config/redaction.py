@@ -1,4 +1,4 @@
-"""Passwords and tokens in addresses are for the program, not for its readers."""
+"""Removal of passwords and tokens from the addresses that are printed or stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from study.config.study import StudySpec
 _HIDDEN = "***"
 _RULES = (
     (re.compile(r"(?<=://)([^\s/@:]*):[^\s@]+(?=@)"), rf"\1:{_HIDDEN}"),  # user:password@host
-    # A lookbehind has one length: the h of https is left out.
+    # A lookbehind must have a fixed length, so it omits the h of https.
     (re.compile(r"(?<=http://|ttps://)[^\s/@:]+(?=@)"), _HIDDEN),  # token@host
     (
         re.compile(
@@ -21,20 +21,20 @@ _RULES = (
 
 
 def redact(text: str) -> str:
-    """Return a text with the secrets of its addresses as ``***``.
+    """Replace the secrets in the addresses of a text by ``***``.
 
-    ``postgresql://user:secret@host/db`` becomes ``postgresql://user:***@host/db``; so do tokens
-    before the host of a web address, and passwords, tokens and keys after its question mark.
+    ``postgresql://user:secret@host/db`` becomes ``postgresql://user:***@host/db``. Tokens before
+    the host of a web address, and passwords, tokens and keys in its query, are replaced too.
     """
-    for rule, shown in _RULES:
-        text = rule.sub(shown, text)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
     return text
 
 
 def usable(address: str) -> str:
-    """Return an address that was redacted without its dots: the environment has the secret.
+    """Remove the ``***`` from a redacted address, so that the environment provides the secret.
 
-    PostgreSQL's client reads ``PGPASSWORD`` and ``~/.pgpass``, MLflow's
+    PostgreSQL's client reads ``PGPASSWORD`` and ``~/.pgpass``, MLflow's client reads
     ``MLFLOW_TRACKING_USERNAME``, ``MLFLOW_TRACKING_PASSWORD`` and ``MLFLOW_TRACKING_TOKEN``.
     """
     if address.startswith("http"):
@@ -43,10 +43,10 @@ def usable(address: str) -> str:
 
 
 def remove_secrets(spec: StudySpec) -> StudySpec:
-    """Return a study whose places are redacted: what its folder and its page may show."""
-    shown = {
+    """Return a study with redacted addresses, as it is stored and tracked."""
+    addresses = {
         name: redact(value)
         for name in ("storage", "tracking", "address")
         if (value := getattr(spec.run, name)) is not None
     }
-    return spec.model_copy(update={"run": spec.run.model_copy(update=shown)})
+    return spec.model_copy(update={"run": spec.run.model_copy(update=addresses)})

@@ -1,4 +1,4 @@
-"""The study file as checked, frozen values.
+"""The models of a study file and its sections, frozen and checked.
 
 Every section checks itself; `study.config.loading` collects all mistakes into one message.
 """
@@ -27,16 +27,16 @@ Amount = Annotated[float, Field(gt=0)]
 
 
 class BudgetConfig(ConfigModel):
-    """Most that one launch may spend; None: no limit.
+    """Limits of one launch; None: no limit.
 
     Attributes
     ----------
     trials : int, optional
-        Trials to train.
+        Number of trials.
     hours : float, optional
         Wall time.
     cpu_hours, gpu_hours : float, optional
-        Hours of CPUs and GPUs that trials and encoder jobs reserve.
+        Hours of the CPUs and GPUs that trials and encoder jobs reserve.
     """
 
     trials: Annotated[int, Field(ge=1)] | None = None
@@ -46,44 +46,44 @@ class BudgetConfig(ConfigModel):
 
 
 class BudgetMeter:
-    """What a launch has spent of its budget."""
+    """Measures what a launch has spent of its budget."""
 
     def __init__(self, budget: BudgetConfig) -> None:
         self._budget = budget
-        self._began = time.monotonic()
-        self._cpu = self._gpu = 0.0
+        self._started = time.monotonic()
+        self._cpu_seconds = self._gpu_seconds = 0.0
 
     def spend(self, seconds: float, *, cpus: float, gpus: float) -> None:
-        """Count a piece of work with the CPUs and GPUs it reserved."""
-        self._cpu += seconds * cpus
-        self._gpu += seconds * gpus
+        """Add the duration of a task, times the CPUs and GPUs it reserved."""
+        self._cpu_seconds += seconds * cpus
+        self._gpu_seconds += seconds * gpus
 
     @property
     def reached(self) -> str:
-        """What is used up, in words; empty while there is something left."""
-        wall = time.monotonic() - self._began
+        """Message about the limit that is reached, '' if there is none."""
+        wall = time.monotonic() - self._started
         spent = (
             ("hours", self._budget.hours, wall, ""),
-            ("cpu_hours", self._budget.cpu_hours, self._cpu, " of CPUs"),
-            ("gpu_hours", self._budget.gpu_hours, self._gpu, " of GPUs"),
+            ("cpu_hours", self._budget.cpu_hours, self._cpu_seconds, " of CPUs"),
+            ("gpu_hours", self._budget.gpu_hours, self._gpu_seconds, " of GPUs"),
         )
-        for name, limit, used, what in spent:
+        for name, limit, used, unit in spent:
             if limit is not None and used >= 3_600 * limit:
                 return (
-                    f"run.budget.{name}: {limit:g} is reached after {format_duration(used)}{what}"
+                    f"run.budget.{name}: {limit:g} is reached after {format_duration(used)}{unit}"
                 )
         return ""
 
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=100_000)]
-TAKEN = ("artifacts", "cache", "ledger", "weights")
-"""Folders of the storage that all studies share: no names of studies."""
-_ALIAS = re.compile(r"[a-z][a-z0-9_]*")
+RESERVED_NAMES = ("artifacts", "cache", "ledger", "weights")
+"""Folders of the storage that all studies share, so no study can have their names."""
+_MODALITY_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class SplitConfig(ConfigModel):
-    """Folds, repeats and the inner validation part; fractions are nested in each fold."""
+    """The cross-validation: groups, folds, repeats and the inner validation part."""
 
     groups: str = "constitution"
     folds: Annotated[int, Field(ge=2)] = 5
@@ -94,14 +94,14 @@ class SplitConfig(ConfigModel):
 
     @field_validator("groups")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_groups(cls, value: str) -> str:
         if value not in SCHEMES:
             raise ValueError(f"'{value}' is not a group scheme; allowed: {', '.join(SCHEMES)}")
         return value
 
 
 class ExecutorOptions(TypedDict):
-    """Where and how tasks run, as an executor takes it."""
+    """Arguments of an executor: where and how tasks run."""
 
     address: str | None
     cpus_per_task: float
@@ -111,32 +111,32 @@ class ExecutorOptions(TypedDict):
 
 
 class RunConfig(ConfigModel):
-    """Where and how the study runs; no part of any result's identity.
+    """Where and how the study runs; not part of the identity of any result.
 
     Attributes
     ----------
     storage, tracking, address
         Folder of results, MLflow store, Ray cluster.
     cpus_per_trial : float
-        CPUs and threads of every process: a trial, an encoder job, each worker of one.
+        CPUs and threads of every process: a trial, an encoder job, each worker of a group.
     gpus_per_worker : float
-        GPUs of every process that runs an encoder; at most 1, a part of one is shared. Heads on
-        embeddings that are ready stay on the CPU: they take seconds there, and would only keep
-        the GPU from an encoder; many at once are worth one (`gpus_per_pack`).
+        GPUs of every process that trains or runs an encoder; at most 1, and a fraction shares a
+        GPU. Heads on stored embeddings stay on the CPU: they take seconds there and would block
+        the GPU for encoders. A pack of many heads can use one (`gpus_per_pack`).
     gpus_per_pack : float
-        GPUs of a pack of heads; 0: they are trained on CPUs.
+        GPUs of a pack of heads; 0: heads are trained on CPUs.
     pack_memory : float
-        GiB of memory (of the GPU, if there is one) that a pack of heads may take.
+        Memory limit of a pack of heads in GiB (of GPU memory, if it has a GPU).
     retries : int
-        Times that a trial or encoder job is tried again after its process or machine was lost.
+        Number of retries of a trial or encoder job whose process or machine was lost.
     time_limit : float, optional
-        Minutes that each trial, encoder job or bucket of features may take; then it fails,
-        and is not tried again before the next launch. None: as long as it wants.
+        Time limit of every trial, encoder job or bucket of features, in minutes. Work that
+        exceeds it fails and is retried only by the next launch. None: no limit.
     wait : float
         Minutes to wait for machines that an autoscaler starts, before a cluster that is too small
-        is refused.
+        is rejected.
     budget : BudgetConfig
-        Most that one launch spends.
+        Limits of one launch.
     """
 
     storage: str = "studies"
@@ -163,17 +163,17 @@ class RunConfig(ConfigModel):
 
 
 class StudySpec(ConfigModel):
-    """A whole study: the data, the split, the arms, the training, the questions, the place.
+    """A whole study file: data, split, modalities, grid, training, contrasts and run.
 
     Attributes
     ----------
     contrasts : list of contrasts, optional
-        Which arms are compared; without it the default families.
+        Which arms are compared; default: the default families.
     parameters : {'unmatched', 'matched'}
-        ``matched``: hidden widths of an arm's head are chosen so that it has as many weights as
-        the head it is compared with, within 2 %.
-    search : Search, optional
-        Training numbers that every trial chooses for itself; None: those of the file.
+        ``matched``: the hidden widths of an arm's head are chosen so that it has as many weights
+        as the head it is compared with, within 2 %.
+    search : SearchConfig, optional
+        Training settings that every trial searches for; None: all settings are those of the file.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -193,45 +193,47 @@ class StudySpec(ConfigModel):
 
     @field_validator("name")
     @classmethod
-    def _free(cls, value: str) -> str:
-        if value in TAKEN:
-            raise ValueError(f"'{value}' is a folder of every storage; choose another name")
+    def _check_name(cls, value: str) -> str:
+        if value in RESERVED_NAMES:
+            raise ValueError(f"'{value}' is the name of a shared folder; choose another name")
         return value
 
     @field_validator("fractions", "seeds")
     @classmethod
-    def _each_once(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_distinct(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(value)) != len(value):
-            raise ValueError(f"{list(value)} names a value twice")
+            raise ValueError(f"{list(value)} has a value twice")
         return value
 
     @field_validator("modalities", mode="before")
     @classmethod
-    def _named_by_key(cls, value: object, info: ValidationInfo) -> object:
-        """Let a choice stand for the modality of its own name unless it names another."""
+    def _add_modality_names(cls, value: object, info: ValidationInfo) -> object:
+        """Add the key ``modality`` where it is missing: the default is the entry's own name."""
         if not isinstance(value, Mapping):
             return value
         return {
-            name: {"modality": name, **choice}
-            if isinstance(choice, Mapping)
-            and (isinstance(info.context, ValidationContext) or STORED_NAME not in choice)
-            else choice
-            for name, choice in value.items()
+            name: {"modality": name, **options}
+            if isinstance(options, Mapping)
+            and (isinstance(info.context, ValidationContext) or STORED_NAME not in options)
+            else options
+            for name, options in value.items()
         }
 
     @field_validator("modalities")
     @classmethod
-    def _plain_names(cls, value: Mapping[str, ModalityConfig]) -> Mapping[str, ModalityConfig]:
-        wrong = [name for name in value if not _ALIAS.fullmatch(name)]
+    def _check_modality_names(
+        cls, value: Mapping[str, ModalityConfig]
+    ) -> Mapping[str, ModalityConfig]:
+        wrong = [name for name in value if not _MODALITY_NAME.fullmatch(name)]
         if wrong:
-            raise ValueError(f"{wrong} must be lower-case words such as 'graph_gin'")
+            raise ValueError(f"{wrong} must be lower-case names such as 'graph_gin'")
         return value
 
     def modality(self, name: str) -> ModalityConfig:
-        """Return the choice behind a name of a feature set."""
+        """Return the modality that a feature set names."""
         return self.modalities.get(name) or ModalityConfig.model_validate({"modality": name})
 
 
 def digest(value: object) -> str:
-    """Sha256 of a JSON value with sorted keys; the identity of everything in a study."""
+    """Return the sha256 of a JSON value with sorted keys: the identity of everything stored."""
     return json_digest(value, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Numbers of a training, as a study file writes them."""
+"""The section ``training`` of a study file: settings of the optimizer, the head and stopping."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from study.config.base import ConfigModel
 
 
 class TrainingConfig(ConfigModel):
-    """Numbers of a training: AdamW, averaged weights, early stopping on the validation part.
+    """Settings of a training: AdamW, averaged weights, early stopping on the validation part.
 
     Attributes
     ----------
     epochs, batch_size, learning_rate, weight_decay
-        As usual; the decay is AdamW's: a share learning_rate * weight_decay a step.
+        As usual; the decay is AdamW's: weights shrink by learning_rate * weight_decay per step.
     encoder_learning_rate, encoder_weight_decay : float
-        The same of encoders that are trained; decay would take pretrained weights away.
+        The same for trained encoders; weight decay would erase pretrained weights.
     average : float
-        Decay a step of the moving average of the weights that is validated and kept; 0: none.
+        Decay per step of the moving average of the weights that is validated and stored; 0: none.
     dropout, hidden
-        Shape of the head.
+        Dropout rate and hidden widths of the head.
     patience : int
-        Epochs without a better validation value after which training stops.
+        Epochs without a better validation value before training stops.
     monitor : {'auroc', 'loss'}
         The validation value: macro AUROC, or cross-entropy.
     epoch_steps : int
-        Fewest optimizer steps of an epoch: passes over a small training part are joined until
-        there are so many.
+        Minimum number of optimizer steps per epoch: an epoch has several passes over a small
+        training part.
     workers : int
-        Replicas that share every batch while an encoder is trained; a number of the training,
-        because dropout and batch statistics depend on it.
+        Replicas that share every batch while an encoder is trained. It is part of the training
+        settings because dropout and batch statistics depend on it.
     precision : {'float32', 'bfloat16', 'float16'}
-        Of matrix products in the forward pass of training; weights and validation are float32.
+        Precision of matrix products in the forward pass of training; weights and validation are
+        float32.
     freeze_epochs : int
-        First epochs in which encoders are held: no gradient, no dropout, no batch statistics.
+        First epochs in which encoders are frozen: no gradient, no dropout, no batch statistics.
     top_layers : int or None
-        The last stages of an encoder that are trained after that; None: all.
+        Number of last stages of an encoder that are trained after that; None: all.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 150

@@ -1,4 +1,4 @@
-"""Sources of odor labels and their curation into one checked table."""
+"""Sources of odor labels, and their curation to a data set."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
     "unpack",
 ]
 
-_HOME = {
+_MODULES = {
     "CacheWarning": "cache",
     "CurationStep": "dataset",
     "Description": "dataset",
@@ -63,7 +63,7 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name from its file when it is first asked for (PEP 562)."""
-    if name not in _HOME:
+    """Import a public name from its module on first use (PEP 562)."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'study.data' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"study.data.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"study.data.{_MODULES[name]}"), name)

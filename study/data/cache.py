@@ -1,4 +1,4 @@
-"""Curated tables on disk, found by what they were made from."""
+"""A cache of curated data sets, keyed by everything they are built from."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Note = Callable[[str], None]
 
 
 class CacheWarning(UserWarning):
-    """A stored table was damaged; it was set aside and made again."""
+    """A cached data set was damaged; it was quarantined and built again."""
 
 
 def load_or_build(
     recipe: DatasetConfig, cache: Path | Storage, note: Note | None = None
 ) -> OdorDataset:
-    """Curated table of a recipe, from the storage where it was made before.
+    """Return the data set of a recipe, from the cache or newly built.
 
     An entry is keyed by the recipe, the sha256 of every source file, the code of this folder
-    and the RDKit version, so it is never stale. It is written whole or not at all and checked
-    when read; a damaged one is set aside as ``*.corrupt``, made again, and said.
+    and the RDKit version, so it is never stale. It is written atomically and verified when read;
+    a damaged entry is renamed to ``*.corrupt``, reported, and built again.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ def load_or_build(
     cache : Path or Storage
         Folder of the entries.
     note : function, optional
-        Told of a damaged entry; without it there is a `CacheWarning`.
+        Called with a message about a damaged entry; default: a `CacheWarning`.
 
     Raises
     ------
     InputError
-        As `build_dataset`.
+        As for `build_dataset`.
     StorageError
         The cache folder cannot be written.
     """
     storage = cache if isinstance(cache, Storage) else Storage(str(cache))
     name = f"{entry_key(recipe)}.table"
-    stored = _read(storage, name, note or _warn)
+    stored = _read_entry(storage, name, note or _warn)
     if stored is not None:
         return stored
     from study.data.curation import build_dataset  # RDKit: not needed for a stored table
@@ -65,7 +65,7 @@ def load_or_build(
 
 
 def entry_key(recipe: DatasetConfig) -> str:
-    """Sha256 of everything that decides the table."""
+    """Return the sha256 of everything that determines the data set of a recipe."""
     files = [digest_files(choice.build().files(recipe.folder())) for choice in recipe.sources]
     parts = [recipe.identity(), json.dumps(files, sort_keys=True), code_digest()]
     return sha256_of("\n".join([*parts, version("rdkit")]))
@@ -73,7 +73,7 @@ def entry_key(recipe: DatasetConfig) -> str:
 
 @cache
 def code_digest() -> str:
-    """Sha256 over the code and tables of this folder: any edit makes a new entry."""
+    """Return the sha256 of the code and tables of this folder: any edit makes a new entry."""
     state = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*")):
         if path.suffix in (".py", ".csv"):
@@ -81,13 +81,13 @@ def code_digest() -> str:
     return state.hexdigest()
 
 
-def _read(storage: Storage, name: str, note: Note) -> OdorDataset | None:
+def _read_entry(storage: Storage, name: str, note: Note) -> OdorDataset | None:
     try:
         return verify_table_checksum(storage.read(name), storage.path(name))
     except FileNotFoundError:
         return None
     except LedgerError as error:
-        note(f"damaged table set aside and made again: {storage.quarantine(name)} ({error})")
+        note(f"damaged data set set aside as {storage.quarantine(name)}, rebuilt ({error})")
         return None
 
 
@@ -96,13 +96,13 @@ def _warn(text: str) -> None:
 
 
 def add_table_checksum(dataset: OdorDataset) -> bytes:
-    """Serialise a table with its checksum."""
+    """Serialise a data set with its checksum."""
     payload = pack(dataset)
     return sha256_of(payload).encode() + b"\n" + payload
 
 
 def verify_table_checksum(data: bytes, place: str) -> OdorDataset:
-    """Rebuild what `add_table_checksum` wrote, or `pack` before there was a checksum.
+    """Read the bytes of `add_table_checksum`, or of a version that wrote no checksum.
 
     Raises
     ------
@@ -110,23 +110,23 @@ def verify_table_checksum(data: bytes, place: str) -> OdorDataset:
         A byte differs from what was written.
     """
     digest, _, payload = data.partition(b"\n")
-    if data.startswith(b"PK"):
+    if data.startswith(b"PK"):  # a bare zip archive, from before there was a checksum
         payload = data
     elif sha256_of(payload).encode() != digest:
-        raise LedgerError(f"{place}: the checksum does not fit; the table is damaged")
+        raise LedgerError(f"{place}: the checksum does not match; the data set is damaged")
     try:
         dataset = unpack(payload)
         texts = (dataset.name, *dataset.smiles, *dataset.label_names, *dataset.sources.values())
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("names must be texts")
+            raise TypeError("names must be strings")
     except UNREADABLE as error:
-        raise LedgerError(f"{place}: no table, or a damaged one ({error})") from error
+        raise LedgerError(f"{place}: not a data set, or damaged ({error})") from error
     return dataset
 
 
 def pack(dataset: OdorDataset) -> bytes:
-    """Serialise a table without pickle."""
-    head = {
+    """Serialise a data set without pickle."""
+    header = {
         "name": dataset.name,
         "label_names": dataset.label_names,
         "steps": [asdict(step) for step in dataset.steps],
@@ -136,7 +136,7 @@ def pack(dataset: OdorDataset) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        head=np.array(json.dumps(head)),
+        head=np.array(json.dumps(header)),
         smiles=np.array(dataset.smiles),
         labels=dataset.labels,
         ratings=ratings,
@@ -145,15 +145,15 @@ def pack(dataset: OdorDataset) -> bytes:
 
 
 def unpack(payload: bytes) -> OdorDataset:
-    """Rebuild what `pack` wrote."""
+    """Read the bytes of `pack`."""
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-        head = json.loads(str(arrays["head"]))
+        header = json.loads(str(arrays["head"]))
         return OdorDataset(
-            name=head["name"],
+            name=header["name"],
             smiles=tuple(arrays["smiles"].tolist()),
             labels=arrays["labels"],
-            label_names=tuple(head["label_names"]),
+            label_names=tuple(header["label_names"]),
             ratings=arrays["ratings"] if arrays["ratings"].size else None,
-            steps=tuple(CurationStep(**step) for step in head["steps"]),
-            sources=head["sources"],
+            steps=tuple(CurationStep(**step) for step in header["steps"]),
+            sources=header["sources"],
         )

@@ -1,4 +1,4 @@
-"""Structures as keys: one canonical SMILES a molecule. The only RDKit of curation."""
+"""Canonical SMILES as keys of molecules; the only module of curation that uses RDKit."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rdkit import Chem, rdBase
 Key = Literal["nonstereo", "isomeric"]
 
 _CARBON = 6
-MOST_CHARACTERS = 2_000
-"""Of a SMILES: time grows with the square; odorants have less than a hundred."""
+MAX_CHARACTERS = 2_000
+"""Length limit of a SMILES: parsing time is quadratic, and odorants have fewer than a hundred."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What curation needs to know of a molecule.
+    """The properties of a molecule that curation uses.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Structure:
     constitution : str
         Canonical SMILES without stereo marks and isotopes.
     fragments : int
-        Number of unconnected parts.
+        Number of disconnected fragments.
     carbons : int
         Number of carbon atoms.
     """
@@ -39,20 +39,22 @@ class Structure:
 
 @lru_cache(maxsize=16_384)
 def parse_structure(smiles: str, key: Key) -> Structure | None:
-    """Parse a SMILES; None where RDKit cannot (syntax, valence, aromaticity) or it is empty.
+    """Parse a SMILES; None if it is empty or RDKit cannot parse it.
 
-    RDKit drops what it does not know without a word (``CC OC`` and ``éCC`` give ethane), so
-    a text that is not one word of ASCII is none either, and one of too many characters.
+    RDKit silently ignores text that it does not know (``CC OC`` and ``éCC`` give ethane), so
+    a text with spaces or non-ASCII characters, or one that is too long, is rejected as well.
     """
-    one_word = smiles.isascii() and smiles.isprintable() and " " not in smiles
-    if not one_word or len(smiles) > MOST_CHARACTERS:
+    plain = smiles.isascii() and smiles.isprintable() and " " not in smiles
+    if not plain or len(smiles) > MAX_CHARACTERS:
         return None
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:
         return None
-    constitution = _again(Chem.MolToSmiles(molecule, isomericSmiles=False), stereo=False)
-    isomeric = _again(Chem.MolToSmiles(molecule), stereo=True)
+    constitution = _canonicalize_again(
+        Chem.MolToSmiles(molecule, isomericSmiles=False), stereo=False
+    )
+    isomeric = _canonicalize_again(Chem.MolToSmiles(molecule), stereo=True)
     return Structure(
         smiles=isomeric if key == "isomeric" else constitution,
         constitution=constitution,
@@ -61,8 +63,8 @@ def parse_structure(smiles: str, key: Key) -> Structure | None:
     )
 
 
-def _again(smiles: str, *, stereo: bool) -> str:
-    """Canonicalize once more: without its stereo marks a molecule can number differently."""
+def _canonicalize_again(smiles: str, *, stereo: bool) -> str:
+    """Canonicalize once more: removed stereo marks can change the canonical numbering."""
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
     return smiles if molecule is None else str(Chem.MolToSmiles(molecule, isomericSmiles=stereo))

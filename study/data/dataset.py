@@ -1,4 +1,4 @@
-"""The table that a study trains on: molecules, labels and how it was curated."""
+"""The data set that a study trains on: molecules, labels and curation steps."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from study.errors import InputError
 
 @dataclass(frozen=True)
 class CurationStep:
-    """One step of a curation recipe and what it did.
+    """One step of curation and its effect.
 
     Attributes
     ----------
     name : str
-        What the step does, in a few words.
+        Short description of the step.
     before, after : int
-        Rows (molecules or raw entries) before and after.
+        Number of rows (molecules or raw entries) before and after.
     note : str
-        Further counts or the rows concerned, readable.
+        Further counts, or the rows concerned, as text.
     """
 
     name: str
@@ -35,7 +35,7 @@ class CurationStep:
 
 @dataclass(frozen=True, eq=False)
 class OdorDataset:
-    """Molecules with odor labels; checked when it is made, never changed.
+    """Molecules with odor labels; checked when created, and immutable.
 
     Attributes
     ----------
@@ -48,9 +48,9 @@ class OdorDataset:
     label_names : tuple of str, (l,)
         Names of the columns, each once.
     ratings : ndarray of float32, (n, l), optional
-        Real-valued ratings the labels were thresholded from (NaN: not rated).
+        Real-valued ratings that the labels were derived from (NaN: not rated).
     steps : tuple of CurationStep
-        What curation did, in order.
+        Curation steps, in order.
     sources : mapping of str to str
         Sha256 of every file read, by name.
     """
@@ -74,8 +74,8 @@ class OdorDataset:
             raise InputError(f"{self.name}: labels must be 0 or 1")
         for what, names in (("molecule", self.smiles), ("label", self.label_names)):
             if len(set(names)) != len(names):
-                twice = next(name for name in names if names.count(name) > 1)
-                raise InputError(f"{self.name}: {what} '{twice}' stands more than once")
+                duplicate = next(name for name in names if names.count(name) > 1)
+                raise InputError(f"{self.name}: {what} '{duplicate}' appears more than once")
         empty = [name for name, k in zip(self.label_names, self.positives, strict=True) if k == 0]
         if empty:
             raise InputError(
@@ -93,7 +93,7 @@ class OdorDataset:
 
     @property
     def positives(self) -> NDArray[np.int64]:
-        """Positives of each label in the whole table, (l,)."""
+        """Number of positives of each label, (l,)."""
         positives: NDArray[np.int64] = self.labels.sum(axis=0, dtype=np.int64)
         return positives
 
@@ -107,30 +107,30 @@ class OdorDataset:
         return state.hexdigest()
 
 
-Cells = tuple[str, ...]
+TextRow = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Description:
-    """Printable rows of one table.
+    """A summary of a data set, as rows of text.
 
     Attributes
     ----------
     facts : tuple of (name, value)
         Size, labels per molecule, positives, digest, source files.
     steps : tuple of (step, before, after, note)
-        The curation recipe, as carried out.
+        The curation steps.
     labels : tuple of (label, positives, share)
         Labels from the most to the least frequent.
     """
 
-    facts: tuple[Cells, ...]
-    steps: tuple[Cells, ...]
-    labels: tuple[Cells, ...]
+    facts: tuple[TextRow, ...]
+    steps: tuple[TextRow, ...]
+    labels: tuple[TextRow, ...]
 
 
 def describe(dataset: OdorDataset) -> Description:
-    """Describe a table for the command line and the report."""
+    """Return the summary of a data set for the command line and the report."""
     positives = dataset.positives
     order = np.argsort(-positives, kind="stable")
     steps = [(step.name, f"{step.before}", f"{step.after}", step.note) for step in dataset.steps]
@@ -138,10 +138,10 @@ def describe(dataset: OdorDataset) -> Description:
         (dataset.label_names[j], f"{positives[j]}", f"{positives[j] / len(dataset):.1%}")
         for j in order
     ]
-    return Description(_facts(dataset), tuple(steps), tuple(labels))
+    return Description(_build_facts(dataset), tuple(steps), tuple(labels))
 
 
-def _facts(dataset: OdorDataset) -> tuple[Cells, ...]:
+def _build_facts(dataset: OdorDataset) -> tuple[TextRow, ...]:
     per_molecule = dataset.labels.sum(axis=1)
     positives = dataset.positives
     facts = [

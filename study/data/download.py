@@ -1,4 +1,4 @@
-"""Downloading the public archives: a pinned commit, a sha256 for every file."""
+"""Download of the public archives from a pinned commit, with a sha256 for every file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LARGE_FILE_URL = "https://media.githubusercontent.com/media/{repository}/{commit
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 Progress = Callable[[str, int, int], None]
-"""Called after each file with its name, bytes so far and bytes in all."""
+"""Callback after every file: its name, bytes so far, total bytes."""
 
 
 class FetchError(InputError):
-    """An archive file could not be downloaded, or is not the published one."""
+    """An archive file cannot be downloaded, or differs from the published one."""
 
 
 class _File(TypedDict):
@@ -40,14 +40,14 @@ class _Registry(TypedDict):
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What `fetch_archives` did.
+    """The result of `fetch_archives`.
 
     Attributes
     ----------
     folder : Path
-        The archive folder, to be given as `data.archive` or OLFACTION_ARCHIVE.
+        The archive folder, for `data.archive` or OLFACTION_ARCHIVE.
     fetched, present : tuple of str
-        Files downloaded now, and files that were there already with the right sha256.
+        Files that were downloaded, and files that were present with the right sha256.
     """
 
     folder: Path
@@ -57,19 +57,19 @@ class FetchReport:
 
 @cache
 def read_archive_registry() -> _Registry:
-    """Repository, commit, and sha256 and size of every file, as shipped."""
+    """Read the shipped registry: repository, commit, and sha256 and size of every file."""
     text = (Path(__file__).parent / "files" / "archives.json").read_text(encoding="utf-8")
-    found: _Registry = json.loads(text)
-    return found
+    registry: _Registry = json.loads(text)
+    return registry
 
 
 def archive_names() -> tuple[str, ...]:
-    """Folders of the archive that can be fetched."""
+    """Return the names of the archives that can be downloaded."""
     return tuple(sorted({name.split("/")[0] for name in read_archive_registry()["files"]}))
 
 
 def archive_terms() -> str:
-    """Say what the user should know about rights before downloading; for the command line."""
+    """Return the terms of use of the archives, for the command line."""
     commit = read_archive_registry()["commit"]
     return (
         f"From the public repository {read_archive_registry()['repository']}, commit "
@@ -92,33 +92,33 @@ def fetch_archives(
     large_file_url: str | None = None,
     progress: Progress | None = None,
 ) -> FetchReport:
-    """Download the archives into a folder; files that are there already are only checked.
+    """Download the archives into a folder; verify files that are already present.
 
     Parameters
     ----------
     folder : Path
-        Made if needed. Each file appears in it whole and with the right sha256, or not at all.
+        Created if missing. A file appears in it only complete and with the right sha256.
     only : collection of str
-        Folders of the archive, all by default.
+        Names of archives; default: all.
     base_url, large_file_url : str, optional
-        Where the files lie; by default the pinned commit on GitHub. Files kept in Git LFS are
-        short pointers at the first address and are then taken from the second.
+        Addresses of the files; default: the pinned commit on GitHub. Files in Git LFS are short
+        pointers at the first address and are downloaded from the second.
     progress : callable, optional
-        Told after each file: name, bytes so far, bytes in all.
+        Called after every file with its name, bytes so far, total bytes.
 
     Raises
     ------
     FetchError
-        A download fails or has a wrong sha256, or a file in the folder is another one.
+        A download fails or has a wrong sha256, or a file in the folder differs.
     """
-    wanted = _wanted(only)
+    wanted = _select_files(only)
     present = tuple(name for name in wanted if _is_published(folder / name, wanted[name]))
-    store = _store(folder, base_url or _address(RAW_URL))
-    downloader = _Downloader(large_file_url or _address(LARGE_FILE_URL))
+    store = _build_downloads(folder, base_url or _format_url(RAW_URL))
+    downloader = _Downloader(large_file_url or _format_url(LARGE_FILE_URL))
     done, total = 0, sum(file["bytes"] for file in wanted.values())
     for name, file in wanted.items():
         if name not in present:
-            _download(store, name, downloader)
+            _download_file(store, name, downloader)
         done += file["bytes"]
         if progress is not None:
             progress(name, done, total)
@@ -126,8 +126,8 @@ def fetch_archives(
     return FetchReport(folder, fetched, present)
 
 
-def _wanted(only: Collection[str]) -> dict[str, _File]:
-    unknown = [word for word in only if word not in archive_names()]
+def _select_files(only: Collection[str]) -> dict[str, _File]:
+    unknown = [name for name in only if name not in archive_names()]
     if unknown:
         raise FetchError(f"unknown archive '{unknown[0]}'; known: {', '.join(archive_names())}")
     files = read_archive_registry()["files"].items()
@@ -135,49 +135,49 @@ def _wanted(only: Collection[str]) -> dict[str, _File]:
 
 
 def _is_published(path: Path, file: _File) -> bool:
-    """Whether the file is there; a different file of that name is never overwritten."""
+    """Return whether the file is present; raise rather than overwrite a different file."""
     if not path.is_file():
         return False
-    found = sha256_of(path)
-    if found != file["sha256"]:
+    sha256 = sha256_of(path)
+    if sha256 != file["sha256"]:
         raise FetchError(
-            f"{path} is not the published file: sha256 {found}, expected {file['sha256']}; "
+            f"{path} is not the published file: sha256 {sha256}, expected {file['sha256']}; "
             "move or delete it, then fetch again"
         )
     return True
 
 
-def _address(form: str) -> str:
+def _format_url(form: str) -> str:
     return form.format(
         repository=read_archive_registry()["repository"], commit=read_archive_registry()["commit"]
     )
 
 
-def _store(folder: Path, base_url: str) -> pooch.Pooch:
+def _build_downloads(folder: Path, base_url: str) -> pooch.Pooch:
     import pooch
 
     hashes = {
         name: f"sha256:{file['sha256']}" for name, file in read_archive_registry()["files"].items()
     }
-    pooch.get_logger().setLevel("WARNING")  # progress is told by our own callback
+    pooch.get_logger().setLevel("WARNING")  # progress is reported by the callback
     return pooch.create(path=folder, base_url=base_url.rstrip("/") + "/", registry=hashes)
 
 
-def _download(store: pooch.Pooch, name: str, downloader: _Downloader) -> None:
+def _download_file(store: pooch.Pooch, name: str, downloader: _Downloader) -> None:
     try:
         store.fetch(name, downloader=downloader)
-    except ValueError as error:  # pooch's word for a wrong hash; it has removed the download
+    except ValueError as error:  # a wrong hash; pooch has removed the download
         raise FetchError(
             f"{name} from {store.get_url(name)} has a wrong sha256 and was not kept: {error}"
         ) from error
-    except OSError as error:  # no network, no such page, no room, no permission
+    except OSError as error:  # no network, no such page, no space, no permission
         raise FetchError(
             f"{name} could not be fetched from {store.get_url(name)} into {store.abspath}: {error}"
         ) from error
 
 
 class _Downloader:
-    """Download over HTTP, and follow a Git LFS pointer to the file it stands for."""
+    """A downloader over HTTP that follows Git LFS pointers to the real file."""
 
     def __init__(self, large_file_url: str) -> None:
         self._large_file_url = large_file_url.rstrip("/") + "/"

@@ -1,4 +1,4 @@
-"""The ``data:`` section of a study file: where molecules come from and how they are curated."""
+"""The section ``data`` of a study file: the sources of molecules, and their curation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from study.data.source import Source, Threshold
-from study.data.tables import user_path
+from study.data.tables import parse_user_path
 from study.plugins.registry import Registry
 
 DEFAULT_PRESET = "gs-lf-ifra"
@@ -38,7 +38,7 @@ class SourceConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_word_or_mapping(cls, value: Any) -> Any:  # noqa: ANN401 (raw YAML)
+    def _read_options(cls, value: Any) -> Any:  # noqa: ANN401 (raw YAML)
         if isinstance(value, str):
             return {"source": value}
         if isinstance(value, Mapping) and "source" in value and "options" not in value:
@@ -47,15 +47,15 @@ class SourceConfig(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _check_options(self) -> Self:
         mistakes = Registry("source").check(self.source, self.options)
         if mistakes:
             raise ValueError("; ".join(mistakes))
-        self.build()  # a source checks itself whether its values make sense together
+        self.build()  # a source also checks its options against each other
         return self
 
     @model_serializer
-    def _as_mapping(self) -> dict[str, OptionValue]:
+    def _to_mapping(self) -> dict[str, OptionValue]:
         return {"source": self.source, **self.options}
 
     def build(self) -> Source:
@@ -65,31 +65,32 @@ class SourceConfig(BaseModel):
 
 
 class DatasetConfig(BaseModel):
-    """What is read and how it is curated. Fields given explicitly override the preset's.
+    """The sources of a data set and its curation. Fields that are set override the preset.
 
     Attributes
     ----------
     preset : str, optional
-        Name in ``files/presets.yaml``; `gs-lf-ifra` where neither it nor `sources` is given.
+        Name in ``files/presets.yaml``; default: `gs-lf-ifra` if `sources` is not set either.
     sources : tuple of SourceConfig
         Sources, merged in this order.
     archive : Path, optional
-        Folder of the public archives; without it the variable OLFACTION_ARCHIVE.
+        Folder of the public archives; default: the variable OLFACTION_ARCHIVE.
     key : {"nonstereo", "isomeric"}
-        What makes two entries the same molecule: the constitution alone, or with stereo marks.
+        Which entries are the same molecule: those of equal constitution, or also of equal stereo
+        marks.
     vocabulary : "intersection", "union" or names
-        Labels that every source knows, that any knows, or exactly these, in this order.
+        Labels of every source, labels of any source, or exactly these labels, in this order.
     min_positives : int
-        Labels with fewer positive molecules are dropped and counted. 0 drops none, and a label
-        without a positive is then an error.
+        Labels with fewer positive molecules are dropped and counted. 0 drops none; a label
+        without any positive is then an error.
     multi_fragment, carbon_free : {"drop", "keep"}
         Salts and mixtures; water, ammonia, metals.
     unlabelled : {"drop", "keep"}
         Molecules without any label of the vocabulary.
     synonyms : bool
-        Map spellings by ``files/synonyms.csv``. Never applied to ratings.
+        Normalize spellings by ``files/synonyms.csv``. Never applied to ratings.
     threshold : Threshold, optional
-        From ratings to labels, for sources that rate; without it the source's own default.
+        Rule from ratings to labels, for sources with ratings; default: that of the source.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -110,56 +111,56 @@ class DatasetConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_preset(cls, value: Any) -> Any:  # noqa: ANN401 (raw YAML)
-        given = {"preset": value} if isinstance(value, str) else value
-        if not isinstance(given, Mapping):
-            return given
-        name = given.get("preset") or (None if "sources" in given else DEFAULT_PRESET)
+    def _apply_preset(cls, value: Any) -> Any:  # noqa: ANN401 (raw YAML)
+        fields = {"preset": value} if isinstance(value, str) else value
+        if not isinstance(fields, Mapping):
+            return fields
+        name = fields.get("preset") or (None if "sources" in fields else DEFAULT_PRESET)
         if name is None:
-            return given
+            return fields
         if not isinstance(name, str) or name not in dataset_presets():
             raise ValueError(f"unknown preset '{name}'; allowed: {', '.join(dataset_presets())}")
-        return {**dataset_presets()[name], **given, "preset": name}
+        return {**dataset_presets()[name], **fields, "preset": name}
 
     @model_validator(mode="after")
-    def _sources_fit(self) -> Self:
-        words = [choice.source for choice in self.sources]
-        if not words:
-            known = ", ".join(Registry("source").words())
+    def _check_sources(self) -> Self:
+        names = [source.source for source in self.sources]
+        if not names:
+            known = ", ".join(Registry("source").names())
             raise ValueError(f"sources is empty; name one or more of {known}")
-        rated = [word for word in words if Registry("source").load(word).rated]
-        if rated and len(words) > 1:
+        rated = [name for name in names if Registry("source").load(name).rated]
+        if rated and len(names) > 1:
             raise ValueError(
-                f"source {rated[0]} holds ratings and cannot be merged with others: "
-                "a label that was not rated is not a negative; study it by itself"
+                f"source {rated[0]} holds ratings and cannot be merged with others, because a "
+                "label that was not rated is not a negative; use it as the only source"
             )
         if self.threshold is not None and not rated:
-            raise ValueError(f"threshold is for sources with ratings, not for {', '.join(words)}")
-        doubled = [word for word in words if words.count(word) > 1 and word != "csv"]
-        if doubled:
-            raise ValueError(f"source {doubled[0]} is named more than once")
+            raise ValueError(f"threshold is for sources with ratings, not for {', '.join(names)}")
+        duplicates = [name for name in names if names.count(name) > 1 and name != "csv"]
+        if duplicates:
+            raise ValueError(f"source {duplicates[0]} is named more than once")
         return self
 
     @property
     def name(self) -> str:
-        """Name of the table: the preset's, or the sources'."""
+        """Name of the data set: that of the preset, or those of the sources."""
         return self.preset or "+".join(choice.source for choice in self.sources)
 
     def folder(self) -> Path | None:
-        """Archive folder: the field `archive`, or else the environment variable."""
+        """Return the archive folder: the field `archive`, or else the environment variable."""
         if self.archive is not None:
-            return user_path(str(self.archive), "data.archive")
-        found = os.environ.get(ARCHIVE_VARIABLE)
-        return user_path(found, ARCHIVE_VARIABLE) if found else None
+            return parse_user_path(str(self.archive), "data.archive")
+        folder = os.environ.get(ARCHIVE_VARIABLE)
+        return parse_user_path(folder, ARCHIVE_VARIABLE) if folder else None
 
     def identity(self) -> str:
-        """JSON of everything that decides the table, except the files themselves."""
+        """Return as JSON everything that determines the data set, except the source files."""
         return json.dumps(self.model_dump(mode="json", exclude={"archive"}), sort_keys=True)
 
 
 @cache
 def dataset_presets() -> Mapping[str, Mapping[str, Any]]:
-    """Shipped presets by name, as written in ``files/presets.yaml``."""
+    """Read the shipped presets, by name, from ``files/presets.yaml``."""
     text = (Path(__file__).parent / "files" / "presets.yaml").read_text(encoding="utf-8")
-    found: dict[str, Mapping[str, Any]] = yaml.safe_load(text)
-    return found
+    presets: dict[str, Mapping[str, Any]] = yaml.safe_load(text)
+    return presets

@@ -17,18 +17,18 @@ from study.data.tables import LARGEST
 
 
 class Threshold(BaseModel):
-    """Rule that turns ratings into labels; give exactly one of the two.
+    """The rule that turns ratings into labels; exactly one of its fields is set.
 
-    The rule defines the target, like the vocabulary does, so it looks at the whole table; no
-    model sees it.
+    The rule defines the target, as the vocabulary does, so it uses the whole data set; no model
+    sees it.
 
     Attributes
     ----------
     at_least : float, optional
-        A molecule has the label when its rating is this much or more (units of the source).
+        A molecule has the label if its rating is at least this (in units of the source).
     top_share : float, optional
-        A molecule has the label when its rating is among this share of the highest of that
-        label, in (0, 1). For scales whose levels differ between labels. Ties are all included.
+        A molecule has the label if its rating is among this highest share of the label's
+        ratings, in (0, 1). For scales whose levels differ between labels. Ties are included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +37,7 @@ class Threshold(BaseModel):
     top_share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
-    def _one_rule(self) -> Self:
+    def _check_rule(self) -> Self:
         if (self.at_least is None) == (self.top_share is None):
             msg = "give exactly one of at_least and top_share"
             raise ValueError(msg)
@@ -49,7 +49,7 @@ class Threshold(BaseModel):
         return f"rating among the highest {self.top_share:.0%} of the label"
 
     def apply(self, ratings: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Label a table of ratings (n, l) -> (n, l); NaN (not rated) is never a positive."""
+        """Turn ratings (n, l) into labels (n, l); NaN (not rated) is never a positive."""
         if self.at_least is not None:
             return (ratings >= self.at_least).astype(np.uint8)
         rated = ~np.isnan(ratings).all(axis=0)
@@ -61,18 +61,18 @@ class Threshold(BaseModel):
 
 @dataclass(frozen=True)
 class RawEntry:
-    """One row of a source as its author wrote it.
+    """One row of a source, before curation.
 
     Attributes
     ----------
     place : str
-        Where it stands, readable: ``goodscents/behavior.csv row 12`` (the header is row 1).
+        File and row as text: ``goodscents/behavior.csv row 12`` (the header is row 1).
     smiles : str
-        Structure as given, not yet parsed.
+        Structure as in the source, not parsed.
     labels : tuple of str
-        Labels as spelled in the source (empty for rated entries).
+        Labels as spelled in the source (empty for entries with ratings).
     ratings : mapping of str to float, optional
-        Real-valued ratings by label name, for sources that rate.
+        Ratings by label, for sources with ratings.
     """
 
     place: str
@@ -83,25 +83,25 @@ class RawEntry:
 
 @dataclass(frozen=True)
 class RawTable:
-    """What a source read, before any curation.
+    """The content of a source, before curation.
 
     Attributes
     ----------
     name : str
-        The word of the source.
+        Name of the source.
     entries : tuple of RawEntry
-        Rows in file order; one molecule may stand in several.
+        Rows in file order; a molecule can have several.
     vocabulary : tuple of str
-        Every label the source can express, as spelled there.
+        Every label of the source, as spelled there.
     files : mapping of str to str
         Sha256 of every file read, by name.
     steps : tuple of CurationStep
-        What reading left out, with counts.
+        Rows left out while reading, with counts.
     strict : bool
-        True: an entry that cannot be parsed is the user's mistake (an error).
+        True: an entry that cannot be parsed is a mistake of the user (an error).
         False: it is a defect of a public archive (dropped and counted).
     threshold : Threshold, optional
-        Default rule from ratings to labels; given exactly by the sources that rate.
+        Default rule from ratings to labels; only for sources with ratings.
     """
 
     name: str
@@ -114,16 +114,16 @@ class RawTable:
 
 
 class Source(Protocol):
-    """One source of labels. The class of a file has the file's name in CamelCase.
+    """The contract of a source. The class has the name of its file in CamelCase.
 
     Options are the keyword-only parameters of the class, with literal types and defaults.
     """
 
     rated: ClassVar[bool]
-    """Whether entries carry real-valued ratings instead of labels."""
+    """Whether entries have ratings instead of labels."""
 
     def files(self, archive: Path | None) -> Mapping[str, Path]:
-        """Every file `read` will open, by name, each existing.
+        """Return every file that `read` opens, by name.
 
         Raises
         ------
@@ -142,5 +142,5 @@ class Source(Protocol):
 
 
 def digest_files(files: Mapping[str, Path]) -> dict[str, str]:
-    """Sha256 of every file, by name."""
+    """Return the sha256 of every file, by name."""
     return {name: sha256_of(path) for name, path in files.items()}

@@ -1,1 +1,1 @@
-"""What a study will run: arms, trials, encoder jobs, contrasts. No torch, no disk."""
+"""The plan of a study: arms, trials, encoder jobs and contrasts. No torch, no disk access."""

@@ -1,4 +1,4 @@
-"""Contrasts of a study: the declared pairs of arms, their references, matched parameters."""
+"""Contrasts of a study: pairs of an arm and its reference, declared before anything runs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from study.planning.plan import Plan
 from study.planning.trials import Arm
 from study.plugins.registry import Registry
 
-Family = tuple[tuple[str, ...], float, TrainingConfig]
+ContrastFamily = tuple[tuple[str, ...], float, TrainingConfig]
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """An arm and the reference it has to beat.
+    """An arm and the reference that it is compared with.
 
     Attributes
     ----------
     family : str
-        The question it is part of: contrasts of one family are adjusted for each other.
+        Name of the family; p values are adjusted within a family.
     arm, reference : Arm
     """
 
@@ -39,12 +39,12 @@ class Contrast:
 
 
 def find_reference_arms(arms: Sequence[Arm]) -> dict[str, str]:
-    """Return the reference arm of every arm that has one, both as arm ids.
+    """Return the reference of every arm that has one, both as arm ids.
 
-    The reference is the first MLP head of the file with the same features, fraction and numbers:
-    what a technique or another operator has to beat.
+    The reference is the first MLP head in the file with the same features, fraction and training
+    settings.
     """
-    heads: dict[Family, str] = {}
+    heads: dict[ContrastFamily, str] = {}
     for arm in arms:
         if arm.technique == "mlp_head":
             heads.setdefault(contrast_family(arm), arm.id)
@@ -52,8 +52,8 @@ def find_reference_arms(arms: Sequence[Arm]) -> dict[str, str]:
     return {arm: head for arm, head in pairs.items() if head is not None and head != arm}
 
 
-def contrast_family(arm: Arm) -> Family:
-    """Return what an arm shares with its reference: features, fraction and numbers."""
+def contrast_family(arm: Arm) -> ContrastFamily:
+    """Return what an arm shares with its reference: features, fraction and training settings."""
     return tuple(f.key for f in arm.features), arm.fraction, arm.shared
 
 
@@ -62,26 +62,30 @@ def build_default_contrasts(arms: Sequence[Arm]) -> tuple[Contrast, ...]:
 
     ``technique``: every technique and operator against the reference MLP head; ``control``: the
     label balancer against the mean of independent models; ``modality``: a set of modalities
-    against itself less one.
+    against the same set without one of them.
     """
-    return (*_technique(arms), *_control(arms), *_modality(arms))
+    return (
+        *_build_technique_contrasts(arms),
+        *_build_control_contrasts(arms),
+        *_build_modality_contrasts(arms),
+    )
 
 
-def _technique(arms: Sequence[Arm]) -> Iterator[Contrast]:
+def _build_technique_contrasts(arms: Sequence[Arm]) -> Iterator[Contrast]:
     by_id = {arm.id: arm for arm in arms}
     for arm, reference in find_reference_arms(arms).items():
         yield Contrast("technique", by_id[arm], by_id[reference])
 
 
-def _control(arms: Sequence[Arm]) -> Iterator[Contrast]:
+def _build_control_contrasts(arms: Sequence[Arm]) -> Iterator[Contrast]:
     means = {contrast_family(c): c for c in arms if c.technique == "independent_mean"}
     for arm in arms:
         if arm.technique == "label_balancer" and contrast_family(arm) in means:
             yield Contrast("control", arm, means[contrast_family(arm)])
 
 
-def _modality(arms: Sequence[Arm]) -> Iterator[Contrast]:
-    heads: dict[Family, Arm] = {}
+def _build_modality_contrasts(arms: Sequence[Arm]) -> Iterator[Contrast]:
+    heads: dict[ContrastFamily, Arm] = {}
     for arm in arms:
         if arm.technique in ("mlp_head", "single"):
             heads.setdefault(contrast_family(arm), arm)
@@ -94,44 +98,44 @@ def _modality(arms: Sequence[Arm]) -> Iterator[Contrast]:
 
 
 def count_models(arm: Arm) -> int:
-    """Return how many models an arm averages for a label: above 1 it is an ensemble.
+    """Return how many models an arm averages for each label; an ensemble averages more than one.
 
-    The mean of independent models averages one a modality. So does the label balancer whose
-    owners are drawn for every batch: each branch sees every label in time, and the mean of the
-    branches predicts it. With fixed owners a label is predicted by its owner alone, which is one
-    model, as every head is.
+    The mean of independent models averages one model per modality. So does the label balancer if
+    the owners of labels are drawn for every batch: every branch is trained on every label, and
+    the mean of the branches predicts it. With fixed owners only the owner predicts a label, which
+    is one model, as for every head.
     """
     if arm.technique == "independent_mean":
         return len(arm.features)
-    if arm.partition is None or not _drawn_per_batch(arm.partition.name):
+    if arm.partition is None or not _is_drawn_per_batch(arm.partition.name):
         return 1
     return len(arm.features)
 
 
 @cache
-def _drawn_per_batch(partition: str) -> bool:
+def _is_drawn_per_batch(partition: str) -> bool:
     return bool(Registry("partition").load(partition).per_batch)
 
 
-Shared = tuple[object, ...]
+PairingKey = tuple[object, ...]
 _MEANING = {
     "technique": "a technique or operator against the first MLP head with the same features",
     "control": "the label balancer against the mean of independent models",
-    "modality": "a feature set against itself less one modality",
+    "modality": "a feature set against the same set without one modality",
 }
 
 
 @dataclass(frozen=True)
 class DeclaredContrasts:
-    """What is compared, and what would be but for the size of an ensemble.
+    """The contrasts of a study, and those left out because of ensembles of different sizes.
 
     Attributes
     ----------
     contrasts : tuple of Contrast
-        In the order of the file; each pair once in a family.
+        In the order of the file, every pair once per family.
     unequal : tuple of Contrast
-        Left out: one side averages more models than the other, and the file does not say that
-        it wants them (``analysis: {ensembles: any}``).
+        Contrasts that are left out: one side averages more models than the other, and the file
+        does not allow that (``analysis: {ensembles: any}``).
     """
 
     contrasts: tuple[Contrast, ...]
@@ -151,133 +155,146 @@ def declare_contrasts(spec: StudySpec, plan: Plan) -> DeclaredContrasts:
     Raises
     ------
     InputError
-        A contrast of the file stands for no pair of arms, or for none of equal size.
+        A contrast of the file matches no pair of arms, or only ensembles of different sizes.
     """
     any_size = spec.analysis.ensembles == "any"
     if spec.contrasts is None:
-        return _sorted_out(build_default_contrasts(plan.arms), any_size=any_size)
-    found: list[Contrast] = []
-    for number, asked in enumerate(spec.contrasts):
-        pairs = list(_pairs(asked, plan.arms))
+        return _deduplicate_and_split(build_default_contrasts(plan.arms), any_size=any_size)
+    contrasts: list[Contrast] = []
+    for number, config in enumerate(spec.contrasts):
+        pairs = list(_find_pairs(config, plan.arms))
         if not pairs:
-            raise InputError(f"contrasts.{number}: {_matches_nothing(asked, plan.arms)}")
-        if not _sorted_out(pairs, any_size=any_size).contrasts:
+            raise InputError(f"contrasts.{number}: {_format_no_match(config, plan.arms)}")
+        if not _deduplicate_and_split(pairs, any_size=any_size).contrasts:
             raise InputError(
-                f"contrasts.{number}: '{asked.family}' compares ensembles with ensembles of "
-                f"another size only (for example {_sizes(pairs[0])}); to compare them all the "
-                "same, write 'analysis: {ensembles: any}'"
+                f"contrasts.{number}: '{config.family}' compares only ensembles of different "
+                f"sizes (for example {_format_sizes(pairs[0])}); to compare them anyway, write "
+                "'analysis: {ensembles: any}'"
             )
-        found += pairs
-    return _sorted_out(found, any_size=any_size)
+        contrasts += pairs
+    return _deduplicate_and_split(contrasts, any_size=any_size)
 
 
 def is_fair(contrast: Contrast) -> bool:
-    """Whether both sides average the same number of models."""
+    """Return whether both sides average the same number of models."""
     return count_models(contrast.arm) == count_models(contrast.reference)
 
 
-def _sizes(contrast: Contrast) -> str:
+def _format_sizes(contrast: Contrast) -> str:
     arm, reference = contrast.arm, contrast.reference
     return f"{arm}: {count_models(arm)} models, {reference}: {count_models(reference)}"
 
 
-def _sorted_out(contrasts: Iterable[Contrast], *, any_size: bool) -> DeclaredContrasts:
-    """Keep each pair once in a family, and apart what is not compared."""
+def _deduplicate_and_split(contrasts: Iterable[Contrast], *, any_size: bool) -> DeclaredContrasts:
+    """Remove duplicate pairs within a family, and separate pairs of unequal size."""
+    # Reversed twice: of duplicates, the first one of the file keeps its place.
     distinct = {(c.family, c.arm.id, c.reference.id): c for c in reversed(list(contrasts))}
     ordered = list(reversed(distinct.values()))
     fair = [any_size or is_fair(contrast) for contrast in ordered]
-    kept = tuple(c for c, ok in zip(ordered, fair, strict=True) if ok)
-    return DeclaredContrasts(kept, tuple(c for c, ok in zip(ordered, fair, strict=True) if not ok))
+    return DeclaredContrasts(
+        tuple(c for c, ok in zip(ordered, fair, strict=True) if ok),
+        tuple(c for c, ok in zip(ordered, fair, strict=True) if not ok),
+    )
 
 
-def _pairs(asked: ContrastConfig, arms: Sequence[Arm]) -> Iterator[Contrast]:
-    """Yield the pairs that an item of the section stands for."""
-    if asked.arm is None or asked.reference is None:
-        yield from (c for c in build_default_contrasts(arms) if c.family == asked.family)
+def _find_pairs(config: ContrastConfig, arms: Sequence[Arm]) -> Iterator[Contrast]:
+    """Yield the pairs of arms that one item of the section ``contrasts`` matches."""
+    if config.arm is None or config.reference is None:
+        yield from (c for c in build_default_contrasts(arms) if c.family == config.family)
         return
-    named = asked.arm.named | asked.reference.named
-    references: dict[Shared, list[Arm]] = defaultdict(list)
-    for arm in _matching(asked.reference, arms):
-        references[_shared(arm, named)].append(arm)
-    for arm in _matching(asked.arm, arms):
-        for reference in references.get(_shared(arm, named), ()):
-            if arm is not reference and _agree(arm, reference, named):
-                yield Contrast(asked.family, arm, reference)
+    selected = config.arm.columns | config.reference.columns
+    references: dict[PairingKey, list[Arm]] = defaultdict(list)
+    for arm in _find_matching_arms(config.reference, arms):
+        references[_build_pairing_key(arm, selected)].append(arm)
+    for arm in _find_matching_arms(config.arm, arms):
+        for reference in references.get(_build_pairing_key(arm, selected), ()):
+            if arm is not reference and _is_pair(arm, reference, selected):
+                yield Contrast(config.family, arm, reference)
 
 
-def _matching(side: ArmSelector, arms: Sequence[Arm]) -> Iterator[Arm]:
+def _find_matching_arms(side: ArmSelector, arms: Sequence[Arm]) -> Iterator[Arm]:
     for arm in arms:
         params = arm.params()
-        words = (side.technique, side.fusion, side.partition)
+        values = (side.technique, side.fusion, side.partition)
         columns = ("technique", "fusion", "partition")
         if (
             (side.features is None or set(side.features) == set(arm.names))
             and (side.fraction is None or side.fraction == arm.fraction)
-            and all(w in (None, params[c]) for w, c in zip(words, columns, strict=True))
+            and all(
+                value in (None, params[column])
+                for value, column in zip(values, columns, strict=True)
+            )
         ):
             yield arm
 
 
-def _shared(arm: Arm, named: frozenset[str]) -> Shared:
-    """Return what both sides must have in common, of that which every arm has."""
-    features = None if "features" in named else frozenset(f.key for f in arm.features)
-    return features, None if "fraction" in named else arm.fraction, arm.shared
+def _build_pairing_key(arm: Arm, selected: frozenset[str]) -> PairingKey:
+    """Return what an arm and its reference must share, of the fields that every arm has.
 
-
-def _agree(arm: Arm, reference: Arm, named: frozenset[str]) -> bool:
-    """Whether two arms agree in technique, operator and partition where nobody names them.
-
-    One modality has no technique, and a technique no operator or partition but its own: what a
-    side cannot have is no disagreement.
+    Columns that one of the sides selects may differ, so they are None.
     """
-    if "features" in named and "single" in (arm.technique, reference.technique):
+    features = None if "features" in selected else frozenset(f.key for f in arm.features)
+    return features, None if "fraction" in selected else arm.fraction, arm.shared
+
+
+def _is_pair(arm: Arm, reference: Arm, selected: frozenset[str]) -> bool:
+    """Return whether two arms agree in technique, operator and partition, unless selected.
+
+    A single modality has no technique, and a technique may have no operator or partition: a field
+    that one side cannot have is ignored.
+    """
+    if "features" in selected and "single" in (arm.technique, reference.technique):
         return True
-    if "technique" not in named and arm.technique != reference.technique:
+    if "technique" not in selected and arm.technique != reference.technique:
         return False
     pairs: dict[str, tuple[Component | None, Component | None]] = {
         "fusion": (arm.fusion, reference.fusion),
         "partition": (arm.partition, reference.partition),
     }
     return all(
-        one == other or ("technique" in named and None in (one, other))
+        one == other or ("technique" in selected and None in (one, other))
         for name, (one, other) in pairs.items()
-        if name not in named
+        if name not in selected
     )
 
 
-def _matches_nothing(asked: ContrastConfig, arms: Sequence[Arm]) -> str:
-    """Say which side of a contrast no arm is on, or that no two agree in the rest."""
-    if asked.arm is None or asked.reference is None:
-        return f"'{asked.family}' ({_MEANING[asked.family]}) finds no pair among the arms"
-    for name, side in (("arm", asked.arm), ("reference", asked.reference)):
-        if not any(_matching(side, arms)):
-            return f"'{asked.family}': no {name} has {side}; {_words(side, arms)}"
-    named = ", ".join(sorted(asked.arm.named | asked.reference.named)) or "nothing"
+def _format_no_match(config: ContrastConfig, arms: Sequence[Arm]) -> str:
+    """Explain why a contrast has no pairs: no arm matches a side, or no two arms agree."""
+    if config.arm is None or config.reference is None:
+        return f"'{config.family}' ({_MEANING[config.family]}) matches no pair of arms"
+    for name, side in (("arm", config.arm), ("reference", config.reference)):
+        if not any(_find_matching_arms(side, arms)):
+            return f"'{config.family}': no {name} has {side}; {_format_values(side, arms)}"
+    selected = ", ".join(sorted(config.arm.columns | config.reference.columns)) or "nothing"
     return (
-        f"'{asked.family}': no arm with {asked.arm} agrees with a reference with "
-        f"{asked.reference} in everything but {named}; name the other columns they differ in"
+        f"'{config.family}': no arm with {config.arm} agrees with a reference with "
+        f"{config.reference} in everything but {selected}; set the other columns in which they "
+        "differ"
     )
 
 
-def _words(side: ArmSelector, arms: Sequence[Arm]) -> str:
-    """Return the words of the columns that a side names, as the arms have them."""
-    known = {column: sorted({c.params()[column] for c in arms}) for column in sorted(side.named)}
-    return "; ".join(f"{column}: {', '.join(words)}" for column, words in known.items())
+def _format_values(side: ArmSelector, arms: Sequence[Arm]) -> str:
+    """Return the values that the arms have in the columns of a side."""
+    known = {
+        column: sorted({arm.params()[column] for arm in arms}) for column in sorted(side.columns)
+    }
+    return "; ".join(f"{column}: {', '.join(values)}" for column, values in known.items())
 
 
 TOLERANCE = 0.02
+"""Largest relative difference of two numbers of trained weights that count as equal."""
 
 
 def format_unequal_parameters(
     contrasts: Iterable[Contrast], counts: Mapping[str, float]
 ) -> list[str]:
-    """Return one line a family with pairs whose trained weights differ by more than 2 %.
+    """Return a line for every family with pairs whose trained weights differ by more than 2 %.
 
     Parameters
     ----------
     contrasts : iterable of Contrast
     counts : mapping of arm id to float
-        Trained weights of an arm; pairs with an arm that is not in it are passed over.
+        Number of trained weights of an arm; pairs with an arm that is not in it are skipped.
     """
     ratios: dict[str, list[float]] = {}
     known: dict[str, int] = {}
@@ -288,7 +305,7 @@ def format_unequal_parameters(
             if abs(arm / reference - 1) > TOLERANCE:
                 ratios.setdefault(contrast.family, []).append(arm / reference)
     return [
-        f"{family}: {len(found)} of {known[family]} pairs differ by more than {TOLERANCE:.0%} in "
-        f"trained weights (arm over reference {min(found):.2f} to {max(found):.2f})"
-        for family, found in ratios.items()
+        f"{family}: {len(values)} of {known[family]} pairs differ by more than {TOLERANCE:.0%} in "
+        f"trained weights (arm over reference {min(values):.2f} to {max(values):.2f})"
+        for family, values in ratios.items()
     ]

@@ -1,4 +1,4 @@
-"""The labels that a fixed partition gives a modality: what its encoder is fine-tuned on."""
+"""The labels that the encoder of a modality is fine-tuned on, if a fixed partition assigns them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from study.plugins.registry import Registry
 
 @dataclass(frozen=True)
 class LabelSubset:
-    """One modality's part of the labels of an arm.
+    """The labels of one modality under a label partition.
 
     Attributes
     ----------
     partition : PartitionConfig
-        A fixed one that needs no scores.
+        A fixed partition that needs no scores.
     modalities : tuple of str, (k,)
-        All modalities of the arm, by the names inside its model.
+        All modalities of the arm, by their names inside the model.
     owner : str
-        The one whose labels these are.
+        The modality that owns these labels.
     """
 
     partition: PartitionConfig
@@ -37,15 +37,15 @@ class LabelSubset:
     def columns(
         self, labels: NDArray[np.uint8], rows: NDArray[np.int64], seed: int
     ) -> NDArray[np.int64]:
-        """Return the columns that are the owner's, rising.
+        """Return the columns of the owner's labels, in ascending order.
 
         Parameters
         ----------
         labels : ndarray of uint8, (n_train, l)
-            Of the training rows.
+            Labels of the training rows.
         rows : ndarray of int64, (n_train,)
         seed : int
-            As the arm's own label balancer takes it.
+            The seed of the arm's own label balancer.
 
         Raises
         ------
@@ -53,9 +53,11 @@ class LabelSubset:
             The partition gives this modality no label.
         """
         rule = Registry("partition").load(self.partition.name)(**self.partition.options)
-        dealt: LabelPartition = rule.build(PartitionContext(self.modalities, labels, rows, seed))
+        partition: LabelPartition = rule.build(
+            PartitionContext(self.modalities, labels, rows, seed)
+        )
         columns: NDArray[np.int64] = np.flatnonzero(
-            dealt.owner == self.modalities.index(self.owner)
+            partition.owner == self.modalities.index(self.owner)
         )
         if len(columns) == 0:
             raise TrialError(
@@ -71,16 +73,17 @@ class LabelSubset:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> LabelSubset:
-        """Rebuild what `to_json` wrote."""
+        """Read a value of `to_json`."""
         partition = PartitionConfig.model_validate(value["partition"])
         return cls(partition, tuple(value["modalities"]), value["owner"])
 
 
 def label_subset_for(owner: str, trial: Trial) -> LabelSubset | None:
-    """Return what the encoder of one modality is fine-tuned on; None: on all labels.
+    """Return the labels that the encoder of one modality is fine-tuned on; None: all labels.
 
-    A partition that changes with every batch gives everyone every label in time; one that is
-    chosen by inner scores (`affinity`) needs the fine-tuned encoders first.
+    It is all labels if the partition is redrawn for every batch, because every modality then gets
+    every label; and if the partition is chosen by inner scores (`affinity`), because these need
+    the fine-tuned encoders first.
     """
     partition = trial.arm.partition
     if partition is None:

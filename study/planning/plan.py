@@ -1,4 +1,4 @@
-"""What will run: the grid expanded to distinct arms, merged duplicates, fits and expected time."""
+"""The plan of a study: the grid expanded to distinct arms and their trials."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from study.config.components import OperatorConfig, PartitionConfig
-from study.config.grid import WORD_AXES
+from study.config.grid import ARM_AXES
 from study.config.study import StudySpec
 from study.config.training import TrainingConfig
 from study.errors import InputError
 from study.planning.trials import Arm, NamedModality, Trial, iterate_trials
 
-Words = tuple[str, OperatorConfig, PartitionConfig]
-MOST_ASKED = 100_000
-"""Combinations of a plan, which takes a minute then."""
-TWICE = "the file asks for it twice"
+WrittenArm = tuple[str, OperatorConfig, PartitionConfig]
+MAX_COMBINATIONS = 100_000
+"""Largest number of combinations; a plan of so many takes a minute."""
+REPEATED = "the file asks for it twice"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The distinct work of a study.
+    """The distinct arms of a study and the trials of each.
 
     Attributes
     ----------
     arms : tuple of Arm
         Every arm once, in the order of the file.
-    asked : int
-        Combinations the file asks for.
+    combinations : int
+        Number of combinations in the file.
     merged : mapping of reason to count
-        Combinations that equal another arm, with the reason.
+        Number of combinations that equal another arm, by reason.
     added : tuple of Arm
-        Arms nobody asked for that a control needs (members of ``independent_mean``).
+        Arms that are not in the file but that a control needs (members of ``independent_mean``).
     repeats, folds, seeds
-        The repeat axis, shared by all arms.
+        The trials of every arm: seeds x repeats x folds.
     """
 
     arms: tuple[Arm, ...]
-    asked: int
+    combinations: int
     merged: dict[str, int]
     added: tuple[Arm, ...]
     repeats: int
@@ -47,18 +47,18 @@ class Plan:
 
     @property
     def per_arm(self) -> int:
-        """Trials of one arm."""
+        """Number of trials of one arm."""
         return self.repeats * self.folds * len(self.seeds)
 
     @property
     def averages(self) -> int:
-        """Trials that average others and train nothing."""
+        """Number of trials that average other trials and train nothing."""
         means = sum(arm.technique == "independent_mean" for arm in self.arms)
         return means * self.per_arm
 
     @property
     def fits(self) -> int:
-        """Heads to train: one a trial, and one for each configuration of its search."""
+        """Number of heads to train: one per trial, and one per configuration of its search."""
         heads = (
             1 + arm.search.budget if arm.search else 1
             for arm in self.arms
@@ -67,7 +67,7 @@ class Plan:
         return sum(heads) * self.per_arm
 
     def trials(self) -> Iterator[Trial]:
-        """Yield every trial: members before the averages that need them."""
+        """Yield every trial, members before the averages that need them."""
         ordered = sorted(self.arms, key=lambda arm: arm.technique == "independent_mean")
         for arm in ordered:
             yield from self.trials_of(arm)
@@ -80,27 +80,28 @@ class Plan:
 def make_plan(spec: StudySpec) -> Plan:
     """Expand the grid of a study into distinct arms.
 
-    Combinations that build the same model are merged, and the reason is counted; a control
-    that needs further arms gets them.
+    Combinations that build the same model are merged, and the reason is counted. Arms that a
+    control needs are added.
 
     Raises
     ------
     InputError
-        The grid asks for more combinations than anyone could compare.
+        The grid has more than `MAX_COMBINATIONS` combinations.
     """
     _check_size(spec)
     arms: dict[str, Arm] = {}
     seen: dict[tuple[object, ...], Arm] = {}
-    words: dict[str, Words] = {}
+    written_arms: dict[str, WrittenArm] = {}
     merged: Counter[str] = Counter()
-    asked = 0
-    for arm, written, reason in _asked(spec):
-        asked += 1
-        known = seen.setdefault(_parts(arm), arm)  # an identity takes longer than an arm
+    combinations = 0
+    for arm, written, reason in _iterate_combinations(spec):
+        combinations += 1
+        # The digest of an arm is slow, so equal arms are first recognized by their objects.
+        known = seen.setdefault(_build_identity_key(arm), arm)
         if known is not arm or arms.setdefault(arm.id, arm) is not arm:
-            merged[TWICE if words[known.id] == written else reason] += 1
+            merged[REPEATED if written_arms[known.id] == written else reason] += 1
         else:
-            words[arm.id] = written
+            written_arms[arm.id] = written
     added: dict[str, Arm] = {}
     for arm in list(arms.values()):
         if arm.technique == "independent_mean":
@@ -108,7 +109,7 @@ def make_plan(spec: StudySpec) -> Plan:
             added |= {member.id: member for member in members if member.id not in arms}
     return Plan(
         arms=(*arms.values(), *added.values()),
-        asked=asked,
+        combinations=combinations,
         merged=dict(merged),
         added=tuple(added.values()),
         repeats=spec.split.repeats,
@@ -118,44 +119,48 @@ def make_plan(spec: StudySpec) -> Plan:
 
 
 def _check_size(spec: StudySpec) -> None:
-    """Refuse a grid that would take hours to write down: axes multiply quickly."""
-    asked = sum(block.size for block in spec.grid) * len(spec.fractions)
-    if asked > MOST_ASKED:
+    """Reject a grid with too many combinations, before they are built."""
+    combinations = sum(block.size for block in spec.grid) * len(spec.fractions)
+    if combinations > MAX_COMBINATIONS:
         raise InputError(
-            f"the grid asks for up to {asked:,} combinations, more than {MOST_ASKED:,}; name fewer "
-            "values, or use the design one_at_a_time"
+            f"the grid asks for up to {combinations:,} combinations, more than "
+            f"{MAX_COMBINATIONS:,}; use fewer values, or the design one_at_a_time"
         )
 
 
-def _asked(spec: StudySpec) -> Iterator[tuple[Arm, Words, str]]:
-    """Yield every combination: in canonical form, as it is written, and what made it canonical."""
+def _iterate_combinations(spec: StudySpec) -> Iterator[tuple[Arm, WrittenArm, str]]:
+    """Yield every combination: its canonical arm, the values in the file, the reason to merge."""
+    # Feature sets and training settings repeat, so each is validated once.
     sets: dict[tuple[str, ...], tuple[NamedModality, ...]] = {}
     trainings: dict[str, TrainingConfig] = {}
     for values in (values for block in spec.grid for values in block.combinations()):
-        names, given = values["features"], {k: v for k, v in values.items() if k in _NUMBERS}
-        key = repr(given)
+        names = values["features"]
+        settings = {key: value for key, value in values.items() if key in _TRAINING_SETTINGS}
+        key = repr(settings)
         if names not in sets:
-            sets[names] = _features(spec, names)
+            sets[names] = _build_features(spec, names)
         if key not in trainings:
-            trainings[key] = TrainingConfig.model_validate({**spec.training.model_dump(), **given})
-        technique, fusion, partition = (values[name] for name in WORD_AXES[1:])
+            trainings[key] = TrainingConfig.model_validate(
+                {**spec.training.model_dump(), **settings}
+            )
+        technique, fusion, partition = (values[name] for name in ARM_AXES[1:])
         for fraction in spec.fractions:
-            arm, reason = _canonical(
+            arm, reason = _to_canonical_arm(
                 sets[names], technique, fusion, partition, fraction, trainings[key]
             )
-            arm = _with_widths(arm, values.get("widths"))
+            arm = _set_widths(arm, values.get("widths"))
             arm = replace(arm, search=spec.search) if spec.search else arm
             yield arm, (technique, fusion, partition), reason
 
 
-def _parts(arm: Arm) -> tuple[object, ...]:
-    """Return the very objects of an arm: it is equal to another that has the same ones."""
-    words = (id(arm.fusion), id(arm.partition), id(arm.training))
-    return (id(arm.features), arm.technique, arm.fraction, *words)
+def _build_identity_key(arm: Arm) -> tuple[object, ...]:
+    """Return a key by the objects of an arm: arms with the same objects are equal."""
+    objects = (id(arm.fusion), id(arm.partition), id(arm.training))
+    return (id(arm.features), arm.technique, arm.fraction, *objects)
 
 
-def _with_widths(arm: Arm, widths: tuple[int, ...] | None) -> Arm:
-    """Give a head other hidden widths; what it shares with other arms stays as it was asked."""
+def _set_widths(arm: Arm, widths: tuple[int, ...] | None) -> Arm:
+    """Return an arm with other hidden widths that is still compared by its original settings."""
     if widths is None or widths == arm.training.hidden:
         return arm
     return replace(
@@ -163,15 +168,15 @@ def _with_widths(arm: Arm, widths: tuple[int, ...] | None) -> Arm:
     )
 
 
-_NUMBERS = frozenset(TrainingConfig.model_fields)
+_TRAINING_SETTINGS = frozenset(TrainingConfig.model_fields)
 
 
-def _features(spec: StudySpec, names: tuple[str, ...]) -> tuple[NamedModality, ...]:
+def _build_features(spec: StudySpec, names: tuple[str, ...]) -> tuple[NamedModality, ...]:
     features = [NamedModality(name, spec.modality(name)) for name in names]
     return tuple(sorted(features, key=lambda f: (f.choice.name, f.key)))
 
 
-def _canonical(
+def _to_canonical_arm(
     features: tuple[NamedModality, ...],
     technique: str,
     fusion: OperatorConfig,
@@ -179,7 +184,7 @@ def _canonical(
     fraction: float,
     training: TrainingConfig,
 ) -> tuple[Arm, str]:
-    """Clear the fields that cannot matter; the second value says why."""
+    """Return the arm without fields that have no effect, and the reason why they have none."""
     if len(features) == 1:
         reason = "a single modality makes techniques and operators equal"
         return Arm(features, "single", None, None, fraction, training), reason

@@ -1,4 +1,4 @@
-"""Arms and trials as values: an arm is one configuration, a trial is one arm on one fold."""
+"""Arms and trials: an arm is one configuration, a trial is one arm on one fold with one seed."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from study.config.study import digest
 from study.config.training import TrainingConfig
 
 Repeat = tuple[int, int, int]
-"""Seed, repeat and fold of a trial: arms are paired by these."""
+"""Seed, repeat and fold of a trial; trials of two arms are paired if these are equal."""
 
 
 @dataclass(frozen=True)
 class NamedModality:
-    """One modality of an arm: the name the study file gives it, and what stands behind it."""
+    """One modality of an arm: its name in the study file, and its configuration."""
 
     name: str
     choice: ModalityConfig
 
     @cached_property
     def key(self) -> str:
-        """Identity of the modality, whatever its name in the file."""
+        """Identity of the modality, which does not depend on its name in the file."""
         return digest(self.choice.json_value())
 
     @property
     def slot(self) -> str:
-        """Name inside a model: torch refuses its own words there (``type``, ``training``)."""
+        """Name inside a model; the suffix avoids names that torch reserves (``type``)."""
         return f"{self.name}_"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm of a study in canonical form: fields that cannot matter are None.
+    """One arm of a study in canonical form: fields without effect are None.
 
     Attributes
     ----------
     features : tuple of NamedModality
-        In canonical order (by word, then options).
+        In canonical order (by modality, then options).
     technique : str
-        ``single`` where there is one modality.
+        ``single`` if there is one modality.
     fusion : OperatorConfig or None
         None for ``single``, ``label_balancer`` and ``independent_mean``.
     partition : PartitionConfig or None
@@ -51,13 +51,12 @@ class Arm:
     fraction : float
         Share of the training fold that is used.
     training : TrainingConfig
-        Numbers of the head's training.
+        Settings of the head's training.
     asked : TrainingConfig or None
-        The numbers that the file gives, where the hidden widths were chosen otherwise (matched
-        parameters): what the arm shares with those it is compared with. No part of its identity.
+        The settings in the file, if the hidden widths in `training` were chosen to match
+        parameters; the arm is compared with arms that share these. Not part of the identity.
     search : SearchConfig or None
-        Numbers that each trial chooses for itself, in place of those of `training`; None: the
-        trial has those.
+        Settings that every trial searches for, instead of those in `training`; None: no search.
     """
 
     features: tuple[NamedModality, ...]
@@ -71,7 +70,7 @@ class Arm:
 
     @property
     def shared(self) -> TrainingConfig:
-        """Numbers that an arm has in common with those it is compared with."""
+        """Training settings that an arm shares with the arms it is compared with."""
         return self.asked or self.training
 
     @property
@@ -81,7 +80,7 @@ class Arm:
 
     @property
     def joint(self) -> bool:
-        """Whether its trials train encoders: they have replicas, checkpoints and a GPU."""
+        """Whether its trials train encoders, and so need replicas, checkpoints and a GPU."""
         return any(feature.choice.resolved == "joint" for feature in self.features)
 
     @cached_property
@@ -91,23 +90,23 @@ class Arm:
 
     @cached_property
     def curve_id(self) -> str:
-        """Identity of the arm whatever its training fraction: groups a learning curve."""
+        """Identity of the arm without its training fraction: that of its learning curve."""
         return digest({**self.json_value(), "fraction": None})[:16]
 
     def json_value(self) -> dict[str, Any]:
-        """Return the plain value the identity is made of."""
+        """Return the JSON value that the identity is hashed from."""
         return {
             "features": [feature.key for feature in self.features],
             "technique": self.technique,
             "fusion": self.fusion.json_value() if self.fusion else None,
             "partition": self.partition.json_value() if self.partition else None,
             "fraction": self.fraction,
-            "training": _dumped(self.training),
+            "training": _dump_training(self.training),
             **({"search": self.search.json_value()} if self.search else {}),
         }
 
     def params(self) -> dict[str, str]:
-        """Return the fields as readable words for tables and tracking."""
+        """Return the fields as text, for tables and tracking."""
         return {
             "features": "+".join(self.names),
             "technique": self.technique,
@@ -118,21 +117,20 @@ class Arm:
         }
 
     def single(self, feature: NamedModality) -> Arm:
-        """Return the arm of one modality alone under the same numbers."""
+        """Return the arm of one modality alone with the same training settings."""
         return replace(self, features=(feature,), technique="single", fusion=None, partition=None)
 
     def __str__(self) -> str:
-        words = [word for word in self.params().values() if word != "-"]
-        return " / ".join(words)
+        return " / ".join(text for text in self.params().values() if text != "-")
 
 
-def _dumped(training: TrainingConfig) -> dict[str, Any]:
+def _dump_training(training: TrainingConfig) -> dict[str, Any]:
     return training.model_dump(mode="json")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One fit: an arm on one fold with one seed."""
+    """One arm on one fold with one seed."""
 
     arm: Arm
     repeat: int
@@ -144,7 +142,7 @@ class Trial:
 
     @property
     def torch_seed(self) -> int:
-        """Seed of this fit: another one in each fold, the same for all arms of the fold."""
+        """Seed of torch: different for every fold, the same for all arms of a fold."""
         return (self.seed * 1_000 + self.repeat) * 1_000 + self.fold
 
     def members(self) -> tuple[Trial, ...]:
@@ -155,15 +153,16 @@ class Trial:
         return tuple(Trial(arm, self.repeat, self.fold, self.seed) for arm in singles)
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON scalars, lists and mappings only: what crosses a process border."""
+        """Return the trial as a JSON value, to send it to another process."""
         arm = self.arm
         return {
-            "features": [[f.name, _plain(f.choice)] for f in arm.features],  # order is identity
+            # The order is part of the identity.
+            "features": [[f.name, _dump_component(f.choice)] for f in arm.features],
             "technique": arm.technique,
-            "fusion": _plain(arm.fusion),
-            "partition": _plain(arm.partition),
+            "fusion": _dump_component(arm.fusion),
+            "partition": _dump_component(arm.partition),
             "fraction": arm.fraction,
-            "training": _dumped(arm.training),
+            "training": _dump_training(arm.training),
             **({"search": arm.search.json_value()} if arm.search else {}),
             "repeat": self.repeat,
             "fold": self.fold,
@@ -172,7 +171,7 @@ class Trial:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Trial:
-        """Rebuild what `to_json` wrote."""
+        """Read a value of `to_json`."""
         features = tuple(
             NamedModality(name, ModalityConfig.model_validate(choice))
             for name, choice in value["features"]
@@ -190,8 +189,10 @@ class Trial:
         return cls(arm, value["repeat"], value["fold"], value["seed"])
 
 
-def _plain(word: OperatorConfig | PartitionConfig | ModalityConfig | None) -> dict[str, Any] | None:
-    return word.model_dump(mode="json") if word else None
+def _dump_component(
+    config: OperatorConfig | PartitionConfig | ModalityConfig | None,
+) -> dict[str, Any] | None:
+    return config.model_dump(mode="json") if config else None
 
 
 def repeat_of(spec: Trial) -> Repeat:
@@ -202,7 +203,7 @@ def repeat_of(spec: Trial) -> Repeat:
 def iterate_trials(
     arm: Arm, *, repeats: int, folds: int, seeds: tuple[int, ...]
 ) -> Iterator[Trial]:
-    """Yield every repeat of an arm: seeds x repeats x folds."""
+    """Yield the trials of an arm: seeds x repeats x folds."""
     for seed in seeds:
         for repeat in range(repeats):
             for fold in range(folds):

@@ -1,1 +1,1 @@
-"""Components by name: the registry of every family, and the options of a component."""
+"""The registries of components that a study file names, and the options of a component."""

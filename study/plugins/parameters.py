@@ -1,4 +1,4 @@
-"""Options of a word, read from the source text of its class without importing it."""
+"""Options of a component, read from the source text of its class without importing it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from study.errors import InputError
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
-_PLAIN: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
+_TYPES: Mapping[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One option of a word.
+    """One option of a component: a keyword-only parameter of its class.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Parameter:
     annotation : type
         int, float, bool, str, None, a Literal, or a union of these.
     default : int, float, bool, str or None
-        Value when the option is not given.
+        Value if the study file does not set the option.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """The allowed values, readable: ``'add', 'mean'`` or ``float``."""
-        return _readable(self.annotation)
+        """The allowed values as text: ``'add', 'mean'`` or ``float``."""
+        return _format_type(self.annotation)
 
     def parse(self, value: object) -> object:
-        """Return the value in the option's own type (an int becomes a float where one is due).
+        """Return a value in the type of the option (an int becomes a float if it is a float).
 
         Raises
         ------
@@ -51,26 +51,26 @@ class Parameter:
         """
         message = f"option '{self.name}' cannot be {value!r}; allowed: {self.allowed}"
         try:
-            parsed: object = _adapter(self.annotation).validate_python(value)
+            parsed: object = _build_validator(self.annotation).validate_python(value)
         except ValidationError as error:
             raise InputError(message) from error
-        if isinstance(value, bool) != isinstance(parsed, bool):  # True == 1 meets Literal[1]
+        if isinstance(value, bool) != isinstance(parsed, bool):  # Literal[1] accepts True
             raise InputError(message)
         return parsed
 
 
 @cache
-def _adapter(annotation: Any) -> TypeAdapter[Any]:  # noqa: ANN401 (a type form has no type in 3.11)
+def _build_validator(annotation: Any) -> TypeAdapter[Any]:  # noqa: ANN401 (a type form has no type in 3.11)
     return TypeAdapter(annotation, config=_STRICT)
 
 
-def _readable(annotation: Any) -> str:  # noqa: ANN401 (a type form has no type in 3.11)
+def _format_type(annotation: Any) -> str:  # noqa: ANN401 (a type form has no type in 3.11)
     if annotation is None or annotation is type(None):
         return "null"
     if get_origin(annotation) is Literal:
         return ", ".join(repr(value) for value in get_args(annotation))
     members = get_args(annotation)
-    return " or ".join(map(_readable, members)) if members else str(annotation.__name__)
+    return " or ".join(map(_format_type, members)) if members else str(annotation.__name__)
 
 
 @cache
@@ -92,47 +92,49 @@ def read_parameters(file: Path, name: str) -> Mapping[str, Parameter]:
     Raises
     ------
     InputError
-        There is no such class, or a parameter is not written literally.
+        The file has no such class, or a parameter has no literal annotation and default.
     """
     tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     classes = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name]
     if not classes:
-        raise InputError(lacks_class(file, name))
+        raise InputError(format_missing_class(file, name))
     for node in classes[0].body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-            options = [_option(file, argument, default) for argument, default in pairs]
+            options = [_read_parameter(file, argument, default) for argument, default in pairs]
             return MappingProxyType({option.name: option for option in options})
     return MappingProxyType({})
 
 
-def lacks_class(file: Path, name: str) -> str:
-    """Say that a word's file lacks its class."""
+def format_missing_class(file: Path, name: str) -> str:
+    """Return the message for a component file without its class."""
     return f"{file.parent.name}/{file.name} must define the class '{name}' (file name in CamelCase)"
 
 
-def _option(file: Path, argument: ast.arg, default: ast.expr | None) -> Parameter:
+def _read_parameter(file: Path, argument: ast.arg, default: ast.expr | None) -> Parameter:
     place = f"{file.parent.name}/{file.name}, line {argument.lineno}: option '{argument.arg}'"
     if argument.annotation is None or default is None:
         raise InputError(f"{place} needs an annotation and a default")
     try:
-        return Parameter(argument.arg, _evaluated(argument.annotation), ast.literal_eval(default))
+        return Parameter(
+            argument.arg, _evaluate_annotation(argument.annotation), ast.literal_eval(default)
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{place} must be written with int, float, bool, str, None, Literal[...] and '|' "
-            "only, and with a literal default"
+            f"{place} must be annotated with int, float, bool, str, None, Literal[...] and '|' "
+            "only, and have a literal default"
         ) from error
 
 
-def _evaluated(node: ast.expr) -> Any:  # noqa: ANN401 (a type form has no type in 3.11)
-    """Turn the syntax tree of an annotation into the type, without running the file."""
+def _evaluate_annotation(node: ast.expr) -> Any:  # noqa: ANN401 (a type form has no type in 3.11)
+    """Return the type that the syntax tree of an annotation describes."""
     match node:
         case ast.Name(id=name):
-            return _PLAIN[name]
+            return _TYPES[name]
         case ast.Constant(value=None):
             return None
         case ast.BinOp(op=ast.BitOr(), left=left, right=right):
-            return _evaluated(left) | _evaluated(right)
+            return _evaluate_annotation(left) | _evaluate_annotation(right)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             return Literal[ast.literal_eval(inner)]
     raise ValueError(ast.unparse(node))

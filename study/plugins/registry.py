@@ -1,10 +1,10 @@
-"""The registry of what a study file can name; reading it imports nothing heavy.
+"""The registries of components that a study file can name.
 
-There are five families (`FAMILIES`). A public file name in the folder of a family's package
-(``concat.py``) is a word of the family; the class of the same name in
-CamelCase (``Concat``) is what it stands for; the keyword-only parameters of that class's
-``__init__`` are the options of the word. Words and options are read from the source text, so
-that a study file can be checked at once although torch takes seconds to import.
+There are five families (`FAMILIES`). Every public file in the folder of a family's package
+(``concat.py``) is a component of that name; it defines the class of the same name in CamelCase
+(``Concat``), and the keyword-only parameters of the class's ``__init__`` are the options of the
+component. Names and options are read from the source text, so a study file is checked at once
+although torch takes seconds to import.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from study.errors import InputError
-from study.plugins.parameters import Parameter, lacks_class, read_parameters
+from study.plugins.parameters import Parameter, format_missing_class, read_parameters
 
 
 class Family(NamedTuple):
-    """One kind of component that a study file names.
+    """One kind of component.
 
     Attributes
     ----------
     package : str
-        Package whose folder holds a file for each word.
+        Package whose folder has a file for every component.
     unknown : str
-        How a name that is no word of the family is reported; ``{}`` stands for the name.
+        Message for a name that is not in the family; ``{}`` is replaced by the name.
     """
 
     package: str
@@ -36,17 +36,17 @@ class Family(NamedTuple):
 
 
 FAMILIES: dict[str, Family] = {
-    "modality": Family("modalities", "'{}' is no word of modalities"),
-    "operator": Family("fusion.operators", "'{}' is no word of fusion"),
-    "partition": Family("fusion.partitions", "'{}' is no word of fusion.partitions"),
+    "modality": Family("modalities", "unknown modality '{}'"),
+    "operator": Family("fusion.operators", "unknown fusion operator '{}'"),
+    "partition": Family("fusion.partitions", "unknown label partition '{}'"),
     "source": Family("study.data.sources", "unknown source '{}'"),
-    "objective": Family("modalities.pretraining", "'{}' is no word of modalities.pretraining"),
+    "objective": Family("modalities.pretraining", "unknown pretraining objective '{}'"),
 }
-"""The families by the key that names a word in a file, for example ``{operator: concat}``."""
+"""The families by the key of a component in a study file, for example ``{operator: concat}``."""
 
 
 class Registry:
-    """The words of one family.
+    """The components of one family, by name.
 
     Parameters
     ----------
@@ -56,103 +56,104 @@ class Registry:
     Raises
     ------
     InputError
-        There is no such family, or its package is missing.
+        The family is unknown, or its package is missing.
     """
 
     def __init__(self, family: str) -> None:
         if family not in FAMILIES:
-            raise InputError(f"there is no family '{family}'{_hint(family, tuple(FAMILIES))}")
+            raise InputError(f"unknown family '{family}'{_format_hint(family, tuple(FAMILIES))}")
         self._package, self._unknown = FAMILIES[family]
-        self._folder = _folder(self._package)
+        self._folder = _find_folder(self._package)
 
-    def words(self) -> tuple[str, ...]:
-        """Return the public file names of the folder, sorted."""
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all components, sorted."""
         return tuple(sorted(file.stem for file in self._folder.glob("[!_]*.py")))
 
-    def options(self, word: str) -> Mapping[str, Parameter]:
-        """Return the options of a word by name, in the order of its class.
+    def parameters(self, name: str) -> Mapping[str, Parameter]:
+        """Return the options of a component by name, in the order of its class.
 
         Raises
         ------
         InputError
-            The word is unknown, or its file breaks the rules of the folder.
+            The name is unknown, or the file of the component lacks its class or literal options.
         """
-        if word not in self.words():
-            raise InputError(self._no_word(word))
-        return read_parameters(self._folder / f"{word}.py", to_class_name(word))
+        if name not in self.names():
+            raise InputError(self._format_unknown(name))
+        return read_parameters(self._folder / f"{name}.py", to_class_name(name))
 
-    def check(self, word: str, options: Mapping[str, object]) -> list[str]:
-        """Return every mistake in a word and its options as a sentence; none: an empty list."""
-        if word not in self.words():
-            return [self._no_word(word)]
-        known = self.options(word)
+    def check(self, name: str, options: Mapping[str, object]) -> list[str]:
+        """Return a message for every mistake in the name and the options of a component."""
+        if name not in self.names():
+            return [self._format_unknown(name)]
+        parameters = self.parameters(name)
         mistakes = []
-        for name, value in options.items():
+        for key, value in options.items():
             try:
-                _known(name, known).parse(value)
+                _find_parameter(key, parameters).parse(value)
             except InputError as error:
-                mistakes.append(f"{word}: {error}")
+                mistakes.append(f"{name}: {error}")
         return mistakes
 
-    def complete(self, word: str, options: Mapping[str, object]) -> dict[str, object]:
-        """Return all options of a word: the given values in their own types, else the defaults.
+    def complete(self, name: str, options: Mapping[str, object]) -> dict[str, object]:
+        """Return all options of a component: the values of `options`, else the defaults.
 
-        Two ways of writing the same thing (a default left out, 10 for 10.0) become one.
+        Values are converted to the types of the options, so that two ways of writing the same
+        options (a default left out, 10 for 10.0) give the same result.
 
         Raises
         ------
         InputError
-            `check` finds a mistake; the message has them all.
+            The name or the options have mistakes; the message lists them all.
         """
-        mistakes = self.check(word, options)
+        mistakes = self.check(name, options)
         if mistakes:
             raise InputError("; ".join(mistakes))
         return {
-            name: option.parse(options[name]) if name in options else option.default
-            for name, option in self.options(word).items()
+            key: parameter.parse(options[key]) if key in options else parameter.default
+            for key, parameter in self.parameters(name).items()
         }
 
-    def load(self, word: str) -> type[Any]:
-        """Import the file of a word and return its class.
+    def load(self, name: str) -> type[Any]:
+        """Import the file of a component and return its class.
 
         Raises
         ------
         InputError
-            The word is unknown, or its file lacks the class.
+            The name is unknown, or the file lacks the class.
         """
-        if word not in self.words():
-            raise InputError(self._no_word(word))
-        found = getattr(import_module(f"{self._package}.{word}"), to_class_name(word), None)
-        if not isinstance(found, type):
-            raise InputError(lacks_class(self._folder / f"{word}.py", to_class_name(word)))
-        return found
+        if name not in self.names():
+            raise InputError(self._format_unknown(name))
+        component = getattr(import_module(f"{self._package}.{name}"), to_class_name(name), None)
+        if not isinstance(component, type):
+            raise InputError(format_missing_class(self._folder / f"{name}.py", to_class_name(name)))
+        return component
 
-    def _no_word(self, word: str) -> str:
-        return f"{self._unknown.format(word)}{_hint(word, self.words())}"
-
-
-def to_class_name(word: str) -> str:
-    """Return the class that a word stands for: ``random_per_batch`` -> ``RandomPerBatch``."""
-    return "".join(part.capitalize() for part in word.split("_"))
+    def _format_unknown(self, name: str) -> str:
+        return f"{self._unknown.format(name)}{_format_hint(name, self.names())}"
 
 
-def _folder(package: str) -> Path:
+def to_class_name(name: str) -> str:
+    """Return the class name of a component: ``random_per_batch`` -> ``RandomPerBatch``."""
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _find_folder(package: str) -> Path:
     try:
         spec = find_spec(package)
     except ModuleNotFoundError:  # a parent package is missing
         spec = None
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"there is no package '{package}' to take words from")
+        raise InputError(f"there is no package '{package}' with components")
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def _hint(name: str, allowed: tuple[str, ...]) -> str:
-    near = get_close_matches(str(name), allowed, n=2)  # YAML has keys that are no text
-    question = f"; did you mean {' or '.join(repr(word) for word in near)}?" if near else ";"
+def _format_hint(name: str, allowed: tuple[str, ...]) -> str:
+    close = get_close_matches(str(name), allowed, n=2)  # a key in YAML need not be a string
+    question = f"; did you mean {' or '.join(map(repr, close))}?" if close else ";"
     return f"{question} allowed: {', '.join(allowed) or 'none'}"
 
 
-def _known(name: str, options: Mapping[str, Parameter]) -> Parameter:
-    if name not in options:
-        raise InputError(f"has no option '{name}'{_hint(name, tuple(options))}")
-    return options[name]
+def _find_parameter(key: str, parameters: Mapping[str, Parameter]) -> Parameter:
+    if key not in parameters:
+        raise InputError(f"has no option '{key}'{_format_hint(key, tuple(parameters))}")
+    return parameters[key]

@@ -1,1 +1,1 @@
-"""What `study plan` tells before anything runs: cost, power, a pilot."""
+"""The estimates of `study plan`: cost, detectable effects, and a pilot run."""

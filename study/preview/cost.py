@@ -1,4 +1,4 @@
-"""What a study would cost, before anything runs: trials, encoder jobs, time, storage."""
+"""The expected cost of a study: trials, encoder jobs, time and storage."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from study.planning.search_budget import count_trainings
 from study.planning.trials import Arm, NamedModality, Trial
 
 ASSUMED_MOLECULES, ASSUMED_LABELS = 5_000, 91
-"""Size of the table when none was built yet: the headline table has about 4,900 molecules."""
+"""Size of a data set that is not built yet; the default data set has about 4,900 molecules."""
 ASSUMED_WIDTH = 300
-"""Width of an embedding: known only once its encoder is built; those shipped have 128 to 512."""
+"""Width of an embedding that is not built yet; those of shipped encoders are 128 to 512."""
 HEAD_SECONDS, ENCODER_SECONDS, START_SECONDS = 0.10, 3.0, 15.0
-"""Seconds of one core: a head on one modality's embeddings and an encoder in training, each for
-1,000 molecules and one epoch; the start of a group of workers (measured; orders of magnitude)."""
+"""Seconds of one core, measured, as orders of magnitude.
+
+To train a head on one modality's embeddings, and an encoder, each for 1,000 molecules and one
+epoch; and to start a group of workers.
+"""
 KINDS: Mapping[str, float] = {"graph": 1.2, "iupac": 0.9, "mordred_network": 0.15, "smiles": 0.4}
-"""The same of encoders that were measured, with their default options; others: the number above."""
+"""The same as ENCODER_SECONDS for encoders that were measured with their default options."""
 STOPPED_AT = 0.4
-"""Share of the allowed epochs that early stopping typically uses."""
+"""Share of the maximum epochs that a training with early stopping typically takes."""
 
 
 @dataclass(frozen=True)
 class MeasuredTimes:
-    """Measured seconds, which are better than the numbers above.
+    """Measured times, which replace the constants of this module.
 
     Attributes
     ----------
@@ -35,12 +38,12 @@ class MeasuredTimes:
         Seconds of one trial of an arm.
     heads : float
         Measured over expected seconds of heads, for arms without a measured trial.
-    encoders : mapping of modality word to float
-        The same of encoders in training.
+    encoders : mapping of modality to float
+        Measured over expected seconds of the training of encoders.
     source : str
-        Where they are from, for the reader.
+        Origin of the times, as printed.
     table : tuple of int, optional
-        Molecules and labels of the table they were measured on.
+        Molecules and labels of the data set that they were measured on.
     """
 
     arms: Mapping[str, float] = field(default_factory=dict)
@@ -52,24 +55,24 @@ class MeasuredTimes:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """Counts and rough cost of a plan.
+    """Counts and approximate cost of a plan.
 
     Attributes
     ----------
     trials : int
-        Arms times repeats.
+        Number of trials of all arms.
     fits : int
-        Heads to train.
+        Number of heads to train.
     jobs : int
-        Encoders to load or train, each shared by all trials that need it.
+        Number of encoder jobs; each is shared by all trials that need its embeddings.
     core_seconds : float
-        Expected time of one core for all of it, without featurizing.
-    by_encoder : mapping of modality word to float
-        The part of it that trains encoders.
+        Expected time of one core for all work except featurizing.
+    by_encoder : mapping of modality to float
+        The part of `core_seconds` that trains encoders.
     trainings : int
-        Encoder jobs that train.
+        Number of encoder jobs that train.
     trainings_alone : int
-        Encoder trainings if every trial had its own, as a run of one process a trial would.
+        Number of encoder trainings if trials did not share them.
     """
 
     trials: int
@@ -84,109 +87,114 @@ class CostEstimate:
 def estimate_cost(
     plan: Plan, molecules: int = ASSUMED_MOLECULES, times: MeasuredTimes | None = None
 ) -> CostEstimate:
-    """Estimate the work of a plan for a table of so many molecules."""
-    times, train = times or MeasuredTimes(), training_part(plan, molecules)
-    jobs = _jobs(plan.arms)
+    """Estimate the cost of a plan for a data set with this number of molecules."""
+    times, train = times or MeasuredTimes(), count_training_molecules(plan, molecules)
+    jobs = _list_encoder_jobs(plan.arms)
     encoders: dict[str, float] = defaultdict(float)
     for job in jobs:
-        feature, place = job.feature, job.place
-        if place is not None and feature.choice.resolved == "finetune":
-            own = feature.choice.training
-            encoders[feature.choice.name] += encoder_seconds(feature, own, place.fraction * train)
+        feature, fold = job.feature, job.place
+        if fold is not None and feature.choice.resolved == "finetune":
+            settings = feature.choice.training
+            seconds = estimate_encoder_seconds(feature, settings, fold.fraction * train)
+            encoders[feature.choice.name] += seconds
     for arm in plan.arms:
-        for word, seconds in joint_seconds(arm, train).items():
-            encoders[word] += seconds
+        for modality, seconds in estimate_joint_seconds(arm, train).items():
+            encoders[modality] += seconds
     by_encoder = {
-        word: seconds * plan.per_arm * times.encoders.get(word, 1.0)
-        for word, seconds in sorted(encoders.items())
+        modality: seconds * plan.per_arm * times.encoders.get(modality, 1.0)
+        for modality, seconds in sorted(encoders.items())
     }
-    heads = sum(_expected(arm, train, times) for arm in plan.arms) * plan.per_arm
+    heads = sum(_estimate_trial_seconds(arm, train, times) for arm in plan.arms) * plan.per_arm
     total = heads + sum(by_encoder.values())
     return CostEstimate(
         trials=len(plan.arms) * plan.per_arm,
         fits=plan.fits,
-        jobs=sum(_times(job, plan) for job in jobs),
+        jobs=sum(_count_runs(job, plan) for job in jobs),
         core_seconds=total,
         by_encoder=by_encoder,
-        trainings=sum(_times(job, plan) for job in jobs if _trains(job.feature)),
-        trainings_alone=plan.per_arm * sum(_trains(f) for c in plan.arms for f in c.features),
+        trainings=sum(_count_runs(job, plan) for job in jobs if _is_finetuned(job.feature)),
+        trainings_alone=plan.per_arm * sum(_is_finetuned(f) for c in plan.arms for f in c.features),
     )
 
 
-def _trains(feature: NamedModality) -> bool:
-    """Whether an encoder job of this feature trains."""
+def _is_finetuned(feature: NamedModality) -> bool:
+    """Return whether the encoder job of a feature trains the encoder."""
     return feature.choice.resolved == "finetune"
 
 
-def training_part(plan: Plan, molecules: int) -> float:
-    """Return the thousands of molecules that a fold trains on."""
+def count_training_molecules(plan: Plan, molecules: int) -> float:
+    """Return how many thousand molecules a fold trains on."""
     return molecules / 1000 * (1 - 1 / plan.folds)
 
 
-def record_bytes(plan: Plan, molecules: int, labels: int) -> int:
-    """Return the size of all records: scores (4 bytes) and labels (1) of every test molecule."""
+def estimate_result_bytes(plan: Plan, molecules: int, labels: int) -> int:
+    """Return the size of all trial results: scores (4 bytes) and labels (1) of test molecules."""
     passes = plan.repeats * len(plan.seeds)
     return len(plan.arms) * passes * molecules * (5 * labels + 8)
 
 
-def embedding_bytes(jobs: int, molecules: int) -> int:
-    """Return the size of the embeddings of so many encoder jobs."""
+def estimate_embedding_bytes(jobs: int, molecules: int) -> int:
+    """Return the size of the embeddings of a number of encoder jobs."""
     return jobs * molecules * ASSUMED_WIDTH * 4
 
 
-def _expected(arm: Arm, train: float, times: MeasuredTimes) -> float:
-    """Seconds of one trial without encoders in training: measured, else by the numbers above."""
+def _estimate_trial_seconds(arm: Arm, train: float, times: MeasuredTimes) -> float:
+    """Return the seconds of one trial without encoder training: measured, or else estimated."""
     if arm.technique == "independent_mean":
         return 0.0
     if arm.id in times.arms:
         return times.arms[arm.id]
-    return times.heads * head_seconds(arm, train)
+    return times.heads * estimate_head_seconds(arm, train)
 
 
-def joint_seconds(arm: Arm, train: float) -> Mapping[str, float]:
-    """Seconds by modality word of the encoders that a trial itself trains."""
-    found: dict[str, float] = defaultdict(float)
+def estimate_joint_seconds(arm: Arm, train: float) -> Mapping[str, float]:
+    """Return the seconds that a trial spends on the joint training of encoders, by modality."""
+    by_modality: dict[str, float] = defaultdict(float)
     for feature in arm.features if arm.joint else ():
         if feature.choice.resolved == "joint":
-            seconds = encoder_seconds(feature, arm.training, arm.fraction * train)
-            found[feature.choice.name] += seconds * _trainings(arm)
-    return found
+            seconds = estimate_encoder_seconds(feature, arm.training, arm.fraction * train)
+            by_modality[feature.choice.name] += seconds * _count_trial_trainings(arm)
+    return by_modality
 
 
-def head_seconds(arm: Arm, train: float) -> float:
-    """Seconds of one core for the head of a trial; `train` in thousands of molecules."""
+def estimate_head_seconds(arm: Arm, train: float) -> float:
+    """Return the seconds of one core for the head of a trial; `train` in thousand molecules."""
     if arm.technique == "independent_mean":
         return 0.0
-    passed = _passed(arm.training, train * arm.fraction)
-    return HEAD_SECONDS * len(arm.features) * passed * _trainings(arm)
+    molecules = _count_molecules(arm.training, train * arm.fraction)
+    return HEAD_SECONDS * len(arm.features) * molecules * _count_trial_trainings(arm)
 
 
-def _trainings(arm: Arm) -> float:
-    """Trainings of a trial: with a search, those of its configurations and the last one."""
+def _count_trial_trainings(arm: Arm) -> float:
+    """Return the number of trainings of a trial: those of its search and the final one."""
     return count_trainings(arm.search, arm.training.epochs, STOPPED_AT)
 
 
-def encoder_seconds(feature: NamedModality, numbers: TrainingConfig, train: float) -> float:
-    """Seconds of one core to train an encoder on so many thousand molecules."""
-    start = START_SECONDS if numbers.workers > 1 else 0.0
-    return start + KINDS.get(feature.choice.name, ENCODER_SECONDS) * _passed(numbers, train)
+def estimate_encoder_seconds(
+    feature: NamedModality, settings: TrainingConfig, train: float
+) -> float:
+    """Return the seconds of one core to train an encoder on `train` thousand molecules."""
+    start = START_SECONDS if settings.workers > 1 else 0.0
+    per_thousand = KINDS.get(feature.choice.name, ENCODER_SECONDS)
+    return start + per_thousand * _count_molecules(settings, train)
 
 
-def _passed(numbers: TrainingConfig, train: float) -> float:
-    """Thousands of molecules that a training goes through; passes over few are joined."""
-    fewest = numbers.epoch_steps * numbers.batch_size / 1000
-    return STOPPED_AT * numbers.epochs * max(train, fewest)
+def _count_molecules(settings: TrainingConfig, train: float) -> float:
+    """Return how many thousand molecules a training processes in all its epochs."""
+    # An epoch has at least `epoch_steps` batches, so it can pass a small training part repeatedly.
+    per_epoch = max(train, settings.epoch_steps * settings.batch_size / 1000)
+    return STOPPED_AT * settings.epochs * per_epoch
 
 
-def _jobs(arms: Iterable[Arm]) -> list[EncoderJob]:
+def _list_encoder_jobs(arms: Iterable[Arm]) -> list[EncoderJob]:
     """Return the distinct encoder jobs of one fold and seed."""
     jobs: dict[object, EncoderJob] = {}
-    asked: set[object] = set()
+    seen: set[object] = set()
     for arm in arms:
-        what = (id(arm.features), arm.fraction, id(arm.partition))  # all that a job depends on
-        if what in asked:
+        key = (id(arm.features), arm.fraction, id(arm.partition))  # everything a job depends on
+        if key in seen:
             continue
-        asked.add(what)
+        seen.add(key)
         trial = Trial(arm, 0, 0, 0)
         for feature in arm.features:
             job = encoder_job_for(feature, trial)
@@ -195,8 +203,8 @@ def _jobs(arms: Iterable[Arm]) -> list[EncoderJob]:
     return [*jobs.values()]
 
 
-def _times(job: EncoderJob, plan: Plan) -> int:
-    """Return how often a job runs: on every fold and seed, on every seed, or once."""
+def _count_runs(job: EncoderJob, plan: Plan) -> int:
+    """Return how often a job runs: for every fold and seed, for every seed, or once."""
     if job.place is not None:
         return plan.per_arm
     return len(plan.seeds) if job.feature.choice.weights is None else 1

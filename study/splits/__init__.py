@@ -1,4 +1,4 @@
-"""Splits: group-aware stratified folds, nested training fractions, and their leak audit."""
+"""Splits: stratified grouped folds, nested training fractions, and a leak audit."""
 
 from study.splits.groups import SCHEMES, group_rows
 from study.splits.leakage import LeakAudit, audit_leakage

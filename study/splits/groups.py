@@ -1,4 +1,4 @@
-"""Groups of molecules that a split keeps together: constitution, scaffold, clusters."""
+"""Groups of molecules that a split keeps together: constitutions, scaffolds, clusters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _BITS = 2048
 _RADIUS = 2
 _BLOCK = 512
-"""Rows compared with the whole table at once: (512, n) of float32."""
+"""Number of rows that are compared with all others at once: (512, n) of float32."""
 
 
 def parse_molecules(smiles: Sequence[str]) -> list[Mol]:
@@ -25,7 +25,7 @@ def parse_molecules(smiles: Sequence[str]) -> list[Mol]:
     Raises
     ------
     InputError
-        A SMILES cannot be parsed; the message has its row and text.
+        A SMILES cannot be parsed; the message names its row and text.
     """
     from rdkit import Chem, rdBase
 
@@ -40,30 +40,30 @@ def parse_molecules(smiles: Sequence[str]) -> list[Mol]:
 
 
 def canonical_smiles(mols: Sequence[Mol], *, stereo: bool) -> tuple[str, ...]:
-    """Canonical SMILES; without stereo (and isotopes) it names the constitution.
+    """Return canonical SMILES; without stereo (and isotopes) those of the constitutions.
 
-    Without stereo it is made twice: what the first pass drops can leave explicit hydrogens or
-    another numbering behind, so that a deuterated molecule would miss its twin.
+    Without stereo they are canonicalized twice: removed isotopes and stereo marks can leave
+    explicit hydrogens or another numbering, so that a deuterated molecule would miss its twin.
     """
     from rdkit import Chem
 
-    found = tuple(Chem.MolToSmiles(mol, isomericSmiles=stereo) for mol in mols)
+    smiles = tuple(Chem.MolToSmiles(mol, isomericSmiles=stereo) for mol in mols)
     if stereo:
-        return found
-    return tuple(Chem.MolToSmiles(mol, isomericSmiles=False) for mol in parse_molecules(found))
+        return smiles
+    return tuple(Chem.MolToSmiles(mol, isomericSmiles=False) for mol in parse_molecules(smiles))
 
 
-def scaffolds(mols: Sequence[Mol]) -> tuple[str, ...]:
-    """Bemis-Murcko scaffolds without stereo; the empty string where there is no ring."""
+def build_scaffolds(mols: Sequence[Mol]) -> tuple[str, ...]:
+    """Return Bemis-Murcko scaffolds without stereo; '' for molecules without rings."""
     from rdkit import Chem
     from rdkit.Chem.Scaffolds import MurckoScaffold
 
-    core_of: Callable[[Mol], Mol] = MurckoScaffold.GetScaffoldForMol
-    return tuple(Chem.MolToSmiles(core_of(mol), isomericSmiles=False) for mol in mols)
+    get_scaffold: Callable[[Mol], Mol] = MurckoScaffold.GetScaffoldForMol
+    return tuple(Chem.MolToSmiles(get_scaffold(mol), isomericSmiles=False) for mol in mols)
 
 
 def ecfp4(mols: Sequence[Mol]) -> NDArray[np.float32]:
-    """ECFP4 as bits (Morgan, radius 2, 2048 bits, without stereo), (n, 2048) of 0 and 1."""
+    """Compute ECFP4 bits (Morgan, radius 2, 2048 bits, without stereo), (n, 2048) of 0 and 1."""
     from rdkit.Chem import rdFingerprintGenerator
 
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=_RADIUS, fpSize=_BITS)
@@ -76,14 +76,14 @@ def ecfp4(mols: Sequence[Mol]) -> NDArray[np.float32]:
 def tanimoto_blocks(
     bits: NDArray[np.float32],
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Tanimoto similarity of all pairs, a block of rows at a time.
+    """Yield the Tanimoto similarity of all pairs, a block of rows at a time.
 
     Yields
     ------
     start : int
         First row of the block.
     similarity : ndarray of float32, (up to 512, n)
-        Shared bits over bits set in either. Exact enough to compare with 0.5 and 1.
+        Shared bits over bits set in either; exact enough to compare with 0.5 and 1.
     """
     size = bits.sum(axis=1)
     for start in range(0, len(bits), _BLOCK):
@@ -92,27 +92,27 @@ def tanimoto_blocks(
 
 
 SIMILARITY = 0.5
-"""Tanimoto similarity of ECFP4 from which two molecules are neighbors for `group_by_butina`."""
+"""ECFP4 Tanimoto similarity from which two molecules are neighbors in `group_by_butina`."""
 
 
 def group_by_molecule(smiles: Sequence[str]) -> tuple[str, ...]:
-    """One group a molecule: its canonical SMILES, stereo included."""
+    """Group rows of the same molecule: by canonical SMILES with stereo."""
     return canonical_smiles(parse_molecules(smiles), stereo=True)
 
 
 def group_by_constitution(smiles: Sequence[str]) -> tuple[str, ...]:
-    """Stereoisomers together: the canonical SMILES without stereo."""
+    """Group stereoisomers: by canonical SMILES without stereo."""
     return canonical_smiles(parse_molecules(smiles), stereo=False)
 
 
 def group_by_butina(smiles: Sequence[str]) -> tuple[str, ...]:
-    """Clusters of similar molecules, each named by its center.
+    """Group clusters of similar molecules, each named by its center.
 
-    Butina 1999, J. Chem. Inf. Comput. Sci. 39:747: the molecule with most neighbors takes all
-    of them that are still free, and so on down; ties go to the later row, as in rdkit.
+    Butina 1999, J. Chem. Inf. Comput. Sci. 39:747: in the order of their number of neighbors,
+    molecules take all neighbors that have no cluster yet; ties go to the later row, as in RDKit.
     """
     names = group_by_constitution(smiles)
-    neighbors = _neighbors(ecfp4(parse_molecules(names)))
+    neighbors = _find_neighbors(ecfp4(parse_molecules(names)))
     center = np.full(len(names), -1, dtype=np.int64)
     for row in sorted(range(len(names)), key=lambda i: (len(neighbors[i]), i), reverse=True):
         if center[row] < 0:
@@ -122,9 +122,9 @@ def group_by_butina(smiles: Sequence[str]) -> tuple[str, ...]:
 
 
 def group_by_murcko(smiles: Sequence[str]) -> tuple[str, ...]:
-    """Molecules of one Bemis-Murcko scaffold together; all acyclic ones share the empty one."""
-    found = scaffolds(parse_molecules(group_by_constitution(smiles)))
-    return tuple(core or "acyclic molecules" for core in found)
+    """Group molecules by Bemis-Murcko scaffold; all acyclic molecules are one group."""
+    scaffolds = build_scaffolds(parse_molecules(group_by_constitution(smiles)))
+    return tuple(scaffold or "acyclic molecules" for scaffold in scaffolds)
 
 
 _SCHEMES: dict[str, Callable[[Sequence[str]], tuple[str, ...]]] = {
@@ -134,17 +134,17 @@ _SCHEMES: dict[str, Callable[[Sequence[str]], tuple[str, ...]]] = {
     "murcko": group_by_murcko,
 }
 SCHEMES = tuple(_SCHEMES)
-"""The words a study file may use."""
+"""Names of the group schemes, for ``split.groups`` in a study file."""
 
 
 def group_rows(smiles: Sequence[str], scheme: str, folds: int) -> NDArray[np.int64]:
-    """Group of every molecule, numbered in the order of first appearance, (n,).
+    """Return the group of every molecule, numbered in the order of first appearance, (n,).
 
     Raises
     ------
     InputError
-        The scheme is unknown, a SMILES cannot be parsed, or a group is larger than a fold: then
-        the folds could be neither equal nor alike.
+        The scheme is unknown, a SMILES cannot be parsed, or a group is larger than a fold, so
+        that the folds could not be balanced.
     """
     if scheme not in _SCHEMES:
         raise InputError(f"split scheme '{scheme}' is unknown: use one of {', '.join(SCHEMES)}")
@@ -153,7 +153,7 @@ def group_rows(smiles: Sequence[str], scheme: str, folds: int) -> NDArray[np.int
     groups = np.array([numbers[name] for name in names], dtype=np.int64)
     sizes = np.bincount(groups, minlength=1)
     if sizes.max() * folds > len(names):
-        finer = " or ".join(f"'{word}'" for word in ("butina", "constitution") if word != scheme)
+        finer = " or ".join(f"'{name}'" for name in ("butina", "constitution") if name != scheme)
         raise InputError(
             f"split scheme '{scheme}': group '{list(numbers)[sizes.argmax()]}' has {sizes.max()} "
             f"of {len(names)} molecules, more than one of {folds} folds can hold; use fewer "
@@ -162,8 +162,8 @@ def group_rows(smiles: Sequence[str], scheme: str, folds: int) -> NDArray[np.int
     return groups
 
 
-def _neighbors(bits: NDArray[np.float32]) -> list[NDArray[np.int64]]:
-    """Rows at least `SIMILARITY` alike, itself included, of every row."""
+def _find_neighbors(bits: NDArray[np.float32]) -> list[NDArray[np.int64]]:
+    """Return for every row the rows of at least `SIMILARITY`, itself included."""
     return [
         np.flatnonzero(row >= SIMILARITY) for _, block in tanimoto_blocks(bits) for row in block
     ]

@@ -1,4 +1,4 @@
-"""What crosses the lines of a split: twins, near neighbors, labels left without positives."""
+"""The leak audit of a split: twins and near neighbors across folds, labels without positives."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from study.splits.split import Split
 Rows = NDArray[np.int64]
 
 BINS = 10
-"""Bins of the similarity histogram, of equal width from 0 to 1."""
+"""Number of bins of the similarity histogram, of equal width from 0 to 1."""
 FEW = 5
-"""Test positives below which a label counts as rare in a fold."""
+"""Number of test positives below which a label counts as rare in a fold."""
 
 
 @dataclass(frozen=True, eq=False)
 class LeakAudit:
-    """Leaks and gaps of a split, fold by fold (F folds, repeat by repeat; T fractions).
+    """Leaks of a split and labels without positives, for F folds and T fractions.
 
-    "Across the line" compares the test rows of a fold with all rows outside it.
+    Test molecules of a fold are compared with all molecules outside of the fold.
 
     Attributes
     ----------
@@ -34,17 +34,17 @@ class LeakAudit:
     test_sizes : ndarray of int64, (F,)
     fit_sizes, validation_sizes : ndarray of int64, (F, T)
     constitution_twins : ndarray of int64, (F,)
-        Test molecules with a molecule of the same constitution across the line.
+        Test molecules with a molecule of the same constitution outside of the fold.
     fingerprint_twins : ndarray of int64, (F,)
-        Test molecules with a molecule of identical ECFP4 across the line.
+        Test molecules with a molecule of identical ECFP4 outside of the fold.
     neighbor_mean : ndarray of float64, (F,)
-        Mean over test molecules of the largest ECFP4 Tanimoto similarity across the line.
+        Mean over test molecules of the largest ECFP4 Tanimoto similarity to the outside.
     neighbor_histogram : ndarray of int64, (F, 10)
         Test molecules by that similarity, in bins of 0.1.
     rare_labels : tuple of tuple of int, (F,)
         Label columns with fewer than 5 test positives.
     unseen_labels : ndarray of int64, (F, T)
-        Number of labels without any positive among the rows fitted on.
+        Number of labels without positives among the fitted rows.
     """
 
     folds: tuple[tuple[int, int], ...]
@@ -60,10 +60,10 @@ class LeakAudit:
     unseen_labels: Rows
 
     def rows(self) -> list[dict[str, str]]:
-        """One printable row a fold: column title -> text."""
-        return [self._row(fold) for fold in range(len(self.folds))]
+        """Return a row of text for every fold: column title -> text."""
+        return [self._format_row(fold) for fold in range(len(self.folds))]
 
-    def _row(self, fold: int) -> dict[str, str]:
+    def _format_row(self, fold: int) -> dict[str, str]:
         repeat, index = self.folds[fold]
         size = self.test_sizes[fold]
         row = {"repeat": f"{repeat}", "fold": f"{index}", "test": f"{size}"}
@@ -88,19 +88,19 @@ def audit_leakage(split: Split, smiles: Sequence[str], labels: NDArray[np.uint8]
     Raises
     ------
     InputError
-        Numbers of rows differ, a SMILES cannot be parsed, or one canonical molecule stands on
-        both sides of a test line.
+        Numbers of rows differ, a SMILES cannot be parsed, or one canonical molecule is both in
+        a test fold and outside of it.
     """
     if not len(split) == len(smiles) == len(labels):
         raise InputError(
             f"leak audit: the split has {len(split)} rows, smiles {len(smiles)}, labels "
-            f"{len(labels)}: they must be of one data set"
+            f"{len(labels)}: they must belong to one data set"
         )
     mols = chem.parse_molecules(smiles)
-    owners = _owners(split)
-    _refuse_duplicates(chem.canonical_smiles(mols, stereo=True), owners)
-    nearest = _nearest(chem.ecfp4(mols), owners)  # (R, n)
-    twins = _shared(chem.canonical_smiles(mols, stereo=False), owners)  # (R, n)
+    test_folds = _build_test_folds(split)
+    _check_duplicates(chem.canonical_smiles(mols, stereo=True), test_folds)
+    nearest = _find_nearest(chem.ecfp4(mols), test_folds)  # (R, n)
+    twins = _find_shared_names(chem.canonical_smiles(mols, stereo=False), test_folds)  # (R, n)
     folds, fractions = split.folds, split.fractions
     similar = [nearest[fold.repeat, fold.test] for fold in folds]
     return LeakAudit(
@@ -124,42 +124,42 @@ def audit_leakage(split: Split, smiles: Sequence[str], labels: NDArray[np.uint8]
     )
 
 
-def _owners(split: Split) -> Rows:
-    """Test fold of every row in every repeat, (R, n)."""
-    owners = np.empty((split.n_repeats, len(split)), dtype=np.int64)
+def _build_test_folds(split: Split) -> Rows:
+    """Return the test fold of every row in every repeat, (R, n)."""
+    test_folds = np.empty((split.n_repeats, len(split)), dtype=np.int64)
     for fold in split.folds:
-        owners[fold.repeat, fold.test] = fold.index
-    return owners
+        test_folds[fold.repeat, fold.test] = fold.index
+    return test_folds
 
 
-def _shared(names: Sequence[str], owners: Rows) -> NDArray[np.bool_]:
-    """Whether a row's name also stands in another fold of the repeat, (R, n)."""
-    _, kinds = np.unique(np.asarray(names), return_inverse=True)
-    found = np.empty(owners.shape, dtype=np.bool_)
-    for repeat, owner in enumerate(owners):
-        table = np.zeros((kinds.max() + 1, owner.max() + 1), dtype=np.bool_)
-        table[kinds, owner] = True
-        found[repeat] = (table.sum(axis=1) > 1)[kinds]
-    return found
+def _find_shared_names(names: Sequence[str], test_folds: Rows) -> NDArray[np.bool_]:
+    """Return whether the name of a row also occurs in another fold of the repeat, (R, n)."""
+    _, numbers = np.unique(np.asarray(names), return_inverse=True)
+    shared = np.empty(test_folds.shape, dtype=np.bool_)
+    for repeat, fold in enumerate(test_folds):
+        occurs = np.zeros((numbers.max() + 1, fold.max() + 1), dtype=np.bool_)
+        occurs[numbers, fold] = True
+        shared[repeat] = (occurs.sum(axis=1) > 1)[numbers]
+    return shared
 
 
-def _refuse_duplicates(names: Sequence[str], owners: Rows) -> None:
-    crossing = np.flatnonzero(_shared(names, owners).any(axis=0))
+def _check_duplicates(names: Sequence[str], test_folds: Rows) -> None:
+    crossing = np.flatnonzero(_find_shared_names(names, test_folds).any(axis=0))
     if len(crossing):
         first = names[crossing[0]]
         rows = [row for row, name in enumerate(names) if name == first]
         raise InputError(
-            f"leak audit: molecule '{first}' stands in rows {rows} on both sides of a test line; "
-            "merge duplicates before splitting, or group them with the scheme 'constitution'"
+            f"leak audit: molecule '{first}' in rows {rows} is both in a test fold and outside of "
+            "it; merge duplicates before splitting, or group them with the scheme 'constitution'"
         )
 
 
-def _nearest(bits: NDArray[np.float32], owners: Rows) -> NDArray[np.float32]:
-    """Largest similarity of each row to a row of another fold, in every repeat, (R, n)."""
-    nearest = np.zeros(owners.shape, dtype=np.float32)
+def _find_nearest(bits: NDArray[np.float32], test_folds: Rows) -> NDArray[np.float32]:
+    """Return the largest similarity of each row to a row of another fold, (R, n)."""
+    nearest = np.zeros(test_folds.shape, dtype=np.float32)
     for start, block in chem.tanimoto_blocks(bits):
         stop = start + len(block)
-        for repeat, owner in enumerate(owners):
-            across = owner[start:stop, None] != owner
+        for repeat, fold in enumerate(test_folds):
+            across = fold[start:stop, None] != fold
             nearest[repeat, start:stop] = np.where(across, block, 0).max(axis=1)
     return nearest

@@ -1,7 +1,7 @@
-"""Make a split: group, deal folds, draw validation parts, peel fractions.
+"""Construction of splits: groups, folds, validation parts and nested fractions.
 
-Every random draw has its own generator, seeded by its place: adding repeats or
-smaller fractions leaves the folds and larger fractions as they were.
+Every random draw has its own generator, seeded by repeat, fold, part and fraction, so adding
+repeats or smaller fractions does not change the other folds and fractions.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class _Table:
-    """What is split: labels (n, l), groups (n,), and the numbers that steer it."""
+class _SplitData:
+    """Labels (n, l) and groups (n,) of the molecules, and the options of the split."""
 
     labels: NDArray[np.uint8]
     groups: Rows
@@ -45,7 +45,7 @@ def make_split(
     seed: int = 0,
     min_positives: int = 5,
 ) -> Split:
-    """Split a table of molecules into stratified, grouped folds.
+    """Split molecules into stratified folds that keep groups together.
 
     Parameters
     ----------
@@ -53,20 +53,19 @@ def make_split(
     labels : ndarray of uint8, (n, l)
     label_names : sequence of str, (l,)
     dataset_digest : str
-        Digest of the data set, kept with the split.
+        Digest of the data set, stored with the split.
     scheme : str
-        What stays together: one of `SCHEMES`.
+        Group scheme, one of `SCHEMES`.
     folds, repeats : int
-        Test folds, and how often the table is dealt anew.
+        Number of test folds, and of repeats of the cross-validation.
     fractions : sequence of float
-        Shares of the training fold in (0, 1], each within one row of its share in the fit and
-        in the validation part. Labels may lose all positives in a small one: the audit counts
-        them.
+        Shares of the training fold in (0, 1], exact within one row in the fit and in the
+        validation part. Labels can lose all positives in a small fraction: the audit counts them.
     validation : float
-        Share of the training fold, in [0, 0.5], that is not fitted on but kept to choose on.
+        Share of the training fold, in [0, 0.5], that is used for early stopping and selection.
     seed : int
     min_positives : int
-        Positives of every label in every test fold.
+        Minimum number of positives of every label in every test fold.
 
     Returns
     -------
@@ -80,54 +79,58 @@ def make_split(
 
     Notes
     -----
-    Within a training fold single molecules are peeled, not groups: what is peeled off is used
-    nowhere, so no line is crossed, and a cluster larger than a small fraction can be thinned.
+    Fractions drop single molecules of a training fold, not groups: dropped molecules are not
+    used at all, so nothing leaks, and a cluster larger than a small fraction can be thinned.
     """
     _check_options(folds, repeats, fractions, validation, seed, min_positives)
     _check_table(smiles, labels, label_names, folds)
     rising = tuple(sorted(float(f) for f in fractions))
-    table = _Table(labels, group_rows(smiles, scheme, folds), rising, validation, seed)
-    made: list[Fold] = []
+    table = _SplitData(labels, group_rows(smiles, scheme, folds), rising, validation, seed)
+    all_folds: list[Fold] = []
     for repeat in range(repeats):
-        rng = _generator(seed, repeat)
+        rng = _build_generator(seed, repeat)
         shares = [1 / folds] * folds
         part = stratify_groups(
             labels, table.groups, shares, rng, minimum=min_positives, label_names=label_names
         )
-        made += [_fold(table, repeat, index, part == index) for index in range(folds)]
-    return Split(scheme, seed, folds, repeats, rising, table.groups, tuple(made), dataset_digest)
+        all_folds += [_build_fold(table, repeat, index, part == index) for index in range(folds)]
+    return Split(
+        scheme, seed, folds, repeats, rising, table.groups, tuple(all_folds), dataset_digest
+    )
 
 
-def _fold(table: _Table, repeat: int, index: int, tested: NDArray[np.bool_]) -> Fold:
-    test, train = np.flatnonzero(tested), np.flatnonzero(~tested)
+def _build_fold(table: _SplitData, repeat: int, index: int, in_test: NDArray[np.bool_]) -> Fold:
+    test, train = np.flatnonzero(in_test), np.flatnonzero(~in_test)
     shares = [1 - table.validation, table.validation]
-    rng = _generator(table.seed, repeat, index)
-    kept = stratify_groups(table.labels[train], table.groups[train], shares, rng)
-    chains = [_peel(table, train[kept == part], (repeat, index, part)) for part in (0, 1)]
-    empty = [f for f in table.fractions if len(chains[0][f]) == 0]
+    rng = _build_generator(table.seed, repeat, index)
+    parts = stratify_groups(table.labels[train], table.groups[train], shares, rng)
+    fit, validation = (
+        _draw_fractions(table, train[parts == part], (repeat, index, part)) for part in (0, 1)
+    )
+    empty = [f for f in table.fractions if len(fit[f]) == 0]
     if empty:
         raise InputError(
             f"fraction {empty[0]} of {len(train)} training rows leaves no row to fit on: use a "
             "larger fraction"
         )
-    return Fold(repeat, index, test, *chains)
+    return Fold(repeat, index, test, fit, validation)
 
 
-def _peel(table: _Table, rows: Rows, key: tuple[int, ...]) -> dict[float, Rows]:
-    """Thin rows to every fraction, each drawn from the next larger one."""
-    chain, total = {}, len(rows)
+def _draw_fractions(table: _SplitData, rows: Rows, key: tuple[int, ...]) -> dict[float, Rows]:
+    """Return the rows of every fraction, each drawn from those of the next larger one."""
+    by_fraction, total = {}, len(rows)
     for step, fraction in enumerate(reversed(table.fractions)):
         target = round(fraction * total)
         if target < len(rows):
             share = target / len(rows)
-            rng = _generator(table.seed, *key, step)
+            rng = _build_generator(table.seed, *key, step)
             units = np.arange(len(rows))
             rows = rows[stratify_groups(table.labels[rows], units, [share, 1 - share], rng) == 0]
-        chain[fraction] = rows
-    return {fraction: chain[fraction] for fraction in table.fractions}
+        by_fraction[fraction] = rows
+    return {fraction: by_fraction[fraction] for fraction in table.fractions}
 
 
-def _generator(seed: int, *place: int) -> np.random.Generator:
+def _build_generator(seed: int, *place: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
 
 
@@ -144,7 +147,7 @@ def _check_options(
         (repeats >= 1, f"repeats must be at least 1, not {repeats}"),
         (len(fractions) > 0, "give at least one training fraction, for example 1.0"),
         (all(0 < f <= 1 for f in fractions), f"fractions must be in (0, 1], not {fractions}"),
-        (len(set(fractions)) == len(fractions), f"a fraction stands twice in {fractions}"),
+        (len(set(fractions)) == len(fractions), f"a fraction appears twice in {fractions}"),
         (0 <= validation <= 0.5, f"validation must be in [0, 0.5], not {validation}"),
         (seed >= 0, f"seed must be 0 or more, not {seed}"),
         (min_positives >= 0, f"min_positives must be 0 or more, not {min_positives}"),

@@ -1,4 +1,4 @@
-"""A split as a checked value: folds, fractions, validation rows, and its file."""
+"""Splits and folds as checked, immutable values, and the file of a split."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Rows = NDArray[np.int64]
 
 
 def check_fractions(place: str, fractions: Sequence[float]) -> None:
-    """Refuse fractions that are not rising within (0, 1]."""
+    """Reject fractions that are not ascending within (0, 1]."""
     if not fractions or list(fractions) != sorted(set(fractions)):
-        raise InputError(f"{place}: fractions must be rising, each once, not {fractions}")
+        raise InputError(f"{place}: fractions must be ascending, each once, not {fractions}")
     if fractions[0] <= 0 or fractions[-1] > 1:
         raise InputError(f"{place}: fractions must be in (0, 1], not {fractions}")
 
@@ -36,7 +36,7 @@ def check_fold(
     fractions: Sequence[float],
     groups: Rows,
 ) -> None:
-    """Check one fold: lines not crossed by rows or groups, fractions nested and complete.
+    """Check that the parts of a fold share no rows or groups and that fractions are nested.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def check_fold(
             if len(extra):
                 raise InputError(
                     f"{place}: {name} rows of fraction {small} must be among those of {large}, "
-                    f"row {extra[0]} is not"
+                    f"but row {extra[0]} is not"
                 )
     train = np.concatenate([fit[largest], validation[largest]])
     strays = np.intersect1d(train, test) if largest < 1 else np.setxor1d(train, outside)
@@ -101,9 +101,9 @@ def check_repeats(
 
 
 def _check_rows(place: str, rows: Rows, n: int) -> None:
-    rising = rows.dtype == np.int64 and rows.ndim == 1 and bool(np.all(np.diff(rows) > 0))
-    if not rising or (len(rows) and (rows[0] < 0 or rows[-1] >= n)):
-        raise InputError(f"{place}: rows must be rising int64 from 0 to {n - 1}, each once")
+    ascending = rows.dtype == np.int64 and rows.ndim == 1 and bool(np.all(np.diff(rows) > 0))
+    if not ascending or (len(rows) and (rows[0] < 0 or rows[-1] >= n)):
+        raise InputError(f"{place}: rows must be ascending int64 from 0 to {n - 1}, each once")
 
 
 def _check_apart(place: str, what: str, groups: Rows, one: Rows, other: Rows) -> None:
@@ -119,12 +119,12 @@ _FORMAT = "olfaction-study split 1"
 
 
 def pack_split(state: Mapping[str, Any]) -> bytes:
-    """Serialise a state that holds its digest."""
+    """Serialise the state of a split with its digest."""
     return json.dumps({"format": _FORMAT, **state}, separators=(",", ":")).encode()
 
 
 def unpack_split(data: bytes, place: str) -> dict[str, Any]:
-    """Return a state, after comparing it with the digest it was written with."""
+    """Read the bytes of `pack_split` and verify the digest."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -135,13 +135,13 @@ def unpack_split(data: bytes, place: str) -> dict[str, Any]:
     if json_digest(content) != stated:
         raise InputError(
             f"{place}: the content does not match its digest {str(stated)[:12]}: the file was "
-            "changed or cut; make the split again from its seed"
+            "changed or truncated; make the split again from its seed"
         )
     return content
 
 
 def write_split(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state with its digest, whole or not at all."""
+    """Write the state of a split with its digest, atomically."""
     from study.storage.storage import write_atomic  # fsspec is slow to import and only needed here
 
     try:
@@ -151,7 +151,7 @@ def write_split(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_split(path: Path) -> dict[str, Any]:
-    """Read a state and compare it with the digest it was written with."""
+    """Read the state of a split from a file and verify its digest."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -161,16 +161,16 @@ def read_split(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One test fold and what may be trained on for it, at every fraction.
+    """One test fold, and its training rows at every fraction.
 
     Attributes
     ----------
     repeat, index : int
-        Which repeat of the cross-validation, and which of its folds.
+        Repeat of the cross-validation, and number of the fold in it.
     test : ndarray of int64
         Test rows; the same at every fraction.
     fit, validation : mapping of float to ndarray of int64
-        By training fraction: rows to fit on, and rows to stop early and to choose on. Both are
+        By training fraction: rows to fit on, and rows for early stopping and selection. Both are
         nested: the rows of a fraction are among the rows of every larger one.
     """
 
@@ -185,14 +185,14 @@ class Fold:
             rows.setflags(write=False)
 
     def train(self, fraction: float) -> Rows:
-        """All training rows of a fraction, fit and validation together, sorted."""
+        """Return all training rows of a fraction, fit and validation together, sorted."""
         return np.sort(np.concatenate([self.fit[fraction], self.validation[fraction]]))
 
     def digest(self, fraction: float) -> str:
-        """Sha256 of the rows of this fold at one fraction: what a trained encoder depends on.
+        """Return the sha256 of the rows of this fold at one fraction.
 
-        Unlike the digest of the whole split it does not change when repeats or smaller fractions
-        are added, so that finished fits can be found again.
+        Unlike the digest of the split it does not change when repeats or smaller fractions are
+        added, so finished trials and encoders are found again.
         """
         state = hashlib.sha256()
         for rows in (self.test, self.fit[fraction], self.validation[fraction]):
@@ -207,21 +207,21 @@ class Split:
     Attributes
     ----------
     scheme : str
-        What stays together (see `SCHEMES`).
+        Group scheme (see `SCHEMES`).
     seed, n_folds, n_repeats : int
     fractions : tuple of float
-        Training fractions, rising.
+        Training fractions, ascending.
     groups : ndarray of int64, (n,)
-        Group of every molecule; no group stands on two sides of a line.
+        Group of every molecule; no group is in two parts of a fold.
     folds : tuple of Fold, (n_repeats * n_folds,)
-        Repeat by repeat.
+        Ordered by repeat.
     dataset_digest : str
         Digest of the data set whose rows these are.
 
     Raises
     ------
     InputError
-        Something is on both sides of a line, not nested, or left out.
+        Rows or groups are in two parts, not nested, or missing.
     """
 
     scheme: str
@@ -251,71 +251,71 @@ class Split:
 
     @cached_property
     def digest(self) -> str:
-        """Sha256 of everything in the split."""
-        return json_digest(self._state())
+        """Sha256 of the whole split."""
+        return json_digest(self._to_state())
 
     @cached_property
     def folds_digest(self) -> str:
-        """Sha256 of table, groups and test folds: what makes trials of two studies comparable."""
+        """Sha256 of data set, groups and test folds: equal if trials can be paired."""
         folds = [[fold.repeat, fold.index, fold.test.tolist()] for fold in self.folds]
         return json_digest(
             {"dataset": self.dataset_digest, "groups": self.groups.tolist(), "folds": folds}
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the split as JSON, whole or not at all.
+        """Write the split as JSON, atomically.
 
         Raises
         ------
         InputError
             The path cannot be written.
         """
-        write_split(Path(path), {**self._state(), "digest": self.digest})
+        write_split(Path(path), {**self._to_state(), "digest": self.digest})
 
     def to_bytes(self) -> bytes:
         """Return the JSON that `save` writes."""
-        return pack_split({**self._state(), "digest": self.digest})
+        return pack_split({**self._to_state(), "digest": self.digest})
 
     @classmethod
     def load(cls, path: str | Path, *, dataset_digest: str | None = None) -> Split:
-        """Read a split, and check that it was made for this data set if one is given.
+        """Read a split from a file and check that it belongs to the data set.
 
         Raises
         ------
         InputError
             The file cannot be read, was changed, or belongs to another data set.
         """
-        return cls._checked(read_split(Path(path)), str(path), dataset_digest)
+        return cls._from_state(read_split(Path(path)), str(path), dataset_digest)
 
     @classmethod
     def from_bytes(cls, data: bytes, place: str, *, dataset_digest: str | None = None) -> Split:
-        """Read what `to_bytes` made and `place` held, checked as by `load`."""
-        return cls._checked(unpack_split(data, place), place, dataset_digest)
+        """Read the bytes of `to_bytes`, checked as by `load`; `place` names them in messages."""
+        return cls._from_state(unpack_split(data, place), place, dataset_digest)
 
     @classmethod
-    def _checked(cls, state: Mapping[str, Any], path: str, dataset_digest: str | None) -> Split:
+    def _from_state(cls, state: Mapping[str, Any], path: str, dataset_digest: str | None) -> Split:
         made_for = str(state.get("dataset_digest"))
         if dataset_digest is not None and made_for != dataset_digest:
             raise InputError(
                 f"{path}: this split was made for the data set {made_for[:12]}, "
-                f"not for {dataset_digest[:12]}: its row numbers mean other molecules; make a "
-                "new split, or give the data set it belongs to"
+                f"not for {dataset_digest[:12]}: its row numbers refer to other molecules; make "
+                "a new split, or use the data set it belongs to"
             )
         try:
             return cls(
                 **{name: state[name] for name in ("scheme", "seed", "n_folds", "n_repeats")},
                 fractions=tuple(state["fractions"]),
-                groups=_rows(state["groups"]),
-                folds=tuple(_fold(fold, state["fractions"]) for fold in state["folds"]),
+                groups=_to_rows(state["groups"]),
+                folds=tuple(_read_fold(fold, state["fractions"]) for fold in state["folds"]),
                 dataset_digest=state["dataset_digest"],
             )
-        except InputError:  # a rule of splits, said already
+        except InputError:  # its message already names the broken rule
             raise
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: no split of this program: {error}") from error
+            raise InputError(f"{path}: not a split of this program: {error}") from error
 
-    def _state(self) -> dict[str, Any]:
-        """Everything as plain JSON values; the parts of a fold in the order of the fractions."""
+    def _to_state(self) -> dict[str, Any]:
+        """Return the split as a JSON value; parts of a fold are in the order of the fractions."""
         folds = [
             {
                 "repeat": fold.repeat,
@@ -338,13 +338,13 @@ class Split:
         }
 
 
-def _fold(state: Mapping[str, Any], fractions: list[float]) -> Fold:
+def _read_fold(state: Mapping[str, Any], fractions: list[float]) -> Fold:
     parts = {
-        name: {f: _rows(rows) for f, rows in zip(fractions, state[name], strict=True)}
+        name: {f: _to_rows(rows) for f, rows in zip(fractions, state[name], strict=True)}
         for name in ("fit", "validation")
     }
-    return Fold(repeat=state["repeat"], index=state["index"], test=_rows(state["test"]), **parts)
+    return Fold(repeat=state["repeat"], index=state["index"], test=_to_rows(state["test"]), **parts)
 
 
-def _rows(values: list[int]) -> Rows:
+def _to_rows(values: list[int]) -> Rows:
     return np.array(values, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Iterative stratification of groups with many labels, and the repair of rare ones."""
+"""Iterative stratification of groups with many labels, and repair of rare labels."""
 
 from __future__ import annotations
 
@@ -14,59 +14,60 @@ from study.errors import InputError
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_SHORTLIST = 24
-"""Units of each side that are tried against each other in one exchange."""
+_CANDIDATES = 24
+"""Number of units of each part that are tried against each other in one exchange."""
 _ROW_WEIGHT = 4.0
-"""Weight of a row against a positive: folds of single molecules come out equal within one."""
+"""Weight of a row relative to a positive; sizes of folds of single molecules then differ by 1."""
 _GAIN = 0.01
-"""Least fall of the cost that counts, well above the rounding of `_coarse`."""
+"""Smallest reduction of the cost that counts, well above the rounding of `_round_to_exact`."""
 _ROUNDS = 12
-"""Rounds of doubling the weight of labels below the minimum."""
+"""Number of times that the weight of labels below the minimum is doubled."""
 _SWEEPS = 200
-"""Bound on sweeps over all pairs of parts in one descent."""
+"""Limit of sweeps over all pairs of parts in one descent."""
 
 
 @dataclass(eq=False)
 class LabelBalance:
-    """An assignment under repair.
+    """An assignment of units to parts, and how far it is from the expected shares.
 
     Attributes
     ----------
     table : ndarray of float64, (u, c)
-        Positives and, in the last column, rows of each unit.
-    want : ndarray of float64, (k, c)
+        Positives of each unit and, in the last column, its rows.
+    expected : ndarray of float64, (k, c)
         Expected positives and rows of each part.
-    have : ndarray of float64, (k, c)
-        The same as assigned now.
+    assigned : ndarray of float64, (k, c)
+        Positives and rows of each part under the current assignment.
     part : ndarray of int64, (u,)
+        Part of each unit.
     """
 
     table: Floats
-    want: Floats
-    have: Floats
+    expected: Floats
+    assigned: Floats
     part: Rows
 
     @classmethod
     def of(cls, counts: Floats, sizes: Floats, shares: Floats, part: Rows) -> LabelBalance:
-        """Measure an assignment of units (u,) against shares (k,)."""
+        """Compare an assignment of units (u,) with the shares of the parts (k,)."""
         table = np.column_stack([counts, sizes])
-        have = np.stack([table[part == j].sum(axis=0) for j in range(len(shares))])
-        return cls(table, np.outer(shares, table.sum(axis=0)), have, part)
+        assigned = np.stack([table[part == j].sum(axis=0) for j in range(len(shares))])
+        return cls(table, np.outer(shares, table.sum(axis=0)), assigned, part)
 
-    def short(self, minimum: int) -> NDArray[np.bool_]:
-        """Labels with less than the minimum in some part, (l,)."""
-        lowest: Floats = self.have[:, :-1].min(axis=0)
+    def find_short(self, minimum: int) -> NDArray[np.bool_]:
+        """Return which labels have less than the minimum in some part, (l,)."""
+        lowest: Floats = self.assigned[:, :-1].min(axis=0)
         return lowest < minimum
 
     def move(self, unit: int, target: int) -> None:
-        """Put a unit into another part."""
-        self.have[self.part[unit]] -= self.table[unit]
-        self.have[target] += self.table[unit]
+        """Move a unit to another part."""
+        self.assigned[self.part[unit]] -= self.table[unit]
+        self.assigned[target] += self.table[unit]
         self.part[unit] = target
 
 
 def repair_folds(balance: LabelBalance, minimum: int) -> bool:
-    """Lower the cost until no exchange helps; then weigh up labels below the minimum.
+    """Exchange units until no exchange reduces the cost; then favor labels below the minimum.
 
     Returns
     -------
@@ -76,28 +77,28 @@ def repair_folds(balance: LabelBalance, minimum: int) -> bool:
     weight = np.ones(balance.table.shape[1])
     weight[-1] = _ROW_WEIGHT
     for _ in range(_ROUNDS):
-        _descend(balance, weight)
-        short = balance.short(minimum)
+        _reduce_cost(balance, weight)
+        short = balance.find_short(minimum)
         if not short.any():
             return True
         weight[:-1][short] *= 2
     return False
 
 
-def _descend(balance: LabelBalance, weight: Floats) -> None:
-    pairs = list(itertools.combinations(range(len(balance.want)), 2))
+def _reduce_cost(balance: LabelBalance, weight: Floats) -> None:
+    pairs = list(itertools.combinations(range(len(balance.expected)), 2))
     for _ in range(_SWEEPS):
-        if not sum(_exchange(balance, weight, a, b) for a, b in pairs):
+        if not sum(_make_best_exchange(balance, weight, a, b) for a, b in pairs):
             return
 
 
-def _exchange(balance: LabelBalance, weight: Floats, a: int, b: int) -> bool:
-    """Make the best exchange between two parts; say whether one lowered the cost."""
-    residual = balance.have - balance.want
-    pull = _coarse(weight * (residual[b] - residual[a]))  # (c,)
-    left, left_gain = _shortlist(balance, weight, pull, a)
-    right, right_gain = _shortlist(balance, weight, -pull, b)
-    rows_left, rows_right = _rows(balance, left), _rows(balance, right)
+def _make_best_exchange(balance: LabelBalance, weight: Floats, a: int, b: int) -> bool:
+    """Make the best exchange between two parts; return whether one reduced the cost."""
+    residual = balance.assigned - balance.expected
+    gradient = _round_to_exact(weight * (residual[b] - residual[a]))  # (c,)
+    left, left_gain = _select_candidates(balance, weight, gradient, a)
+    right, right_gain = _select_candidates(balance, weight, -gradient, b)
+    rows_left, rows_right = _get_rows(balance, left), _get_rows(balance, right)
     gain = left_gain[:, None] + right_gain - 4 * (rows_left * weight) @ rows_right.T
     i, j = np.unravel_index(gain.argmin(), gain.shape)
     if gain[i, j] >= -_GAIN:
@@ -108,42 +109,45 @@ def _exchange(balance: LabelBalance, weight: Floats, a: int, b: int) -> bool:
     return True
 
 
-def _shortlist(
-    balance: LabelBalance, weight: Floats, pull: Floats, part: int
+def _select_candidates(
+    balance: LabelBalance, weight: Floats, gradient: Floats, part: int
 ) -> tuple[Rows, Floats]:
-    """Return units of a part whose leaving costs least, nobody (-1) first, and that cost."""
+    """Return the units of a part that are cheapest to move, and their costs.
+
+    The first candidate is -1, no unit: an exchange can move a unit in one direction only.
+    """
     units = np.flatnonzero(balance.part == part)
     table = balance.table[units]
-    cost = 2 * (table @ pull + (table * table) @ weight)
-    best = np.argsort(cost, kind="stable")[:_SHORTLIST]
+    cost = 2 * (table @ gradient + (table * table) @ weight)
+    best = np.argsort(cost, kind="stable")[:_CANDIDATES]
     return np.append(-1, units[best]), np.append(0.0, cost[best])
 
 
-def _coarse(values: Floats) -> Floats:
+def _round_to_exact(values: Floats) -> Floats:
     """Round to multiples of 2^-16.
 
-    Counts are whole and weights are powers of two, so every later product and sum is exact, and
-    no machine's order of summation can turn a tie into another split.
+    Counts are integers and weights are powers of two, so all further products and sums are exact,
+    and the order of summation, which differs between machines, cannot change the split.
     """
     return np.round(values * 2.0**16) / 2.0**16
 
 
-def _rows(balance: LabelBalance, units: Rows) -> Floats:
-    """Columns of units (s, c); nobody has none of anything."""
+def _get_rows(balance: LabelBalance, units: Rows) -> Floats:
+    """Return the table rows of units, (s, c); zeros for no unit (-1)."""
     return np.where(units[:, None] >= 0, balance.table[units], 0.0)
 
 
-_SHOWN = 5
-"""Labels that a message names; the rest are counted."""
+_MAX_LISTED = 5
+"""Number of labels that a message lists; the others are counted."""
 
 
 def check_feasible(
     counts: Floats, parts: int, minimum: int, label_names: Sequence[str] | None
 ) -> None:
-    """Refuse labels that no assignment can give `minimum` positives in each part.
+    """Reject labels that cannot have `minimum` positives in each part under any assignment.
 
-    The t groups richest in a label fill at most t parts, so what is left without them must do
-    for the other ``parts - t``, for every t.
+    The t groups with most positives of a label are in at most t parts. So for every t, the other
+    groups must have enough positives for ``parts - t`` parts.
 
     Parameters
     ----------
@@ -155,49 +159,51 @@ def check_feasible(
     Raises
     ------
     InputError
-        Folds larger than a rare label allows; the message names the first such labels.
+        There are too many folds for a rare label; the message lists the first such labels.
     """
     richest = -np.sort(-counts, axis=0)[: parts - 1]  # (parts - 1, l)
     left = counts.sum(axis=0) - np.cumsum(np.vstack([np.zeros(counts.shape[1]), richest]), axis=0)
     needed = minimum * (parts - np.arange(len(left)))
     wrong = [
-        _describe(column, counts[:, column], parts * minimum, label_names)
+        _format_label(column, counts[:, column], parts * minimum, label_names)
         for column in np.argsort(counts.sum(axis=0), kind="stable").tolist()  # the rarest first
         if (left[:, column] < needed).any()
     ]
     if wrong:
         raise InputError(
             f"{parts} folds are more than a rare label allows, with at least {minimum} positives "
-            f"of every label in every test fold: {_listed(wrong)}. Use fewer folds, lower "
+            f"of every label in every test fold: {_format_list(wrong)}. Use fewer folds, lower "
             "min_positives, drop the label, or use a finer group scheme"
         )
 
 
-def shortfall_message(
+def format_shortfall(
     counts: Floats, balance: LabelBalance, minimum: int, label_names: Sequence[str] | None
 ) -> str:
-    """Say which labels the search left below the minimum, and where."""
-    have, parts = balance.have[:, :-1], len(balance.have)
-    found = []
-    for column in np.flatnonzero(balance.short(minimum)).tolist():
-        fold = int(have[:, column].argmin())
-        what = _describe(column, counts[:, column], parts * minimum, label_names)
-        found.append(f"{what}, and {have[fold, column]:.0f} of them come to fold {fold}")
+    """Return the message about labels that the search left below the minimum."""
+    assigned, parts = balance.assigned[:, :-1], len(balance.assigned)
+    labels = []
+    for column in np.flatnonzero(balance.find_short(minimum)).tolist():
+        fold = int(assigned[:, column].argmin())
+        what = _format_label(column, counts[:, column], parts * minimum, label_names)
+        labels.append(f"{what}, and only {assigned[fold, column]:.0f} of them are in fold {fold}")
     return (
         f"found no assignment with at least {minimum} positives of every label in each of "
-        f"{parts} folds: {_listed(found)}. Use fewer folds, lower min_positives, drop the "
+        f"{parts} folds: {_format_list(labels)}. Use fewer folds, lower min_positives, drop the "
         "label, or use a finer group scheme"
     )
 
 
-def _listed(mistakes: Sequence[str]) -> str:
-    """Join the first few of many, and count the rest."""
-    shown = "; ".join(mistakes[:_SHOWN])
-    rest = len(mistakes) - _SHOWN
-    return shown if rest <= 0 else f"{shown}; and {rest} more labels"
+def _format_list(mistakes: Sequence[str]) -> str:
+    """Join the first few items and count the others."""
+    text = "; ".join(mistakes[:_MAX_LISTED])
+    more = len(mistakes) - _MAX_LISTED
+    return text if more <= 0 else f"{text}; and {more} more labels"
 
 
-def _describe(column: int, counts: Floats, needed: int, label_names: Sequence[str] | None) -> str:
+def _format_label(
+    column: int, counts: Floats, needed: int, label_names: Sequence[str] | None
+) -> str:
     name = f"column {column}" if label_names is None else f"'{label_names[column]}'"
     positives, holders = int(counts.sum()), np.count_nonzero(counts)
     text = f"label {name} has {positives} positives where {needed} are needed"
@@ -207,15 +213,15 @@ def _describe(column: int, counts: Floats, needed: int, label_names: Sequence[st
     return text
 
 
-_ATTEMPTS = 5
-"""Starts, each with new random order, before a minimum counts as out of reach."""
+_MAX_ATTEMPTS = 5
+"""Number of attempts, each in another random order, before the search fails."""
 _SLACK = 0.01
-"""A part may grow beyond its target by this share (and by one row) before it is passed over."""
+"""Share of its target size (plus one row) by which a part can grow before it is skipped."""
 
 
 @dataclass(frozen=True, eq=False)
 class GroupUnits:
-    """Groups of rows, the things that are dealt.
+    """Groups of rows, the units that are assigned to parts.
 
     Attributes
     ----------
@@ -249,7 +255,7 @@ def stratify_groups(
     minimum: int = 0,
     label_names: Sequence[str] | None = None,
 ) -> Rows:
-    """Deal rows to parts so that every part has its share of every label and of the rows.
+    """Assign rows to parts so that every part has its share of every label and of the rows.
 
     Parameters
     ----------
@@ -259,11 +265,11 @@ def stratify_groups(
     shares : sequence of float, (k,)
         Share of the rows that each part should get; they sum to 1.
     rng : numpy Generator
-        Breaks ties and sets the order of dealing.
+        Generator that breaks ties and orders the units.
     minimum : int
-        Positives every label must have in every part.
+        Minimum number of positives of every label in every part.
     label_names : sequence of str, (l,), optional
-        For the message; without them labels are named by column.
+        Names for error messages; default: column numbers.
 
     Returns
     -------
@@ -279,18 +285,18 @@ def stratify_groups(
     check_feasible(units.counts, len(shares), minimum, label_names)
     if len(units.sizes) == 0:
         return np.zeros(0, dtype=np.int64)
-    for _ in range(_ATTEMPTS):
-        part = _deal(units, np.asarray(shares, dtype=np.float64), rng)
+    for _ in range(_MAX_ATTEMPTS):
+        part = _assign_units(units, np.asarray(shares, dtype=np.float64), rng)
         balance = LabelBalance.of(
             units.counts, units.sizes, np.asarray(shares, dtype=np.float64), part
         )
         if repair_folds(balance, minimum):
             return balance.part[units.unit_of]
-    raise InputError(shortfall_message(units.counts, balance, minimum, label_names))
+    raise InputError(format_shortfall(units.counts, balance, minimum, label_names))
 
 
-def _deal(units: GroupUnits, shares: Floats, rng: np.random.Generator) -> Rows:
-    """Assign every unit (u,): the rarest open label first, to the part that lacks it most."""
+def _assign_units(units: GroupUnits, shares: Floats, rng: np.random.Generator) -> Rows:
+    """Assign every unit (u,): the rarest label first, to the part that needs it most."""
     left = units.counts.sum(axis=0)
     wanted = np.outer(shares, left)  # (k, l)
     room = shares * units.sizes.sum()  # (k,)
@@ -302,22 +308,22 @@ def _deal(units: GroupUnits, shares: Floats, rng: np.random.Generator) -> Rows:
         label = int(np.where(left > 0, left, np.inf).argmin())
         for unit in order[(part[order] < 0) & (units.counts[order, label] > 0)]:
             need, size = wanted[:, label].tolist(), units.sizes[unit]
-            chosen = _neediest(need, room, room + slack >= size, noise[unit])
+            chosen = choose_part(need, room, room + slack >= size, noise[unit])
             part[unit] = chosen
             wanted[chosen] -= units.counts[unit]
             left -= units.counts[unit]
             room[chosen] -= size
-    for unit in order[part[order] < 0]:  # units without any label fill up the rows
+    for unit in order[part[order] < 0]:  # units without labels even out the sizes
         part[unit] = room.argmax()
         room[part[unit]] -= units.sizes[unit]
     return part
 
 
-def _neediest(need: list[float], room: Floats, fits: NDArray[np.bool_], noise: Floats) -> int:
-    """Return the part that lacks most of a label; ties go to the emptier part, then by chance.
+def choose_part(need: list[float], room: Floats, fits: NDArray[np.bool_], noise: Floats) -> int:
+    """Return the part that needs a label most; break ties by free rows, then at random.
 
-    The cap on rows is soft: a full part is passed over only while one that is not full still
-    needs the label. A hard cap starves the last part of a rare label.
+    The limit on rows is soft: a full part is skipped only while another part still needs the
+    label. With a hard limit the last part can be left without positives of a rare label.
     """
     parts = [j for j in range(len(need)) if fits[j] and need[j] > 0] or range(len(need))
     return max(parts, key=lambda j: (need[j], room[j], noise[j]))

@@ -1,1 +1,1 @@
-"""Folders and object stores: atomic writes, checksums, locks, mirrors."""
+"""Folders and object stores: atomic writes, checksums, locks, local mirrors."""

@@ -1,4 +1,4 @@
-"""Create a file once, sweep up after killed writers, and name files the system refuses."""
+"""Create files atomically, remove leftovers of killed writers, and explain system errors."""
 
 from __future__ import annotations
 
@@ -13,35 +13,37 @@ from modalities.store.files import sync_folder, temporaries, written_beside
 from study.errors import StorageError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_SHUT = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+"""Error numbers of a file system without free space."""
+_NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 LEFT_AFTER = 86400.0
-"""Seconds after which a temporary file is one that a killed writer left: a write takes seconds."""
+"""Age in seconds at which a temporary file counts as a leftover: a write takes seconds."""
 
-_KEPT = ": nothing that was finished is lost"
+_ASSURANCE = ": nothing that was finished is lost"
 
 
 def create_file(path: Path, data: bytes) -> bool:
-    """Put a file where there is none; of several who try at once, one is told True.
+    """Create a file if there is none; of several processes that try at once, one gets True.
 
-    A hard link is whole when it appears, also on NFS; without links an empty file may be seen.
+    A hard link appears with its whole content, also on NFS. On file systems without hard links a
+    reader may see an empty file for a moment.
     """
     with written_beside(path, data) as temporary:
         try:
             os.link(temporary, path)
         except OSError as error:
-            # NFS may lose the answer of a link that was made: the count of links tells.
-            made = temporary.stat().st_nlink == 2
-            if not made and isinstance(error, FileExistsError):
+            # NFS may report an error although the link was made: the link count shows it.
+            linked = temporary.stat().st_nlink == 2
+            if not linked and isinstance(error, FileExistsError):
                 return False
-            if not made and not _create_in_place(path, data):
+            if not linked and not _create_without_link(path, data):
                 return False
     sync_folder(path.parent)
     return True
 
 
-def _create_in_place(path: Path, data: bytes) -> bool:
-    """Do as `create_file` on a file system without hard links."""
+def _create_without_link(path: Path, data: bytes) -> bool:
+    """Create a file on a file system without hard links; return whether there was none."""
     try:
         with path.open("xb") as file:
             file.write(data)
@@ -53,28 +55,28 @@ def _create_in_place(path: Path, data: bytes) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed writers left in a folder; what cannot be removed stays."""
-    before = time.time() - LEFT_AFTER
-    for left in temporaries(folder):
+    """Remove temporary files of killed writers from a folder; skip what cannot be removed."""
+    limit = time.time() - LEFT_AFTER
+    for temporary in temporaries(folder):
         with suppress(OSError):
-            if left.stat().st_mtime < before:
-                left.unlink()
+            if temporary.stat().st_mtime < limit:
+                temporary.unlink()
 
 
 @contextmanager
 def name_error(path: str, verb: str) -> Iterator[None]:
-    """Say which file the system refused, why, and what to do.
+    """Turn an OSError into a StorageError that names the file, the cause and the remedy.
 
     Parameters
     ----------
     path : str
     verb : str
-        What was done: ``written``, ``read``, ``renamed``, ``removed``.
+        The operation: ``written``, ``read``, ``renamed``, ``removed``.
 
     Raises
     ------
     StorageError
-        In place of an OSError; a file that is not there stays a FileNotFoundError when it is read.
+        In place of an OSError. A FileNotFoundError is passed on unless the file was written.
     """
     try:
         yield
@@ -82,18 +84,19 @@ def name_error(path: str, verb: str) -> Iterator[None]:
         if isinstance(error, FileNotFoundError) and verb != "written":
             raise
         raise StorageError(
-            f"{path} cannot be {verb} ({error_reason(error)}); {_remedy(error)}{_KEPT}"
+            f"{path} cannot be {verb} ({format_reason(error)}); "
+            f"{_suggest_remedy(error)}{_ASSURANCE}"
         ) from error
 
 
-def error_reason(error: OSError) -> str:
-    """Return the system's words without the path."""
+def format_reason(error: OSError) -> str:
+    """Return the system's message without the path."""
     return error.strerror or str(error)
 
 
-def _remedy(error: OSError) -> str:
+def _suggest_remedy(error: OSError) -> str:
     if error.errno in FULL:
-        return "free space there and give the same command again"
-    if error.errno in _SHUT:
-        return "make it writable, or give another folder, and launch again"
-    return "see to that disk or store and give the same command again"
+        return "free space there and run the same command again"
+    if error.errno in _NOT_WRITABLE:
+        return "make it writable, or give another folder, and run the same command again"
+    return "check that disk or store and run the same command again"

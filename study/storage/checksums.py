@@ -1,4 +1,4 @@
-"""Checksums of stored files: add one when writing, verify it when reading."""
+"""Checksums of stored files: added when a file is written, verified when it is read."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from study.errors import InputError, StudyError
 from study.storage.storage import Storage
 
 _MAGIC = b"olfaction-study trial 1 "
-_SUM = "sha256"
-_LINE = len(_MAGIC) + 64
-"""Length of the checksum line: the magic and the hex digits of a sha256."""
+_CHECKSUM_KEY = "sha256"
+_LINE_LENGTH = len(_MAGIC) + 64
+"""Length of the checksum line: the magic bytes and the hex digits of a sha256."""
 
 
 class LedgerError(StudyError):
-    """A record that is not what was written; the message names the file."""
+    """A stored file is damaged: it differs from what was written. The message names it."""
 
 
 UNREADABLE = (
@@ -33,7 +33,7 @@ UNREADABLE = (
     RuntimeError,  # JSON nested too deeply, an archive of an unknown form
     *(SyntaxError, TokenError),  # the header of an array
 )
-"""What reading damaged bytes may raise: those of archives, arrays and JSON, whatever they hold."""
+"""Exceptions that reading damaged bytes can raise, from archives, arrays and JSON."""
 
 
 def add_checksum(payload: bytes) -> bytes:
@@ -42,47 +42,48 @@ def add_checksum(payload: bytes) -> bytes:
 
 
 def verify_checksum(data: bytes, place: str) -> bytes:
-    """Return the payload of `add_checksum`; LedgerError naming `place` if a byte differs."""
-    line, end, payload = data[:_LINE], data[_LINE : _LINE + 1], data[_LINE + 1 :]
-    if not line.startswith(_MAGIC) or end != b"\n":
+    """Return the payload of `add_checksum`; raise LedgerError naming `place` if a byte differs."""
+    line, payload = data[:_LINE_LENGTH], data[_LINE_LENGTH + 1 :]
+    line_end = data[_LINE_LENGTH : _LINE_LENGTH + 1]
+    if not line.startswith(_MAGIC) or line_end != b"\n":
         raise LedgerError(f"{place}: not a record of this program, or damaged")
     if sha256_of(payload).encode() != line.removeprefix(_MAGIC):
-        raise LedgerError(f"{place}: the checksum does not fit; the record is damaged")
+        raise LedgerError(f"{place}: the checksum does not match; the record is damaged")
     return payload
 
 
 def add_json_checksum(value: Mapping[str, Any]) -> bytes:
-    """Write a mapping as JSON that people can read, with a checksum of its values."""
-    return json.dumps({_SUM: json_digest(value), **value}, indent=2).encode()
+    """Serialise a mapping as readable JSON with a checksum of its values."""
+    return json.dumps({_CHECKSUM_KEY: json_digest(value), **value}, indent=2).encode()
 
 
 def verify_json_checksum(
     data: bytes, place: str, keys: Collection[str] | None = None, optional: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Return the mapping of `add_json_checksum`, or one written before there was a checksum.
+    """Return the mapping of `add_json_checksum`, or of a version that wrote no checksum.
 
     Parameters
     ----------
     keys : collection of str, optional
-        What the mapping must have, no more and no less.
+        Keys that the mapping must have, and no others.
     optional : collection of str
-        What it may have besides.
+        Keys that it may have in addition.
 
     Raises
     ------
     LedgerError
-        It is no JSON mapping, or a value differs from what was written.
+        The data are not a JSON mapping, or a value differs from what was written.
     """
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise LedgerError(f"{place}: no JSON; the record is damaged") from error
+        raise LedgerError(f"{place}: not JSON; the record is damaged") from error
     if not isinstance(value, dict):
         raise LedgerError(f"{place}: not a record of this program, or damaged")
-    stated = value.pop(_SUM, None)
-    found = json_digest(value)
-    if (stated or found) != found or set(keys or value) != value.keys() - set(optional):
-        raise LedgerError(f"{place}: the checksum does not fit; the record is damaged")
+    stated = value.pop(_CHECKSUM_KEY, None)
+    actual = json_digest(value)
+    if (stated or actual) != actual or set(keys or value) != value.keys() - set(optional):
+        raise LedgerError(f"{place}: the checksum does not match; the record is damaged")
     return value
 
 
@@ -98,7 +99,7 @@ T = TypeVar("T")
 def write_verified(
     storage: Storage, name: str, data: bytes, read: Callable[[bytes, str], T]
 ) -> str:
-    """Write a file unless it holds the same already; set a damaged one aside first.
+    """Write a file unless it has this content already; quarantine a damaged one first.
 
     Parameters
     ----------
@@ -111,37 +112,37 @@ def write_verified(
     Returns
     -------
     str
-        What to say of a damaged file; empty if there was none.
+        Message about a damaged file, or '' if it was intact.
     """
-    said = ""
+    message = ""
     with suppress(FileNotFoundError):
-        there = storage.read(name)
-        if there == data:
-            return said
+        present = storage.read(name)
+        if present == data:
+            return message
         try:
-            read(there, storage.path(name))
+            read(present, storage.path(name))
         except UNREADABLE as error:
-            aside = storage.quarantine(name)
-            said = f"damaged file of the study set aside and written anew: {aside} ({error})"
+            quarantined = storage.quarantine(name)
+            message = f"damaged file of the study set aside as {quarantined}, rewritten ({error})"
     storage.write(name, data)
-    return said
+    return message
 
 
 def read_verified(storage: Storage, name: str, read: Callable[[bytes, str], T]) -> T:
-    """Read a file.
+    """Read and verify a file.
 
     Raises
     ------
     InputError
-        It is absent or damaged; the message names it.
+        The file is missing or damaged; the message names it.
     """
     place = storage.path(name)
-    anew = "launch the study again: it is written anew, and nothing else is lost"
+    remedy = "launch the study again to rewrite it; nothing else is lost"
     try:
         data = storage.read(name)
     except FileNotFoundError as error:
-        raise InputError(f"{place} is not there; {anew}") from error
+        raise InputError(f"{place} is missing; {remedy}") from error
     try:
         return read(data, place)
     except UNREADABLE as error:
-        raise InputError(f"{place} is damaged ({error}); {anew}") from error
+        raise InputError(f"{place} is damaged ({error}); {remedy}") from error

@@ -1,7 +1,7 @@
-"""One launch of the same work at a time, and the name of whoever launches it.
+"""Locks that allow one launch of a study at a time, and name the process that runs it.
 
-In a mounted folder the lock is a file lock of the kernel, which ends with its process, however
-that ends. An object store has no such locks: there it is a lease that its owner renews.
+In a mounted folder the lock is a file lock of the kernel, which is released when its process
+ends, even by a kill. An object store has no such locks: there it is a lease that its owner renews.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from study.storage.checksums import LedgerError, add_json_checksum, verify_json_
 from study.storage.storage import Storage
 
 LEASE = 60.0
+"""Seconds without a renewal after which a lease counts as abandoned."""
 _RENEWALS = 6
-"""Renewals in a lease: the lock survives some that fail."""
+"""Renewals per lease, so that a lock survives a few that fail."""
 _LOCK, _OWNER = "launch.lock", "launch-owner.json"
 _NUMBERED = re.compile(r"launch-(\d+)\.(lock|free)")
-"""Leases, and the lock files of earlier versions; those let a lock go by renaming it to .free."""
-_MOMENT = 0.5
-"""Seconds to try for a file lock, in which a `read_holder` elsewhere has let go of it again."""
+"""Leases, and lock files of earlier versions, which released a lock by renaming it to .free."""
+_FIRST_TRY = 0.5
+"""Seconds to wait for a file lock, since a `read_holder` elsewhere holds it for a moment."""
 _POLL = 0.1
 _PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -41,7 +42,7 @@ Note = Callable[[str], None]
 
 
 class LockedError(StudyError):
-    """Another launch of the study runs."""
+    """Another launch of the study is running."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class Owner:
     user, host : str
     pid : int
     since : str
-        When the launch began, by its own clock.
+        Start of the launch, by the clock of its machine.
     command : str
-        Command line, without passwords of URLs.
+        Command line, without the passwords of URLs.
     """
 
     user: str
@@ -68,14 +69,14 @@ class Owner:
         return f"{self.user} on {self.host} (process {self.pid}, since {self.since})"
 
     def to_bytes(self, renewals: int = 0) -> bytes:
-        """Serialise as JSON with a checksum; renewals of a lease make different bytes."""
+        """Serialise as JSON with a checksum; every renewal of a lease gives other bytes."""
         return add_json_checksum({**asdict(self), "beat": renewals})
 
 
 def current_owner() -> Owner:
     """Return this process as the owner of a lock."""
     return Owner(
-        user=_user(),
+        user=_read_user_name(),
         host=socket.gethostname(),
         pid=os.getpid(),
         since=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -84,7 +85,7 @@ def current_owner() -> Owner:
 
 
 class StudyLock:
-    """The right to launch a study, to be held once.
+    """The lock of a study: one launch at a time can hold it.
 
     Parameters
     ----------
@@ -95,11 +96,11 @@ class StudyLock:
     """
 
     def __init__(self, storage: Storage, lease: float = LEASE) -> None:
-        self._lock = _lock_of(storage, lease)
+        self._lock = _build_lock(storage, lease)
 
     @property
     def lost(self) -> bool:
-        """Whether another launch has taken over: this one must stop."""
+        """Whether another launch has taken over, so that this one must stop."""
         return self._lock.lost
 
     @contextmanager
@@ -109,14 +110,14 @@ class StudyLock:
         Parameters
         ----------
         wait : bool
-            Wait until the launch that has it ends; otherwise refuse.
+            Wait until the launch that holds it ends, instead of raising LockedError.
         note : function
-            Told of a takeover and of waiting.
+            Called with a message about waiting and about a takeover.
 
         Raises
         ------
         LockedError
-            Another launch of the study runs; the message names it.
+            Another launch of the study is running; the message names it.
         StorageError
             The folder cannot be written.
         """
@@ -128,8 +129,8 @@ class StudyLock:
 
 
 def read_holder(storage: Storage) -> Owner | None:
-    """Return who holds the lock of a study's folder; None if nobody does."""
-    return _lock_of(storage, LEASE).owner()
+    """Return the owner of the lock of a study's folder; None if it is not locked."""
+    return _build_lock(storage, LEASE).owner()
 
 
 def is_lock(name: str) -> bool:
@@ -138,22 +139,22 @@ def is_lock(name: str) -> bool:
 
 
 def remove_lock(storage: Storage) -> None:
-    """Remove a lock for good, once there is nothing left that two could do at once."""
+    """Remove the files of a lock, once its work is done and no launch can compete for it."""
     for name in filter(is_lock, storage.names("")):
         with suppress(FileNotFoundError):
             storage.remove(name)
 
 
 class _FileLock:
-    """A lock of the kernel on ``launch.lock``; ``launch-owner.json`` says who holds it.
+    """A kernel lock on ``launch.lock``; ``launch-owner.json`` names its owner.
 
-    The kernel lets go of it when the process ends, on NFS when its machine does. The file itself
-    stays: who unlinks a locked file makes room for a second lock of the same name. Threads of one
-    process exclude each other too, and a forked child does not keep the lock of its parent.
+    The kernel releases it when the process ends, on NFS when its machine does. The file is never
+    unlinked: a second process could then lock a new file of the same name. Threads of one process
+    exclude each other too, and a forked child does not keep the lock of its parent.
     """
 
     lost = False
-    """A process that is suspended keeps its lock, so nobody takes over."""
+    """Always False: a suspended process keeps its lock, so nobody can take over."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -162,52 +163,52 @@ class _FileLock:
     def take(self, *, wait: bool, note: Note) -> None:
         with name_error(self._storage.path(_LOCK), "written"):
             Path(self._storage.address).mkdir(parents=True, exist_ok=True)
-        if not self._acquired(_MOMENT):
-            owner = self._written()
+        if not self._try_acquire(_FIRST_TRY):
+            owner = self._read_owner_file()
             if not wait:
-                raise LockedError(_refusal(self._storage, owner))
+                raise LockedError(_format_refusal(self._storage, owner))
             note(f"waiting for the launch by {owner or 'an unknown process'} to end")
-            self._acquired(-1)
+            self._try_acquire(-1)
         try:
-            self._sign(note)
+            self._write_owner(note)
         except BaseException:
             self._file.release()
             raise
 
-    def _sign(self, note: Note) -> None:
-        """Write who holds the lock; say whose launch ended without letting go of it."""
+    def _write_owner(self, note: Note) -> None:
+        """Write the owner file; report a launch that ended without removing its own."""
         names = self._storage.names("")
-        before = self._written()
+        previous = self._read_owner_file()
         self._storage.write(_OWNER, current_owner().to_bytes())
         if _OWNER in names:
-            who = before or "an unknown process"  # its file is damaged
-            note(f"the launch by {who} was cut off; this one goes on from there")
+            who = previous or "an unknown process"  # its file is damaged
+            note(f"the launch by {who} was interrupted; this one continues it")
         for name in filter(_NUMBERED.fullmatch, names):  # of an earlier version
             self._storage.remove(name)
 
     def release(self) -> None:
-        with suppress(StorageError):  # the next launch will say that this one was cut off
+        with suppress(StorageError):  # the next launch will report that this one was interrupted
             self._storage.remove(_OWNER)
         self._file.release()
 
     def owner(self) -> Owner | None:
-        written = self._written()
-        if written is None:
+        owner = self._read_owner_file()
+        if owner is None:
             return None
         try:
-            free = self._acquired(0)
-        except StorageError:  # a folder that can only be read: what is written there is believed
-            return written
+            free = self._try_acquire(0)
+        except StorageError:  # a read-only folder: its lock cannot be tried, so trust the file
+            return owner
         if free:  # its owner was killed
             self._file.release()
-        return None if free else written
+        return None if free else owner
 
-    def _written(self) -> Owner | None:
+    def _read_owner_file(self) -> Owner | None:
         with suppress(FileNotFoundError):
             return _read_owner(self._storage.read(_OWNER), self._storage.path(_OWNER))
         return None
 
-    def _acquired(self, seconds: float) -> bool:
+    def _try_acquire(self, seconds: float) -> bool:
         with name_error(self._storage.path(_LOCK), "written"):
             try:
                 self._file.acquire(timeout=seconds, poll_interval=_POLL)
@@ -217,82 +218,83 @@ class _FileLock:
 
 
 class _Lease:
-    """A lease on an object store, which can create an object for one of several who try.
+    """A lease on an object store, which creates an object for only one of several who try.
 
-    The object ``launch-N.lock`` with the highest N counts. To take over, one creates N + 1, and
-    looks whether a still higher one is there. A released lock has no content; the highest is never
-    removed, so that N only grows and a slow taker is told. The owner writes its object anew several
-    times in a lease. Whether it lives is seen from that, over one lease of the watcher's own
-    clock: the clocks of two machines are never compared.
+    The object ``launch-N.lock`` with the highest N is the lock; number 0 means that there is none.
+    To take over, a process creates N + 1 and checks that no higher number exists. A released lock
+    has no content. The highest object is never removed, so N only grows and a process that was
+    slow to take over notices. The owner rewrites its object several times per lease; a watcher
+    that sees no change for one lease, by its own clock, takes the owner for dead. The clocks of
+    two machines are never compared.
     """
 
     def __init__(self, storage: Storage, lease: float) -> None:
         self._storage, self._lease = storage, lease
-        self._mine, self._number, self._renewals = current_owner(), 0, 0
+        self._owner, self._number, self._renewals = current_owner(), 0, 0
         self._lost, self._done = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="study lock", daemon=True)
+        self._thread = threading.Thread(target=self._renew, name="study lock", daemon=True)
 
     @property
     def lost(self) -> bool:
-        """Whether the last renewal found that another took over."""
+        """Whether the last renewal found a newer lease of another launch."""
         return self._lost.is_set()
 
     def take(self, *, wait: bool, note: Note) -> None:
-        first = seen = self._look()
-        since, said = time.monotonic(), False
+        first = seen = self._read_lease()
+        changed_at, noted = time.monotonic(), False
         while True:
-            silent, (number, content) = time.monotonic() - since, seen
+            silent, (number, content) = time.monotonic() - changed_at, seen
             if not content or silent >= self._lease:
-                if self._created(number + 1):
+                if self._create_lease(number + 1):
                     break
-            elif not wait and seen != first:  # its owner is seen to live
-                raise LockedError(_refusal(self._storage, self._read(content)))
-            elif not said:
-                said = True
-                note(self._waiting(content, wait=wait))
+            elif not wait and seen != first:  # it was renewed, so its owner is alive
+                raise LockedError(_format_refusal(self._storage, self._read(content)))
+            elif not noted:
+                noted = True
+                note(self._format_waiting(content, wait=wait))
             time.sleep(min(1.0, self._lease / _RENEWALS / 2))
-            found = self._look()
-            if found != seen:
-                seen, since = found, time.monotonic()
+            current = self._read_lease()
+            if current != seen:
+                seen, changed_at = current, time.monotonic()
         if content:
-            who = self._read(content) or "an unknown process, for the lock is damaged"
+            who = self._read(content) or "an unknown process (the lock is damaged)"
             note(f"no sign of life for {silent:.0f} s from {who}; this launch takes over")
         self._thread.start()
 
     def release(self) -> None:
         self._done.set()
         self._thread.join()
-        with suppress(StorageError):  # the next launch sees that there are no renewals
+        with suppress(StorageError):  # the next launch will see that renewals have ended
             if self._highest()[0] == self._number:
-                self._storage.write(_numbered(self._number), b"")
+                self._storage.write(_lease_name(self._number), b"")
 
     def owner(self) -> Owner | None:
-        return self._read(self._look()[1])
+        return self._read(self._read_lease()[1])
 
-    def _waiting(self, content: bytes, *, wait: bool) -> str:
-        who = self._read(content) or "an unknown process, for the lock is damaged"
-        lease = f"{self._lease:g} s without a sign of life"
+    def _format_waiting(self, content: bytes, *, wait: bool) -> str:
+        who = self._read(content) or "an unknown process (the lock is damaged)"
+        limit = f"{self._lease:g} s without a sign of life"
         if wait:
-            return f"waiting for the launch by {who} to end, or for {lease}"
-        return f"looking whether the launch by {who} still runs; {lease} are a no"
+            return f"waiting for the launch by {who} to end, or for {limit}"
+        return f"checking whether the launch by {who} is still running: it is not after {limit}"
 
     def _read(self, content: bytes) -> Owner | None:
         return _read_owner(content, self._storage.path(_LOCK))
 
-    def _look(self) -> tuple[int, bytes]:
-        """Return number and content of the lock: 0 if there is none, no content if released."""
+    def _read_lease(self) -> tuple[int, bytes]:
+        """Return number and content of the lock: 0 without a lock, empty if it was released."""
         while True:
             number, name = self._highest()
-            if name != _numbered(number):
+            if name != _lease_name(number):
                 return number, b""
-            with suppress(FileNotFoundError):  # taken over just now: look again
+            with suppress(FileNotFoundError):  # taken over this moment: list the files again
                 return number, self._storage.read(name)
 
-    def _created(self, number: int) -> bool:
-        if not self._storage.create(_numbered(number), self._mine.to_bytes()):
+    def _create_lease(self, number: int) -> bool:
+        if not self._storage.create(_lease_name(number), self._owner.to_bytes()):
             return False
-        if self._highest()[0] != number:  # a slow taker: others came and went meanwhile
-            self._storage.remove(_numbered(number))
+        if self._highest()[0] != number:  # others took over and released it in the meantime
+            self._storage.remove(_lease_name(number))
             return False
         self._number = number
         for other, name in self._files():
@@ -300,38 +302,38 @@ class _Lease:
                 self._storage.remove(name)
         return True
 
-    def _keep(self) -> None:
-        """Renew the lease until it is released or lost; if one renewal fails, the next may not."""
+    def _renew(self) -> None:
+        """Renew the lease until it is released or lost; retry after a failed renewal."""
         while not self._done.wait(self._lease / _RENEWALS) and not self._lost.is_set():
             with suppress(StorageError):
                 if self._highest()[0] > self._number:
                     self._lost.set()
                     return
                 self._renewals += 1
-                self._storage.write(_numbered(self._number), self._mine.to_bytes(self._renewals))
+                self._storage.write(_lease_name(self._number), self._owner.to_bytes(self._renewals))
 
     def _highest(self) -> tuple[int, str]:
         return max(self._files(), default=(0, ""))
 
     def _files(self) -> list[tuple[int, str]]:
-        found = ((name, _NUMBERED.fullmatch(name)) for name in self._storage.names(""))
-        return [(int(match[1]), name) for name, match in found if match]
+        matches = ((name, _NUMBERED.fullmatch(name)) for name in self._storage.names(""))
+        return [(int(match[1]), name) for name, match in matches if match]
 
 
-def _lock_of(storage: Storage, lease: float) -> _FileLock | _Lease:
+def _build_lock(storage: Storage, lease: float) -> _FileLock | _Lease:
     return _FileLock(storage) if storage.is_local else _Lease(storage, lease)
 
 
-def _refusal(storage: Storage, owner: Owner | None) -> str:
-    by = f"{owner} with `{owner.command}`" if owner else "an unknown process"
+def _format_refusal(storage: Storage, owner: Owner | None) -> str:
+    who = f"{owner} with `{owner.command}`" if owner else "an unknown process"
     return (
-        f"{storage.address} is being launched by {by}; wait until it ends, stop it, or give --wait "
-        "to begin when it has ended"
+        f"{storage.address} is being launched by {who}; wait until it ends, stop it, or give "
+        "--wait to start when it has ended"
     )
 
 
 def _read_owner(data: bytes, place: str) -> Owner | None:
-    """Return what a lock says; None if it is damaged or released."""
+    """Parse the content of a lock; None if it is damaged or released."""
     try:
         value = verify_json_checksum(data, place)
         return Owner(**{field.name: value[field.name] for field in fields(Owner)})
@@ -339,12 +341,12 @@ def _read_owner(data: bytes, place: str) -> Owner | None:
         return None
 
 
-def _numbered(number: int) -> str:
+def _lease_name(number: int) -> str:
     return f"launch-{number:06d}.lock"
 
 
-def _user() -> str:
+def _read_user_name() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError):  # in a container the user may have no name
         return f"user {os.getuid()}"

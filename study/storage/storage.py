@@ -16,11 +16,11 @@ import fsspec
 from modalities.store.arrays import map_file
 from modalities.store.files import quarantine_names, replace_file
 from study.errors import InputError, StorageError
-from study.storage.atomic import FULL, create_file, error_reason, name_error, remove_leftovers
+from study.storage.atomic import FULL, create_file, format_reason, name_error, remove_leftovers
 
 
 def open_storage(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL and the path in it."""
+    """Return the fsspec file system of a URL and the path in it."""
     parts = urlsplit(url)
     if parts.scheme and parts.password is not None:
         raise InputError(
@@ -32,39 +32,41 @@ def open_storage(url: str) -> tuple[Any, str]:
         fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise InputError(
-            f"storage '{url}' cannot be used here ({error}); install what it names (for s3:// "
+            f"storage '{url}' cannot be used here ({error}); install the driver for it (for s3:// "
             "pip install 'olfaction-study[s3]'), or give a path"
         ) from error
     return fs, str(root).rstrip("/") or "/"
 
 
-def bytes_or_raise(found: object) -> bytes:
-    """Return what was read; raise what was met instead."""
-    if isinstance(found, Exception):
-        raise found
-    return bytes(found)  # type: ignore[call-overload, no-any-return]  # bytes, says fsspec
+def _bytes_or_raise(answer: object) -> bytes:
+    """Return the bytes that fsspec read for one key, or raise the error that it returned."""
+    if isinstance(answer, Exception):
+        raise answer
+    return bytes(answer)  # type: ignore[call-overload, no-any-return]  # bytes, says fsspec
 
 
 @contextmanager
-def raise_os_errors(*, local: bool) -> Iterator[None]:
-    """Turn the errors of an object store's driver into OSError, as those of a disk are."""
+def _raise_os_errors(*, local: bool) -> Iterator[None]:
+    """Turn the errors of an object store's driver into OSError, as a disk raises them."""
     try:
         yield
     except (OSError, StorageError, GeneratorExit):
         raise
-    except Exception as error:
+    except Exception as error:  # the drivers of fsspec share no base class of their errors
         if local:
             raise
-        raise OSError(f"{type(error).__name__}: {error}") from error  # drivers share no base class
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 _log = logging.getLogger(__name__)
-_AT_ONCE = 32
-"""Records that are fetched from an object store at the same time."""
+_BATCH_SIZE = 32
+"""Number of records that are fetched from an object store at the same time."""
 
 
 class Storage:
-    """A folder for records: whole files, written at once or not at all.
+    """A folder of records, on a file system or in an object store.
+
+    A record is a file that is written whole or not at all.
 
     Parameters
     ----------
@@ -83,42 +85,40 @@ class Storage:
 
     @property
     def is_local(self) -> bool:
-        """Whether the records lie on a mounted file system."""
+        """Whether the folder is on a mounted file system."""
         return "file" in (self._fs.protocol, *self._fs.protocol)
 
     @property
     def address(self) -> str:
-        """The same folder as every process of this machine, in any folder, can name it."""
+        """Absolute path or URL of the folder, valid in every process of this machine."""
         return str(Path(self._root).resolve()) if self.is_local else self.url.rstrip("/")
 
     def below(self, *names: str) -> Storage:
-        """Return a folder inside this one."""
+        """Return a subfolder."""
         return Storage("/".join([self.address, *names]))
 
     @property
     def above(self) -> Storage:
-        """The folder that holds this one."""
+        """The parent folder."""
         return Storage(self.address.rpartition("/")[0] or "/")
 
     def path(self, name: str) -> str:
-        """Full path of a record, for messages."""
+        """Return the full path of a record, for messages."""
         return f"{self._root}/{name}" if self.is_local else f"{self.url.rstrip('/')}/{name}"
 
     def prepare(self) -> None:
-        """Make the folder and prove that it can be written; leave no trace of the proof.
-
-        What writers left there that were killed more than a day ago is removed.
+        """Create the folder, check that it is writable, and remove old leftovers of writers.
 
         Raises
         ------
         InputError
-            The folder cannot be made or written, with the reason of the system.
+            The folder cannot be created or written; the message has the system's reason.
         StorageError
-            It has no room.
+            There is no free space.
         """
-        probe = f".probe-{uuid.uuid4().hex}"  # containers share process numbers
+        probe = f".probe-{uuid.uuid4().hex}"  # not the process number, which containers share
         try:
-            with raise_os_errors(local=self.is_local):
+            with _raise_os_errors(local=self.is_local):
                 if self.is_local:
                     Path(self._root).mkdir(parents=True, exist_ok=True)
                 self._put(probe, b"")
@@ -130,24 +130,24 @@ class Storage:
                 with name_error(self._root, "written"):
                     raise
             raise InputError(
-                f"storage '{self.url}' cannot be written ({error_reason(error)}); "
+                f"storage '{self.url}' cannot be written ({format_reason(error)}); "
                 "give another folder with 'run.storage' or --storage"
             ) from error
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a record: durable and whole when this returns, absent or whole if it does not.
+        """Write a record durably; if this fails, the record is as it was.
 
         Raises
         ------
         StorageError
-            The system refuses (full disk, rights, connection); what was there is as it was.
+            The system cannot write (full disk, permissions, connection).
         """
         with self._naming(name, "written"):
             self._put(name, data)
         _log.debug("written: %s, %d bytes", self.path(name), len(data))
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a record unless there is one; of several who try at once, one is told True."""
+        """Write a record unless it exists; of several processes that try at once, one gets True."""
         with self._naming(name, "written"):
             if self.is_local:
                 return create_file(Path(self._key(name)), data)
@@ -158,15 +158,15 @@ class Storage:
             return True
 
     def read(self, name: str) -> bytes:
-        """Return a record; FileNotFoundError if there is none, StorageError if it is refused."""
+        """Read a record; raise FileNotFoundError if it is missing, StorageError if unreadable."""
         with self._naming(name, "read"):
             return bytes(self._fs.cat_file(self._key(name)))
 
     def view(self, name: str) -> memoryview:
-        """Return a record as `read` does; of a mounted file system mapped, not copied.
+        """Read a record like `read`, but memory-mapped where the file system is mounted.
 
-        Processes of one machine share its pages. A record is replaced by rename and never
-        shortened, so that what was mapped stays as it was.
+        Processes of one machine share the memory. Records are replaced by renaming and never
+        truncated, so a mapping keeps its content.
         """
         if not self.is_local:
             return memoryview(self.read(name))
@@ -174,19 +174,22 @@ class Storage:
             return map_file(Path(self._key(name)))
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield records, in any order, several at a time from an object store; absent: left out."""
-        wanted, step = list(names), 1 if self.is_local else _AT_ONCE
-        for start in range(0, len(wanted), step):
-            part = wanted[start : start + step]
-            keys = [self._key(name) for name in part]
-            for name, found in zip(part, self._fs.cat_ranges(keys, None, None), strict=True):
-                if isinstance(found, FileNotFoundError):
+        """Yield the name and content of records, in any order; skip missing ones.
+
+        From an object store several are fetched at a time.
+        """
+        all_names, step = list(names), 1 if self.is_local else _BATCH_SIZE
+        for start in range(0, len(all_names), step):
+            batch = all_names[start : start + step]
+            keys = [self._key(name) for name in batch]
+            for name, answer in zip(batch, self._fs.cat_ranges(keys, None, None), strict=True):
+                if isinstance(answer, FileNotFoundError):
                     continue
                 with self._naming(name, "read"):
-                    yield name, bytes_or_raise(found)
+                    yield name, _bytes_or_raise(answer)
 
     def exists(self, name: str) -> bool:
-        """Whether there is a record of this name."""
+        """Return whether there is a record of this name."""
         with self._naming(name, "read"):
             return bool(self._fs.exists(self._key(name)))
 
@@ -199,29 +202,29 @@ class Storage:
         return []
 
     def holding(self, name: str) -> list[str]:
-        """Return the names of the folders in this one that hold a record of this name, sorted."""
+        """Return the names of the subfolders with a record of this name, sorted."""
         with self._naming("", "read"), suppress(FileNotFoundError):
-            found = self._fs.glob(f"{glob.escape(self._root)}/*/{name}")
-            return sorted(str(path).rsplit("/", 2)[-2] for path in found)
+            paths = self._fs.glob(f"{glob.escape(self._root)}/*/{name}")
+            return sorted(str(path).rsplit("/", 2)[-2] for path in paths)
         return []
 
     def clear(self) -> None:
-        """Remove the folder and all that is in it."""
+        """Remove the folder with everything in it."""
         with self._naming("", "removed"), suppress(FileNotFoundError):
             self._fs.rm(self._root, recursive=True)
 
     def sizes(self, name: str) -> dict[str, int]:
-        """Return the bytes of a record, or of each record in a folder of them, by name."""
-        found: dict[str, Any] = {}
+        """Return the size in bytes of a record, or of every record below a folder, by name."""
+        infos: dict[str, Any] = {}
         with self._naming(name, "read"), suppress(FileNotFoundError):
-            found = self._fs.find(self._key(name), detail=True)
+            infos = self._fs.find(self._key(name), detail=True)
         start = len(self._root) + 1
-        sizes = {str(path)[start:]: int(info["size"]) for path, info in found.items()}
-        # Some programs keep a folder of an object store as an empty object: no record.
+        sizes = {str(path)[start:]: int(info["size"]) for path, info in infos.items()}
+        # Some programs represent a folder of an object store by an empty object: not a record.
         return {name: size for name, size in sizes.items() if name[-1:] not in "/"}
 
     def rename(self, name: str, to: str) -> None:
-        """Give a record another name."""
+        """Rename a record."""
         with self._naming(name, "renamed"):
             if self.is_local:  # fsspec would copy where it cannot rename
                 Path(self._key(name)).replace(self._key(to))
@@ -229,7 +232,7 @@ class Storage:
                 self._fs.mv(self._key(name), self._key(to))
 
     def quarantine(self, name: str) -> str:
-        """Rename a damaged record to one that nobody reads (``*.corrupt``); return its path."""
+        """Rename a damaged record to ``*.corrupt``, which nothing reads; return its new path."""
         taken = set(self.names(".corrupt"))
         free = next(other for other in quarantine_names(name) if other not in taken)
         self.rename(name, free)
@@ -237,7 +240,7 @@ class Storage:
         return self.path(free)
 
     def remove(self, name: str) -> None:
-        """Remove a record, if there is one."""
+        """Remove a record if it exists."""
         with self._naming(name, "removed"), suppress(FileNotFoundError):
             self._fs.rm_file(self._key(name))
 
@@ -247,22 +250,22 @@ class Storage:
     def _put(self, name: str, data: bytes) -> None:
         if self.is_local:
             replace_file(Path(self._key(name)), data)
-        else:  # one put, which object stores do whole or not at all
+        else:  # a single put, which an object store does whole or not at all
             self._fs.pipe_file(self._key(name), data)
 
     @contextmanager
     def _naming(self, name: str, verb: str) -> Iterator[None]:
-        with name_error(self.path(name), verb), raise_os_errors(local=self.is_local):
+        with name_error(self.path(name), verb), _raise_os_errors(local=self.is_local):
             yield
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a local file whole: temporary name, flush to disk, rename, flush the folder.
+    """Write a local file atomically: temporary name, flush to disk, rename, flush the folder.
 
     Raises
     ------
     StorageError
-        The system refuses; the file is as it was.
+        The system cannot write; the file is as it was.
     """
     with name_error(str(path), "written"):
         replace_file(path, data)

@@ -35,8 +35,8 @@ Rows = NDArray[np.int64]
 
 def main() -> int:
     """Print a table for every modality and objective."""
-    tasks = [(_modality, word) for word in Registry("modality").words()]
-    tasks += [(_objective, word) for word in Registry("objective").words()]
+    tasks = [(_modality, word) for word in Registry("modality").names()]
+    tasks += [(_objective, word) for word in Registry("objective").names()]
     tasks = [(task, word) for task, word in tasks if word in sys.argv[1:] or not sys.argv[1:]]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as alone:

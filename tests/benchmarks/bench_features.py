@@ -33,7 +33,7 @@ def main() -> int:
     smiles = build_dataset(DatasetConfig.model_validate("starter")).smiles[:MOLECULES]
     words = Registry("modality")
     rows = []
-    for word in words.words():
+    for word in words.names():
         try:
             modality = words.load(word)()
         except ModalityError as error:  # it needs a file that the project does not ship

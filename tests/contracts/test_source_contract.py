@@ -11,7 +11,7 @@ from study.errors import InputError
 from study.plugins.registry import Registry
 
 SOURCES = Registry("source")
-WORDS = SOURCES.words()
+WORDS = SOURCES.names()
 ALLOWED = {"int", "float", "bool", "str", "None", "Literal"}
 
 
@@ -24,7 +24,7 @@ def table_file(tmp_path):
 
 @pytest.fixture
 def built(word, table_file):
-    needs_file = "file" in SOURCES.options(word)
+    needs_file = "file" in SOURCES.parameters(word)
     return SOURCES.load(word)(**({"file": str(table_file)} if needs_file else {}))
 
 

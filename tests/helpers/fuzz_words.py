@@ -111,7 +111,7 @@ class Cases:
 @cache
 def words() -> tuple[str, ...]:
     """Return every word of every vocabulary: values that are right at some place."""
-    return tuple(word for family in FAMILIES for word in Registry(family).words())
+    return tuple(word for family in FAMILIES for word in Registry(family).names())
 
 
 TEXTS = [

@@ -169,7 +169,11 @@ def test_a_failing_trial_ends_with_3_and_is_named(study, write, tmp_path, monkey
             "smiles,sweet\n" + rows(lambda i: i % 2),
             "modality 'graph': ",
         ),
-        ({"grid": [{"features": [["graph", "mordred"]], "fusion": ["con"]}]}, None, "'con' is no"),
+        (
+            {"grid": [{"features": [["graph", "mordred"]], "fusion": ["con"]}]},
+            None,
+            "fusion operator 'con'",
+        ),
         (
             {"grid": [{"features": [["graph", "mordred"]], "partition": ["density"]}]},
             None,
@@ -231,7 +235,7 @@ def test_an_interrupted_launch_ends_with_130(study, write, monkeypatch):
     monkeypatch.setattr(trial_module, "fit", interrupted)
     code, _, err = study("launch", write(), *CLEAN)
     assert code == 130
-    assert "interrupted: what has finished is kept; the same command goes on" in err
+    assert "interrupted: finished work is kept; run the same command again to continue" in err
 
 
 def test_a_folder_named_by_a_number_is_text(study, write, tmp_path, monkeypatch):

@@ -184,6 +184,7 @@ class _Watched:
         self.to.ended(outcome)
 
 
+@pytest.mark.slow
 def test_a_study_of_pairs_goes_on_after_a_lost_worker_and_stops_early(
     pair_cluster: RayExecutor, tmp_path: Path
 ) -> None:

@@ -134,7 +134,7 @@ def test_nan_rows_only_when_asked_and_counted(embed, table):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--modality", "smile"], "'smile' is no word of modalities; did you mean 'smiles'?"),
+        (["--modality", "smile"], "unknown modality 'smile'; did you mean 'smiles'?"),
         (["--option", "layer=1"], "has no option 'layer'"),
         (["--option", "layers"], "--option takes KEY=VALUE"),
         (["--option", "layers=[1"], "--option layers=[1: the value is not YAML"),

@@ -25,14 +25,14 @@ REPORT = "import study.reporting.build, study.reporting.output, study.cli.analys
 COMPONENTS = """
 from study.plugins.registry import FAMILIES, Registry
 for family in FAMILIES:
-    for word in Registry(family).words():
+    for word in Registry(family).names():
         Registry(family).check(word, {"no_such_option": 1})
 """
 RECIPE = """
 from study.data import DatasetConfig
 from study.plugins.registry import Registry
 DatasetConfig.model_validate("gs-lf-ifra")
-[Registry("source").load(word) for word in Registry("source").words()]
+[Registry("source").load(word) for word in Registry("source").names()]
 """
 SCHEMES = """
 import study.splits

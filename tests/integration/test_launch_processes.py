@@ -151,6 +151,7 @@ def _goes_on(slow: list[str], environment: dict[str, str], store: Path) -> None:
     assert not list((store / "ledger").glob(".writing-*"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_launch_exits_130_and_goes_on(
     running: subprocess.Popen[str], slow: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -159,7 +160,7 @@ def test_an_interrupted_launch_exits_130_and_goes_on(
     _, errors = running.communicate(timeout=180)
     assert time.monotonic() - started < QUICK_EXIT
     assert running.returncode == 130
-    assert errors == "interrupted: what has finished is kept; the same command goes on\n"
+    assert errors == "interrupted: finished work is kept; run the same command again to continue\n"
     assert _wait_until(lambda: not _ray_processes(environment["HOME"]), 120)
     _goes_on(slow, environment, tmp_path / "store")
 
@@ -188,10 +189,11 @@ def test_ctrl_c_ends_the_wait_for_machines(
         process.kill()
     assert process.returncode == 130
     assert "stopping: " in output
-    assert errors == "interrupted: what has finished is kept; the same command goes on\n"
+    assert errors == "interrupted: finished work is kept; run the same command again to continue\n"
     assert _wait_until(lambda: not _ray_processes(environment["HOME"]), 120)
 
 
+@pytest.mark.slow
 def test_a_killed_driver_loses_and_repeats_nothing(
     running: subprocess.Popen[str], slow: list[str], environment: dict[str, str], tmp_path: Path
 ) -> None:

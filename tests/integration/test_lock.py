@@ -114,7 +114,7 @@ def test_a_killed_launch_is_taken_over_at_once_and_said(home):
             assert time.monotonic() - before < LEASE
         (note,) = notes
         assert f"(process {first.pid}, since" in note
-        assert "was cut off; this one goes on from there" in note
+        assert "was interrupted; this one continues it" in note
 
 
 def test_a_launch_that_was_killed_is_not_shown_as_running(home):
@@ -165,7 +165,7 @@ def test_a_damaged_owner_is_unknown_and_keeps_nothing(home, content):
     notes = []
     with StudyLock(home).held(note=notes.append):
         assert read_holder(home).pid == os.getpid()
-    assert notes == ["the launch by an unknown process was cut off; this one goes on from there"]
+    assert notes == ["the launch by an unknown process was interrupted; this one continues it"]
 
 
 @pytest.mark.parametrize("name", ["launch-000007.lock", "launch-000007.free"])
@@ -186,7 +186,7 @@ def test_of_many_that_take_over_at_once_one_wins(home):
         for process in takers:
             go(process)
         lines = [said(process) for process in takers]
-        (winner,) = (p for p, line in zip(takers, lines, strict=True) if "was cut off" in line)
+        (winner,) = (p for p, line in zip(takers, lines, strict=True) if "was interrupted" in line)
         assert said(winner) == "held"
         assert read_holder(home).pid == winner.pid
         assert sum(f"process {winner.pid}, since" in line for line in lines) == 4
@@ -220,7 +220,7 @@ def test_a_second_launch_on_an_object_store_is_refused_when_the_first_is_seen_to
     with StudyLock(remote, LEASE).held():
         assert f"process {os.getpid()}, since" in refusal(remote, note=notes.append)
         assert read_holder(remote).pid == os.getpid()
-    assert "looking whether the launch by" in notes[0]
+    assert "checking whether the launch by" in notes[0]
     assert read_holder(remote) is None
     with StudyLock(remote, LEASE).held(note=pytest.fail):
         pass
@@ -350,4 +350,4 @@ def test_a_second_launch_of_a_study_changes_nothing_and_says_who_runs_it(tmp_pat
         assert "holds no study" in status[1]
     code, text = command(*arguments)
     assert code == 0
-    assert "was cut off; this one goes on from there" in text
+    assert "was interrupted; this one continues it" in text

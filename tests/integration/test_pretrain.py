@@ -274,7 +274,7 @@ def test_a_foreign_folder_is_not_written_into(tmp_path, pretrain):
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("word", Registry("objective").words())
+@pytest.mark.parametrize("word", Registry("objective").names())
 def test_every_objective_ends_in_weights_that_its_modality_loads(word, tmp_path, pretrain):
     modality = Registry("objective").load(word).modalities[0]
     write_table(tmp_path, molecules(12))

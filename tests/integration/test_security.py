@@ -251,7 +251,7 @@ def test_a_manifest_tells_no_secret(preset, monkeypatch):
     word = secrets.token_hex(32)
     monkeypatch.setenv("A_KEY", word)
     monkeypatch.setenv("RAY_AUTH_TOKEN", word)
-    parcel = build_job_bundle(preset, ["run.storage=/shared/studies"], ["A_KEY"])
-    text = build_manifest(parcel)
+    bundle = build_job_bundle(preset, ["run.storage=/shared/studies"], ["A_KEY"])
+    text = build_manifest(bundle)
     assert word not in text
     assert "mode: token" in text

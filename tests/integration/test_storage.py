@@ -20,7 +20,7 @@ REMEDY = {
     "EDQUOT": "free space there",
     "EROFS": "make it writable, or give another folder",
     "EACCES": "make it writable, or give another folder",
-    "EIO": "see to that disk or store",
+    "EIO": "check that disk or store",
 }
 
 

@@ -204,19 +204,21 @@ def test_a_left_study_goes_on_and_is_joined_again(
         start_new_session=True,
     )
     assert follower.stdout is not None
-    assert follower.stdout.readline() == f"joining {job_id}, which runs already\n"
+    assert follower.stdout.readline() == f"joining {job_id}, which is already running\n"
     assert follower.stdout.readline() == "20 trials, 0 already in the ledger\n"
     os.killpg(follower.pid, signal.SIGINT)  # what Ctrl-C in a terminal does
     told, _ = follower.communicate(timeout=120)
     assert follower.returncode == 130
-    assert f"left; {job_id} goes on" in told
+    assert f"stopped following; {job_id} keeps running" in told
     left = server.job(job_id)
     assert left is not None
     assert not left.status.is_terminal()
 
     joined = submit(*SLOW)
     assert (joined.returncode, joined.stderr) == (0, "")
-    assert joined.stdout.startswith(f"joining {job_id}, which runs already\n20 trials, 0 already")
+    assert joined.stdout.startswith(
+        f"joining {job_id}, which is already running\n20 trials, 0 already"
+    )
     assert joined.stdout.count("20 trials, ") == 1
     assert sum(line.endswith("  4/4") for line in joined.stdout.splitlines()) == ARMS
 
@@ -259,7 +261,7 @@ def test_a_stopped_job_is_an_incomplete_study(
     done = submit("--set", "name=stopped", *SLOW)
     follower.wait()
     assert done.returncode == 3
-    assert "the same `study submit` runs what is missing" in done.stderr
+    assert "run the same `study submit` again to run what is missing" in done.stderr
 
 
 def test_the_server_must_answer_and_take_the_token(
@@ -270,7 +272,10 @@ def test_the_server_must_answer_and_take_the_token(
     wrong = submit(RAY_AUTH_TOKEN="another-token")  # noqa: S106 (a wrong one)
     assert (wrong.returncode, "refuses the token" in wrong.stderr) == (2, True)
     broken = submit(RAY_AUTH_TOKEN=f"two words {SECRET}")
-    assert (broken.returncode, "RAY_AUTH_TOKEN must be one word" in broken.stderr) == (2, True)
+    assert (broken.returncode, "RAY_AUTH_TOKEN must be ASCII characters" in broken.stderr) == (
+        2,
+        True,
+    )
     assert SECRET not in broken.stderr
     without = submit(HOME=str(tmp_path))
     assert (without.returncode, "there is none here" in without.stderr) == (2, True)
@@ -330,8 +335,8 @@ STORED = ["run.storage=/shared/studies"]
         ([], [], "run.storage is 'studies', relative to a folder that Ray removes"),
         (STORED, ["NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE is not set here"),
         ([*STORED, "training.epochs=0"], [], "training.epochs"),
-        ([*STORED, "data={sources: [{source: csv, file: ../above.csv}]}"], [], "lies outside of"),
-        ([*STORED, "data={sources: [{source: csv, file: large.csv}]}"], [], "MB travel with"),
+        ([*STORED, "data={sources: [{source: csv, file: ../above.csv}]}"], [], "is outside of"),
+        ([*STORED, "data={sources: [{source: csv, file: large.csv}]}"], [], "MB are sent with"),
     ],
 )
 def test_what_cannot_travel_is_refused(
@@ -344,15 +349,15 @@ def test_what_cannot_travel_is_refused(
         build_job_bundle(str(file), overrides, names)
 
 
-def test_a_parcel_holds_the_study_and_its_files(file: Path, here: Path) -> None:
+def test_a_bundle_holds_the_study_and_its_files(file: Path, here: Path) -> None:
     """Absolute paths are the cluster's; what is not here is looked for there."""
     (here / "own").mkdir()
     (here / "own" / "table.csv").write_text(TABLE, encoding="utf-8")
     sources = ["own/table.csv", "/shared/table.csv", "not/here.csv"]
     data = json.dumps({"sources": [{"source": "csv", "file": name} for name in sources]})
-    parcel = build_job_bundle(str(file), [*STORED, f"data={data}"], [])
+    bundle = build_job_bundle(str(file), [*STORED, f"data={data}"], [])
     (here / "out").mkdir()
-    parcel.write(here / "out")
+    bundle.write(here / "out")
     found = {str(p.relative_to(here / "out")) for p in (here / "out").rglob("*") if p.is_file()}
     assert found == {"tiny.yaml", "own/table.csv"}
     assert (here / "out" / "own" / "table.csv").read_text(encoding="utf-8") == TABLE
@@ -361,8 +366,8 @@ def test_a_parcel_holds_the_study_and_its_files(file: Path, here: Path) -> None:
 
 def test_the_submission_id_tells_name_and_content(file: Path, here: Path) -> None:
     def stem(*overrides: str) -> str:
-        parcel = build_job_bundle(str(file), [*STORED, *overrides], [])
-        return Submission(parcel, JobServer("http://127.0.0.1:1")).stem
+        bundle = build_job_bundle(str(file), [*STORED, *overrides], [])
+        return Submission(bundle, JobServer("http://127.0.0.1:1")).stem
 
     data = "data={sources: [{source: csv, file: table.csv}]}"
     assert stem() == stem()

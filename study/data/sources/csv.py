@@ -1,4 +1,4 @@
-"""Any table of the user: a SMILES column and labels as 0/1 columns or as one list column."""
+"""The user's own table: a SMILES column, and labels as 0/1 columns or as one list column."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import ClassVar
 
 from study.data.dataset import CurationStep
 from study.data.source import RawEntry, RawTable, digest_files
-from study.data.tables import Row, read_rows, user_path
+from study.data.tables import Row, parse_user_path, read_rows
 from study.errors import InputError
 
 
 class Csv:
-    """A comma-separated file with a header. The user's own table: every defect is an error.
+    """A comma-separated file with a header. Every defect of it is an error.
 
     Parameters
     ----------
     file : str
         Path of the table, relative to the working directory or absolute.
     smiles : str
-        Column of the SMILES.
+        Column with the SMILES.
     labels : str, optional
-        Column that lists the labels of a row; without it every further column is a label, 1
-        where the molecule has it and 0 where not.
+        Column that lists the labels of a row. Without it every other column is a label, 1 if the
+        molecule has it and 0 if not.
     separator : str
-        Stands between the labels of a list, and between the names in `ignore`.
+        Separator of the labels in a list, and of the names in `ignore`.
     ignore : str
-        Columns that are no labels (names, numbers, notes), with the separator between them.
+        Columns that are not labels (names, numbers, notes), with the separator between them.
     """
 
     rated: ClassVar[bool] = False
@@ -45,8 +45,8 @@ class Csv:
             raise InputError("source csv needs the option 'file': the path of the table")
         if not separator:
             raise InputError("source csv: the option 'separator' must not be empty")
-        self._path = user_path(file, "source csv: the option 'file'")
-        self._smiles, self._list, self._separator = smiles, labels, separator
+        self._path = parse_user_path(file, "source csv: the option 'file'")
+        self._smiles, self._list_column, self._separator = smiles, labels, separator
         self._ignored = _split(ignore, separator)
 
     def files(self, archive: Path | None) -> dict[str, Path]:  # noqa: ARG002 (the contract)
@@ -58,30 +58,30 @@ class Csv:
     def read(self, archive: Path | None) -> RawTable:
         """Read the table; a cell that is neither 0 nor 1 is an error with its place."""
         files = self.files(archive)
-        needed = (self._smiles, *self._ignored, *([self._list] if self._list else []))
+        needed = (self._smiles, *self._ignored, *([self._list_column] if self._list_column else []))
         rows = read_rows(self._path, needed)
         others = {self._smiles, *self._ignored}
         columns = [name for name in rows[0] if name not in others]
         entries = tuple(
-            RawEntry(place, row[self._smiles], self._labels(row, columns, place))
-            for place, row in self._placed(rows)
+            RawEntry(place, row[self._smiles], self._read_labels(row, columns, place))
+            for place, row in self._number_rows(rows)
         )
         step = CurationStep(f"csv: rows of {self._path.name}", len(rows), len(entries))
         listed = sorted({label for entry in entries for label in entry.labels})
-        words = tuple(listed if self._list else columns)
-        return RawTable("csv", entries, words, digest_files(files), (step,), strict=True)
+        vocabulary = tuple(listed if self._list_column else columns)
+        return RawTable("csv", entries, vocabulary, digest_files(files), (step,), strict=True)
 
-    def _placed(self, rows: list[Row]) -> list[tuple[str, Row]]:
+    def _number_rows(self, rows: list[Row]) -> list[tuple[str, Row]]:
         return [(f"{self._path.name} row {i}", row) for i, row in enumerate(rows, start=2)]
 
-    def _labels(self, row: Row, columns: Sequence[str], place: str) -> tuple[str, ...]:
-        if self._list:
-            return _split(row[self._list], self._separator)
+    def _read_labels(self, row: Row, columns: Sequence[str], place: str) -> tuple[str, ...]:
+        if self._list_column:
+            return _split(row[self._list_column], self._separator)
         wrong = [name for name in columns if row[name] not in ("0", "1")]
         if wrong:
             raise InputError(
-                f"{place}: column '{wrong[0]}' holds '{row[wrong[0]]}', a label column holds 0 "
-                "or 1 only; name columns that are no labels in the option 'ignore', or the one "
+                f"{place}: column '{wrong[0]}' holds '{row[wrong[0]]}', but a label column holds "
+                "only 0 or 1; name columns that are not labels in the option 'ignore', or the "
                 "column that lists labels in the option 'labels'"
             )
         return tuple(name for name in columns if row[name] == "1")

@@ -15,13 +15,13 @@ class Goodscents:
 
     No licence is stated for this table: it is read from the user's own folder and never
     shipped. A descriptor such as "cherry maraschino cherry" is a base with a qualifier;
-    curation keeps the base.
+    curation reduces it to the base.
     """
 
     rated: ClassVar[bool] = False
 
     def files(self, archive: Path | None) -> dict[str, Path]:
-        """Behavior, stimuli and molecules of the archive."""
+        """Return the behavior, stimuli and molecules files."""
         names = ("behavior.csv", "stimuli.csv", "molecules.csv")
         return archive_files(archive, (f"goodscents/{name}" for name in names))
 
@@ -44,5 +44,5 @@ class Goodscents:
         step = CurationStep(
             "goodscents: rows with descriptors and a structure", len(rows), len(entries)
         )
-        words = sorted({label for entry in entries for label in entry.labels})
-        return RawTable("goodscents", entries, tuple(words), digest_files(files), (step,))
+        vocabulary = sorted({label for entry in entries for label in entry.labels})
+        return RawTable("goodscents", entries, tuple(vocabulary), digest_files(files), (step,))

@@ -15,13 +15,13 @@ _COLUMNS = ("Descriptor 1", "Descriptor 2", "Descriptor 3")
 class Ifra2019:
     """The fragrance ingredient glossary of the International Fragrance Association, 2019.
 
-    A members' document: read from the user's own folder and never shipped. A molecule may
-    stand in several rows (trade names); curation merges them by union.
+    A members' document: it is read from the user's own folder and never shipped. A molecule can
+    have several rows (trade names); curation merges them by union.
 
     Parameters
     ----------
     descriptors : {1, 2, 3}
-        How many of the three descriptors to use, from the most applicable one on.
+        Number of descriptors to use, starting with the most applicable one.
     """
 
     rated: ClassVar[bool] = False
@@ -30,7 +30,7 @@ class Ifra2019:
         self._columns = _COLUMNS[:descriptors]
 
     def files(self, archive: Path | None) -> dict[str, Path]:
-        """Behavior and molecules of the archive."""
+        """Return the behavior and molecules files."""
         return archive_files(archive, ("ifra_2019/behavior.csv", "ifra_2019/molecules.csv"))
 
     def read(self, archive: Path | None) -> RawTable:
@@ -43,14 +43,14 @@ class Ifra2019:
             RawEntry(
                 f"ifra_2019/behavior.csv row {number}",
                 smiles[row["Stimulus"]],
-                self._labels(row),
+                self._read_labels(row),
             )
             for number, row in enumerate(rows, start=2)
             if row["Stimulus"] in smiles
         )
         step = CurationStep("ifra_2019: rows with a structure", len(rows), len(entries))
-        words = sorted({label for entry in entries for label in entry.labels})
-        return RawTable("ifra_2019", entries, tuple(words), digest_files(files), (step,))
+        vocabulary = sorted({label for entry in entries for label in entry.labels})
+        return RawTable("ifra_2019", entries, tuple(vocabulary), digest_files(files), (step,))
 
-    def _labels(self, row: Row) -> tuple[str, ...]:
+    def _read_labels(self, row: Row) -> tuple[str, ...]:
         return tuple(row[column] for column in self._columns if row[column].strip())

@@ -24,14 +24,14 @@ class Keller2016:
     Parameters
     ----------
     scales : bool
-        Also take intensity, pleasantness and familiarity. They are judgments of every odor and
-        no odor qualities, so they are left out by default.
+        Also use intensity, pleasantness and familiarity. They are judgments of every odor, not
+        odor qualities, so they are left out by default.
 
     Notes
     -----
-    Average levels differ tenfold between descriptors (fish 1.3, chemical 11.5), so one cut for
-    all would leave some labels empty: the default rule takes the highest 20% of each label,
-    96 positives of 480 (more where ratings tie).
+    Average levels differ tenfold between descriptors (fish 1.3, chemical 11.5), so a common
+    threshold would leave some labels empty: the default rule takes the highest 20% of each label,
+    96 positives of 480 (more with ties).
     """
 
     rated: ClassVar[bool] = True
@@ -40,7 +40,7 @@ class Keller2016:
         self._left_out = frozenset() if scales else _SCALES
 
     def files(self, archive: Path | None) -> dict[str, Path]:
-        """Mean ratings and structures of the archive."""
+        """Return the files of mean ratings and structures."""
         return archive_files(archive, (_TARGETS, _MOLECULES))
 
     def read(self, archive: Path | None) -> RawTable:
@@ -63,8 +63,8 @@ class Keller2016:
             if cid in smiles
         )
         step = CurationStep("keller_2016: molecules with a structure", len(rated), len(entries))
-        words = tuple(sorted({label for ratings in rated.values() for label in ratings}))
+        vocabulary = tuple(sorted({label for ratings in rated.values() for label in ratings}))
         return RawTable(
-            "keller_2016", entries, words, digest_files(files), (step,),
+            "keller_2016", entries, vocabulary, digest_files(files), (step,),
             threshold=Threshold(top_share=0.2),
         )  # fmt: skip

@@ -20,7 +20,7 @@ class Leffingwell:
     rated: ClassVar[bool] = False
 
     def files(self, archive: Path | None) -> dict[str, Path]:
-        """Behavior and molecules of the archive."""
+        """Return the behavior and molecules files."""
         names = ("leffingwell/behavior.csv", "leffingwell/molecules.csv")
         return archive_files(archive, names)
 
@@ -30,15 +30,15 @@ class Leffingwell:
         behavior, molecules = files.values()
         rows = read_rows(behavior, ("Stimulus",))
         smiles = read_structures(molecules)
-        words = tuple(name for name in rows[0] if name != "Stimulus")
+        vocabulary = tuple(name for name in rows[0] if name != "Stimulus")
         entries = tuple(
             RawEntry(
                 f"leffingwell/behavior.csv row {number}",
                 smiles[row["Stimulus"]],
-                tuple(word for word in words if row[word] == "1"),
+                tuple(label for label in vocabulary if row[label] == "1"),
             )
             for number, row in enumerate(rows, start=2)
             if row["Stimulus"] in smiles
         )
         step = CurationStep("leffingwell: rows with a structure", len(rows), len(entries))
-        return RawTable("leffingwell", entries, words, digest_files(files), (step,))
+        return RawTable("leffingwell", entries, vocabulary, digest_files(files), (step,))

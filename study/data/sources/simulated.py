@@ -35,14 +35,14 @@ def mirror_pairs(n: int, rng: np.random.Generator) -> tuple[list[str], list[str]
     """Draw n constitutions with one stereocenter each, as left and right canonical SMILES.
 
     A molecule is ``group-CH(chain)-linker-ring``. "Right" is the one whose center RDKit tags
-    clockwise when it reads the canonical SMILES, so the mark in the text and the tag in a graph
-    tell the two apart and nothing two-dimensional does.
+    clockwise when it reads the canonical SMILES. So the mark in the text and the tag in a graph
+    distinguish the two, and no two-dimensional feature does.
     """
     parts = list(itertools.product(_CHAINS, _RINGS, _LINKERS, _GROUPS))
     left: dict[str, str] = {}
     for index in rng.permutation(len(parts)):
         chain, ring, linker, group = parts[index]
-        pair = _pair(f"{chain}[C@H]({group}){linker}{ring}")
+        pair = _build_mirror_pair(f"{chain}[C@H]({group}){linker}{ring}")
         if pair is not None:
             left[pair[0]] = pair[1]
         if len(left) == n:
@@ -50,8 +50,8 @@ def mirror_pairs(n: int, rng: np.random.Generator) -> tuple[list[str], list[str]
     return list(left), list(left.values())
 
 
-def _pair(smiles: str) -> tuple[str, str] | None:
-    """Left and right form, or None where the atom is no stereocenter or the marks agree."""
+def _build_mirror_pair(smiles: str) -> tuple[str, str] | None:
+    """Return the left and right form; None if the atom is not a stereocenter."""
     from rdkit import Chem  # `study plan` builds a source and must not load RDKit
 
     by_tag: dict[Chem.ChiralType, str] = {}
@@ -68,8 +68,8 @@ def _pair(smiles: str) -> tuple[str, str] | None:
 
 
 def count_patterns(smiles: list[str]) -> NDArray[np.float64]:
-    """Structural counts of each molecule, (n, 20): atoms, rings, bonds and groups."""
-    from rdkit import Chem  # as in `_pair`
+    """Count structural features of each molecule, (n, 20): atoms, rings, bonds and groups."""
+    from rdkit import Chem  # as in `_build_mirror_pair`
 
     patterns = [Chem.MolFromSmarts(text) for text in _FEATURES]
     molecules = [Chem.MolFromSmiles(text) for text in smiles]
@@ -81,13 +81,13 @@ def count_patterns(smiles: list[str]) -> NDArray[np.float64]:
 Counts = NDArray[np.float64]
 Label = NDArray[np.bool_]
 
-_MOST_FREQUENT = 0.3
+_MAX_SHARE = 0.3
 _TERMS = 3
 
 
 @dataclass(frozen=True)
 class LabelMix:
-    """How many labels of each kind, and how clean and how unequal they are.
+    """Numbers of labels of each kind, their noise and their imbalance.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class LabelMix:
     noise : float
         Share of a label's positives that are swapped with random negatives.
     skew : float
-        Positives of the most frequent ranked label over those of the rarest.
+        Ratio of the positives of the most frequent and the rarest label, without stereo labels.
     """
 
     structure: int
@@ -112,10 +112,10 @@ def label_pairs(counts: Counts, mix: LabelMix, rng: np.random.Generator) -> dict
     Returns
     -------
     dict of str to ndarray of bool, (2 pairs,)
-        By label name; molecules in the order left, right, left, ...
+        Labels by name; molecules in the order left, right, left, ...
     """
     columns: dict[str, Label] = {}
-    for name, share in _ranked(mix):
+    for name, share in _name_ranked_labels(mix):
         column = swap_labels(highest_share(counts, share, rng).repeat(2), mix.noise, rng)
         columns[name] = rng.permutation(column) if name.startswith("permuted") else column
     right = np.tile([False, True], len(counts))
@@ -125,13 +125,14 @@ def label_pairs(counts: Counts, mix: LabelMix, rng: np.random.Generator) -> dict
     return columns
 
 
-def _ranked(mix: LabelMix) -> list[tuple[str, float]]:
-    """Name and share of positives of structure and permuted labels, falling geometrically.
+def _name_ranked_labels(mix: LabelMix) -> list[tuple[str, float]]:
+    """Return names and geometrically decreasing shares of structure and permuted labels.
 
-    Permuted labels are spread over the whole range, so that both kinds are frequent and rare.
+    Permuted labels are spread over the whole range, so that both kinds have frequent and rare
+    labels.
     """
     n = mix.structure + mix.permuted
-    shares = _MOST_FREQUENT * mix.skew ** -np.linspace(0, 1, n)
+    shares = _MAX_SHARE * mix.skew ** -np.linspace(0, 1, n)
     permuted = set(np.linspace(0, n - 1, mix.permuted).round().astype(int).tolist())
     names = ["permuted" if rank in permuted else "structure" for rank in range(n)]
     numbered = [f"{kind}_{names[:rank].count(kind):03d}" for rank, kind in enumerate(names)]
@@ -139,7 +140,7 @@ def _ranked(mix: LabelMix) -> list[tuple[str, float]]:
 
 
 def highest_share(counts: Counts, share: float, rng: np.random.Generator) -> Label:
-    """Label the share of constitutions that score highest in three weighted counts, (pairs,)."""
+    """Label the constitutions with the highest weighted sum of three counts, (pairs,)."""
     varied = np.flatnonzero(counts.std(axis=0) > 0)
     chosen = rng.choice(varied, size=min(_TERMS, len(varied)), replace=False)
     z = (counts - counts.mean(axis=0))[:, chosen] / counts.std(axis=0)[chosen]
@@ -150,7 +151,7 @@ def highest_share(counts: Counts, share: float, rng: np.random.Generator) -> Lab
 
 
 def draw_flips(counts: Counts, i: int) -> Label:
-    """Where stereo label i reads the mark the other way round, (pairs,): nowhere for i = 0."""
+    """Return where stereo label i inverts the chirality mark, (pairs,); nowhere for i = 0."""
     if i == 0:
         return np.zeros(len(counts), dtype=np.bool_)
     column = counts[:, (i - 1) % counts.shape[1]]
@@ -159,7 +160,7 @@ def draw_flips(counts: Counts, i: int) -> Label:
 
 
 def swap_labels(label: Label, noise: float, rng: np.random.Generator) -> Label:
-    """Swap a share of the positives with random negatives; the number of positives stays."""
+    """Swap a share of the positives with random negatives; keep the number of positives."""
     positive, negative = np.flatnonzero(label), np.flatnonzero(~label)
     k = min(round(noise * len(positive)), len(negative))
     noisy = label.copy()
@@ -168,30 +169,30 @@ def swap_labels(label: Label, noise: float, rng: np.random.Generator) -> Label:
     return noisy
 
 
-MOST_MOLECULES, MOST_LABELS, MOST_SKEW, MOST_SEED = 6000, 150, 10_000, 2**32 - 1
+MAX_MOLECULES, MAX_LABELS, MAX_SKEW, MAX_SEED = 6000, 150, 10_000, 2**32 - 1
 
 
 class Simulated:
-    """Enumerated molecules with labels from stated rules. Deterministic in its options.
+    """Enumerated molecules with labels from known rules. Deterministic in its options.
 
     Molecules have the form ``group-CH(chain)-linker-ring`` and come in mirror pairs. The first
-    part of a label's name says who can explain it:
+    part of a label's name is its kind, which determines what can predict it:
 
     - ``structure_007``: three structural counts (atoms, rings, groups) of the constitution,
       standardized and weighted; the molecules that score highest have the label. Every modality
       can learn it.
     - ``stereo_001``: the chirality mark of the one stereocenter. `stereo_000` is the mark itself
-      (clockwise, as RDKit reads the canonical SMILES); each further one flips it where a
-      structural count is above its median. Within every mirror pair one twin has the label
-      and one has not, so what sees the mark can learn it (SMILES text, chirality tags of a
-      graph) and nothing two-dimensional is better than 0.5 (2D descriptors, Morgan counts). The
-      table needs ``key: isomeric``.
-    - ``permuted_002``: the rows of a structure label in random order. Nobody can explain it.
+      (clockwise, as RDKit reads the canonical SMILES); each further label inverts it where a
+      structural count is above its median. In every mirror pair one twin has the label and one
+      does not, so a modality that sees the mark can learn it (SMILES text, chirality tags of a
+      graph), and two-dimensional features have an AUROC of 0.5 (2D descriptors, Morgan counts).
+      The data set needs ``key: isomeric``.
+    - ``permuted_002``: the rows of a structure label in random order. Nothing can predict it.
 
     Parameters
     ----------
     seed : int
-        Draws molecules, rules, noise and permutations; 0 or more.
+        Seed of molecules, rules, noise and permutations; 0 or more.
     molecules : int
         2 to 6,000; an even number gives whole mirror pairs.
     labels : int
@@ -199,11 +200,11 @@ class Simulated:
     noise : float
         Share of a label's positives that are swapped with random negatives, in [0, 0.5].
     skew : float
-        Positives of the most frequent label (30% of the molecules) over those of the rarest, 1 to
-        10,000: they fall geometrically between. Stereo labels stay at 50%.
+        Ratio of the positives of the most frequent label (30% of the molecules) and the rarest,
+        1 to 10,000; they decrease geometrically in between. Stereo labels have 50%.
     stereo, permuted : float
-        Shares of the labels of these kinds, each in [0, 0.5]; at least one label each when
-        above 0.
+        Shares of labels of these kinds, each in [0, 0.5]; at least one label of a kind if its
+        share is above 0.
     """
 
     rated: ClassVar[bool] = False
@@ -219,18 +220,18 @@ class Simulated:
         stereo: float = 0.1,
         permuted: float = 0.1,
     ) -> None:
-        _within("molecules", molecules, 2, MOST_MOLECULES)
-        _within("labels", labels, 3, MOST_LABELS)
-        _within("skew", skew, 1, MOST_SKEW)
-        _within("seed", seed, 0, MOST_SEED)
+        _check_range("molecules", molecules, 2, MAX_MOLECULES)
+        _check_range("labels", labels, 3, MAX_LABELS)
+        _check_range("skew", skew, 1, MAX_SKEW)
+        _check_range("seed", seed, 0, MAX_SEED)
         for name, share in (("noise", noise), ("stereo", stereo), ("permuted", permuted)):
-            _within(name, share, 0, 0.5)
+            _check_range(name, share, 0, 0.5)
         self._seed, self._molecules = seed, molecules
-        counted = (_share(stereo, labels), _share(permuted, labels))
+        counted = (_count_labels(stereo, labels), _count_labels(permuted, labels))
         self._mix = LabelMix(labels - sum(counted), *counted, noise, skew)
 
     def files(self, archive: Path | None) -> dict[str, Path]:  # noqa: ARG002 (the contract)
-        """Nothing: the table is generated."""
+        """Return no files: the data set is generated."""
         return {}
 
     def read(self, archive: Path | None) -> RawTable:  # noqa: ARG002 (the contract)
@@ -251,10 +252,10 @@ class Simulated:
         return RawTable("simulated", entries, tuple(columns), {}, (step,), strict=True)
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
+def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise InputError(f"source simulated: option '{name}' is {value}, allowed {low} to {high}")
 
 
-def _share(share: float, labels: int) -> int:
+def _count_labels(share: float, labels: int) -> int:
     return max(1, round(share * labels)) if share > 0 else 0

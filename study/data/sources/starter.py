@@ -1,4 +1,4 @@
-"""The table that ships with the package: common odorants with textbook labels."""
+"""The data set that ships with the package: common odorants with textbook labels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from study.data.tables import read_rows
 class Starter:
     """Real odorants, written for this project from general perfumery and flavor knowledge.
 
-    Small and clean on purpose: for a first study without any download. It takes nothing from
-    the archives and is no benchmark.
+    Small and clean on purpose, for a first study without any download. It uses no data of the
+    archives and is not a benchmark.
     """
 
     rated: ClassVar[bool] = False
 
     def files(self, archive: Path | None) -> dict[str, Path]:  # noqa: ARG002 (the contract)
-        """Return the shipped table."""
+        """Return the shipped file."""
         return {"starter.csv": Path(__file__).parents[1] / "files" / "starter.csv"}
 
     def read(self, archive: Path | None) -> RawTable:
@@ -35,6 +35,6 @@ class Starter:
             )
             for number, row in enumerate(rows, start=2)
         )
-        words = tuple(sorted({label for entry in entries for label in entry.labels}))
+        vocabulary = tuple(sorted({label for entry in entries for label in entry.labels}))
         step = CurationStep("starter: shipped rows", len(rows), len(entries))
-        return RawTable("starter", entries, words, digest_files(files), (step,), strict=True)
+        return RawTable("starter", entries, vocabulary, digest_files(files), (step,), strict=True)

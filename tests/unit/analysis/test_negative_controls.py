@@ -82,7 +82,7 @@ def test_a_duplicate_across_folds_is_an_error():
     twins[split.folds[0].test[0]] = twins[split.folds[1].test[0]]
     with pytest.raises(InputError, match="fold 0: test and training rows share group"):
         dataclasses.replace(split, groups=twins)
-    with pytest.raises(InputError, match="stands more than once"):
+    with pytest.raises(InputError, match="appears more than once"):
         dataclasses.replace(people.dataset, smiles=(people.dataset.smiles[0],) * 600)
 
 

@@ -1,4 +1,4 @@
-"""Designs of a grid block against their definitions, and what is said of a wrong one."""
+"""Designs of a grid block against their definitions, and the messages for wrong ones."""
 
 from itertools import product
 
@@ -24,7 +24,7 @@ def study(*grid, **keys):
 
 
 def arms(*grid, **keys):
-    """Every arm as its words and the dropout that was asked for."""
+    """Return every arm as text, with its dropout."""
     return [f"{arm} {arm.training.dropout:g}" for arm in make_plan(study(*grid, **keys)).arms]
 
 
@@ -35,7 +35,7 @@ AXES = {
 }
 
 
-def test_factorial_is_every_combination_the_last_axis_the_fastest():
+def test_factorial_is_every_combination():
     sets = ["graph+mordred", "counts+mordred"]
     assert arms(AXES) == [
         f"{names} / mlp_head / {fusion} / 1 {dropout}"
@@ -43,10 +43,10 @@ def test_factorial_is_every_combination_the_last_axis_the_fastest():
     ]
 
 
-def test_one_at_a_time_is_the_base_and_one_change_of_it_an_arm():
-    found = arms({**AXES, "design": "one_at_a_time"})
+def test_one_at_a_time_changes_the_base_once_per_arm():
+    one_at_a_time = arms({**AXES, "design": "one_at_a_time"})
     base = "graph+mordred / mlp_head / concat / 1 0.5"
-    assert found == [
+    assert one_at_a_time == [
         base,
         "counts+mordred / mlp_head / concat / 1 0.5",
         "graph+mordred / mlp_head / product / 1 0.5",
@@ -54,10 +54,10 @@ def test_one_at_a_time_is_the_base_and_one_change_of_it_an_arm():
         "graph+mordred / mlp_head / concat / 1 0.1",
         "graph+mordred / mlp_head / concat / 1 0.2",
     ]
-    assert set(found) <= set(arms(AXES))
+    assert set(one_at_a_time) <= set(arms(AXES))
 
 
-def test_leave_one_out_takes_each_modality_and_each_named_component_away():
+def test_leave_one_out_removes_each_modality_and_component():
     block = {
         "design": "leave_one_out",
         "features": [["graph", "mordred", "smiles"]],
@@ -109,7 +109,7 @@ def test_a_conditional_axis_stays_at_its_first_value_elsewhere():
     ]
 
 
-def test_listed_arms_are_the_same_arms_as_those_of_axes():
+def test_listed_arms_equal_arms_of_axes():
     listed = {
         "arms": [
             {"features": PAIR, "fusion": "product"},
@@ -126,7 +126,7 @@ def test_listed_arms_are_the_same_arms_as_those_of_axes():
     assert [arm.id for arm in ours] == [arm.id for arm in theirs]
 
 
-def test_widths_change_a_head_but_not_what_it_is_compared_with():
+def test_widths_change_a_head_but_not_its_reference():
     listed = [{"features": PAIR}, {"features": PAIR, "fusion": "product", "widths": [77]}]
     head, wide = make_plan(study({"arms": listed})).arms
     assert wide.training.hidden == (77,)
@@ -159,10 +159,10 @@ def test_every_design_survives_its_own_file(design):
     fusion=st.lists(st.sampled_from(["concat", "product", "parallel"]), min_size=1, unique=True),
     dropout=st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=1, unique=True),
 )
-def test_one_at_a_time_counts_the_base_and_the_further_values(fusion, dropout):
+def test_one_at_a_time_has_one_arm_per_further_value(fusion, dropout):
     block = {"features": [PAIR], "fusion": fusion, "training": {"dropout": dropout}}
-    found = make_plan(study({**block, "design": "one_at_a_time"}))
-    assert found.asked == len(found.arms) == 1 + len(fusion) - 1 + len(dropout) - 1
+    plan = make_plan(study({**block, "design": "one_at_a_time"}))
+    assert plan.combinations == len(plan.arms) == 1 + len(fusion) - 1 + len(dropout) - 1
 
 
 ONE_OUT = {"design": "leave_one_out", "features": [PAIR]}
@@ -178,24 +178,24 @@ ONE_OUT = {"design": "leave_one_out", "features": [PAIR]}
                 "design": "zipped",
                 "training": {"dropout": [0.1] * 3},
             },
-            "grid.0: zipped axes advance together and need as many values each (or one): "
-            "features 2, dropout 3",
+            "grid.0: zipped axes advance together and need the same number of values (or one "
+            "value): features 2, dropout 3",
         ),
         (
             {**ONE_OUT, "fusion": ["concat", "product"]},
-            "grid.0: leave_one_out has one base, so every axis names one value; several: fusion 2",
+            "grid.0: leave_one_out has one base, so every axis must have one value; several: ",
         ),
         (
             {**ONE_OUT, "without": {"pretraining": {"grap": "graph_random"}}},
-            "grid.0: without 'pretraining': 'grap' is no part of the base; allowed: graph, mordred",
+            "grid.0: without 'pretraining': 'grap' is not part of the base; allowed: graph, mo",
         ),
         (
             {**ONE_OUT, "without": {"scaling": {"mordred": "mordred_raw"}}},
-            "grid.0.without: 'mordred_raw' is no word of modalities",
+            "grid.0.without: unknown modality 'mordred_raw'",
         ),
         (
             {**ONE_OUT, "without": {"scaling": {"mordred": "mordred"}}},
-            "grid.0: without 'scaling': the base would stay as it is",
+            "grid.0: without 'scaling': the base would not change",
         ),
         (
             {**ONE_OUT, "without": {"head": {"technique": "mlp"}}},
@@ -223,7 +223,7 @@ ONE_OUT = {"design": "leave_one_out", "features": [PAIR]}
         ),
         (
             {"arms": [{"features": PAIR}], "fusion": ["product"]},
-            "grid.0: a block with 'arms' has no 'fusion'; give it to the arms",
+            "grid.0: a block with 'arms' has no 'fusion'; set it in the arms",
         ),
         ({"arms": [{"technique": "mlp_head"}]}, "grid.0.arms.0.features: is missing"),
         (
@@ -232,7 +232,7 @@ ONE_OUT = {"design": "leave_one_out", "features": [PAIR]}
         ),
         (
             {"arms": [{"features": ["mordrd"]}]},
-            "grid.0.arms.0.features: 'mordrd' is no word of modalities; did you mean 'mordred'?",
+            "grid.0.arms.0.features: unknown modality 'mordrd'; did you mean 'mordred'?",
         ),
         (
             {"arms": [{"features": PAIR, "partition": "density"}]},
@@ -245,7 +245,7 @@ ONE_OUT = {"design": "leave_one_out", "features": [PAIR]}
         ({"arms": [{"features": PAIR, "widths": []}]}, "grid.0.arms.0.widths: must name at least"),
     ],
 )
-def test_a_wrong_design_is_named_with_its_place(block, message):
+def test_the_message_for_a_wrong_design_has_its_place(block, message):
     with pytest.raises(InputError) as error:
         study(block)
     count, line = str(error.value).split("\n  ")

@@ -1,4 +1,4 @@
-"""The pretraining file: what it may say, and that all its mistakes come in one message."""
+"""The pretraining file: its defaults, its presets, and all its mistakes in one message."""
 
 import pytest
 import yaml
@@ -26,7 +26,7 @@ def read(tmp_path):
     return of
 
 
-def test_defaults_of_words_are_filled_in_and_the_value_crosses_a_process_border(read):
+def test_defaults_are_filled_in_and_survive_json(read):
     spec = read()
     assert spec.objective.options["share"] == 0.15
     assert (spec.modality.options["layers"], spec.modality.weights) == (1, None)
@@ -41,7 +41,7 @@ def test_defaults_of_words_are_filled_in_and_the_value_crosses_a_process_border(
         ({"objective": {"objective": "masked_characters", "share": "a"}}, "cannot be 'a'"),
         ({"modality": {"modality": "smiles", "layer": 1}}, "has no option 'layer'"),
         ({"modality": "graph"}, "trains encoders of smiles, iupac, not of 'graph'"),
-        ({"modality": {"modality": "smiles", "weights": "x.pt"}}, "`study pretrain` makes such a"),
+        ({"modality": {"modality": "smiles", "weights": "x.pt"}}, "`study pretrain` creates such"),
         ({"objective": "translation"}, "needs names: set 'molecules.names'"),
         ({"held_out": 0.5}, "held_out: input should be less than 0.5, not 0.5"),
         ({"training": {"epoch": 3}}, "training.epoch: unknown key; did you mean 'epochs'?"),
@@ -72,20 +72,20 @@ def test_all_mistakes_come_in_one_message(read):
         ("a: [", "is not YAML"),
     ],
 )
-def test_what_is_no_mapping_is_refused(tmp_path, text, message):
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, message):
     path = tmp_path / "file.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_pretraining(str(path))
 
 
-def test_neither_file_nor_preset_lists_the_presets():
+def test_an_unknown_name_lists_the_presets():
     with pytest.raises(InputError, match=r"neither a pretraining file nor a preset; .*mordred_ma"):
         read_pretraining("nothing")
 
 
 @pytest.mark.parametrize("name", preset_names(PRESETS))
-def test_presets_are_sound_and_named_by_their_file(name):
+def test_presets_are_valid_and_named_by_their_file(name):
     spec = read_pretraining(name, ["training.epochs=2"])
     assert (spec.name, spec.training.epochs) == (name, 2)
     assert spec.description
@@ -94,4 +94,4 @@ def test_presets_are_sound_and_named_by_their_file(name):
 
 def test_every_objective_has_a_preset():
     shipped = {read_pretraining(name).objective.name for name in preset_names(PRESETS)}
-    assert shipped == set(Registry("objective").words())
+    assert shipped == set(Registry("objective").names())

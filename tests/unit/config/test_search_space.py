@@ -1,4 +1,4 @@
-"""The section ``search``: what it allows, what it refuses and how, and what it is part of."""
+"""The section ``search``: its rules, its messages, and its part in identities and costs."""
 
 import copy
 
@@ -39,14 +39,14 @@ def space(**changed):
 
 
 @pytest.mark.parametrize(
-    ("search", "said"),
+    ("search", "message"),
     [
         (space(), "search.space: must name at least one"),
-        (space(dropot=[0.1, 0.2]), "'dropot' is not a training number; allowed: batch_size, "),
-        (space(epochs=[3, 4]), "'epochs' is not searched: it is the most epochs"),
-        (space(monitor=["auroc", "loss"]), "'monitor' is not searched: it is what configurations"),
-        (space(workers=[1, 2]), "'workers' is not searched: it is the number of processes"),
-        (space(dropout=[0.1]), "'dropout' must name at least two values, each once, not [0.1]"),
+        (space(dropot=[0.1, 0.2]), "'dropot' is not a training setting; allowed: batch_size"),
+        (space(epochs=[3, 4]), "'epochs' cannot be searched: it is the maximum number of epochs"),
+        (space(monitor=["auroc", "loss"]), "'monitor' cannot be searched: it is what configurati"),
+        (space(workers=[1, 2]), "'workers' cannot be searched: it is the number of processes"),
+        (space(dropout=[0.1]), "'dropout' must list at least two values, each once, not [0.1]"),
         (space(dropout=[0.1, 0.1]), "each once, not [0.1, 0.1]"),
         (space(dropout=[0.1, 1.5]), "'dropout' cannot be 1.5: Input should be less than 1"),
         (space(dropout=0.3), "search.space.dropout: must be a list of values, or a range"),
@@ -60,14 +60,14 @@ def space(**changed):
         (section(budget=1), "search.budget: input should be greater than or equal to 2"),
         (section(budget=3, space={"dropout": [0.1, 0.5]}), "the space has 2 configurations, fewer"),
         (section(method="tpe", budget=10), "'tpe' draws its first 10 configurations at random"),
-        (section(method="asha", budget=2), "'asha' lets 1 of 3 configurations go on"),
+        (section(method="asha", budget=2), "'asha' keeps 1 of 3 configurations: a b"),
         (section(method="grid"), "search.method: input should be 'random', 'tpe' or 'asha'"),
     ],
 )
-def test_mistakes_are_told_with_their_place(search, said):
+def test_messages_have_the_place_of_a_mistake(search, message):
     with pytest.raises(InputError) as raised:
         study(search)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_mistakes_are_told_with_their_place(search, said):
         {"arms": [{"features": ["fingerprint"], "training": {"dropout": 0.1}}]},
     ],
 )
-def test_a_number_is_an_axis_or_searched(block):
-    with pytest.raises(InputError, match=r"search: dropout: a number is given by the grid or"):
+def test_a_setting_is_an_axis_or_searched(block):
+    with pytest.raises(InputError, match=r"search: dropout: a setting is either set by the"):
         study(section(), grid=[block])
 
 
@@ -89,7 +89,7 @@ def test_matched_widths_are_not_searched():
     assert study(section(), parameters="matched").search is not None
 
 
-def test_a_search_is_part_of_the_identity_of_an_arm_and_nothing_else_is_new():
+def test_a_search_is_part_of_the_arm_id():
     plain, searched = make_plan(study()), make_plan(study(section()))
     for one, other in zip(plain.arms, searched.arms, strict=True):
         assert "search" not in one.json_value()
@@ -106,7 +106,7 @@ def test_a_search_is_part_of_the_identity_of_an_arm_and_nothing_else_is_new():
         {"method": "asha"},
         {"space": {"dropout": [0.1, 0.2, 0.3, 0.4]}},
     )
-    ids = {make_plan(study(section(**each))).arms[0].id for each in ({}, *changes)}
+    ids = {make_plan(study(section(**change))).arms[0].id for change in ({}, *changes)}
     assert len(ids) == 1 + len(changes)
 
 
@@ -124,13 +124,17 @@ def test_a_plan_counts_every_fit():
 
 
 def test_rungs_drop_two_thirds_each_and_end_with_all_epochs():
-    found = [(rung.candidates, rung.epochs) for rung in build_rungs(27, 150)]
-    assert found == [(27, 6), (9, 17), (3, 50), (1, 150)]
+    assert [(r.candidates, r.epochs) for r in build_rungs(27, 150)] == [
+        (27, 6),
+        (9, 17),
+        (3, 50),
+        (1, 150),
+    ]
     assert [(r.candidates, r.epochs) for r in build_rungs(9, 2)] == [(9, 1), (1, 2)]
     assert [(r.candidates, r.epochs) for r in build_rungs(1, 7)] == [(1, 7)]
 
 
-def test_what_a_search_costs_in_trainings():
+def test_cost_of_a_search_in_trainings():
     search = {"budget": 27, "space": {"learning_rate": {"low": 1e-4, "high": 1e-2}}}
     assert count_trainings(None, 150) == 1
     assert count_trainings(SearchConfig(**search), 150) == 28
@@ -139,5 +143,5 @@ def test_what_a_search_costs_in_trainings():
     assert count_trainings(SearchConfig(method="asha", **search), 150) == pytest.approx(halved)
 
 
-def test_values_of_a_space_are_values_of_a_training():
+def test_hidden_widths_of_a_space_are_valid():
     assert TrainingConfig.model_validate({"hidden": [8]}).hidden == (8,)

@@ -16,7 +16,7 @@ from study.plugins.registry import Registry
 from study.pretraining.config import PRESETS, read_pretraining
 
 PAIR = ["graph", "mordred"]
-WORDS = ", ".join(Registry("modality").words())
+MODALITIES = ", ".join(Registry("modality").names())
 
 
 def minimal(**sections):
@@ -36,11 +36,11 @@ def mistakes(raw):
     return lines
 
 
-def test_the_hash_of_weights_that_are_there_is_said_to_be_pasted(tmp_path):
+def test_the_message_has_the_missing_hash_of_weights(tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"abc")
     known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
     (mistake,) = mistakes(minimal(modalities={"graph": {"weights": str(tmp_path)}}))
-    assert mistake.endswith(f"; if {tmp_path} is what you mean, add 'sha256: {known}'")
+    assert mistake.endswith(f"; if {tmp_path} is the right file, add 'sha256: {known}'")
 
 
 def test_every_mistake_is_in_one_message():
@@ -85,7 +85,7 @@ def test_every_mistake_is_in_one_message():
         ),
         (
             block(fusion=["concatt"]),
-            "grid.0.fusion.0: 'concatt' is no word of fusion; did you mean 'concat'? "
+            "grid.0.fusion.0: unknown fusion operator 'concatt'; did you mean 'concat'? "
             "allowed: concat, parallel, product",
         ),
         (
@@ -104,7 +104,7 @@ def test_every_mistake_is_in_one_message():
         ),
         (
             block(technique=["label_balancer"], partition=["densest"]),
-            "grid.0.partition.0: 'densest' is no word of fusion.partitions; did you mean 'density'",
+            "grid.0.partition.0: unknown label partition 'densest'; did you mean 'density'",
         ),
         (
             block(technique=["mlp_head", "single"]),
@@ -113,22 +113,22 @@ def test_every_mistake_is_in_one_message():
         (block(technique=["mlp"]), "grid.0.technique.0: input should be 'mlp_head', "),
         (block(technique=[]), "grid.0.technique: must name at least one, not []"),
         (block(fusion=[]), "grid.0.fusion: must name at least one, not []"),
-        (block(training={"dropout": []}), "grid.0.training: 'dropout' must name at least one"),
+        (block(training={"dropout": []}), "grid.0.training: 'dropout' must have at least one"),
         (
             block(training={"dropout": [0.1, "x", 2], "epoch": [3]}),
             "grid.0.training: 'dropout' cannot be 'x': Input should be a valid number, unable to "
             "parse string as a number; 'dropout' cannot be 2: Input should be less than 1; "
-            "'epoch' is not a training number; allowed: epochs, ",
+            "'epoch' is not a training setting; allowed: epochs, ",
         ),
         (
             minimal(grid=[{"features": [["graph", "mordrd"], ["mordrid"]]}]),
-            "grid.0.features: 'mordrd' is no word of modalities; did you mean 'mordred'? allowed: "
-            f"{WORDS}; 'mordrid' is no word of modalities; did you mean 'mordred'? allowed: "
-            f"{WORDS}; or a name of 'modalities': []",
+            "grid.0.features: unknown modality 'mordrd'; did you mean 'mordred'? allowed: "
+            f"{MODALITIES}; unknown modality 'mordrid'; did you mean 'mordred'? allowed: "
+            f"{MODALITIES}; or a name of 'modalities': []",
         ),
         (
             minimal(grid=[{"features": [["graph", "graph"]]}]),
-            "grid.0.features: ['graph', 'graph']: a feature set names one or more modalities once",
+            "grid.0.features: ['graph', 'graph']: a feature set lists one or more modalities, ea",
         ),
         (minimal(grid=[{"features": ["graph"]}]), "grid.0.features.0: input should be a list, not"),
         (minimal(grid={"features": [PAIR]}), "grid: input should be a list"),
@@ -137,14 +137,14 @@ def test_every_mistake_is_in_one_message():
         (minimal(training=None), "training: input should be a mapping, not None"),
         (minimal(training={"epochs": True}), "training.epochs: must not be true"),
         (minimal(training={"dropout": float("nan")}), "training.dropout: input should be a finite"),
-        (minimal(seeds=[0, 0]), "seeds: [0, 0] names a value twice"),
+        (minimal(seeds=[0, 0]), "seeds: [0, 0] has a value twice"),
         (minimal(seeds=[-1]), "seeds.0: input should be greater than or equal to 0, not -1"),
-        (minimal(fractions=[0.5, 0.5]), "fractions: [0.5, 0.5] names a value twice"),
+        (minimal(fractions=[0.5, 0.5]), "fractions: [0.5, 0.5] has a value twice"),
         (minimal(fractions=[0]), "fractions.0: input should be greater than 0, not 0"),
-        (minimal(name="ledger"), "name: 'ledger' is a folder of every storage; choose another"),
+        (minimal(name="ledger"), "name: 'ledger' is the name of a shared folder; choose another"),
         (
             minimal(modalities={"graph.gin": "graph"}),
-            "modalities: ['graph.gin'] must be lower-case words such as 'graph_gin'",
+            "modalities: ['graph.gin'] must be lower-case names such as 'graph_gin'",
         ),
         (
             minimal(modalities={"mordred": {"calibration": "joint"}}),
@@ -159,7 +159,7 @@ def test_every_mistake_is_in_one_message():
             minimal(modalities={"graph": {0: 1}}),
             "modalities.graph: graph: has no option '0'",
         ),
-        (minimal(modalities={"gin": {}}), "modalities.gin: 'gin' is no word of modalities"),
+        (minimal(modalities={"gin": {}}), "modalities.gin: unknown modality 'gin'"),
         (minimal(data={"preset": [1]}), "data: unknown preset '[1]'; allowed: gs-lf-ifra, "),
         (
             minimal(data={"sources": ["starterr"]}),
@@ -172,7 +172,7 @@ def test_every_mistake_is_in_one_message():
         ),
         (
             minimal(contrasts=["techniqe"]),
-            "contrasts.0: 'techniqe' is no family of contrasts; allowed: technique, control, mod",
+            "contrasts.0: 'techniqe' is not a family of contrasts; allowed: technique, control, ",
         ),
         (
             minimal(contrasts=[{"family": "mine", "arm": {"features": "graph"}}]),
@@ -184,7 +184,7 @@ def test_every_mistake_is_in_one_message():
         ),
         (
             minimal(contrasts=[{"family": "mine", "arm": {}, "reference": {}}]),
-            "contrasts.0: both sides are the same (every arm); name what differs",
+            "contrasts.0: both sides are the same (every arm); set what differs",
         ),
         (minimal(contrasts=[]), "contrasts: must name at least one, not []"),
         (minimal(analysis={"rope": 0}), "analysis.rope: input should be greater than 0, not 0"),
@@ -193,12 +193,12 @@ def test_every_mistake_is_in_one_message():
         (minimal(split={"groups": "x"}), "split.groups: 'x' is not a group scheme; allowed: mol"),
     ],
 )
-def test_a_mistake_is_named_with_its_place_and_what_is_allowed(raw, message):
+def test_messages_have_place_and_allowed_values(raw, message):
     (line,) = mistakes(raw)
     assert line.startswith(message)
 
 
-def test_variables_are_taken_from_the_environment(monkeypatch):
+def test_environment_variables_are_replaced(monkeypatch):
     monkeypatch.setenv("ODOR_PLACE", "/somewhere")
     spec = check_study(minimal(run={"storage": "${ODOR_PLACE}/studies"}), "mine.yaml")
     assert spec.run.storage == "/somewhere/studies"
@@ -222,18 +222,18 @@ def test_overrides_reach_sections_items_and_new_keys(study_file):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training", "--set takes place=value, for example training.epochs=20, not 'training'"),
-        ("=3", "--set takes place=value"),
-        ("training..epochs=3", "--set takes place=value"),
+        ("training", "--set takes key=value, for example training.epochs=20, not 'training'"),
+        ("=3", "--set takes key=value"),
+        ("training..epochs=3", "--set takes key=value"),
         ("training.epochs=[", r"--set training.epochs=\[: the value is not YAML"),
         ("name.first=3", "--set name.first=3: 'name' is a value, not a section"),
-        ("grid.5.features=3", "'5' stands for an item of a list; allowed: 0 to 0"),
-        ("grid.first=3", "'first' stands for an item of a list; allowed: 0 to 0"),
+        ("grid.5.features=3", "'5' is not the number of a list item; allowed: 0"),
+        ("grid.first=3", "'first' is not the number of a list item; allowed: 0"),
         ("training.epoch=3", "training.epoch: unknown key; did you mean 'epochs'"),
         ("training.epochs=many", "training.epochs: input should be a valid integer"),
     ],
 )
-def test_a_bad_override_is_named(override, message, study_file):
+def test_a_bad_override_is_refused(override, message, study_file):
     with pytest.raises(InputError, match=message):
         read_study(study_file, [override])
 
@@ -246,7 +246,7 @@ def test_a_bad_override_is_named(override, message, study_file):
         ("", "a study file is a mapping of sections, not NoneType"),
     ],
 )
-def test_a_file_that_is_no_mapping_is_named(text, message, tmp_path):
+def test_a_file_that_is_no_mapping_is_refused(text, message, tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
@@ -263,10 +263,10 @@ def pretrained(tmp_path, monkeypatch):
     """Folders of weights with cards, as the pretraining presets would leave them."""
     monkeypatch.chdir(tmp_path)
     for name in preset_names(PRESETS):
-        asked = read_pretraining(name)
-        words = (name, "", asked.modality.name, {}, "random", asked.objective.name)
+        spec = read_pretraining(name)
+        fields = (name, "", spec.modality.name, {}, "random", spec.objective.name)
         sha256 = hashlib.sha256(name.encode()).hexdigest()
-        card = ModelCard(*words, {}, {}, {}, {}, 1, {}, sha256, "", "a test", "id")
+        card = ModelCard(*fields, {}, {}, {}, {}, 1, {}, sha256, "", "a test", "id")
         write_model_card(tmp_path / "studies" / "weights" / name, name.encode(), card)
 
 

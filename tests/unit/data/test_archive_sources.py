@@ -1,4 +1,4 @@
-"""Each archive's joins and choices, on rows made up for the purpose."""
+"""The joins and choices of every archive source, on invented rows."""
 
 import math
 
@@ -9,11 +9,11 @@ from study.errors import InputError
 from study.plugins.registry import Registry
 
 
-def read(word, archive, **options):
-    return Registry("source").load(word)(**options).read(archive)
+def read(source, archive, **options):
+    return Registry("source").load(source)(**options).read(archive)
 
 
-def test_goodscents_joins_stimulus_to_structure_and_counts_what_it_leaves_out(archive):
+def test_goodscents_joins_stimuli_to_structures(archive):
     table = read("goodscents", archive)
     assert [(e.place, e.smiles) for e in table.entries] == [
         ("goodscents/behavior.csv row 2", "OCC"),
@@ -38,13 +38,13 @@ def test_ifra_takes_the_first_descriptors(archive, kept, labels):
     assert [entry.smiles for entry in table.entries] == ["CCO", "CCO", "CCCCO"]
 
 
-def test_dravnieks_keeps_the_high_concentration_and_low_only_where_it_stands_alone(archive):
+def test_dravnieks_prefers_the_high_concentration(archive):
     table = read("dravnieks_1985", archive)
     assert [e.place.split()[-1] for e in table.entries] == ["2", "4"]
     assert table.entries[0].ratings == {"fruity, citrus": 10.0, "meaty (cooked": 0.0, "warm": 50.0}
 
 
-def test_dravnieks_rating_that_cannot_be_is_not_a_number_and_counted(archive):
+def test_dravnieks_impossible_ratings_become_nan(archive):
     path = archive / "dravnieks_1985" / "behavior_1.csv"
     path.write_text(path.read_text().replace("9.9,20,0", "9.9,432,0"), encoding="utf-8")
     table = read("dravnieks_1985", archive)
@@ -53,17 +53,17 @@ def test_dravnieks_rating_that_cannot_be_is_not_a_number_and_counted(archive):
 
 
 @pytest.mark.parametrize(
-    ("word", "file", "old"),
+    ("source", "file", "old"),
     [
         ("dravnieks_1985", "dravnieks_1985/behavior_1.csv", "9.9,20,0"),
         ("keller_2016", "prediction_targets/keller_2016.csv", "52,Fish,0.5"),
     ],
 )
-def test_rating_that_is_no_number_is_named_with_its_place(archive, word, file, old):
+def test_a_rating_that_is_no_number_is_refused(archive, source, file, old):
     path = archive / file
     path.write_text(path.read_text().replace(old, old[:-1] + "x"), encoding="utf-8")
     with pytest.raises(InputError, match=rf"{file} row 4: '.*x' is not a number"):
-        read(word, archive)
+        read(source, archive)
 
 
 def test_dravnieks_measure_chooses_the_table(archive):
@@ -72,10 +72,12 @@ def test_dravnieks_measure_chooses_the_table(archive):
     assert "dravnieks_1985/behavior_2.csv" in table.files
 
 
-@pytest.mark.parametrize(("scales", "words"), [(False, ("fish",)), (True, ("fish", "intensity"))])
-def test_keller_leaves_scales_out_unless_asked(archive, scales, words):
+@pytest.mark.parametrize(
+    ("scales", "vocabulary"), [(False, ("fish",)), (True, ("fish", "intensity"))]
+)
+def test_keller_leaves_scales_out_by_default(archive, scales, vocabulary):
     table = read("keller_2016", archive, scales=scales)
-    assert table.vocabulary == words
+    assert table.vocabulary == vocabulary
     assert [entry.ratings["fish"] for entry in table.entries] == [1.5, 0.5, 2.5]
 
 
@@ -95,14 +97,14 @@ def test_one_missing_file_is_named(archive):
         ('a,b\n"1,2\n', "is not a comma-separated UTF-8 table"),
     ],
 )
-def test_malformed_table_is_named_with_its_place(tmp_path, text, message):
+def test_a_malformed_table_is_refused(tmp_path, text, message):
     path = tmp_path / "bad.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=message):
         read_rows(path, ("a",))
 
 
-def test_table_that_is_not_text_is_named(tmp_path):
+def test_a_binary_file_is_refused(tmp_path):
     path = tmp_path / "bad.csv"
     path.write_bytes(b"a,b\n\xff\xfe,1\n")
     with pytest.raises(InputError, match=r"bad.csv is not a comma-separated UTF-8 table"):

@@ -1,4 +1,4 @@
-"""The user's own table: both forms, and every defect with its row and text."""
+"""The user's own table: both forms, and a message for every defect."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_columns_and_list_give_the_same_table(write):
     assert columns.labels.tolist() == [[1, 1], [0, 1]]
 
 
-def test_ignored_columns_are_no_labels(write):
+def test_ignored_columns_are_not_labels(write):
     table = build(file=write("smiles,name,cas,sweet\nCCO,a,1,1\n"), ignore="name;cas")
     assert table.label_names == ("sweet",)
 
@@ -45,7 +45,7 @@ def test_unparsable_smiles_is_an_error_with_row_and_text(write):
         build(file=write("smiles,sweet\nCCO,1\nC1CC,1\nCCC,1\n,0\n"))
 
 
-def test_only_the_first_few_wrong_rows_are_spelled_out(write):
+def test_only_the_first_few_wrong_rows_are_listed(write):
     rows = "".join("X,1\n" for _ in range(9))
     with pytest.raises(InputError, match=r"9 SMILES cannot be parsed.*row 6 \('X'\) and 4 more"):
         build(file=write("smiles,sweet\n" + rows))
@@ -56,7 +56,7 @@ def test_label_without_a_positive_is_an_error(write):
         build(file=write("smiles,sweet,green\nCCO,1,0\n"))
 
 
-def test_label_arm_other_than_0_or_1_is_an_error(write):
+def test_label_cell_other_than_0_or_1_is_an_error(write):
     with pytest.raises(InputError, match=r"mine.csv row 2: column 'name' holds 'ethanol'.*ignore"):
         build(file=write("smiles,name,sweet\nCCO,ethanol,1\n"))
 
@@ -66,7 +66,7 @@ def test_header_without_rows_is_an_error(write):
         build(file=write("smiles,sweet\n"))
 
 
-def test_missing_column_names_the_columns_there_are(write):
+def test_missing_column_lists_the_columns(write):
     with pytest.raises(InputError, match="no column 'structure'; its columns: smiles, sweet"):
         build(file=write("smiles,sweet\nCCO,1\n"), smiles="structure")
 

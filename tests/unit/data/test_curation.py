@@ -1,4 +1,4 @@
-"""Each step of curation against hand-made rows, and its recorded counts."""
+"""The steps of curation on invented rows, and their counts."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from study.data import DatasetConfig, Threshold, build_dataset, curate, describe
 from study.data.chemistry import parse_structure
-from study.data.curation import base_spelling, normalize_spelling, read_synonyms
+from study.data.curation import normalize_spelling, read_synonyms, reduce_to_base
 from study.data.source import RawEntry, RawTable
 from study.errors import InputError
 
@@ -74,13 +74,13 @@ def test_filter_drops_or_keeps(field, smiles):
     assert len(curate([made], recipe(**{field: "keep"}))) == 2
 
 
-def test_odorless_yields_to_any_other_label_even_outside_the_vocabulary():
+def test_odorless_is_removed_beside_other_labels():
     made = table(("CCO", ("odorless",)), ("CCC", ("odorless", "faint")), ("CC", ("a",)))
     dataset = curate([made], recipe(vocabulary=["odorless", "a"]))
     assert rows_of(dataset) == {"CCO": {"odorless"}, "CC": {"a"}}
 
 
-def test_given_vocabulary_keeps_its_order_and_an_unknown_word_is_named():
+def test_a_listed_vocabulary_keeps_its_order():
     made = table(("CCO", ("sweet", "green")))
     dataset = curate([made], recipe(vocabulary=["sweet", "green"]))
     assert dataset.label_names == ("sweet", "green")
@@ -94,7 +94,7 @@ def test_sources_without_a_common_label_are_an_error():
         curate(tables, recipe(vocabulary="intersection"))
 
 
-def test_rare_labels_are_dropped_and_named_then_their_molecules():
+def test_rare_labels_are_dropped_and_counted():
     made = table(("CCO", ("a",)), ("CCC", ("a",)), ("CC", ("b",)))
     dataset = curate([made], recipe(min_positives=2))
     assert rows_of(dataset) == {"CCO": {"a"}, "CCC": {"a"}}
@@ -112,7 +112,7 @@ def test_nothing_left_is_an_error():
         curate([table(("O", ("a",)))], recipe(min_positives=0))
 
 
-def test_unlabelled_molecules_are_kept_when_asked():
+def test_unlabelled_molecules_can_be_kept():
     made = table(("CCO", ("a",)), ("CC", ()))
     assert len(curate([made], recipe())) == 1
     assert len(curate([made], recipe(unlabelled="keep"))) == 2
@@ -145,13 +145,13 @@ def test_ratings_follow_the_rows_and_labels_that_stay():
     assert dataset.ratings.tolist() == [[50.0]]
 
 
-def test_top_share_takes_the_highest_of_each_label_and_all_ties():
+def test_top_share_includes_ties():
     ratings = np.array([[1, 5], [2, 5], [3, 1], [4, 0], [5, 0]], dtype=np.float32)
     labels = Threshold(top_share=0.2).apply(ratings)
     assert labels.T.tolist() == [[0, 0, 0, 0, 1], [1, 1, 0, 0, 0]]
 
 
-def test_rating_that_is_missing_is_no_positive():
+def test_a_missing_rating_is_not_positive():
     ratings = np.array([[np.nan, np.nan], [1, np.nan], [9, np.nan]], dtype=np.float32)
     for rule in (Threshold(at_least=5), Threshold(top_share=0.4)):
         assert rule.apply(ratings).T.tolist() == [[0, 0, 1], [0, 0, 0]]
@@ -168,7 +168,7 @@ def test_rating_that_is_missing_is_no_positive():
     ],
 )
 def test_qualified_descriptor_is_reduced_to_its_base(raw, label):
-    assert base_spelling(raw) == label
+    assert reduce_to_base(raw) == label
 
 
 @pytest.mark.parametrize(
@@ -182,11 +182,11 @@ def test_qualified_descriptor_is_reduced_to_its_base(raw, label):
         ("leffingwell", "fruit tropical fruit", "fruit tropical fruit"),
     ],
 )
-def test_labels_are_spelled_alike(source, raw, label):
+def test_labels_are_normalized(source, raw, label):
     assert normalize_spelling(source, synonyms=True)(raw) == label
 
 
-def test_without_synonyms_only_case_and_spaces_go():
+def test_without_synonyms_only_case_and_spaces_change():
     assert normalize_spelling("goodscents", synonyms=False)(" Musk  like ") == "musk like"
 
 
@@ -204,18 +204,18 @@ def test_synonyms_lead_to_final_labels_in_one_step():
 @pytest.mark.parametrize(
     "smiles", ["C[C@H](O)/C=C/C", "c1ccc2c(c1)C=C[C@@H]2O", "F/C(Cl)=C(/F)Cl", "[2H]C([2H])O"]
 )
-def test_key_is_the_same_for_every_spelling_and_stable(smiles):
+def test_the_key_does_not_depend_on_the_smiles(smiles):
     from rdkit import Chem
 
     molecule = Chem.MolFromSmiles(smiles)
     for key, seed in itertools.product(("nonstereo", "isomeric"), range(20)):
         spelled = Chem.MolToRandomSmilesVect(molecule, 1, randomSeed=seed + 1)[0]
-        found = parse_structure(spelled, key).smiles
-        assert found == parse_structure(smiles, key).smiles
-        assert parse_structure(found, key).smiles == found
+        canonical = parse_structure(spelled, key).smiles
+        assert canonical == parse_structure(smiles, key).smiles
+        assert parse_structure(canonical, key).smiles == canonical
 
 
-def test_description_counts_what_the_table_holds():
+def test_the_description_counts_molecules_and_labels():
     made = table(("CCO", ("a", "b")), ("CC", ("a",)))
     text = describe(curate([made], recipe()))
     assert text.labels == (("a", "2", "100.0%"), ("b", "1", "50.0%"))

@@ -1,4 +1,4 @@
-"""The store of curated tables: found again, never stale, never half-read."""
+"""The cache of curated data sets: hits, keys, and damaged entries."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def never(recipe):
     pytest.fail("the table was built again")
 
 
-def test_second_call_reads_the_same_table(csv_recipe, tmp_path, monkeypatch):
+def test_second_call_reads_the_same_data_set(csv_recipe, tmp_path, monkeypatch):
     recipe, _ = csv_recipe
     built = load_or_build(recipe, tmp_path / "cache")
     monkeypatch.setattr("study.data.curation.build_dataset", never)
@@ -57,20 +57,20 @@ def test_changed_recipe_and_changed_code_make_another_key(csv_recipe, monkeypatc
 
 
 @pytest.mark.parametrize("kept", [slice(None, -20), slice(0), slice(1, None)])
-def test_damaged_entry_is_set_aside_said_and_made_again(csv_recipe, tmp_path, kept):
+def test_a_damaged_entry_is_quarantined_and_rebuilt(csv_recipe, tmp_path, kept):
     recipe, _ = csv_recipe
     cache = tmp_path / "cache"
     built = load_or_build(recipe, cache)
     (entry,) = cache.iterdir()
     entry.write_bytes(entry.read_bytes()[kept])
-    with pytest.warns(CacheWarning, match=r"set aside and made again: .*corrupt \(.*checksum"):
+    with pytest.warns(CacheWarning, match=r"set aside as .*corrupt, rebuilt \(.*checksum"):
         again = load_or_build(recipe, cache)
     assert same(again, built)
     assert {path.suffix for path in cache.iterdir()} == {".table", ".corrupt"}
     assert same(load_or_build(recipe, cache), built)
 
 
-def test_folder_that_cannot_be_written_is_named(csv_recipe, tmp_path):
+def test_an_unwritable_folder_is_refused(csv_recipe, tmp_path):
     recipe, path = csv_recipe
     with pytest.raises(StorageError, match=r"mine.csv/.* \(Not a directory\); .*another folder"):
         load_or_build(recipe, path)

@@ -1,11 +1,11 @@
-"""What fuzzing found in the reading of tables: each once, directly."""
+"""Defects in the reading of tables that fuzzing found, one direct test each."""
 
 import math
 
 import pytest
 
 from study.data import DatasetConfig, build_dataset
-from study.data.chemistry import MOST_CHARACTERS, parse_structure
+from study.data.chemistry import MAX_CHARACTERS, parse_structure
 from study.errors import InputError
 
 SOURCE = {"vocabulary": "union"}
@@ -13,13 +13,13 @@ SOURCE = {"vocabulary": "union"}
 
 @pytest.mark.parametrize(
     "smiles",
-    ["éCC", "C😀", "CC OC", "CC\nO", "CC\xa0O", "C\0C", "C\ud800", "C" * (MOST_CHARACTERS + 1)],
+    ["éCC", "C😀", "CC OC", "CC\nO", "CC\xa0O", "C\0C", "C\ud800", "C" * (MAX_CHARACTERS + 1)],
 )
-def test_a_text_that_rdkit_would_cut_short_or_never_finish_is_no_structure(smiles):
+def test_text_that_rdkit_misreads_is_no_structure(smiles):
     assert parse_structure(smiles, "isomeric") is None
 
 
-def test_a_long_structure_is_named_by_its_beginning(tmp_path):
+def test_a_message_cuts_a_long_structure(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text(f"smiles,sweet\n{'C' * 50_000},1\n")
     with pytest.raises(InputError, match=r"row 2 \('C{200} \.\.\.'\)"):
@@ -30,7 +30,9 @@ def test_a_long_structure_is_named_by_its_beginning(tmp_path):
 def test_a_rating_that_is_not_finite_is_refused(written, archive):
     path = archive / "prediction_targets" / "keller_2016.csv"
     path.write_text(path.read_text().replace("1.5", written))
-    with pytest.raises(InputError, match=rf"row 2: '{written}' is no number up to 1e\+09"):
+    with pytest.raises(
+        InputError, match=rf"row 2: '{written}' is not a finite number up to 1e\+09"
+    ):
         build_dataset(DatasetConfig(preset="keller", archive=archive))
 
 
@@ -43,13 +45,13 @@ def test_a_threshold_that_is_not_finite_is_refused(value):
 @pytest.mark.parametrize(
     ("option", "value"), [("seed", -1), ("skew", math.inf), ("skew", math.nan), ("noise", math.nan)]
 )
-def test_a_simulated_table_refuses_what_it_cannot_draw_with(option, value):
+def test_simulated_options_out_of_range_are_refused(option, value):
     with pytest.raises(ValueError, match=f"option '{option}' (is|cannot be) .*[,;] allowed"):
         DatasetConfig(sources=[{"source": "simulated", option: value}], **SOURCE)
 
 
 @pytest.mark.parametrize("file", ["~no-such-user/x.csv", "x" * 5_000])
-def test_a_path_that_can_be_none_is_refused(file):
+def test_an_impossible_path_is_refused(file):
     with pytest.raises(ValueError, match=f"the option 'file' cannot be '{file[:50]}"):
         DatasetConfig(sources=[{"source": "csv", "file": file}], **SOURCE)
     with pytest.raises(InputError, match=f"data.archive cannot be '{file[:50]}"):

@@ -1,4 +1,4 @@
-"""The checks an odor table makes at birth."""
+"""The checks of a data set when it is created."""
 
 import numpy as np
 import pytest
@@ -20,13 +20,13 @@ GOOD = {
         ({"smiles": ("CC",)}, r"uint8 of shape \(1, 2\), not uint8 \(2, 2\)"),
         ({"labels": np.ones((2, 2))}, "must be uint8"),
         ({"labels": np.full((2, 2), 2, np.uint8)}, "must be 0 or 1"),
-        ({"smiles": ("CC", "CC")}, "molecule 'CC' stands more than once"),
-        ({"label_names": ("a", "a")}, "label 'a' stands more than once"),
+        ({"smiles": ("CC", "CC")}, "molecule 'CC' appears more than once"),
+        ({"label_names": ("a", "a")}, "label 'a' appears more than once"),
         ({"labels": np.array([[1, 0], [1, 0]], np.uint8)}, "without a single positive: b"),
         ({"ratings": np.zeros((2, 1), np.float32)}, "ratings must have the shape"),
     ],
 )
-def test_broken_rule_is_named(change, message):
+def test_a_broken_rule_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         OdorDataset(**{**GOOD, **change})
 
@@ -39,7 +39,7 @@ def test_broken_rule_is_named(change, message):
         {"labels": np.array([[1, 1], [1, 1]], dtype=np.uint8)},
     ],
 )
-def test_digest_knows_molecules_names_and_labels(change):
+def test_digest_depends_on_molecules_names_and_labels(change):
     assert OdorDataset(**{**GOOD, **change}).digest != OdorDataset(**GOOD).digest
 
 

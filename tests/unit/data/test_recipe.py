@@ -1,4 +1,4 @@
-"""The data section of a study file: presets, overrides, and mistakes told together."""
+"""The data section of a study file: presets, overrides, and mistakes in one message."""
 
 import pytest
 from pydantic import ValidationError
@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from study.data import DatasetConfig, dataset_presets
 
 
-def test_bare_word_is_the_preset():
+def test_a_bare_name_is_the_preset():
     recipe = DatasetConfig.model_validate("seed-like")
     assert (recipe.name, recipe.key, recipe.vocabulary) == ("seed-like", "isomeric", "intersection")
     assert [choice.source for choice in recipe.sources] == [
@@ -14,7 +14,7 @@ def test_bare_word_is_the_preset():
     ]  # fmt: skip
 
 
-def test_nothing_said_is_the_default_preset():
+def test_an_empty_section_is_the_default_preset():
     assert DatasetConfig.model_validate({}) == DatasetConfig.model_validate("gs-lf-ifra")
 
 
@@ -36,7 +36,7 @@ def test_every_preset_is_valid_and_survives_a_round_trip(name):
     assert DatasetConfig.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
-def test_identity_ignores_where_the_archive_lies():
+def test_identity_ignores_the_archive_folder():
     here, there = ({"preset": "gs-lf", "archive": folder} for folder in ("/a", "/b"))
     assert (
         DatasetConfig.model_validate(here).identity()
@@ -74,13 +74,13 @@ def test_archive_variable_is_used_when_the_field_is_not(monkeypatch):
         (3, "valid dictionary"),
     ],
 )
-def test_mistake_is_named_with_what_is_allowed(section, message):
+def test_a_mistake_has_the_allowed_values(section, message):
     with pytest.raises(ValidationError) as caught:
         DatasetConfig.model_validate(section)
     assert message in str(caught.value)
 
 
-def test_mistakes_are_told_together():
+def test_mistakes_are_reported_together():
     section = {
         "key": "inchi",
         "min_positives": -1,

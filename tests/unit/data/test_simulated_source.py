@@ -1,4 +1,4 @@
-"""The known answer of `simulated`: what each kind of label depends on, shown independently."""
+"""The known answer of `simulated`: an independent check of what labels depend on."""
 
 import numpy as np
 import pytest
@@ -32,12 +32,12 @@ def constitutions(dataset):
     )
 
 
-def test_size_and_kinds_are_as_asked(clean):
+def test_size_and_kinds_are_those_of_the_options(clean):
     assert clean.labels.shape == (400, 20)
     assert [len(of_kind(clean, k)) for k in ("structure", "stereo", "permuted")] == [12, 4, 4]
 
 
-def test_options_decide_the_table():
+def test_options_determine_the_data_set():
     assert build(seed=3, molecules=40).digest == build(seed=3, molecules=40).digest
     assert build(seed=3, molecules=40).digest != build(seed=4, molecules=40).digest
 

@@ -1,4 +1,4 @@
-"""Identities: the same thing has one id however it is written, another thing has another."""
+"""Identities: equal arms have one id however they are written, different arms have others."""
 
 import json
 
@@ -55,7 +55,7 @@ def only(modalities=None, **keys):
         {"split": {"folds": 3}, "seeds": [7], "run": {"storage": "elsewhere"}},
     ],
 )
-def test_two_ways_of_writing_an_arm_are_one_identity(same):
+def test_an_arm_has_one_id_however_it_is_written(same):
     assert only(**same).id == only().id
 
 
@@ -75,27 +75,26 @@ def test_two_ways_of_writing_an_arm_are_one_identity(same):
         {"fractions": [0.5]},
     ],
 )
-def test_what_changes_the_model_changes_the_identity(other):
+def test_another_model_has_another_id(other):
     assert only().id not in {arm.id for arm in arms(**other)}
 
 
-@pytest.mark.parametrize("number", TrainingConfig.model_fields)
-def test_every_training_number_counts(number):
+@pytest.mark.parametrize("setting", TrainingConfig.model_fields)
+def test_every_training_setting_changes_the_id(setting):
     changed = {
         "average": 0.5,
         "dropout": 0.15,
         "hidden": [3],
         "monitor": "loss",
         "precision": "bfloat16",
-    }.get(number, 3)
-    assert only(training={number: changed}).id != only().id
+    }.get(setting, 3)
+    assert only(training={setting: changed}).id != only().id
 
 
-def test_partitions_and_their_options_count():
+def test_partitions_and_their_options_change_the_id():
     keys = {"technique": ["label_balancer"]}
     rules = ["density", {"partition": "density", "densest": "last"}, "affinity"]
-    found = arms(grid={**keys, "partition": rules})
-    assert len({arm.id for arm in found}) == 3
+    assert len({arm.id for arm in arms(grid={**keys, "partition": rules})}) == 3
 
 
 def test_weights_count_by_content_and_not_by_path():
@@ -108,13 +107,13 @@ def test_weights_count_by_content_and_not_by_path():
     assert arm().features[0].choice.resolved == "frozen"
 
 
-def test_training_numbers_of_an_encoder_that_is_not_trained_do_not_count():
+def test_training_settings_of_a_frozen_encoder_do_not_count():
     frozen = {"graph": {"calibration": "frozen"}}
     numbers = {"graph": {"calibration": "frozen", "training": {"epochs": 7}}}
     assert only(frozen).id == only(numbers).id
 
 
-def test_an_arm_is_one_curve_over_its_fractions():
+def test_fractions_of_an_arm_are_one_curve():
     half, whole = arms(fractions=[0.5, 1.0])
     assert half.id != whole.id
     assert half.curve_id == whole.curve_id
@@ -162,7 +161,7 @@ def test_a_trial_and_its_jobs_survive_json(arm, repeat, fold, seed):
             assert EncoderJob.from_json(json.loads(json.dumps(job.to_json()))) == job
 
 
-def test_an_encoder_is_shared_by_the_arms_that_need_the_same_one():
+def test_arms_share_equal_encoder_jobs():
     jobs = {}
     for arm in ALL:
         for trial in iterate_trials(arm, repeats=1, folds=1, seeds=(0,)):

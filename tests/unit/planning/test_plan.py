@@ -1,4 +1,4 @@
-"""The plan: what a file asks for, what is merged and why, what a control adds."""
+"""The plan: combinations, merged duplicates with their reasons, and added members."""
 
 from collections import Counter
 from itertools import product
@@ -20,7 +20,7 @@ OPERATORS = ["concat", "product", "parallel"]
 TECHNIQUES = ["mlp_head", "label_balancer", "independent_mean"]
 
 
-def test_combinations_that_cannot_differ_are_merged_with_the_reason():
+def test_equal_combinations_are_merged_with_their_reason():
     plan = make_plan(
         study(
             {
@@ -31,7 +31,7 @@ def test_combinations_that_cannot_differ_are_merged_with_the_reason():
             }
         )
     )
-    assert plan.asked == 2 * 3 * 3 * 2
+    assert plan.combinations == 2 * 3 * 3 * 2
     assert [str(arm) for arm in plan.arms] == [
         "mordred / single / 1",
         "graph+mordred / mlp_head / concat / 1",
@@ -48,16 +48,16 @@ def test_combinations_that_cannot_differ_are_merged_with_the_reason():
         "the label balancer has no fusion operator": 6 - 2,
         "averaging independent models has no fusion operator or partition": 6 - 1,
     }
-    assert plan.asked - sum(plan.merged.values()) + len(plan.added) == len(plan.arms)
+    assert plan.combinations - sum(plan.merged.values()) + len(plan.added) == len(plan.arms)
 
 
-def test_an_arm_that_is_written_twice_is_said_to_be():
+def test_an_arm_listed_twice_is_counted():
     block = {"features": [["graph", "mordred"]], "fusion": ["concat", "product"]}
     again = {"features": [["mordred", "graph"]], "technique": ["mlp_head"]}
     assert make_plan(study(block, again)).merged == {"the file asks for it twice": 1}
 
 
-def test_an_average_adds_the_members_nobody_asked_for():
+def test_an_average_adds_its_missing_members():
     plan = make_plan(
         study(
             {"features": [["mordred"]]},
@@ -96,8 +96,8 @@ def _trained_graphs(**keys):
     return study(block, modalities={"graph": {"training": {"epochs": 10, **keys}}})
 
 
-def test_an_encoder_costs_what_it_passes_through_and_once_for_all_arms():
-    """4,000 molecules, 10 epochs, of which 0.4 are used: 16 thousand at 1.2 s, five folds."""
+def test_an_encoder_is_counted_once_for_all_arms():
+    """4,000 molecules x 10 epochs x 0.4 used = 16 thousand molecules at 1.2 s, in five folds."""
     (seconds,) = estimate_cost(make_plan(_trained_graphs())).by_encoder.values()
     assert seconds == 5 * 16 * 1.2
     (joined,) = estimate_cost(
@@ -106,7 +106,7 @@ def test_an_encoder_costs_what_it_passes_through_and_once_for_all_arms():
     assert joined == 2 * seconds  # an epoch is at least 8,000 molecules: two passes
 
 
-def test_the_text_says_what_encoders_reserve():
+def test_the_text_has_the_reservations_of_encoders():
     assert "reserves" not in format_plan(_trained_graphs())
     assert "reserves  graph: 2 x 1 CPU for a training" in format_plan(_trained_graphs(workers=2))
     spec = _trained_graphs()
@@ -114,14 +114,14 @@ def test_the_text_says_what_encoders_reserve():
     assert "reserves  graph: 1 x 1 CPU and 0.5 GPU for a training" in format_plan(with_gpu)
 
 
-def test_the_text_says_what_was_merged_and_added():
+def test_the_text_has_merged_combinations():
     text = format_plan(study({"features": [["mordred"]], "fusion": OPERATORS}, split={"folds": 4}))
     assert "asked     3 combinations" in text
     assert "merged    2: a single modality makes techniques and operators equal" in text
     assert "trials    4 (4 folds x 1 repeats x 1 seeds an arm)" in text
 
 
-def test_the_text_names_families_and_what_is_left_out():
+def test_the_text_has_families_and_left_out_contrasts():
     pair = {"features": [["fingerprint", "mordred"]], "technique": TECHNIQUES}
     text = format_plan(study(pair, {"features": [["mordred"]]}))
     assert "contrasts 3 declared; smallest difference in AUROC seen:" in text
@@ -154,7 +154,7 @@ def test_the_text_names_families_and_what_is_left_out():
     seeds=st.lists(st.integers(0, 5), min_size=1, max_size=2, unique=True),
 )
 @settings(max_examples=60, deadline=None)
-def test_every_trial_stands_once_after_its_members(
+def test_every_trial_comes_once_and_after_its_members(
     sets, techniques, operators, fractions, folds, seeds
 ):
     grid = {"features": sets, "technique": techniques, "fusion": operators}
@@ -168,8 +168,8 @@ def test_every_trial_stands_once_after_its_members(
         (frozenset(names), "single" if len(names) == 1 else technique, fraction)
         for names, technique, fraction in product(sets, techniques, fractions)
     }
-    asked = [arm for arm in plan.arms if arm not in plan.added]
-    assert {(frozenset(c.names), c.technique, c.fraction) for c in asked} == expected
+    requested = [arm for arm in plan.arms if arm not in plan.added]
+    assert {(frozenset(c.names), c.technique, c.fraction) for c in requested} == expected
     seen = set()
     for trial in trials:
         assert all((m.arm.id, m.fold, m.seed) in seen for m in trial.members())

@@ -13,7 +13,7 @@ SMILES = ("C[C@H](O)CC", "CCCCCCCCCCCO", "C[C@@H](O)CC", "CCCCCCCCCCCCO", "c1ccc
 
 
 def two_folds(groups=None):
-    """Even rows against odd ones would part nothing: rows 0, 1, 4 are tested first."""
+    """Return a split that tests rows 0, 1, 4 first; even and odd rows would separate no twins."""
     tests = np.array([0, 1, 4]), np.array([2, 3, 5])
     folds = tuple(
         Fold(0, at, test, {0.5: other[:1], 1.0: other[:2]}, {0.5: other[:0], 1.0: other[2:]})
@@ -56,7 +56,7 @@ def test_nearest_neighbors_equal_a_brute_force_search():
     np.testing.assert_array_equal(audit.neighbor_histogram[0], expected)
 
 
-def test_rows_are_printable_and_name_every_fold():
+def test_rows_are_text_for_every_fold():
     table = audit_leakage(two_folds(), SMILES, labels()).rows()
     assert [(row["repeat"], row["fold"], row["test"]) for row in table] == [
         ("0", "0", "3"),
@@ -68,18 +68,18 @@ def test_rows_are_printable_and_name_every_fold():
     assert all(isinstance(text, str) for row in table for text in row.values())
 
 
-def test_one_molecule_in_two_folds_is_an_error_with_its_rows():
+def test_a_molecule_in_two_folds_is_refused():
     smiles = ("OCC", *SMILES[1:5], "CCO")
-    with pytest.raises(InputError, match=r"molecule 'CCO' stands in rows \[0, 5\] on both sides"):
+    with pytest.raises(InputError, match=r"molecule 'CCO' in rows \[0, 5\] is both in a test"):
         audit_leakage(two_folds(), smiles, labels())
 
 
-def test_tables_of_other_length_are_refused():
+def test_tables_of_different_lengths_are_refused():
     with pytest.raises(InputError, match="the split has 6 rows, smiles 5, labels 6"):
         audit_leakage(two_folds(), SMILES[:5], labels())
 
 
-def test_groups_take_the_twins_away_and_lower_the_similarity(molecules, skewed):
+def test_groups_remove_twins_and_lower_similarity(molecules, skewed):
     smiles = molecules + tuple("C" * size + "O" for size in range(8, 28))  # one set of bits
     table = skewed(0, n=len(smiles), l=6, rarest=30)
     audits = {}

@@ -1,4 +1,4 @@
-"""Whole splits: lines, nesting, shares, random streams, and options."""
+"""Whole splits: separate parts, nesting, shares, random streams, and options."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def same(one, other, fraction):
     fractions=st.sets(st.sampled_from(FRACTIONS), min_size=1),
     validation=st.sampled_from([0.0, 0.1, 0.3]),
 )
-def test_lines_are_kept_parts_are_nested_and_shares_are_met(
+def test_parts_are_separate_nested_and_of_their_shares(
     molecules, skewed, seed, folds, repeats, fractions, validation
 ):
     labels = skewed(seed % 1000, n=len(molecules), l=8, rarest=12)
@@ -55,7 +55,7 @@ def test_lines_are_kept_parts_are_nested_and_shares_are_met(
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("scheme", ["constitution", "butina"])
-def test_groups_cross_neither_the_test_nor_the_validation_line(molecules, skewed, scheme, seed):
+def test_groups_stay_in_one_part(molecules, skewed, scheme, seed):
     chiral = tuple(f"C[C@{mark}H](O){'C' * size}" for size in range(2, 22) for mark in ("", "@"))
     smiles = chiral + molecules
     labels = skewed(seed, n=len(smiles), l=8, rarest=30)
@@ -68,7 +68,7 @@ def test_groups_cross_neither_the_test_nor_the_validation_line(molecules, skewed
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_small_fractions_keep_labels_that_random_ones_lose(molecules, skewed, seed):
+def test_small_fractions_keep_more_labels_than_random_ones(molecules, skewed, seed):
     labels = skewed(seed, n=len(molecules), l=20, rarest=15)
     split = split_of(molecules, labels, seed=seed, fractions=(0.1, 1.0))
     rng, lost, lost_at_random = np.random.default_rng(seed), 0, 0
@@ -79,13 +79,13 @@ def test_small_fractions_keep_labels_that_random_ones_lose(molecules, skewed, se
     assert lost < 0.5 * lost_at_random
 
 
-def test_same_seed_same_split_other_seed_other_split(molecules, skewed):
+def test_the_seed_determines_the_split(molecules, skewed):
     labels = skewed(0, n=len(molecules), l=8)
     first, again, other = (split_of(molecules, labels, seed=seed) for seed in (3, 3, 4))
     assert first.digest == again.digest != other.digest
 
 
-def test_more_repeats_and_smaller_fractions_leave_the_finished_parts_alone(molecules, skewed):
+def test_more_repeats_and_fractions_keep_existing_parts(molecules, skewed):
     labels = skewed(0, n=len(molecules), l=8)
     small = split_of(molecules, labels, fractions=(1.0, 0.5))
     large = split_of(molecules, labels, fractions=(1.0, 0.5, 0.1), repeats=2)
@@ -103,7 +103,7 @@ def test_more_repeats_and_smaller_fractions_leave_the_finished_parts_alone(molec
         ({"fractions": ()}, "at least one training fraction"),
         ({"fractions": (0.0, 1.0)}, r"fractions must be in \(0, 1\], not \(0.0, 1.0\)"),
         ({"fractions": (1.5,)}, r"fractions must be in \(0, 1\]"),
-        ({"fractions": (0.5, 0.5)}, "a fraction stands twice"),
+        ({"fractions": (0.5, 0.5)}, "a fraction appears twice"),
         ({"validation": 0.7}, r"validation must be in \[0, 0.5\], not 0.7"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"min_positives": -1}, "min_positives must be 0 or more"),
@@ -113,7 +113,7 @@ def test_more_repeats_and_smaller_fractions_leave_the_finished_parts_alone(molec
         ({"fractions": (0.001,)}, r"fraction 0.001 of \d+ training rows leaves no row to fit on"),
     ],
 )
-def test_an_option_out_of_range_is_named_with_its_value(molecules, skewed, options, message):
+def test_an_option_out_of_range_is_refused(molecules, skewed, options, message):
     with pytest.raises(InputError, match=message):
         split_of(molecules, skewed(0, n=len(molecules), l=8), **options)
 

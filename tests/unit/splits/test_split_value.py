@@ -1,4 +1,4 @@
-"""A split as a value: what it refuses to be, and its JSON form."""
+"""Splits as checked values: their rules, and their JSON form."""
 
 import dataclasses
 import json
@@ -61,7 +61,7 @@ BROKEN = {
     ),
     "a fraction that is not nested": (
         lambda: with_first(fit={0.5: rows(2, 5), 1.0: rows(2, 3, 4)}),
-        "fit rows of fraction 0.5 must be among those of 1.0, row 5 is not",
+        "fit rows of fraction 0.5 must be among those of 1.0, but row 5 is not",
     ),
     "a row left out at fraction 1": (
         lambda: with_first(fit={0.5: rows(2), 1.0: rows(2, 3)}),
@@ -81,28 +81,28 @@ BROKEN = {
     ),
     "rows that do not rise": (
         lambda: with_first(test=rows(1, 0)),
-        "rows must be rising int64 from 0 to 5, each once",
+        "rows must be ascending int64 from 0 to 5, each once",
     ),
-    "rows beyond the table": (lambda: with_first(test=rows(0, 6)), "rising int64 from 0 to 5"),
+    "rows beyond the table": (lambda: with_first(test=rows(0, 6)), "ascending int64 from 0 to 5"),
     "a fraction missing from a fold": (
         lambda: with_first(validation={1.0: rows(5)}),
         "fit and validation must have the fractions",
     ),
     "fractions that do not rise": (
         lambda: split(fractions=(1.0, 0.5)),
-        "fractions must be rising, each once",
+        "fractions must be ascending, each once",
     ),
     "a fraction above 1": (lambda: split(fractions=(0.5, 2.0)), r"fractions must be in \(0, 1\]"),
 }
 
 
-def test_the_value_the_broken_ones_start_from_is_sound():
+def test_the_unbroken_split_is_valid():
     assert len(split()) == 6
     np.testing.assert_array_equal(split().folds[1].train(1.0), [0, 1, 4, 5])
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_split_cannot_be_made(case):
+def test_a_broken_split_is_refused(case):
     make, message = BROKEN[case]
     with pytest.raises(InputError, match=message):
         make()
@@ -174,7 +174,7 @@ def test_a_changed_or_foreign_file_is_refused(tmp_path):
         Split.load(tmp_path / "missing.json", dataset_digest="a" * 64)
 
 
-def test_a_path_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path):
+def test_an_unwritable_path_is_refused(tmp_path):
     (tmp_path / "file").write_text("here")
     with pytest.raises(InputError, match=r"file/split.json: the split cannot be written"):
         split().save(tmp_path / "file" / "split.json")

@@ -1,4 +1,4 @@
-"""The stratifier alone: balance, minimum positives, groups, and its measured traps."""
+"""The stratifier: balance, minimum positives, groups, and regressions."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
 from study.errors import InputError
-from study.splits.stratify import _neediest, stratify_groups
+from study.splits.stratify import choose_part, stratify_groups
 
 FIFTHS = [0.2] * 5
 
@@ -40,7 +40,7 @@ def library_deviation(labels, seed):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_folds_are_equal_keep_rare_labels_and_balance_as_well_as_the_library(skewed, seed):
+def test_folds_balance_as_well_as_the_library(skewed, seed):
     labels = skewed(seed)
     part = deal(labels, seed, minimum=5)
     sizes = np.bincount(part, minlength=5)
@@ -57,7 +57,7 @@ def test_balance_is_better_than_the_library_on_average(skewed):
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_a_minimum_without_any_room_to_spare_is_met(skewed, seed):
+def test_an_exact_minimum_is_met(skewed, seed):
     labels = skewed(seed, n=200, l=12, rarest=25)
     counts = positives(labels, deal(labels, seed, minimum=5), 5)
     np.testing.assert_array_equal(counts[:, -1], 5)  # 25 positives, 5 folds
@@ -77,7 +77,7 @@ def test_groups_stay_whole_while_folds_stay_balanced(skewed, seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_groups_that_must_be_weighed_against_each_other_still_meet_the_minimum(skewed, seed):
+def test_groups_meet_the_minimum_by_weighing_labels(skewed, seed):
     labels = skewed(seed, rarest=26)  # 25 are needed: without weighing 19 of 20 seeds fail
     groups = np.random.default_rng(seed).integers(0, 150, size=len(labels))
     assert positives(labels, deal(labels, seed, groups=groups, minimum=5), 5).min() >= 5
@@ -98,7 +98,7 @@ def test_unequal_shares_are_met_in_rows_and_labels(skewed, seed, share):
 @given(
     st.integers(2, 60), st.integers(0, 6), st.integers(2, 5), st.integers(1, 20), st.integers(0, 99)
 )
-def test_any_table_is_dealt_whole_by_groups_and_always_alike(n, l, k, kinds, seed):  # noqa: E741
+def test_assignments_are_complete_grouped_and_deterministic(n, l, k, kinds, seed):  # noqa: E741
     rng = np.random.default_rng(seed)
     labels = (rng.random((n, l)) < 0.3).astype(np.uint8)
     groups = rng.integers(0, kinds, size=n)
@@ -109,12 +109,12 @@ def test_any_table_is_dealt_whole_by_groups_and_always_alike(n, l, k, kinds, see
     assert all(len(set(first[groups == group])) == 1 for group in set(groups))
 
 
-def test_another_seed_deals_other_folds(skewed):
+def test_another_seed_gives_other_folds(skewed):
     labels = skewed(0)
     assert (deal(labels, 0) != deal(labels, 1)).mean() > 0.5
 
 
-def test_the_same_seed_deals_the_same_folds_on_every_machine():
+def test_a_seed_gives_the_same_folds_everywhere():
     rows, columns = np.indices((300, 9))
     labels = ((rows * rows + 7 * rows * columns) % (columns + 3) == 0).astype(np.uint8)
     dealt = deal(labels, 0, minimum=5).astype("<i8").tobytes()
@@ -122,16 +122,16 @@ def test_the_same_seed_deals_the_same_folds_on_every_machine():
     assert hashlib.sha256(dealt).hexdigest()[:12] == "64ce96d2b27e"
 
 
-def test_a_full_part_still_gets_the_label_that_only_it_lacks():
+def test_a_full_part_gets_a_label_only_it_needs():
     # a hard cap on rows starved the last fold of a rare label (no positives at all)
     room, noise = np.array([-3.0, 5.0, 9.0]), np.zeros(3)
     fits = np.array([False, True, True])
-    assert _neediest([2.0, 0.0, -1.0], room, fits, noise) == 0
-    assert _neediest([2.0, 0.5, -1.0], room, fits, noise) == 1
+    assert choose_part([2.0, 0.0, -1.0], room, fits, noise) == 0
+    assert choose_part([2.0, 0.5, -1.0], room, fits, noise) == 1
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_exact_minimum_is_found_around_a_group_that_nearly_fills_its_fold(seed):
+def test_the_minimum_is_met_with_a_large_group(seed):
     labels = np.zeros((60, 1), dtype=np.uint8)
     labels[:35] = 1
     groups = np.r_[np.zeros(5, dtype=int), np.arange(1, 56)]  # one group holds 5 of a fold's 7
@@ -139,7 +139,7 @@ def test_the_exact_minimum_is_found_around_a_group_that_nearly_fills_its_fold(se
     np.testing.assert_array_equal(positives(labels, part, 5), 7)
 
 
-def test_a_label_with_too_few_positives_is_named_with_what_to_change(skewed):
+def test_a_label_with_too_few_positives_is_refused(skewed):
     names = [f"odor {column}" for column in range(30)]
     with pytest.raises(InputError) as caught:
         deal(skewed(0), 0, shares=[0.1] * 10, minimum=5, label_names=names)
@@ -150,7 +150,7 @@ def test_a_label_with_too_few_positives_is_named_with_what_to_change(skewed):
     assert "'odor 0'" not in message
 
 
-def test_a_label_in_too_few_groups_is_named(skewed):
+def test_a_label_in_too_few_groups_is_refused(skewed):
     labels = np.zeros((100, 1), dtype=np.uint8)
     labels[:40] = 1
     groups = np.r_[np.zeros(25, dtype=int), np.arange(1, 76)]
@@ -161,8 +161,10 @@ def test_a_label_in_too_few_groups_is_named(skewed):
     assert positives(labels, deal(labels, 0, groups=groups, minimum=3), 5).min() >= 3
 
 
-def test_what_the_search_cannot_reach_is_an_error_not_a_bad_fold():
+def test_an_unreachable_minimum_is_an_error():
     # pairs of positives make even folds only: 10 positives, but never 5 and 5
     labels, groups = np.ones((10, 1), dtype=np.uint8), np.repeat(np.arange(5), 2)
-    with pytest.raises(InputError, match=r"found no assignment .* column 0 .* 4 of them come to"):
+    with pytest.raises(
+        InputError, match=r"found no assignment .* column 0 .* only 4 of them are in fold"
+    ):
         deal(labels, 0, groups=groups, shares=[0.5, 0.5], minimum=5)

@@ -1,4 +1,4 @@
-"""Whatever file of a storage is damaged, a launch sets it aside, says so, and makes it anew."""
+"""A launch quarantines every damaged file of a storage, reports it, and rebuilds it."""
 
 import json
 import shutil
@@ -10,7 +10,6 @@ from study.errors import InputError
 from study.results.ledger import Failure, LedgerError
 from study.results.study_results import load_results
 from study.storage.storage import Storage
-from study.training import tasks
 from study.training.checkpoints import StoredCheckpoints
 
 DAMAGE = {
@@ -49,18 +48,17 @@ def copy(finished, tmp_path, spec_of, run_tiny):
     """A copy of its storage, and a function that launches it again."""
     raw, root, _ = finished
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
-    tasks.load_data.cache_clear()
     return tmp_path, lambda: run_tiny(spec_of(raw, tmp_path))
 
 
-def kept_files(root, finished):
-    """One file of every kind, all of them needed to make the trials of both arms anew."""
-    study, record, _ = finished[2]
+def find_required_files(root, finished):
+    """Return one file of every kind; rerunning the trials of both arms needs all of them."""
+    study, results, _ = finished[2]
     ids = {t.arm.features[0].name: study.data.trial_id(t) for t in study.plan.trials()}
     StoredCheckpoints(Storage(str(root / "cache/checkpoints")), ids["moving"]).save({"losses": []})
     for trial_id in ids.values():
         (root / "ledger" / f"{trial_id}.trial").unlink()
-    done = next(iter(record.by_id.keys() - set(ids.values())))
+    done = next(iter(results.by_id.keys() - set(ids.values())))
     study.ledger.__class__(Storage(str(root / "ledger"))).put_failure(Failure(done, "a", "b"))
     features = root / "cache" / "features"
     return [
@@ -77,42 +75,42 @@ def kept_files(root, finished):
 
 @pytest.mark.filterwarnings("ignore::modalities.FeatureStoreWarning")
 @pytest.mark.parametrize("how", DAMAGE)
-def test_every_damaged_file_is_set_aside_said_and_made_anew(how, copy, finished):
+def test_damaged_files_are_quarantined_reported_and_rewritten(how, copy, finished):
     root, relaunch = copy
     damaged = {}
-    for file in kept_files(root, finished):
+    for file in find_required_files(root, finished):
         damaged[file] = DAMAGE[how](file.read_bytes())
         file.write_bytes(damaged[file])
-    _, record, notes = relaunch()
-    said = [text for text in notes.notes if "set aside" in text]
+    _, results, notes = relaunch()
+    messages = [text for text in notes.notes if "set aside" in text]
     for file, content in damaged.items():
         aside = file.with_name(f"{file.name}.corrupt")
         assert aside.read_bytes() == content
-        assert sum(str(aside) in text for text in said) == 1, file.name
+        assert sum(str(aside) in text for text in messages) == 1, file.name
     for trial_id, result in finished[2][1].by_id.items():
-        assert (record.by_id[trial_id].scores == result.scores).all()
-    assert record.failures == ()
+        assert (results.by_id[trial_id].scores == result.scores).all()
+    assert results.failures == ()
     _, _, notes = relaunch()
     assert notes.notes == ["4 trials, 4 already in the ledger"]
 
 
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("name", [*CHECKED, "trial", "failed.json"])
-def test_reading_a_damaged_study_names_the_file_and_the_remedy(name, how, copy, finished):
+def test_reading_damage_names_file_and_remedy(name, how, copy, finished):
     root, _ = copy
-    places = {file.name.partition(".")[2]: file for file in kept_files(root, finished)[:2]}
-    place = places.get(name, root / "small" / name)
+    paths = {file.name.partition(".")[2]: file for file in find_required_files(root, finished)[:2]}
+    path = paths.get(name, root / "small" / name)
     if name == "failed.json":
-        places["trial"].unlink()
-    place.write_bytes(DAMAGE[how](place.read_bytes()))
+        paths["trial"].unlink()
+    path.write_bytes(DAMAGE[how](path.read_bytes()))
     before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}
     with pytest.raises((InputError, LedgerError), match="launch the study again") as caught:
         load_results(root / "small")
-    assert str(place) in str(caught.value)
+    assert str(path) in str(caught.value)
     assert {file: file.read_bytes() for file in root.rglob("*") if file.is_file()} == before
 
 
-def test_files_written_before_there_were_checksums_are_read(copy, finished):
+def test_files_without_checksums_are_read(copy, finished):
     root, relaunch = copy
     study = finished[2][0]
     inputs, small = study.data, root / "small"
@@ -124,9 +122,9 @@ def test_files_written_before_there_were_checksums_are_read(copy, finished):
     (root / "ledger" / f"{trial}.trial").unlink()
     old = {"id": trial, "trial": "a", "cause": "b"}
     (root / "ledger" / f"{trial}.failed.json").write_text(json.dumps(old))
-    record = load_results(small)
-    assert (len(record.by_id), record.failures) == (3, (Failure(**old),))
+    results = load_results(small)
+    assert (len(results.by_id), results.failures) == (3, (Failure(**old),))
     assert StudyData.load(small).dataset.digest == inputs.dataset.digest
-    _, record, notes = relaunch()
+    _, results, notes = relaunch()
     assert notes.notes[0] == "4 trials, 3 already in the ledger"
     assert not list(root.rglob("*.corrupt"))

@@ -1,4 +1,4 @@
-"""Nothing that is read from a storage runs: not even what has the right checksum."""
+"""Nothing that is read from a storage is executed, even with the right checksum."""
 
 import io
 import json
@@ -29,25 +29,25 @@ class Hostile:
 
 @pytest.fixture
 def hostile(tmp_path):
-    """An object that must not be unpickled; that it would leave its mark is proven here."""
-    found = Hostile(tmp_path / "mark")
-    pickle.loads(pickle.dumps(found))  # noqa: S301 (the proof)
-    assert found.mark.exists()
-    found.mark.unlink()
-    yield found
-    assert not found.mark.exists()
+    """An object that must not be unpickled; first it is shown to leave its mark."""
+    value = Hostile(tmp_path / "mark")
+    pickle.loads(pickle.dumps(value))  # noqa: S301 (the proof)
+    assert value.mark.exists()
+    value.mark.unlink()
+    yield value
+    assert not value.mark.exists()
 
 
-def saved(save, *values, **named):
+def save_to_bytes(save, *values, **arrays):
     buffer = io.BytesIO()
-    save(buffer, *values, **named)
+    save(buffer, *values, **arrays)
     return buffer.getvalue()
 
 
-def test_a_hostile_checkpoint_is_set_aside(hostile, tmp_path):
+def test_a_hostile_checkpoint_is_quarantined(hostile, tmp_path):
     storage = Storage(str(tmp_path / "store"))
     for content in (
-        saved(lambda file, value: torch.save(value, file), hostile),
+        save_to_bytes(lambda file, value: torch.save(value, file), hostile),
         pickle.dumps(hostile, protocol=2),
     ):
         storage.write("a1.checkpoint", add_checksum(content))
@@ -55,11 +55,11 @@ def test_a_hostile_checkpoint_is_set_aside(hostile, tmp_path):
     assert storage.names("") == ["a1.checkpoint.2.corrupt", "a1.checkpoint.corrupt"]
 
 
-def test_hostile_records_and_embeddings_are_set_aside(hostile, tmp_path):
+def test_hostile_records_and_embeddings_are_quarantined(hostile, tmp_path):
     storage = Storage(str(tmp_path / "store"))
     array = np.array([hostile], dtype=object)
     fields = {"header": array, "test_rows": array, "test_labels": array, "scores": array}
-    storage.write("a1.trial", add_checksum(saved(np.savez, **fields)))
+    storage.write("a1.trial", add_checksum(save_to_bytes(np.savez, **fields)))
     entry = {"dtype": "O", "shape": [1], "data_offsets": [0, 8]}
     header = json.dumps({"embeddings": entry, "__metadata__": {"job": "a1", "sha256": "0" * 64}})
     content = len(header).to_bytes(8, "little") + header.encode() + pickle.dumps(hostile)[:8]
@@ -71,13 +71,13 @@ def test_hostile_records_and_embeddings_are_set_aside(hostile, tmp_path):
     assert storage.names("") == ["a1.safetensors.corrupt", "a1.trial.corrupt"]
 
 
-def test_a_hostile_table_is_set_aside(hostile, tmp_path, monkeypatch):
+def test_a_hostile_table_is_quarantined(hostile, tmp_path, monkeypatch):
     table = tmp_path / "mine.csv"
     table.write_text("smiles,sweet\nCCO,1\nCCC,0\n", encoding="utf-8")
     source = {"source": "csv", "file": str(table)}
     recipe = DatasetConfig.model_validate({"sources": [source], "unlabelled": "keep"})
     array = np.array([hostile], dtype=object)
-    payload = saved(np.savez, head=array, smiles=array, labels=array, ratings=array)
+    payload = save_to_bytes(np.savez, head=array, smiles=array, labels=array, ratings=array)
     monkeypatch.setattr(cache, "pack", lambda _: payload)
     storage, notes = Storage(str(tmp_path / "store")), []
     load_or_build(recipe, storage)

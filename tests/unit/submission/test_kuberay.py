@@ -7,7 +7,10 @@ import pytest
 import ray
 import yaml
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
+from study.cli import options
+from study.cli.app import app
 from study.errors import InputError
 from study.submission.bundle import build_job_bundle
 from study.submission.kuberay import SHARED, TOKEN, VARIABLES, build_manifest, literal, quoted
@@ -102,7 +105,7 @@ RAY_JOB = closed(
 
 
 @pytest.fixture
-def printed(tmp_path, monkeypatch):
+def build(tmp_path, monkeypatch):
     """Changes of the study file -> the text of its manifest."""
     monkeypatch.chdir(tmp_path)
 
@@ -124,20 +127,20 @@ def container(group):
 
 
 @pytest.mark.parametrize("overrides", [[], ["run.gpus_per_worker=0.25"], ["name=" + 60 * "x"]])
-def test_every_field_is_one_of_the_api(printed, overrides):
-    _, _, job = parts(printed(*overrides))
+def test_every_field_is_one_of_the_api(build, overrides):
+    _, _, job = parts(build(*overrides))
     Draft202012Validator(RAY_JOB).validate(job)
 
 
-def test_a_wrong_field_is_seen(printed):
-    _, _, job = parts(printed())
+def test_a_field_outside_the_api_is_invalid(build):
+    _, _, job = parts(build())
     spoilt = copy.deepcopy(job)
     spoilt["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["toleration"] = []
     assert not Draft202012Validator(RAY_JOB).is_valid(spoilt)
 
 
-def test_the_study_travels_as_it_was_checked(printed, tmp_path, monkeypatch):
-    config, spec, _ = parts(printed("training.epochs=7", launch=["--extend"]))
+def test_the_manifest_holds_the_checked_study(build, tmp_path, monkeypatch):
+    config, spec, _ = parts(build("training.epochs=7", launch=["--extend"]))
     (name,) = config["data"]
     assert spec["entrypoint"] == f"python -m study launch /study/{name} --address auto --extend"
     (tmp_path / name).write_text(config["data"][name], encoding="utf-8")
@@ -145,8 +148,22 @@ def test_the_study_travels_as_it_was_checked(printed, tmp_path, monkeypatch):
     assert (sent.name, sent.training.epochs, sent.run.wait) == ("a_study", 7, 30)
 
 
-def test_every_container_has_the_pinned_image_and_the_study(printed):
-    config, spec, _ = parts(printed("run.gpus_per_worker=1"))
+@pytest.mark.parametrize(
+    ("flags", "launch_options"),
+    [([], ""), (["-v"], " -v"), (["-vv", "--keep"], " --keep -vv")],
+)
+def test_submit_passes_its_options_to_launch(flags, launch_options, tmp_path, monkeypatch):
+    monkeypatch.setattr(options, "log_to_stderr", lambda _: None)  # would last beyond the test
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(STUDY), encoding="utf-8")
+    result = CliRunner().invoke(app, ["submit", str(file), "--print-kuberay", *flags])
+    assert result.exit_code == 0, result.output
+    _, spec, _ = parts(result.stdout)
+    assert spec["entrypoint"].endswith(f"a_study.yaml --address auto{launch_options}")
+
+
+def test_every_container_has_the_pinned_image_and_the_study(build):
+    config, spec, _ = parts(build("run.gpus_per_worker=1"))
     cluster = spec["rayClusterSpec"]
     assert cluster["rayVersion"] == ray.__version__
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
@@ -161,8 +178,8 @@ def test_every_container_has_the_pinned_image_and_the_study(printed):
         assert pod["volumes"][1]["configMap"]["name"] == config["metadata"]["name"]
 
 
-def test_only_workers_are_on_spot_machines_and_the_head_works_on_nothing(printed):
-    _, spec, _ = parts(printed("run.gpus_per_worker=1"))
+def test_only_workers_run_on_spot_machines(build):
+    _, spec, _ = parts(build("run.gpus_per_worker=1"))
     head = spec["rayClusterSpec"]["headGroupSpec"]
     assert head["rayStartParams"] == {"num-cpus": "0"}
     assert "tolerations" not in head["template"]["spec"]
@@ -178,8 +195,8 @@ def test_only_workers_are_on_spot_machines_and_the_head_works_on_nothing(printed
     ("cpus", "share", "cpu_pod", "gpu_pod"),
     [(2, 0, "8", None), (2, 1, "8", "2"), (2, 0.25, "8", "8"), (12, 0.5, "12", "24")],
 )
-def test_a_pod_has_what_its_processes_reserve(printed, cpus, share, cpu_pod, gpu_pod):
-    text = printed(f"run.cpus_per_trial={cpus}", f"run.gpus_per_worker={share}")
+def test_a_pod_has_what_its_processes_reserve(build, cpus, share, cpu_pod, gpu_pod):
+    text = build(f"run.cpus_per_trial={cpus}", f"run.gpus_per_worker={share}")
     groups = {g["groupName"]: g for g in parts(text)[1]["rayClusterSpec"]["workerGroupSpecs"]}
     amounts = {name: container(group)["resources"]["limits"] for name, group in groups.items()}
     assert amounts["cpu"]["cpu"] == cpu_pod
@@ -187,17 +204,17 @@ def test_a_pod_has_what_its_processes_reserve(printed, cpus, share, cpu_pod, gpu
     assert amounts.get("gpu", {}).get("nvidia.com/gpu") == ("1" if gpu_pod else None)
 
 
-def test_an_attempt_that_fails_is_followed_by_others(printed):
-    _, spec, _ = parts(printed())
+def test_a_failed_job_is_retried(build):
+    _, spec, _ = parts(build())
     assert spec["backoffLimit"] > 0
     assert spec["shutdownAfterJobFinishes"] is True
     assert spec["ttlSecondsAfterFinished"] > 0
 
 
-def test_token_and_variables_are_references(printed, monkeypatch):
+def test_token_and_variables_are_references(build, monkeypatch):
     monkeypatch.setenv("PASSWORD_OF_PAGES", PASSWORD)
     pages = "http://me:${PASSWORD_OF_PAGES}@pages.example"
-    text = printed(f"run.tracking={pages}", names=["PASSWORD_OF_PAGES"])
+    text = build(f"run.tracking={pages}", names=["PASSWORD_OF_PAGES"])
     assert PASSWORD not in text
     config, spec, _ = parts(text)
     assert pages in config["data"]["a_study.yaml"]
@@ -209,8 +226,8 @@ def test_token_and_variables_are_references(printed, monkeypatch):
     assert f"{VARIABLES} --from-literal=PASSWORD_OF_PAGES=..." in text
 
 
-def test_the_address_of_the_pages_is_a_variable(printed):
-    config, spec, _ = parts(printed("run.tracking=http://mlflow:5000"))
+def test_the_tracking_uri_is_a_variable(build):
+    config, spec, _ = parts(build("run.tracking=http://mlflow:5000"))
     env = {e["name"]: e for e in container(spec["rayClusterSpec"]["headGroupSpec"])["env"]}
     assert env["MLFLOW_TRACKING_URI"]["value"] == "http://mlflow:5000"
     assert yaml.safe_load(config["data"]["a_study.yaml"])["run"]["tracking"] == (
@@ -226,10 +243,10 @@ def test_the_address_of_the_pages_is_a_variable(printed):
         (f"run.tracking=http://me:{PASSWORD}@pages", "a password in run.tracking"),
     ],
 )
-def test_what_a_pod_would_not_have_is_refused(printed, tmp_path, override, message):
+def test_what_a_pod_lacks_is_refused(build, tmp_path, override, message):
     (tmp_path / "mine.csv").write_text("smiles,sweet\nCCO,1\n", encoding="utf-8")
     with pytest.raises(InputError, match=message) as refused:
-        printed(override)
+        build(override)
     assert PASSWORD not in str(refused.value)
 
 
@@ -256,20 +273,20 @@ def test_a_value_cannot_change_what_is_around_it(text):
     assert yaml.safe_load(written) == {"a": {"b": {"c": text}, "d": "e"}}
 
 
-def test_a_study_with_the_marks_of_yaml_and_jinja_travels_unchanged(printed):
+def test_yaml_and_jinja_marks_are_kept(build):
     words, pages = "a: b # {{ 7 * 7 }} {% if %} '\" }]", 'sqlite:////shared/it\'s "one" #1.db'
     config, spec, _ = parts(
-        printed(f"description={json.dumps(words)}", f"run.tracking={json.dumps(pages)}")
+        build(f"description={json.dumps(words)}", f"run.tracking={json.dumps(pages)}")
     )
     assert yaml.safe_load(config["data"]["a_study.yaml"])["description"] == words
     env = {e["name"]: e for e in container(spec["rayClusterSpec"]["headGroupSpec"])["env"]}
     assert env["MLFLOW_TRACKING_URI"]["value"] == pages
 
 
-def test_the_runtime_environment_is_one_that_ray_takes(printed):
+def test_ray_accepts_the_runtime_environment(build):
     from ray._private.runtime_env.validation import parse_and_validate_pip
 
-    _, spec, _ = parts(printed())
-    asked = yaml.safe_load(spec["runtimeEnvYAML"])
-    assert asked.keys() == {"pip"}
-    assert parse_and_validate_pip(asked["pip"])["packages"] == [f"{SHARED}/olfaction-study"]
+    _, spec, _ = parts(build())
+    environment = yaml.safe_load(spec["runtimeEnvYAML"])
+    assert environment.keys() == {"pip"}
+    assert parse_and_validate_pip(environment["pip"])["packages"] == [f"{SHARED}/olfaction-study"]

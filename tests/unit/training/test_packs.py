@@ -29,11 +29,11 @@ STUDY = {
             "features": [["counts"], ["characters"]],
             "training": {"learning_rate": [1e-3, 1e-2], "dropout": [0, 0.4]},
         },
-        {**PAIR, "technique": ["mlp_head"], "fusion": list(Registry("operator").words())},
+        {**PAIR, "technique": ["mlp_head"], "fusion": list(Registry("operator").names())},
         {
             **PAIR,
             "technique": ["label_balancer", "independent_mean"],
-            "partition": list(Registry("partition").words()),
+            "partition": list(Registry("partition").names()),
         },
         {"features": [["trained"]], "training": {"epochs": [1]}},
     ],

@@ -1,4 +1,4 @@
-"""Declared contrasts: which pairs a file asks for, and which it leaves out."""
+"""Declared contrasts: which pairs of arms a file compares, and which are left out."""
 
 import pytest
 
@@ -49,34 +49,38 @@ BALANCER = "counts+mordred / label_balancer / random_per_batch / 1"
 MEAN = "counts+mordred / independent_mean / 1"
 
 
-def test_an_ensemble_is_what_averages_several_models_for_a_label():
+def test_an_ensemble_averages_several_models_per_label():
     _, plan, _ = declared()
     sizes = {str(arm): count_models(arm) for arm in plan.arms}
     assert {name: size for name, size in sizes.items() if size > 1} == {BALANCER: 2, MEAN: 2}
     assert sizes["counts+mordred / label_balancer / density / 1"] == 1
 
 
-def test_without_the_section_the_default_families_less_unequal_ensembles():
-    found, plan, spec = declared()
+def test_default_families_leave_out_unequal_ensembles():
+    declared_contrasts, plan, spec = declared()
     default = build_default_contrasts(plan.arms)
-    assert sorted(names(found.contrasts + found.unequal)) == sorted(names(default))
-    assert all(count_models(c.arm) == count_models(c.reference) for c in found.contrasts)
-    assert f"technique: {BALANCER} against {HEAD}" in names(found.unequal)
-    assert f"control: {BALANCER} against {MEAN}" in names(found.contrasts)
+    assert sorted(names(declared_contrasts.contrasts + declared_contrasts.unequal)) == sorted(
+        names(default)
+    )
+    assert all(
+        count_models(c.arm) == count_models(c.reference) for c in declared_contrasts.contrasts
+    )
+    assert f"technique: {BALANCER} against {HEAD}" in names(declared_contrasts.unequal)
+    assert f"control: {BALANCER} against {MEAN}" in names(declared_contrasts.contrasts)
     anything, _, _ = declared(analysis={"ensembles": "any"})
     assert (names(anything.contrasts), anything.unequal) == (names(default), ())
-    assert build_contrasts(spec, plan) == found.contrasts
+    assert build_contrasts(spec, plan) == declared_contrasts.contrasts
 
 
-def test_a_default_family_by_its_word():
-    found, plan, _ = declared("modality", "control", analysis={"ensembles": "any"})
+def test_a_default_family_by_its_name():
+    declared_contrasts, plan, _ = declared("modality", "control", analysis={"ensembles": "any"})
     default = names(build_default_contrasts(plan.arms))
     wanted = [[n for n in default if n.startswith(family)] for family in ("modality", "control")]
-    assert names(found.contrasts) == wanted[0] + wanted[1]
+    assert names(declared_contrasts.contrasts) == wanted[0] + wanted[1]
     assert all(wanted)
 
 
-def test_two_sides_pair_what_agrees_in_everything_they_do_not_name():
+def test_pairs_agree_in_every_column_not_set():
     grid = [
         {
             "features": [["graph"], ["graph_gin"], ["graph", "mordred"], ["graph_gin", "mordred"]],
@@ -84,8 +88,10 @@ def test_two_sides_pair_what_agrees_in_everything_they_do_not_name():
         }
     ]
     sides = {"arm": {"features": "graph_gin"}, "reference": {"features": "graph"}}
-    found, _, _ = declared({"family": "network", **sides}, grid=grid, fractions=[0.5, 1.0])
-    assert names(found.contrasts) == [
+    declared_contrasts, _, _ = declared(
+        {"family": "network", **sides}, grid=grid, fractions=[0.5, 1.0]
+    )
+    assert names(declared_contrasts.contrasts) == [
         f"network: graph_gin / single / {fraction} against graph / single / {fraction}"
         for fraction in ("0.5", "1")
     ]
@@ -93,37 +99,39 @@ def test_two_sides_pair_what_agrees_in_everything_they_do_not_name():
     wide = {"family": "network", **sides}
     wide["reference"] = {"features": "graph+mordred", "fusion": "product"}
     wide["arm"]["fusion"] = "product"
-    found, _, _ = declared(wide, grid=grid)
-    assert len(found.contrasts) == 1
+    declared_contrasts, _, _ = declared(wide, grid=grid)
+    assert len(declared_contrasts.contrasts) == 1
 
 
-def test_a_fraction_may_meet_the_whole():
+def test_fractions_can_be_compared():
     few = {
         "family": "quarter",
         "arm": {"features": PAIR, "fraction": 0.25},
         "reference": {"features": "mordred", "fraction": 1},
     }
     grid = [{"features": [["mordred"], PAIR]}]
-    found, _, _ = declared(few, grid=grid, fractions=[0.25, 1.0])
+    declared_contrasts, _, _ = declared(few, grid=grid, fractions=[0.25, 1.0])
     expected = "counts+mordred / mlp_head / concat / 0.25 against mordred / single / 1"
-    assert names(found.contrasts) == [f"quarter: {expected}"]
+    assert names(declared_contrasts.contrasts) == [f"quarter: {expected}"]
 
 
-def test_an_operator_is_ignored_where_a_named_technique_has_none():
-    asked = {
+def test_an_operator_is_ignored_if_a_technique_has_none():
+    config = {
         "family": "mine",
         "arm": {"technique": "label_balancer", "partition": "random_per_batch"},
         "reference": {"technique": "mlp_head", "fusion": {"operator": "concat", "stage": "latent"}},
     }
-    found, _, _ = declared(asked, analysis={"ensembles": "any"})
-    assert names(found.contrasts) == [f"mine: {BALANCER} against {HEAD}"]
+    declared_contrasts, _, _ = declared(config, analysis={"ensembles": "any"})
+    assert names(declared_contrasts.contrasts) == [f"mine: {BALANCER} against {HEAD}"]
 
 
-def test_arms_of_other_training_numbers_are_not_paired():
+def test_arms_with_other_training_settings_are_not_paired():
     grid = [{"features": [["mordred"], ["graph"]], "training": {"dropout": [0.1, 0.2]}}]
-    asked = {"family": "m", "arm": {"features": "mordred"}, "reference": {"features": "graph"}}
-    found, _, _ = declared(asked, grid=grid)
-    pairs = [(c.arm.training.dropout, c.reference.training.dropout) for c in found.contrasts]
+    config = {"family": "m", "arm": {"features": "mordred"}, "reference": {"features": "graph"}}
+    declared_contrasts, _, _ = declared(config, grid=grid)
+    pairs = [
+        (c.arm.training.dropout, c.reference.training.dropout) for c in declared_contrasts.contrasts
+    ]
     assert pairs == [(0.1, 0.1), (0.2, 0.2)]
 
 
@@ -142,23 +150,23 @@ def test_arms_of_other_training_numbers_are_not_paired():
                     "reference": {"technique": "mlp_head"},
                 }
             ],
-            "contrasts.0: 'm' compares ensembles with ensembles of another size only .* 2 models",
+            "contrasts.0: 'm' compares only ensembles of different sizes .* 2 models",
         ),
     ],
 )
-def test_a_contrast_that_finds_nothing_is_named(contrasts, message):
+def test_a_contrast_without_arms_is_refused(contrasts, message):
     with pytest.raises(InputError, match=message):
         declared(*contrasts)
 
 
-def test_a_family_without_pairs_is_named():
-    with pytest.raises(InputError, match=r"contrasts.0: 'control' .* finds no pair among the arms"):
+def test_a_family_without_pairs_is_refused():
+    with pytest.raises(InputError, match=r"contrasts.0: 'control' .* matches no pair of arms"):
         declared("control", grid=[{"features": [PAIR]}])
 
 
-def test_sides_that_never_agree_in_the_rest_are_named():
+def test_sides_that_never_agree_are_refused():
     blocks = {"mordred": 0.1, "graph": 0.2}
     grid = [{"features": [[n]], "training": {"dropout": [d]}} for n, d in blocks.items()]
-    asked = {"family": "m", "arm": {"features": "mordred"}, "reference": {"features": "graph"}}
+    config = {"family": "m", "arm": {"features": "mordred"}, "reference": {"features": "graph"}}
     with pytest.raises(InputError, match=r"agrees with a reference .* in everything but features"):
-        declared(asked, grid=grid)
+        declared(config, grid=grid)

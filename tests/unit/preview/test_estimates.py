@@ -1,4 +1,4 @@
-"""What a study can tell and what it costs, foreseen: against the table, results and the clock."""
+"""Estimates of power and cost: against the error table, results and measured times."""
 
 import math
 import time
@@ -13,13 +13,13 @@ from study.config.contrasts import POWER
 from study.config.loading import check_study
 from study.planning.contrasts import build_contrasts, format_unequal_parameters
 from study.planning.plan import make_plan
-from study.preview.cost import MeasuredTimes, estimate_cost, record_bytes
-from study.preview.pilot import cheapest_and_dearest, run_pilot
+from study.preview.cost import MeasuredTimes, estimate_cost, estimate_result_bytes
+from study.preview.pilot import run_pilot, select_cheapest_and_dearest
 from study.preview.power import (
-    contrast_kind,
+    classify_contrast,
+    compute_table_error,
     estimate_detectable_effects,
-    repeats_needed,
-    table_error,
+    find_repeats_needed,
 )
 from study.preview.prior_results import read_prior_results
 from study.preview.text import format_plan
@@ -35,60 +35,62 @@ def study(**keys):
 
 
 @pytest.mark.parametrize(("repeats", "smallest"), [(1, 0.0051), (5, 0.0041)])
-def test_the_table_gives_the_measured_effects_of_unlike_networks(repeats, smallest):
+def test_the_error_table_gives_the_measured_effects(repeats, smallest):
     """Measured on 4,983 molecules: 0.0051 with 5 fits and 0.0041 with 25."""
     plan = make_plan(study(split={"folds": 5, "repeats": repeats}))
-    assert POWER * table_error("unlike", plan, 4_983) == pytest.approx(smallest, abs=6e-5)
+    assert POWER * compute_table_error("unlike", plan, 4_983) == pytest.approx(smallest, abs=6e-5)
 
 
 def test_the_error_falls_with_molecules_repeats_and_seeds():
     plan = make_plan(study())
-    whole = table_error("alike", plan, 4_000)
-    assert table_error("alike", plan, 1_000) == pytest.approx(2 * whole)
-    assert table_error("alike", replace(plan, repeats=2), 4_000) < whole
-    assert table_error("alike", replace(plan, seeds=(0, 1)), 4_000) < whole
-    assert table_error("unlike", plan, 4_000) > whole
+    whole = compute_table_error("alike", plan, 4_000)
+    assert compute_table_error("alike", plan, 1_000) == pytest.approx(2 * whole)
+    assert compute_table_error("alike", replace(plan, repeats=2), 4_000) < whole
+    assert compute_table_error("alike", replace(plan, seeds=(0, 1)), 4_000) < whole
+    assert compute_table_error("unlike", plan, 4_000) > whole
 
 
-def test_a_contrast_is_alike_where_features_and_molecules_are():
+def test_contrasts_with_equal_features_and_fractions_are_alike():
     spec = study(fractions=[0.5, 1.0])
-    kinds = {c.family: contrast_kind(c) for c in build_contrasts(spec, make_plan(spec))}
+    kinds = {c.family: classify_contrast(c) for c in build_contrasts(spec, make_plan(spec))}
     assert kinds == {"technique": "alike", "modality": "unlike"}
 
 
-def test_too_small_a_table_is_warned_of_and_what_would_help():
+def test_low_power_is_warned_of_with_a_remedy():
     spec = study(analysis={"rope": 0.002})
     plan = make_plan(spec)
     assert "warning   modality: 2 pairs cannot be resolved" in format_plan(spec)
     assert "technique: 0.00" in format_plan(spec)
     assert "warning   technique" not in format_plan(spec)
-    foreseen = [
+    effects = [
         f
         for f in estimate_detectable_effects(build_contrasts(spec, plan), plan, 5_000)
         if f.source == "unlike"
     ]
-    enough = repeats_needed(foreseen[0], plan, 5_000, 0.0045)
+    enough = find_repeats_needed(effects[0], plan, 5_000, 0.0045)
     assert enough is not None
-    limits = [POWER * table_error("unlike", replace(plan, repeats=k), 5_000) for k in range(1, 9)]
+    limits = [
+        POWER * compute_table_error("unlike", replace(plan, repeats=k), 5_000) for k in range(1, 9)
+    ]
     assert limits[enough - 1] <= 0.0045 < limits[enough - 2]
-    assert repeats_needed(foreseen[0], plan, 5_000, 0.001) is None
+    assert find_repeats_needed(effects[0], plan, 5_000, 0.001) is None
 
 
-def test_finished_folds_give_the_error_of_their_own_molecules(launched):
-    prepared, record, _ = launched
-    spec, plan = prepared.spec, prepared.plan
-    recorded = read_prior_results(spec, plan)
-    assert (recorded.molecules, recorded.labels) == (120, 6)
-    assert recorded.samples.keys() == {arm.id for arm in plan.arms}
+def test_finished_folds_give_measured_errors(launched):
+    launched_study, results, _ = launched
+    spec, plan = launched_study.spec, launched_study.plan
+    prior = read_prior_results(spec, plan)
+    assert (prior.molecules, prior.labels) == (120, 6)
+    assert prior.trials.keys() == {arm.id for arm in plan.arms}
     (contrast,) = (c for c in build_contrasts(spec, plan) if c.family == "control")
-    (foreseen,) = estimate_detectable_effects([contrast], plan, 120, recorded)
-    sides = [record.results_of(arm)[0] for arm in (contrast.arm, contrast.reference)]
-    variance = _bootstrap_variance(*sides, prepared.data.split.groups)
+    (effect,) = estimate_detectable_effects([contrast], plan, 120, prior)
+    sides = [results.results_of(arm)[0] for arm in (contrast.arm, contrast.reference)]
+    variance = _bootstrap_variance(*sides, launched_study.data.split.groups)
     seeds = 2 * 0.0015**2 / plan.per_arm * 4_983 / 120
-    assert foreseen.source == "measured"
-    assert foreseen.smallest == pytest.approx(2.8 * math.sqrt(variance / 2 + seeds), rel=0.15)
-    finding = next(f for f in StudyAnalysis(record, (contrast,)).findings)
-    assert foreseen.smallest == pytest.approx(2.8 * finding.macro.se_influence, rel=0.5)
+    assert effect.source == "measured"
+    assert effect.smallest == pytest.approx(2.8 * math.sqrt(variance / 2 + seeds), rel=0.15)
+    finding = next(f for f in StudyAnalysis(results, (contrast,)).findings)
+    assert effect.smallest == pytest.approx(2.8 * finding.macro.se_influence, rel=0.5)
 
 
 def _bootstrap_variance(arm, reference, groups):
@@ -116,37 +118,37 @@ def _auroc(labels, scores):
 
 
 def test_recorded_times_replace_the_coefficients(launched):
-    prepared, record, _ = launched
-    plan = prepared.plan
-    times = read_prior_results(prepared.spec, plan).times(plan, 120)
+    launched_study, results, _ = launched
+    plan = launched_study.plan
+    times = read_prior_results(launched_study.spec, plan).times(plan, 120)
     single = plan.arms[0]
-    assert times.arms[single.id] == pytest.approx(record.results_of(single)[0].seconds, rel=0.05)
+    assert times.arms[single.id] == pytest.approx(results.results_of(single)[0].seconds, rel=0.05)
     trained = [arm for arm in plan.arms if arm.technique != "independent_mean"]
     expected = sum(times.arms[arm.id] for arm in trained) * plan.per_arm
     assert estimate_cost(plan, 120, times).core_seconds == pytest.approx(expected)
-    text = format_plan(prepared.spec)
+    text = format_plan(launched_study.spec)
     assert "recorded trials of 4 arms; 120 molecules" in text
     assert "(from finished trials)" in text
 
 
-def test_another_study_of_the_storage_knows_the_times_but_not_the_table(launched):
-    prepared, _, _ = launched
-    other = prepared.spec.model_copy(update={"name": "other"})
-    recorded = read_prior_results(other, prepared.plan)
-    assert recorded.molecules is None
-    assert len(recorded.samples) == len(prepared.plan.arms)
+def test_another_study_gives_times_but_no_table_size(launched):
+    launched_study, _, _ = launched
+    other = launched_study.spec.model_copy(update={"name": "other"})
+    prior = read_prior_results(other, launched_study.plan)
+    assert prior.molecules is None
+    assert len(prior.trials) == len(launched_study.plan.arms)
 
 
-def test_records_are_as_large_as_said(launched):
-    prepared, _, _ = launched
-    folder = Path(prepared.ledger.storage.url)
+def test_ledger_has_the_estimated_size(launched):
+    launched_study, _, _ = launched
+    folder = Path(launched_study.ledger.storage.url)
     size = sum(file.stat().st_size for file in folder.glob("*.trial"))
-    scores = record_bytes(prepared.plan, 120, 6)
+    scores = estimate_result_bytes(launched_study.plan, 120, 6)
     heads = 4_000 * len(list(folder.glob("*.trial")))  # specs, history, versions: small tables
     assert scores < size < scores + heads
 
 
-def test_weights_that_differ_by_more_than_two_percent_are_said():
+def test_unequal_parameters_are_reported():
     spec = study()
     contrasts = build_contrasts(spec, make_plan(spec))
     technique = [c for c in contrasts if c.family == "technique"]
@@ -157,11 +159,11 @@ def test_weights_that_differ_by_more_than_two_percent_are_said():
     assert "1.03" in line
 
 
-def test_a_pilot_times_two_arms_and_leaves_no_result(tiny, spec_of, tmp_path):
+def test_a_pilot_leaves_no_result(tiny, spec_of, tmp_path):
     tiny["modalities"]["characters"]["calibration"] = "finetune"
     spec = spec_of(tiny, tmp_path)
     plan = make_plan(spec)
-    assert next(str(arm) for arm in cheapest_and_dearest(plan, 120)) == "counts / single / 1"
+    assert next(str(arm) for arm in select_cheapest_and_dearest(plan, 120)) == "counts / single / 1"
     times = run_pilot(spec)
     assert times.heads > 0
     assert times.encoders["smiles"] > 0
@@ -175,7 +177,7 @@ def test_a_pilot_times_two_arms_and_leaves_no_result(tiny, spec_of, tmp_path):
     assert "a pilot: 2 epochs of one fold of 2 arms; 120 molecules" in format_plan(spec, times)
 
 
-def test_ten_thousand_arms_are_planned_at_once():
+def test_ten_thousand_arms_are_planned_in_two_seconds():
     numbers = {
         "dropout": [i / 100 for i in range(50)],
         "learning_rate": [1e-4 * i for i in range(1, 21)],
