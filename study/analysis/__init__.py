@@ -1,1 +1,1 @@
-"""What the results mean: summaries and comparisons, always recomputed from stored scores."""
+"""Statistical inference: estimates and comparisons, always recomputed from stored scores."""

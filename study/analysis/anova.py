@@ -1,6 +1,6 @@
-"""Exact analysis of variance of a full grid, with the splits absorbed as blocks.
+"""Exact analysis of variance of a full grid, with the splits as blocks.
 
-Shapes: b blocks (trials that all arms share), then one axis for each factor.
+Shapes: b blocks (trials that all arms share), then one axis per factor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HIGHER, RESIDUAL = "higher", "residual"
 
 @dataclass(frozen=True)
 class VarianceShare:
-    """Part of the variance of the macro AUROC that a factor or an interaction explains.
+    """Share of the variance of the macro AUROC that a factor or an interaction explains.
 
     Attributes
     ----------
@@ -27,14 +27,14 @@ class VarianceShare:
         ``features``, ``head``, ``fraction``, ``training.<name>``; two of them joined by `` x ``
         for an interaction; ``higher`` for all interactions of more than two; ``residual``.
     fraction : float or None
-        Within this training fraction; None pooled over all of them.
+        Training fraction that the share was computed within; None if pooled over all fractions.
     share : float
-        Of the sum of squares that is left once the split is absorbed as a block; all shares of a
-        fraction add up to 1.
+        Share of the sum of squares after removal of the block effect; the shares of a fraction
+        add up to 1.
     omega : float
-        omega^2: the share less what chance gives; may be negative, NaN for the residual.
+        omega^2, the share corrected for chance; may be negative, NaN for the residual.
     sd : float
-        AUROC standard deviation that is explained.
+        Explained standard deviation of the AUROC.
     """
 
     factor: str
@@ -47,10 +47,10 @@ class VarianceShare:
 def decompose_variance(
     values: Floats, factors: Sequence[str], fraction: float | None
 ) -> list[VarianceShare]:
-    """Split the variance between the trials of a full grid by factors and interactions.
+    """Decompose the variance between the trials of a full grid into factors and interactions.
 
-    The grid is balanced, so the sums of squares of all effects are orthogonal and add up. Blocks
-    are taken out first; what arms do differently from block to block is the residual, with
+    The grid is balanced, so the sums of squares of all effects are orthogonal and add up. Block
+    effects are removed first. The residual is the interaction of arms and blocks, with
     (b - 1)(arms - 1) degrees of freedom.
 
     Parameters
@@ -58,63 +58,63 @@ def decompose_variance(
     values : ndarray of float64, (b, levels of the first factor, ...)
         Macro AUROC of every trial.
     factors : sequence of str
-        One for each axis after the first.
+        Factor of each axis after the first.
     fraction : float or None
-        Written into the shares.
+        Value of `VarianceShare.fraction` in the result.
 
     Returns
     -------
     list of VarianceShare
-        Main effects, interactions of two factors, all higher ones together (with three factors
-        or more), the residual. Empty without a factor; NaN where all arms score the same.
+        Main effects, two-way interactions, all higher interactions together (with at least three
+        factors), the residual. Empty without a factor; NaN if all arms score the same.
     """
     if not factors:
         return []
     trials = values - values.mean(axis=tuple(range(1, values.ndim)), keepdims=True)
-    parts = list(_effects(trials, factors))
+    parts = list(_estimate_effects(trials, factors))
     total = float((trials**2).sum())
-    left = max(0.0, total - sum(squares for _, squares, _ in parts))
+    residual = max(0.0, total - sum(squares for _, squares, _ in parts))
     blocks, arms = len(values), values[0].size
     freedom = (blocks - 1) * (arms - 1)
-    mean_square = left / freedom if freedom else math.nan
+    mean_square = residual / freedom if freedom else math.nan
     shares = [
         VarianceShare(
             name,
             fraction,
-            _over(squares, total),
-            _over(squares - df * mean_square, total + mean_square),
+            _divide(squares, total),
+            _divide(squares - df * mean_square, total + mean_square),
             math.sqrt(squares / values.size),
         )
         for name, squares, df in parts
     ]
     rest = VarianceShare(
-        RESIDUAL, fraction, _over(left, total), math.nan, math.sqrt(left / values.size)
+        RESIDUAL, fraction, _divide(residual, total), math.nan, math.sqrt(residual / values.size)
     )
     return [*shares, rest]
 
 
-def _effects(trials: Floats, factors: Sequence[str]) -> Iterator[tuple[str, float, int]]:
+def _estimate_effects(trials: Floats, factors: Sequence[str]) -> Iterator[tuple[str, float, int]]:
     """Yield name, sum of squares and degrees of freedom of every effect.
 
-    They are those of the means of the arms: a model of the pairs of factors, whose residual is
-    all higher interactions together.
+    The arm means are fitted by a model with all two-way interactions; its residual is the sum of
+    all higher interactions.
     """
     import pandas as pd
-    from statsmodels.formula.api import ols  # a second to import
+    from statsmodels.formula.api import ols  # takes a second to import
     from statsmodels.stats.anova import anova_lm
 
     means = trials.mean(axis=0)
     columns = [f"factor{i}" for i in range(means.ndim)]
     table = pd.DataFrame(np.indices(means.shape).reshape(means.ndim, -1).T, columns=columns)
     terms = " + ".join(f"C({column})" for column in columns)
-    with np.errstate(divide="ignore", invalid="ignore"):  # no residual: the F is undefined
-        found = anova_lm(ols(f"auroc ~ ({terms}) ** 2", table.assign(auroc=means.ravel())).fit())
+    with np.errstate(divide="ignore", invalid="ignore"):  # without a residual, F is undefined
+        rows = anova_lm(ols(f"auroc ~ ({terms}) ** 2", table.assign(auroc=means.ravel())).fit())
     names = [" x ".join(chosen) for k in (1, 2) for chosen in itertools.combinations(factors, k)]
     if len(factors) > 2:
         names.append(HIGHER)
-    for name, squares, freedom in zip(names, found["sum_sq"], found["df"], strict=False):
+    for name, squares, freedom in zip(names, rows["sum_sq"], rows["df"], strict=False):
         yield name, len(trials) * float(squares), round(freedom)
 
 
-def _over(part: float, whole: float) -> float:
+def _divide(part: float, whole: float) -> float:
     return part / whole if whole > 0 else math.nan

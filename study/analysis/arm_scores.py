@@ -1,4 +1,4 @@
-"""Out-of-fold scores of arms, gathered from finished trials."""
+"""Out-of-fold scores of arms, collected from finished trials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from study.analysis.influence import Floats, compute_influence, pooled_auroc
+from study.analysis.influence import Floats, compute_influence, compute_pooled_auroc
 from study.artifacts.version import Version
 from study.config.study import StudySpec
 from study.errors import InputError, StudyError
@@ -24,23 +24,23 @@ from study.splits import Split
 
 @dataclass(frozen=True, eq=False)
 class ArmScores:
-    """Finished trials of one arm, in the order of seeds, repeats and folds.
+    """Scores of the finished trials of one arm, ordered by seed, repeat and fold.
 
     Attributes
     ----------
-    arm : ArmScores
+    arm : Arm
     keys : tuple of Repeat, (r,)
-        Rising.
+        Seed, repeat and fold of each trial, ascending.
     auroc, average_precision : ndarray of float64, (r, l)
         NaN where undefined.
     influence : ndarray of float32, (n, l)
-        Pull of each molecule on the mean of the AUROC over the trials.
+        Influence of each molecule on the AUROC of each label, averaged over the trials.
     micro : ndarray of float64, (r,)
-        AUROC over all molecule and label pairs of a trial: logged, never headlined.
+        AUROC over all pairs of molecule and label of a trial; never used for verdicts.
     parameters : float
-        Trained weights, mean over the trials.
+        Number of trained weights, mean over the trials.
     models : int
-        Models whose scores are averaged: 1 unless the arm is an ensemble.
+        Number of models whose scores are averaged: 1 unless the arm is an ensemble.
     seconds : float
         Mean wall time of a fit.
     """
@@ -57,17 +57,20 @@ class ArmScores:
 
     @cached_property
     def level(self) -> float:
-        """Macro AUROC: mean over labels, then over trials; NaN if a label is undefined."""
+        """Macro AUROC, mean over the trials; NaN if a label is undefined."""
         return float(np.mean([macro_mean(trial).value for trial in self.auroc]))
 
     def values(self, weights: Floats) -> Floats:
-        """Weighted sum of the AUROC over labels, (r,); labels of weight 0 may be undefined."""
+        """Return the weighted sum of the AUROC over labels, (r,).
+
+        Labels of weight 0 may be undefined.
+        """
         used = weights != 0
         sums: Floats = self.auroc[:, used] @ weights[used]
         return sums
 
-    def pulls(self, weights: Floats) -> Floats:
-        """Pull of each molecule on the mean of `values` over the trials, (n,)."""
+    def weighted_influence(self, weights: Floats) -> Floats:
+        """Return the influence of each molecule on the mean of `values` over the trials, (n,)."""
         used = weights != 0
         sums: Floats = self.influence[:, used].astype(np.float64) @ weights[used]
         return sums
@@ -79,38 +82,41 @@ def build_arm_scores(
     keys: Collection[Repeat] | None = None,
     groups: NDArray[np.int64] | None = None,
 ) -> ArmScores:
-    """Gather the finished trials of one arm.
+    """Collect the scores of the finished trials of one arm.
 
     Parameters
     ----------
     results : sequence of TrialResult
-        Of one arm, at least one.
+        Results of one arm, at least one.
     molecules : int
-        Rows of the table, n.
+        Number of molecules in the data set, n.
     keys : collection of Repeat, optional
-        Only these trials: those that another arm has too.
+        Restrict to these trials, for example those that another arm has finished too.
     groups : ndarray of int64, (n,), optional
-        Groups of the split, so that the spread of few groups is not understated.
+        Groups of the split; they correct the variance of labels with few distinct groups.
 
     Raises
     ------
     StudyError
-        There is no such trial, or the trials are of several arms.
+        No trial is left, or the trials belong to several arms.
     """
     by_key = {repeat_of(result.spec): result for result in results}
     chosen = sorted(by_key if keys is None else by_key.keys() & set(keys))
     arms = {result.spec.arm.id for result in results}
     if not chosen or len(arms) != 1:
-        raise StudyError(f"an arm is made of trials of one cell, not of {len(arms)} cells")
+        raise StudyError(
+            f"scores need at least one trial, all of one arm; there are {len(chosen)} trials of "
+            f"{len(arms)} arms"
+        )
     trials = [by_key[key] for key in chosen]
     influence = np.zeros((molecules, len(trials[0].label_names)), dtype=np.float32)
     levels, precisions = [], []
     for trial in trials:
-        own = None if groups is None else groups[trial.test_rows]
-        found = compute_influence(trial.test_labels, trial.scores, own)
-        levels.append(found.auroc)
-        precisions.append(found.average_precision)
-        influence[trial.test_rows] += (found.influence / len(trials)).astype(np.float32)
+        test_groups = None if groups is None else groups[trial.test_rows]
+        influence_curve = compute_influence(trial.test_labels, trial.scores, test_groups)
+        levels.append(influence_curve.auroc)
+        precisions.append(influence_curve.average_precision)
+        influence[trial.test_rows] += (influence_curve.influence / len(trials)).astype(np.float32)
     arm = trials[0].spec.arm
     return ArmScores(
         arm=arm,
@@ -118,7 +124,7 @@ def build_arm_scores(
         auroc=np.array(levels),
         average_precision=np.array(precisions),
         influence=influence,
-        micro=np.array([pooled_auroc(trial.test_labels, trial.scores) for trial in trials]),
+        micro=np.array([compute_pooled_auroc(trial.test_labels, trial.scores) for trial in trials]),
         parameters=float(np.mean([trial.counts.get("parameters", 0) for trial in trials])),
         models=count_models(arm),
         seconds=float(np.mean([trial.seconds for trial in trials])),
@@ -127,25 +133,25 @@ def build_arm_scores(
 
 @dataclass(frozen=True, eq=False)
 class ScorePool:
-    """What inference needs of a study.
+    """Results of a study as comparisons use them: trials by arm, groups and label counts.
 
     Attributes
     ----------
     spec : StudySpec
     plan : Plan
     results : mapping of arm id to sequence of TrialResult
-        Every arm is named; one without trials has none.
+        Has a key for every arm; an arm without trials has an empty sequence.
     groups : ndarray of int64, (n,)
-        Group of every molecule in the split.
+        Split group of every molecule.
     positives : ndarray of int64, (l,)
-        Positives of each label in the whole table.
+        Number of positives of each label in the whole data set.
     label_names : tuple of str, (l,)
     digest : str
-        Of table, groups and test folds.
+        Digest of data set, groups and test folds.
     version : Version, optional
-        What made all the trials.
+        Version that produced all the trials.
     version_lines : tuple of str
-        What readers are told of it: nothing if there is only the current version.
+        Lines for the user that name the version; empty if there is only the current one.
     """
 
     spec: StudySpec
@@ -157,7 +163,7 @@ class ScorePool:
     digest: str
     version: Version | None = None
     version_lines: tuple[str, ...] = ()
-    _made: dict[object, ArmScores] = field(default_factory=dict, init=False, repr=False)
+    _cache: dict[object, ArmScores] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -166,11 +172,11 @@ class ScorePool:
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """Arms in the order of the file."""
+        """Arms in the order of the study file."""
         return self.plan.arms
 
     def can_pair(self, other: ScorePool) -> bool:
-        """Whether arms can be paired with those of another pool: same folds, same version."""
+        """Whether arms can be paired with those of `other`: same folds and same version."""
         if self.version and other.version and not self.version.agrees(other.version):
             return False
         return self.digest == other.digest
@@ -180,48 +186,48 @@ class ScorePool:
         return frozenset(repeat_of(result.spec) for result in self.results.get(arm.id, ()))
 
     def arm(self, arm: Arm, keys: frozenset[Repeat] | None = None) -> ArmScores:
-        """Return an arm over all its trials, or over some; each is made once."""
-        wanted = self.keys(arm) if keys is None else keys
-        if (arm.id, wanted) not in self._made:
-            made = build_arm_scores(self.results[arm.id], len(self.groups), wanted, self.groups)
-            self._made[arm.id, wanted] = made
-        return self._made[arm.id, wanted]
+        """Return the scores of an arm over all its trials or over `keys`; cached."""
+        chosen = self.keys(arm) if keys is None else keys
+        if (arm.id, chosen) not in self._cache:
+            scores = build_arm_scores(self.results[arm.id], len(self.groups), chosen, self.groups)
+            self._cache[arm.id, chosen] = scores
+        return self._cache[arm.id, chosen]
 
 
-def build_score_pool(record: StudyResults) -> ScorePool:
-    """Return the trials of a study that was read from the ledger."""
-    data = record.data
+def build_score_pool(results: StudyResults) -> ScorePool:
+    """Return the score pool of results that were read from the ledger."""
+    data = results.data
     return ScorePool(
-        spec=record.spec,
-        plan=record.plan,
-        results={arm.id: record.results_of(arm) for arm in record.plan.arms},
+        spec=results.spec,
+        plan=results.plan,
+        results={arm.id: results.results_of(arm) for arm in results.plan.arms},
         groups=data.split.groups,
         positives=data.dataset.positives,
         label_names=data.dataset.label_names,
         digest=data.split.folds_digest,
-        version=record.version,
-        version_lines=tuple(record.version_lines),
+        version=results.version,
+        version_lines=tuple(results.version_lines),
     )
 
 
 def build_score_pool_from_runs(
     spec: StudySpec, results: Sequence[TrialResult], split: Split, version: Version | None = None
 ) -> ScorePool:
-    """Return the trials of a study that come from its tracking pages, without its table.
+    """Return the score pool of results that were read from MLflow, without the data set.
 
-    The positives of the table are those of all test folds of one arm together. All results are
-    of one version.
+    The labels of the data set are put together from the test folds. All results must have the
+    same version.
 
     Raises
     ------
     InputError
-        No arm has a trial of every fold.
+        The results do not cover every test fold.
     """
     plan = make_plan(spec)
     by_arm: dict[str, list[TrialResult]] = {arm.id: [] for arm in plan.arms}
     for result in results:
         by_arm.get(result.spec.arm.id, []).append(result)
-    labels = _labels(results, split)
+    labels = _assemble_labels(results, split)
     return ScorePool(
         spec=spec,
         plan=plan,
@@ -234,13 +240,13 @@ def build_score_pool_from_runs(
     )
 
 
-def _labels(results: Sequence[TrialResult], split: Split) -> NDArray[np.int64]:
-    """Put the table together from the test folds, (n, l)."""
+def _assemble_labels(results: Sequence[TrialResult], split: Split) -> NDArray[np.int64]:
+    """Put the labels of the data set together from the test folds, (n, l)."""
     folds = {(r.spec.repeat, r.spec.fold): r for r in results if r.spec.repeat == 0}
     if len(folds) < split.n_folds:
         raise InputError(
-            f"the pages hold {len(folds)} of {split.n_folds} folds: the table cannot be put "
-            "together; finish the launch, or read the study from its ledger"
+            f"the tracking store holds {len(folds)} of {split.n_folds} folds, so the labels of "
+            "the data set are not known; finish the launch, or read the study from its ledger"
         )
     labels = np.zeros((len(split), len(results[0].label_names)), dtype=np.int64)
     for result in folds.values():

@@ -1,6 +1,6 @@
 """Learned embeddings in two dimensions, with the regions of a few labels.
 
-Shapes: n molecules of the table, m molecules shown, d coordinates, g points of a grid.
+Shapes: n molecules of the data set, m molecules shown, d coordinates, g points of a grid.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from study.artifacts.embeddings import EncoderJob, encoder_job_for
 from study.planning.trials import NamedModality, Trial
 
 LABELS = 5
-"""Labels with a region: those with the most positives."""
+"""Number of labels with a region: those with the most positives."""
 FEWEST = 10
-"""Molecules that a region needs at least."""
+"""Minimum number of molecules of a region."""
 GRID = 80
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Where the molecules of a label lie.
+    """Density of the molecules of one label on the map.
 
     Attributes
     ----------
     label : str
     molecules : int
-        With the label, among those shown.
+        Number of molecules shown that have the label.
     x, y : ndarray of float64, (g,)
     density : ndarray of float64, (g, g)
         Gaussian kernel density; rows by y.
     half : float
-        Density at the edge of the smallest region that holds half of the molecules.
+        Density at the boundary of the smallest region that contains half of the molecules.
     center : tuple of two float
-        Their mean.
+        Mean of the molecules.
     """
 
     label: str
@@ -52,7 +52,7 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingMap:
-    """One encoder's embeddings in two dimensions.
+    """Embeddings of one encoder in two dimensions.
 
     Attributes
     ----------
@@ -60,10 +60,10 @@ class EmbeddingMap:
     job : EncoderJob
     points : ndarray of float64, (m, 2)
     axes : tuple of two str
-        What the coordinates are.
+        Axis labels.
     regions : tuple of Region
     note : str
-        Which molecules these are, and how they were projected.
+        Sentences on which molecules are shown and how they were projected.
     """
 
     modality: str
@@ -74,25 +74,27 @@ class EmbeddingMap:
     note: str
 
 
-def build_embedding_maps(evidence: StudyAnalysis) -> tuple[EmbeddingMap, ...]:
-    """Return the map of every encoder whose embeddings are in the cache.
+def build_embedding_maps(analysis: StudyAnalysis) -> tuple[EmbeddingMap, ...]:
+    """Build the map of every encoder whose embeddings are in the cache.
 
-    Each modality once: of the first fold and seed at the largest fraction. A fine-tuned encoder
-    has seen the labels of its training molecules, so only the test fold is shown.
+    There is one map per modality: the first fold and seed at the largest fraction. A fine-tuned
+    encoder has seen the labels of its training molecules, so only the test fold is shown.
     """
-    found: dict[str, EmbeddingMap] = {}
-    store = evidence.record.data.embedding_store
+    maps: dict[str, EmbeddingMap] = {}
+    store = analysis.results.data.embedding_store
     present = store.ids()
-    for feature, trial, job in _jobs(evidence):
-        key = evidence.record.data.job_id(job)
-        if feature.key not in found and key in present:
-            found[feature.key] = _map(evidence, feature, trial, job, store.get(key))
-    return tuple(found.values())
+    for feature, trial, job in _list_encoder_jobs(analysis):
+        key = analysis.results.data.job_id(job)
+        if feature.key not in maps and key in present:
+            maps[feature.key] = _build_map(analysis, feature, trial, job, store.get(key))
+    return tuple(maps.values())
 
 
-def _jobs(evidence: StudyAnalysis) -> Iterator[tuple[NamedModality, Trial, EncoderJob]]:
+def _list_encoder_jobs(
+    analysis: StudyAnalysis,
+) -> Iterator[tuple[NamedModality, Trial, EncoderJob]]:
     """Yield the encoder jobs of the first trial of each arm, the largest fraction first."""
-    arms = sorted(evidence.arms.values(), key=lambda arm: -arm.arm.fraction)
+    arms = sorted(analysis.arms.values(), key=lambda arm: -arm.arm.fraction)
     for arm in arms:
         seed, repeat, fold = arm.keys[0]
         trial = Trial(arm.arm, repeat, fold, seed)
@@ -102,48 +104,48 @@ def _jobs(evidence: StudyAnalysis) -> Iterator[tuple[NamedModality, Trial, Encod
                 yield feature, trial, job
 
 
-def _map(
-    evidence: StudyAnalysis,
+def _build_map(
+    analysis: StudyAnalysis,
     feature: NamedModality,
     trial: Trial,
     job: EncoderJob,
     embeddings: NDArray[np.float32],
 ) -> EmbeddingMap:
-    dataset = evidence.record.data.dataset
+    dataset = analysis.results.data.dataset
     tuned = job.place is not None and feature.choice.resolved == "finetune"
-    rows = evidence.record.data.fold(trial).test if tuned else np.arange(len(dataset))
-    points, kept = principal_axes(embeddings[rows])
-    what = (
+    rows = analysis.results.data.fold(trial).test if tuned else np.arange(len(dataset))
+    points, shares = compute_principal_axes(embeddings[rows])
+    molecules = (
         f"Fine-tuned on the training part of fold {trial.fold} (seed {trial.seed}); only its test "
         "molecules are shown."
         if tuned
-        else "The encoder has seen no label; all molecules are shown."
+        else "The encoder was trained without labels; all molecules are shown."
     )
     return EmbeddingMap(
         modality=feature.name,
         job=job,
         points=points,
-        axes=(_axis(1, kept[0]), _axis(2, kept[1])),
-        regions=tuple(_regions(evidence, rows, points)),
-        note=f"{what} Principal components of {embeddings.shape[1]} standardized coordinates.",
+        axes=(_axis_label(1, shares[0]), _axis_label(2, shares[1])),
+        regions=tuple(_find_regions(analysis, rows, points)),
+        note=f"{molecules} Principal components of {embeddings.shape[1]} standardized coordinates.",
     )
 
 
-def _axis(number: int, share: float) -> str:
+def _axis_label(number: int, share: float) -> str:
     return f"principal component {number} ({100 * share:.0f} % of the variance)"
 
 
-def principal_axes(embeddings: NDArray[np.float32]) -> tuple[Floats, Floats]:
-    """Project standardized embeddings (m, d) on their first two principal components.
+def compute_principal_axes(embeddings: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Project standardized embeddings (m, d) onto their first two principal components.
 
-    Coordinates that do not vary are left out. Signs are fixed so that the largest weight of a
-    component is positive: the map does not flip between machines.
+    Constant coordinates are left out. Signs are chosen so that the largest weight of a component
+    is positive; otherwise the map could be mirrored between machines.
 
     Returns
     -------
     points : ndarray of float64, (m, 2)
     shares : ndarray of float64, (2,)
-        Of the variance.
+        Shares of the variance.
     """
     from sklearn.decomposition import PCA  # type: ignore[import-untyped]  # ships no types
 
@@ -158,26 +160,28 @@ def principal_axes(embeddings: NDArray[np.float32]) -> tuple[Floats, Floats]:
     return points, np.asarray(fitted.explained_variance_ratio_, dtype=np.float64)
 
 
-def view_embeddings(points: Floats) -> tuple[Floats, Floats]:
-    """Return the corners, (2,) each, of a view of 99 % of the points (m, 2) along each axis."""
+def compute_view(points: Floats) -> tuple[Floats, Floats]:
+    """Return two corners, (2,) each, of a view with 99 % of the points (m, 2) along each axis."""
     low, high = np.quantile(points, [0.005, 0.995], axis=0)
     margin = 0.15 * (high - low)
     return low - margin, high + margin
 
 
-def _regions(evidence: StudyAnalysis, rows: NDArray[np.int64], points: Floats) -> Iterator[Region]:
-    dataset = evidence.record.data.dataset
+def _find_regions(
+    analysis: StudyAnalysis, rows: NDArray[np.int64], points: Floats
+) -> Iterator[Region]:
+    dataset = analysis.results.data.dataset
     for column in np.argsort(-dataset.positives, kind="stable")[:LABELS]:
         members = points[dataset.labels[rows, column] == 1]
         if len(members) >= FEWEST and np.linalg.matrix_rank(np.cov(members.T)) == 2:
-            yield _region(dataset.label_names[column], members, points)
+            yield _estimate_region(dataset.label_names[column], members, points)
 
 
-def _region(label: str, members: Floats, points: Floats) -> Region:
+def _estimate_region(label: str, members: Floats, points: Floats) -> Region:
     from scipy.stats import gaussian_kde
 
     kernel = gaussian_kde(members.T)
-    low, high = view_embeddings(points)
+    low, high = compute_view(points)
     x, y = (np.linspace(low[i], high[i], GRID) for i in (0, 1))
     grid = np.stack(np.meshgrid(x, y)).reshape(2, -1)
     half = float(np.median(kernel(members.T)))

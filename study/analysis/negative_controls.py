@@ -1,4 +1,4 @@
-"""What two seeds of one arm differ by: the noise that a gain has to stand out of.
+"""Negative controls: differences between two seeds of one arm, the noise that gains must exceed.
 
 Shapes: n molecules, l labels, r trials, k density fifths.
 """
@@ -16,7 +16,12 @@ from scipy import stats
 
 from study.analysis.arm_scores import ArmScores, build_arm_scores
 from study.analysis.influence import Floats
-from study.analysis.paired import CONFIDENCE, PairedDifference, estimate_difference, seed_error
+from study.analysis.paired import (
+    CONFIDENCE,
+    PairedDifference,
+    estimate_difference,
+    estimate_seed_error,
+)
 from study.analysis.study_analysis import StudyAnalysis
 from study.planning.trials import Arm, Repeat, repeat_of
 from study.results.trial_result import TrialResult
@@ -24,16 +29,16 @@ from study.results.trial_result import TrialResult
 
 @dataclass(frozen=True)
 class NullRibbon:
-    """95 % range of the gains that an arm shows against itself under other seeds.
+    """95 % range of the gain of an arm over itself under other seeds.
 
     Attributes
     ----------
     fifth_low, fifth_high : tuple of float, (k,)
-        By density fifth, densest first.
+        Range of the gain of each density fifth, densest first.
     slope_low, slope_high : float
-        Of the slope of the gain; NaN where the slope is.
+        Range of the slope of the gain; NaN where the slope is NaN.
     pairs : int
-        Pairs of seeds that it is made from.
+        Number of pairs of seeds that it is estimated from.
     """
 
     fifth_low: tuple[float, ...]
@@ -46,13 +51,13 @@ class NullRibbon:
 def estimate_null_ribbon(
     arm: ArmScores, fifths: Sequence[Floats], slope: Floats
 ) -> NullRibbon | None:
-    """Return the range of seed-against-seed gains; None for an arm with one seed.
+    """Return the range of the gains between seeds; None for an arm with one seed.
 
-    Two seeds on one fold have the same expectation, so their difference is noise and no more.
-    Its variance is the mean square over all pairs of seeds of a fold, pooled over the folds. A
-    contrast averages S seeds and F folds on both sides, and every fit has its own seed: the
-    variance of its gain under the null is 1 / (S F) of that of one pair on one fold. The range
-    is that of a t with F (S - 1) degrees of freedom about 0.
+    Two seeds on one fold have the same expectation, so their difference is pure noise. Its
+    variance is the mean square over all pairs of seeds of a fold, pooled over the folds. A
+    contrast averages S seeds and F folds on both sides, and every fit has an independent seed, so
+    the variance of its gain under the null is 1 / (S F) of that of one pair on one fold. The range
+    is that of a t distribution around 0 with F (S - 1) degrees of freedom.
 
     Parameters
     ----------
@@ -62,56 +67,56 @@ def estimate_null_ribbon(
     slope : ndarray of float64, (l,)
         Label weights of the slope.
     """
-    if not _seed_pairs(arm):
+    if not _pair_seeds(arm):
         return None
-    reach = [_reach(arm, weights) for weights in fifths]
-    slope_reach = _reach(arm, slope)
+    half_widths = [_half_width(arm, weights) for weights in fifths]
+    slope_half_width = _half_width(arm, slope)
     seeds = len({seed for seed, _, _ in arm.keys})
     pairs = seeds * (seeds - 1) // 2
-    low = tuple(-value for value in reach)
-    return NullRibbon(low, tuple(reach), -slope_reach, slope_reach, pairs)
+    low = tuple(-value for value in half_widths)
+    return NullRibbon(low, tuple(half_widths), -slope_half_width, slope_half_width, pairs)
 
 
 def estimate_oracle_gains(arm: ArmScores, fifths: Sequence[Floats]) -> tuple[float, ...]:
-    """Return the gain that a choice on the test folds would claim between two equal models.
+    """Return the spurious gain of choosing between two equal models on the test folds.
 
-    Each label goes to the better of two seeds, judged on the test fold itself: the mean over
+    Each label is given to the better of two seeds according to the test fold itself: the mean over
     folds and pairs of ``max(a, b) - (a + b) / 2``. Nothing was learned, yet the gain is positive
-    and grows as labels get rarer.
+    and larger for rarer labels.
 
     Returns
     -------
     tuple of float
-        One for each of `fifths`; empty with one seed.
+        Gain of each of `fifths`; empty with one seed.
     """
-    gains = [np.abs(one - other) / 2 for one, other in _seed_pairs(arm)]
+    gains = [np.abs(one - other) / 2 for one, other in _pair_seeds(arm)]
     if not gains:
         return ()
     mean = np.mean(gains, axis=0)  # (l,)
-    return tuple(_sum(mean, weights) for weights in fifths)
+    return tuple(_weigh(mean, weights) for weights in fifths)
 
 
-def _seed_pairs(arm: ArmScores) -> list[tuple[Floats, Floats]]:
-    """Return the AUROC (l,) of every two seeds on the same fold."""
+def _pair_seeds(arm: ArmScores) -> list[tuple[Floats, Floats]]:
+    """Return the AUROC (l,) of every pair of seeds on the same fold."""
     by_fold: dict[tuple[int, int], list[Floats]] = {}
     for (_, repeat, fold), values in zip(arm.keys, arm.auroc, strict=True):
         by_fold.setdefault((repeat, fold), []).append(values)
     return [pair for group in by_fold.values() for pair in itertools.combinations(group, 2)]
 
 
-def _reach(arm: ArmScores, weights: Floats) -> float:
-    """Half width of the 95 % range of a weighted sum over labels between two arms like this."""
+def _half_width(arm: ArmScores, weights: Floats) -> float:
+    """Return the half width of the 95 % range of the gain of an arm over itself."""
     if not weights.any():
         return math.nan
     folds = {(repeat, fold) for _, repeat, fold in arm.keys}
-    se = math.sqrt(2) * seed_error(arm.values(weights), arm.keys)
+    se = math.sqrt(2) * estimate_seed_error(arm.values(weights), arm.keys)
     quantile = stats.t(len(arm.keys) - len(folds)).ppf((1 + CONFIDENCE) / 2)
     return float(quantile) * se
 
 
-def _sum(values: Floats, weights: Floats) -> float:
-    used = weights != 0
-    return float(values[used] @ weights[used])
+def _weigh(values: Floats, weights: Floats) -> float:
+    weighted = weights != 0
+    return float(values[weighted] @ weights[weighted])
 
 
 def split_seeds(
@@ -119,52 +124,52 @@ def split_seeds(
     groups: NDArray[np.int64],
     sides: tuple[Sequence[int], Sequence[int]],
 ) -> tuple[ArmScores, ArmScores]:
-    """Set some seeds of an arm against others, as if they were two arms.
+    """Split the trials of one arm by seed into two arms that can be compared.
 
     Parameters
     ----------
     results : sequence of TrialResult
-        Of one arm.
+        Results of one arm.
     groups : ndarray of int64, (n,)
         Groups of the split.
     sides : two sequences of int
-        Seeds of either side, rising, equally many: the first is paired with the first.
+        Seeds of each side, ascending and equally many; they are paired by position.
 
     Raises
     ------
     StudyError
-        A side has no finished trial on a fold that the other has, or nothing at all.
+        The sides share no fold.
     """
-    seen = {repeat_of(result.spec) for result in results}
+    finished = {repeat_of(result.spec) for result in results}
     shared = [
-        {(side.index(seed), repeat, fold) for seed, repeat, fold in seen if seed in side}
+        {(side.index(seed), repeat, fold) for seed, repeat, fold in finished if seed in side}
         for side in sides
     ]
-    places = shared[0] & shared[1]
+    positions = shared[0] & shared[1]
     return (
-        _side(results, groups, sides[0], places),
-        _side(results, groups, sides[1], places),
+        _select_seeds(results, groups, sides[0], positions),
+        _select_seeds(results, groups, sides[1], positions),
     )
 
 
-def estimate_seed_null(evidence: StudyAnalysis, arm: Arm) -> tuple[PairedDifference, ...]:
-    """Difference of every two seeds of an arm on the folds both have; empty with one seed."""
-    results = evidence.record.results_of(arm)
+def estimate_seed_null(analysis: StudyAnalysis, arm: Arm) -> tuple[PairedDifference, ...]:
+    """Return the difference of every pair of seeds of an arm on their shared folds."""
+    results = analysis.results.results_of(arm)
     seeds = sorted({repeat_of(result.spec)[0] for result in results})
     pairs = (
-        split_seeds(results, evidence.groups, ((one,), (other,)))
+        split_seeds(results, analysis.groups, ((one,), (other,)))
         for one, other in itertools.combinations(seeds, 2)
     )
-    return tuple(estimate_difference(a, b, evidence.groups, evidence.weights) for a, b in pairs)
+    return tuple(estimate_difference(a, b, analysis.groups, analysis.weights) for a, b in pairs)
 
 
-def _side(
+def _select_seeds(
     results: Sequence[TrialResult],
     groups: NDArray[np.int64],
     seeds: Sequence[int],
-    places: set[Repeat],
+    positions: set[Repeat],
 ) -> ArmScores:
-    """Gather the trials with these seeds; a seed becomes its position among them."""
-    keys = {(seeds[position], repeat, fold) for position, repeat, fold in places}
+    """Collect the trials with these seeds, with each seed replaced by its position in `seeds`."""
+    keys = {(seeds[position], repeat, fold) for position, repeat, fold in positions}
     arm = build_arm_scores(results, len(groups), keys, groups)
     return replace(arm, keys=tuple((seeds.index(s), repeat, fold) for s, repeat, fold in arm.keys))

@@ -1,4 +1,4 @@
-"""Power law of a learning curve, and the data efficiency that follows from it."""
+"""Power laws of learning curves, and data-efficiency fractions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TAIL = 0.025
 
 
 class FractionNeeded(NamedTuple):
-    """The smallest fraction at which a curve reaches a score.
+    """Smallest fraction at which a learning curve reaches a score.
 
     Attributes
     ----------
     fraction : float
-        The largest (smallest) of the curve where `censored`.
+        If `censored`, the largest (smallest) fraction of the curve.
     censored : {'', 'above', 'below'}
-        ``above``: not reached by the largest fraction; ``below``: reached by the smallest.
+        ``above``: the largest fraction does not reach it; ``below``: the smallest already does.
     """
 
     fraction: float
@@ -30,33 +30,33 @@ class FractionNeeded(NamedTuple):
 
 
 def find_fraction_needed(fractions: Floats, scores: Floats, target: float) -> FractionNeeded:
-    """Return the smallest fraction at which the curve reaches the target.
+    """Return the smallest fraction at which the isotonic fit of the curve reaches the target.
 
     Parameters
     ----------
     fractions, scores : ndarray of float64, (k,)
-        By rising fraction.
+        By ascending fraction.
     target : float
     """
-    from scipy.optimize import isotonic_regression  # a third of a second to import
+    from scipy.optimize import isotonic_regression  # takes a third of a second to import
 
-    rising = isotonic_regression(scores).x
-    if rising[0] >= target:
+    isotonic = isotonic_regression(scores).x
+    if isotonic[0] >= target:
         return FractionNeeded(float(fractions[0]), "below")
-    if rising[-1] < target:
+    if isotonic[-1] < target:
         return FractionNeeded(float(fractions[-1]), "above")
-    i = int(np.argmax(rising >= target))
-    share = (target - rising[i - 1]) / (rising[i] - rising[i - 1])
+    i = int(np.argmax(isotonic >= target))
+    share = (target - isotonic[i - 1]) / (isotonic[i] - isotonic[i - 1])
     ends = np.log(fractions[i - 1 : i + 1])
     return FractionNeeded(float(np.exp(ends[0] + share * (ends[1] - ends[0]))), "")
 
 
-def fraction_needed_interval(
+def estimate_fraction_interval(
     fractions: Floats, scores: Floats, targets: Floats
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of the fraction needed.
 
-    Curve and target are drawn together.
+    Curve and target come from joint draws.
 
     Parameters
     ----------
@@ -67,15 +67,15 @@ def fraction_needed_interval(
     Returns
     -------
     low, high : float
-        0 and infinity where the interval reaches beyond the fractions that were measured.
+        0 or infinity where the interval extends beyond the measured fractions.
     """
-    found = [
+    needed = [
         find_fraction_needed(fractions, row, target)
         for row, target in zip(scores, targets, strict=True)
     ]
-    places = {"below": 0.0, "above": math.inf}
-    values = np.array([places.get(each.censored, each.fraction) for each in found])
-    # Draws as they are, not means of two: one of them may be infinite.
+    limits = {"below": 0.0, "above": math.inf}
+    values = np.array([limits.get(draw.censored, draw.fraction) for draw in needed])
+    # No interpolation between two draws: one of them may be infinite.
     low = np.quantile(values, TAIL, method="inverted_cdf")
     high = np.quantile(values, 1 - TAIL, method="inverted_cdf")
     return float(low), float(high)
@@ -85,7 +85,7 @@ Form = Literal["a n^-b", "a n^-b + c"]
 TWO: Form = "a n^-b"
 THREE: Form = "a n^-b + c"
 POINTS = {TWO: 3, THREE: 4}
-"""Points that a form needs: one more than its parameters, so that one can be held out."""
+"""Points that a form needs: one more than its parameters, so that one point can be held out."""
 STEEPEST = 2.0
 """Upper bound of b."""
 CONFIDENCE = 0.95
@@ -93,18 +93,18 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """Error as a function of the number of training molecules.
+    """Power law of the error (1 - AUROC) in the number of training molecules.
 
     Attributes
     ----------
     a, b, c : float
-        c is 0 in the form without it.
+        c is 0 for the form without it.
     form : {'a n^-b', 'a n^-b + c'}
     b_low, b_high, c_low, c_high : float
-        95 % intervals: percentiles of refits to draws of the whole curve. NaN where not to be
-        had; wide as a rule.
+        95 % intervals: percentiles of refits to draws of the whole curve; NaN if too few refits
+        converge. They are usually wide.
     holdout_error : float
-        ``|predicted - observed|`` at the last point, by a fit without it; NaN if that failed.
+        ``|predicted - observed|`` at the last point for a fit without it; NaN if that failed.
     """
 
     a: float
@@ -118,7 +118,7 @@ class PowerLaw:
     holdout_error: float
 
     def error(self, molecules: Floats) -> Floats:
-        """Return 1 - AUROC that the law expects of these numbers of molecules."""
+        """Return the predicted 1 - AUROC for these numbers of molecules."""
         return _power(molecules, self.a, self.b, self.c)
 
 
@@ -133,22 +133,22 @@ class PowerLawFit(NamedTuple):
 def fit_power_law(
     molecules: Floats, errors: Floats, ses: Floats, form: Form, draws: Floats
 ) -> PowerLaw | None:
-    """Fit one form to the observed means of a curve.
+    """Fit one form of the power law to the mean errors of a curve.
 
     Parameters
     ----------
     molecules, errors : ndarray of float64, (k,)
-        Training molecules, rising, and 1 - AUROC.
+        Training molecules, ascending, and 1 - AUROC.
     ses : ndarray of float64, (k,)
-        Standard errors: points weigh 1 / SE^2. Points weigh the same if one is not positive.
+        Standard errors. Points are weighted by 1 / SE^2, or equally if a SE is not positive.
     form : {'a n^-b', 'a n^-b + c'}
     draws : ndarray of float64, (d, k)
-        Draws of `errors` for the intervals; may be empty.
+        Draws of `errors` for the intervals; may have no rows.
 
     Returns
     -------
     PowerLaw or None
-        None with too few points (`POINTS`), or if the fit does not converge.
+        None with fewer points than `POINTS`, or if the fit does not converge.
     """
     if len(molecules) < POINTS[form]:
         return None
@@ -156,11 +156,13 @@ def fit_power_law(
     if fitted is None:
         return None
     refits = [fit_parameters(molecules, row, ses, form, start=fitted) for row in draws]
-    known = [refit for refit in refits if refit is not None]
-    b_low, b_high = _interval([refit.b for refit in known], len(draws))
-    c_low, c_high = _interval([refit.c for refit in known], len(draws) if form == THREE else 0)
-    missed = _holdout(molecules, errors, ses, form)
-    return PowerLaw(*fitted, form, b_low, b_high, c_low, c_high, missed)
+    converged = [refit for refit in refits if refit is not None]
+    b_low, b_high = _compute_percentile_interval([refit.b for refit in converged], len(draws))
+    c_low, c_high = _compute_percentile_interval(
+        [refit.c for refit in converged], len(draws) if form == THREE else 0
+    )
+    holdout_error = _compute_holdout_error(molecules, errors, ses, form)
+    return PowerLaw(*fitted, form, b_low, b_high, c_low, c_high, holdout_error)
 
 
 def fit_parameters(
@@ -168,73 +170,77 @@ def fit_parameters(
 ) -> PowerLawFit | None:
     """Fit by weighted least squares with b in (0, 2] and c in [0, 1]; None if it fails.
 
-    The scale is fitted at the geometric mean of the molecules, where it hardly depends on b, and
-    turned into a afterwards.
+    Instead of a, the error at the geometric mean of the molecules is fitted, because it hardly
+    depends on b; it is converted to a afterwards.
     """
-    from scipy.optimize import curve_fit  # a third of a second to import
+    from scipy.optimize import curve_fit  # takes a third of a second to import
 
     center = float(np.exp(np.log(molecules).mean()))
-    x, two = np.log(molecules / center), form == TWO
-    begin = _start(x, errors) if start is None else (start.a * center**-start.b, *start[1:])
+    x, without_floor = np.log(molecules / center), form == TWO
+    initial = (
+        _guess_initial_values(x, errors)
+        if start is None
+        else (start.a * center**-start.b, *start[1:])
+    )
     high = (np.inf, STEEPEST, 1.0)
     usable = bool(np.all(np.isfinite(ses) & (ses > 0)))
-    size = 2 if two else 3
-    first = np.clip(begin[:size], [1e-9, 1e-6, 1e-9][:size], [np.inf, STEEPEST, 0.999][:size])
+    size = 2 if without_floor else 3
+    clipped = np.clip(initial[:size], [1e-9, 1e-6, 1e-9][:size], [np.inf, STEEPEST, 0.999][:size])
     try:
-        found, _ = curve_fit(
-            _two if two else _three,
+        fitted, _ = curve_fit(
+            _law_without_floor if without_floor else _law_with_floor,
             x,
             errors,
-            p0=first,
+            p0=clipped,
             sigma=ses if usable else np.ones(len(x)),
             absolute_sigma=True,
             bounds=(np.zeros(size), high[:size]),
-            jac=_two_slopes if two else _three_slopes,
+            jac=_jacobian_without_floor if without_floor else _jacobian_with_floor,
         )
-    except RuntimeError:  # out of steps
+    except RuntimeError:  # the maximum number of steps was reached
         return None
-    scale, b, c = (*found, 0.0)[:3]
+    scale, b, c = (*fitted, 0.0)[:3]
     return PowerLawFit(float(scale * center**b), float(b), float(c))
 
 
-def _holdout(molecules: Floats, errors: Floats, ses: Floats, form: Form) -> float:
-    """Distance of the last point from where the others expect it."""
-    found = fit_parameters(molecules[:-1], errors[:-1], ses[:-1], form)
-    if found is None:
+def _compute_holdout_error(molecules: Floats, errors: Floats, ses: Floats, form: Form) -> float:
+    """Return the distance of the last point from its prediction by a fit to the other points."""
+    fit = fit_parameters(molecules[:-1], errors[:-1], ses[:-1], form)
+    if fit is None:
         return math.nan
-    return abs(float(_power(molecules[-1:], *found)[0] - errors[-1]))
+    return abs(float(_power(molecules[-1:], *fit)[0] - errors[-1]))
 
 
 def _power(molecules: Floats, a: float, b: float, c: float) -> Floats:
     return np.asarray(a * molecules**-b + c, dtype=np.float64)
 
 
-def _start(x: Floats, errors: Floats) -> tuple[float, float, float]:
-    """Straight line through the logarithms: scale, exponent, no floor."""
-    slope, height = np.polyfit(x, np.log(np.maximum(errors, 1e-6)), 1)
-    return float(np.exp(height)), float(-slope), 0.0
+def _guess_initial_values(x: Floats, errors: Floats) -> tuple[float, float, float]:
+    """Return starting values (scale, exponent, floor 0) from a line through the logarithms."""
+    slope, intercept = np.polyfit(x, np.log(np.maximum(errors, 1e-6)), 1)
+    return float(np.exp(intercept)), float(-slope), 0.0
 
 
-def _two(x: Floats, scale: float, b: float) -> Floats:
+def _law_without_floor(x: Floats, scale: float, b: float) -> Floats:
     return np.asarray(scale * np.exp(-b * x))
 
 
-def _three(x: Floats, scale: float, b: float, c: float) -> Floats:
-    return _two(x, scale, b) + c
+def _law_with_floor(x: Floats, scale: float, b: float, c: float) -> Floats:
+    return _law_without_floor(x, scale, b) + c
 
 
-def _two_slopes(x: Floats, scale: float, b: float) -> Floats:
-    fall = np.exp(-b * x)
-    return np.stack([fall, -scale * x * fall], axis=1)
+def _jacobian_without_floor(x: Floats, scale: float, b: float) -> Floats:
+    decay = np.exp(-b * x)
+    return np.stack([decay, -scale * x * decay], axis=1)
 
 
-def _three_slopes(x: Floats, scale: float, b: float, _c: float) -> Floats:
-    return np.column_stack([_two_slopes(x, scale, b), np.ones(len(x))])
+def _jacobian_with_floor(x: Floats, scale: float, b: float, _c: float) -> Floats:
+    return np.column_stack([_jacobian_without_floor(x, scale, b), np.ones(len(x))])
 
 
-def _interval(values: list[float], wanted: int) -> tuple[float, float]:
-    """95 % percentile interval; NaN if fewer than half of the refits are there."""
-    if not values or len(values) < wanted / 2 or not wanted:
+def _compute_percentile_interval(values: list[float], refits: int) -> tuple[float, float]:
+    """Return the 95 % percentile interval; NaN if fewer than half of the refits converged."""
+    if not values or len(values) < refits / 2 or not refits:
         return math.nan, math.nan
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])

@@ -1,4 +1,4 @@
-"""What more configurations are worth: expected best validation value by size of the budget."""
+"""Sensitivity to the search budget: expected best validation value by number of configurations."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Floats = NDArray[np.float64]
 EDGE = 0.05
 """Outer share of a range, on its own scale, that counts as its edge."""
 FINE = 5
-"""Fewest values of a list whose ends say anything: of three values, two are ends."""
+"""Minimum length of a list of values for its ends to be informative: of three, two are ends."""
 
 
 def estimate_expected_best(values: Sequence[float]) -> Floats:
-    """Return the expected largest of n of these values, drawn without replacement, for n from 1.
+    """Return the expected maximum of n values drawn without replacement, for n = 1 to m.
 
     Parameters
     ----------
     values : sequence of float, (m,)
-        In any order; minus infinity stands for what could not be trained.
+        In any order; minus infinity for a configuration that could not be trained.
 
     Returns
     -------
     ndarray of float64, (m,)
-        Sum over i of v_(i) C(i - 1, n - 1) / C(m, n), v_(i) the i-th smallest value: each of the
-        C(m, n) subsets is as likely, and v_(i) is the largest of C(i - 1, n - 1) of them.
+        Sum over i of v_(i) C(i - 1, n - 1) / C(m, n), with v_(i) the i-th smallest value: all
+        C(m, n) subsets are equally likely, and v_(i) is the largest of C(i - 1, n - 1) of them.
 
     References
     ----------
@@ -43,43 +43,45 @@ def estimate_expected_best(values: Sequence[float]) -> Floats:
     Work Doesn't Always Work (ACL), show that this form without replacement is unbiased.
     """
     ranked, m = np.sort(np.asarray(values, dtype=np.float64)), len(values)
-    place, share = np.arange(1, m + 1), np.full(m, 1 / max(1, m))
-    found = np.empty(m)
+    rank, probability = np.arange(1, m + 1), np.full(m, 1 / max(1, m))
+    expected = np.empty(m)
     for n in range(1, m + 1):
-        found[n - 1] = share[n - 1 :] @ ranked[n - 1 :]
-        share = share * ((place - n) / n) * ((n + 1) / max(1, m - n))
-    found[-1:] = ranked[-1:]  # but for the rounding
-    return found
+        expected[n - 1] = probability[n - 1 :] @ ranked[n - 1 :]
+        # C(i - 1, n) / C(m, n + 1) from C(i - 1, n - 1) / C(m, n)
+        probability = probability * ((rank - n) / n) * ((n + 1) / max(1, m - n))
+    expected[-1:] = ranked[-1:]  # exact, without the rounding error of the recursion
+    return expected
 
 
-def best_so_far(log: SearchLog) -> Floats:
+def estimate_best_so_far(log: SearchLog) -> Floats:
     """Return the expected best validation value of a trial for each budget from 1 on, (b,).
 
-    The first configuration, the arm's own numbers, is part of every budget; the others were
-    drawn independently, so that every choice of them is as likely. Suggestions of TPE are not
-    independent: there the curve is the best value so far, in their order. A configuration that a
-    halving dropped counts with the value that it had come to. NaN where nothing was trained.
+    The first configuration, the arm's own hyperparameters, is part of every budget. The others
+    were drawn independently, so every subset of them is equally likely. Suggestions of TPE are not
+    independent; for TPE the curve is the running maximum in their order. A configuration that
+    successive halving dropped counts with its last best value. NaN if nothing was trained.
     """
-    values = [-inf if each.value is None else each.value for each in log.tried]
-    first, others = values[0], [max(values[0], each) for each in values[1:]]
+    values = [-inf if value.value is None else value.value for value in log.tried]
+    first, others = values[0], [max(values[0], value) for value in values[1:]]
     if log.method == "tpe":
         best: Sequence[float] = np.maximum.accumulate(values).tolist()
     else:
         best = [first, *estimate_expected_best(others).tolist()]
-    padded = [*best, *[best[-1]] * (log.budget - len(best))]  # the space has no more of them
+    # Repeat the last value if the space had fewer distinct configurations than the budget.
+    padded = [*best, *[best[-1]] * (log.budget - len(best))]
     curve = np.array(padded, dtype=np.float64)
     return np.where(np.isfinite(curve), curve, np.nan)
 
 
 @dataclass(frozen=True)
 class ArmSearch:
-    """The searches of one arm.
+    """Hyperparameter searches of one arm.
 
     Attributes
     ----------
     arm : Arm
     logs : tuple of SearchLog
-        One a trial, at least one.
+        One per trial, at least one.
     """
 
     arm: Arm
@@ -88,80 +90,81 @@ class ArmSearch:
     @cached_property
     def curve(self) -> Floats:
         """Expected best validation value by budget, mean over the trials, (b,)."""
-        mean: Floats = np.mean([best_so_far(log) for log in self.logs], axis=0)
+        mean: Floats = np.mean([estimate_best_so_far(log) for log in self.logs], axis=0)
         return mean
 
     @property
     def gain(self) -> float:
-        """What the search is worth on the validation part, over the arm's own numbers."""
+        """Gain in validation value over the arm's own hyperparameters at the full budget."""
         return float(self.curve[-1] - self.curve[0])
 
     @property
     def last_half(self) -> float:
-        """What the second half of the budget is worth."""
+        """Gain in validation value from the second half of the budget."""
         return float(self.curve[-1] - self.curve[(len(self.curve) - 1) // 2])
 
     @property
     def epochs(self) -> float:
-        """Epochs of the search of a trial, mean over the trials."""
+        """Number of search epochs per trial, mean over the trials."""
         return float(np.mean([log.epochs for log in self.logs]))
 
     @property
     def seconds(self) -> float:
-        """Wall time of the search of a trial, mean over the trials."""
+        """Wall time of the search per trial, mean over the trials."""
         return float(np.mean([log.seconds for log in self.logs]))
 
     @property
-    def kept_own(self) -> int:
-        """Trials that chose the arm's own numbers."""
+    def kept_initial(self) -> int:
+        """Number of trials that chose the arm's own hyperparameters."""
         return sum(log.chosen == 0 for log in self.logs)
 
     @property
     def broken(self) -> int:
-        """Configurations whose training broke down, over all trials."""
-        return sum(bool(each.cause) for log in self.logs for each in log.tried)
+        """Number of configurations whose training failed, over all trials."""
+        return sum(bool(candidate.cause) for log in self.logs for candidate in log.tried)
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Searched numbers that the arm feels."""
+        """Names of the searched hyperparameters that affect the arm."""
         return tuple(self.logs[0].tried[0].numbers)
 
     def chosen(self, name: str) -> list[Any]:
-        """Return the value of a number that each trial chose."""
+        """Return the value of a hyperparameter that each trial chose."""
         return [log.winner.numbers[name] for log in self.logs]
 
     def at_edge(self, name: str) -> int:
-        """Count the trials that chose a value at an end of the range of a number."""
+        """Count the trials that chose a value at an end of a hyperparameter's range."""
         search = self.arm.search
         domain = search.space[name] if search else ()
-        own = self.logs[0].tried[0].numbers[name]
-        return sum(value != own and _on_edge(value, domain) for value in self.chosen(name))
+        own_value = self.logs[0].tried[0].numbers[name]
+        return sum(value != own_value and _is_on_edge(value, domain) for value in self.chosen(name))
 
 
-def _on_edge(value: object, domain: SearchRange | tuple[Any, ...]) -> bool:
-    """Whether a value lies in the outer part of a range, or is an end of a list of numbers."""
+def _is_on_edge(value: object, domain: SearchRange | tuple[Any, ...]) -> bool:
+    """Whether a value lies at the edge of a range, or is the smallest or largest of a list."""
     single = value[0] if isinstance(value, list) and len(value) == 1 else value
     if isinstance(domain, SearchRange):
         if not isinstance(single, int | float):
             return False
         ends = np.array([domain.low, single, domain.high], dtype=np.float64)
-        low, at, high = np.log(ends) if domain.scale == "log" else ends
-        return not EDGE <= (at - low) / (high - low) <= 1 - EDGE
-    known = [to_plain(each) for each in domain]
-    ordered = all(isinstance(each, int | float) for each in known) and len(known) >= FINE
-    return ordered and value in (min(known), max(known))
+        low, position, high = np.log(ends) if domain.scale == "log" else ends
+        return not EDGE <= (position - low) / (high - low) <= 1 - EDGE
+    choices = [to_plain(choice) for choice in domain]
+    ordered = all(isinstance(choice, int | float) for choice in choices) and len(choices) >= FINE
+    return ordered and value in (min(choices), max(choices))
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """Two arms whose order at the full budget is not that of their own numbers.
+    """Two arms whose order at the full budget differs from that with their own hyperparameters.
 
     Attributes
     ----------
     ahead, behind : ArmSearch
-        As they stand at the full budget.
+        Order at the full budget.
     before, after : float
-        Difference of their validation values with their own numbers, and at the full budget.
+        Difference of their validation values with their own hyperparameters, and at the full
+        budget.
     """
 
     ahead: ArmSearch
@@ -171,7 +174,7 @@ class Crossing:
 
 
 def find_crossings(arms: Sequence[ArmSearch]) -> Iterator[Crossing]:
-    """Yield the pairs of arms of one fraction that the search turns around."""
+    """Yield the pairs of arms at one fraction whose order the search reverses."""
     for one, other in combinations(arms, 2):
         if one.arm.fraction != other.arm.fraction:
             continue

@@ -1,4 +1,4 @@
-"""Gains on labels with few positives, and by the modality that owns a label."""
+"""Gains by label density, and ownership of labels by modalities."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from study.results.trial_result import TrialResult
 
 @dataclass(frozen=True)
 class LabelGain:
-    """Gain on one label.
+    """Gain of an arm over its reference on one label.
 
     Attributes
     ----------
     name : str
     positives : int
-        In the whole table.
+        Number in the whole data set.
     fifth : int
-        Density fifth, 0 the densest.
+        Density fifth; 0 is the densest.
     auroc_arm, auroc_reference : float
-        Means over the trials; NaN where the label is undefined in one of them.
+        Means over the trials; NaN if the label is undefined in one of them.
     gain, se, low, high, p : float
-        Difference, its standard error, 95 % interval, two-sided p.
+        Difference, its standard error, 95 % interval and two-sided p value.
     q : float
-        Benjamini-Hochberg over the labels with a p.
+        Benjamini-Hochberg q value over the labels with a p value.
     headroom : float
-        Share of the reference's distance to 1 that the gain is worth; NaN where that is 0.
+        Gain as a share of the reference's distance to 1; NaN if that distance is 0.
     ap_gain : float
         Difference in average precision.
     """
@@ -67,15 +67,15 @@ class FifthGain:
     Attributes
     ----------
     fifth : int
-        0 the densest.
+        0 is the densest.
     labels : int
-        Number of them.
+        Number of labels.
     fewest, most : int
-        Positives, in the whole table, of the rarest and the most frequent of them.
+        Positives of the rarest and of the most frequent label, in the whole data set.
     auroc_arm, auroc_reference : float
     difference : PairedDifference
     ap_gain, headroom : float
-        As for `LabelGain`, of the means of the fifth.
+        As in `LabelGain`, for the means of the fifth.
     """
 
     fifth: int
@@ -91,12 +91,12 @@ class FifthGain:
 
 @dataclass(frozen=True)
 class DensitySlope:
-    """AUROC gained per doubling of the positives: below 0 where rare labels gain more.
+    """Change of the AUROC gain per doubling of the positives; negative if rare labels gain more.
 
     Attributes
     ----------
     estimate, se, low, high, p : float
-        NaN where fewer than three labels have a standard error.
+        NaN if fewer than three labels have a standard error.
     """
 
     estimate: float
@@ -111,20 +111,20 @@ Owners = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class LabelOwnership:
-    """The owners of an arm's labels.
+    """The modality that owns each label of an arm with a fixed partition.
 
     Attributes
     ----------
     arm : Arm
     modalities : tuple of str, (k,)
-        Names that owners number.
+        Names that `owners` indexes.
     owners : ndarray of int64, (r, l)
         Owner of each label in each trial, in the order of seeds, repeats and folds.
     agreement : float
         Share of labels with the same owner, mean over all pairs of trials; NaN with one trial.
     jaccard : float
-        Labels that a modality owns in both trials over those that it owns in either, mean over
-        modalities and pairs; NaN with one trial.
+        Jaccard index of the labels of a modality in two trials, mean over modalities and pairs;
+        NaN with one trial.
     """
 
     arm: Arm
@@ -134,38 +134,50 @@ class LabelOwnership:
     jaccard: float
 
 
-def read_label_ownership(evidence: StudyAnalysis) -> tuple[LabelOwnership, ...]:
-    """Return the owners of every arm whose finished trials recorded a fixed partition."""
-    arms = [arm for arm in evidence.record.plan.arms if arm.partition is not None]
-    found = [(arm, _recorded(evidence.record.results_of(arm))) for arm in arms]
-    return tuple(_ownership(arm, owners) for arm, owners in found if len(owners))
+def read_label_ownership(analysis: StudyAnalysis) -> tuple[LabelOwnership, ...]:
+    """Return the label owners of every arm whose finished trials recorded a fixed partition."""
+    arms = [arm for arm in analysis.results.plan.arms if arm.partition is not None]
+    recorded = [(arm, _read_owners(analysis.results.results_of(arm))) for arm in arms]
+    return tuple(_build_ownership(arm, owners) for arm, owners in recorded if len(owners))
 
 
-def owner_agreement(owners: Owners) -> float:
-    """Share of labels with the same owner, mean over all pairs of rows of (r, l)."""
+def compute_owner_agreement(owners: Owners) -> float:
+    """Return the share of labels with the same owner, mean over all pairs of rows of (r, l)."""
     return _mean([float(np.mean(one == other)) for one, other in itertools.combinations(owners, 2)])
 
 
-def jaccard_similarity(owners: Owners, modalities: int) -> float:
-    """Jaccard index of the labels of each modality, mean over modalities and pairs of (r, l).
+def compute_jaccard_similarity(owners: Owners, modalities: int) -> float:
+    """Return the Jaccard index of the labels of a modality, mean over modalities and row pairs.
 
-    A modality that owns nothing in either row has none and is left out.
+    A modality that owns no label in either row is left out.
+
+    Parameters
+    ----------
+    owners : ndarray of int64, (r, l)
+    modalities : int
     """
     pairs = itertools.combinations(owners, 2)
-    return _mean([_overlap(a, b, m) for a, b in pairs for m in range(modalities) if m in (*a, *b)])
+    return _mean(
+        [
+            _compute_jaccard_index(a, b, m)
+            for a, b in pairs
+            for m in range(modalities)
+            if m in (*a, *b)
+        ]
+    )
 
 
-def _overlap(one: Owners, other: Owners, modality: int) -> float:
-    mine, theirs = one == modality, other == modality
-    return float((mine & theirs).sum() / (mine | theirs).sum())
+def _compute_jaccard_index(one: Owners, other: Owners, modality: int) -> float:
+    first, second = one == modality, other == modality
+    return float((first & second).sum() / (first | second).sum())
 
 
-def _ownership(arm: Arm, owners: Owners) -> LabelOwnership:
-    overlap = jaccard_similarity(owners, len(arm.names))
-    return LabelOwnership(arm, arm.names, owners, owner_agreement(owners), overlap)
+def _build_ownership(arm: Arm, owners: Owners) -> LabelOwnership:
+    overlap = compute_jaccard_similarity(owners, len(arm.names))
+    return LabelOwnership(arm, arm.names, owners, compute_owner_agreement(owners), overlap)
 
 
-def _recorded(results: Sequence[TrialResult]) -> Owners:
+def _read_owners(results: Sequence[TrialResult]) -> Owners:
     return np.array([result.owners for result in results if result.owners], dtype=np.int64)
 
 
@@ -174,26 +186,26 @@ def _mean(values: Sequence[float]) -> float:
 
 
 FEWEST = 3
-"""Labels that a slope and its interval need at least."""
+"""Minimum number of labels for a slope and its interval."""
 
 
 @dataclass(frozen=True)
 class SparseGain:
-    """Where the gain of one contrast lies.
+    """Gain of one contrast by label and by label density.
 
     Attributes
     ----------
     contrast : Contrast
     labels : tuple of LabelGain, (l,)
-        In the order of the table.
+        In the order of the data set.
     fifths : tuple of FifthGain, (k,)
-        Densest first; fewer than five where there are fewer labels.
+        Densest first; fewer than five if there are fewer labels.
     slope : DensitySlope
     null : NullRibbon or None
-        What the reference gains against itself under other seeds; None with one seed.
+        Range of the gain of the reference over itself under other seeds; None with one seed.
     oracle : tuple of float, (k,)
-        Gain by fifth that would be claimed by giving each label to the better of two seeds of
-        the reference as judged on the test folds; empty with one seed.
+        Spurious gain of each fifth from choosing, for each label, the better of two seeds of the
+        reference on the test folds; empty with one seed.
     """
 
     contrast: Contrast
@@ -204,85 +216,86 @@ class SparseGain:
     oracle: tuple[float, ...]
 
 
-def estimate_sparse_gain(evidence: StudyAnalysis, contrast: Contrast) -> SparseGain:
-    """Locate the gain of a contrast in the labels.
+def estimate_sparse_gain(analysis: StudyAnalysis, contrast: Contrast) -> SparseGain:
+    """Estimate the gain of a contrast by label, by density fifth, and its trend with density.
 
-    The slope is that of a regression of the gains on log2(positives), weighted by 1 / SE^2. It
-    is linear in the gains, so that its interval comes from the same molecules as theirs: labels
-    share molecules, and a regression that takes them as independent would not know.
+    The slope is that of a regression of the gains on log2(positives), weighted by 1 / SE^2. Labels
+    share molecules, so an ordinary regression, which assumes independent points, would understate
+    its error. The slope is linear in the gains, so its interval is computed from the molecules
+    like that of any weighted difference.
 
     Parameters
     ----------
-    evidence : StudyAnalysis
+    analysis : StudyAnalysis
     contrast : Contrast
-        With trials that both sides have finished.
+        Contrast with trials that both sides have finished.
     """
-    sides = _Sides(evidence, *evidence.pair(contrast))
+    sides = _Sides(analysis, *analysis.pair(contrast))
     fifths = tuple(sides.fifth(k) for k in range(sides.fifths))
-    weights = [evidence.fifth_weights(k) for k in range(sides.fifths)]
-    slope_weights = sides.slope_weights()
+    weights = [analysis.fifth_weights(k) for k in range(sides.fifths)]
+    trend_weights = sides.compute_slope_weights()
     return SparseGain(
         contrast=contrast,
         labels=sides.labels(),
         fifths=fifths,
-        slope=sides.slope(slope_weights),
-        null=estimate_null_ribbon(sides.reference, weights, slope_weights),
+        slope=sides.slope(trend_weights),
+        null=estimate_null_ribbon(sides.reference, weights, trend_weights),
         oracle=estimate_oracle_gains(sides.reference, weights),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Sides:
-    """Both arms of a contrast over the trials they share."""
+    """Both arms of a contrast on their shared trials."""
 
-    evidence: StudyAnalysis
+    analysis: StudyAnalysis
     arm: ArmScores
     reference: ArmScores
 
     @property
     def positives(self) -> Floats:
-        return self.evidence.record.data.dataset.positives.astype(np.float64)
+        return self.analysis.results.data.dataset.positives.astype(np.float64)
 
     @property
     def fifths(self) -> int:
-        return 1 + int(self.evidence.fifths.max())
+        return 1 + int(self.analysis.fifths.max())
 
     @cached_property
-    def singles(self) -> list[PairedDifference]:
-        """Difference on every label alone."""
-        return [self.compare(one) for one in np.eye(len(self.positives))]
+    def label_differences(self) -> list[PairedDifference]:
+        """Difference on each single label."""
+        return [self.compare(weights) for weights in np.eye(len(self.positives))]
 
     def compare(self, weights: Floats) -> PairedDifference:
-        return estimate_difference(self.arm, self.reference, self.evidence.groups, weights)
+        return estimate_difference(self.arm, self.reference, self.analysis.groups, weights)
 
     def labels(self) -> tuple[LabelGain, ...]:
-        names = self.evidence.record.data.dataset.label_names
-        q = control_false_discoveries([single.p for single in self.singles])
-        return tuple(self._label(i, name, q[i]) for i, name in enumerate(names))
+        names = self.analysis.results.data.dataset.label_names
+        q = control_false_discoveries([single.p for single in self.label_differences])
+        return tuple(self._build_label_gain(i, name, q[i]) for i, name in enumerate(names))
 
-    def _label(self, column: int, name: str, q: float) -> LabelGain:
-        found = self.singles[column]
-        means = [float(side.auroc[:, column].mean()) for side in (self.arm, self.reference)]
+    def _build_label_gain(self, column: int, name: str, q: float) -> LabelGain:
+        difference = self.label_differences[column]
+        aurocs = [float(side.auroc[:, column].mean()) for side in (self.arm, self.reference)]
         precision = self.arm.average_precision - self.reference.average_precision
         return LabelGain(
             name=name,
             positives=int(self.positives[column]),
-            fifth=int(self.evidence.fifths[column]),
-            auroc_arm=means[0],
-            auroc_reference=means[1],
-            gain=found.estimate,
-            se=found.se,
-            low=found.low,
-            high=found.high,
-            p=found.p,
+            fifth=int(self.analysis.fifths[column]),
+            auroc_arm=aurocs[0],
+            auroc_reference=aurocs[1],
+            gain=difference.estimate,
+            se=difference.se,
+            low=difference.low,
+            high=difference.high,
+            p=difference.p,
             q=q,
-            headroom=_headroom(found.estimate, means[1]),
+            headroom=_compute_headroom(difference.estimate, aurocs[1]),
             ap_gain=float(precision[:, column].mean()),
         )
 
     def fifth(self, fifth: int) -> FifthGain:
-        weights, members = self.evidence.fifth_weights(fifth), self.evidence.fifths == fifth
-        found = self.compare(weights)
+        weights, members = self.analysis.fifth_weights(fifth), self.analysis.fifths == fifth
+        difference = self.compare(weights)
         levels = [float(side.values(weights).mean()) for side in (self.arm, self.reference)]
         precision = self.arm.average_precision - self.reference.average_precision
         counts = self.positives[members]
@@ -293,45 +306,47 @@ class _Sides:
             most=int(counts.max()),
             auroc_arm=levels[0],
             auroc_reference=levels[1],
-            difference=found,
+            difference=difference,
             ap_gain=float(np.mean([macro_mean(trial, members).value for trial in precision])),
-            headroom=_headroom(found.estimate, levels[1]),
+            headroom=_compute_headroom(difference.estimate, levels[1]),
         )
 
-    def slope_weights(self) -> Floats:
-        """Weights of the gains in the slope, (l,); zeros where there is none."""
-        errors = np.array([single.se for single in self.singles])
-        return slope_weights(self.positives, errors)
+    def compute_slope_weights(self) -> Floats:
+        """Return the weights of the labels in the slope, (l,); zeros if there is no slope."""
+        errors = np.array([single.se for single in self.label_differences])
+        return compute_slope_weights(self.positives, errors)
 
     def slope(self, weights: Floats) -> DensitySlope:
         if not weights.any():
             return DensitySlope(*[float("nan")] * 5)
-        found = self.compare(weights)
-        return DensitySlope(found.estimate, found.se, found.low, found.high, found.p)
+        difference = self.compare(weights)
+        return DensitySlope(
+            difference.estimate, difference.se, difference.low, difference.high, difference.p
+        )
 
 
-def slope_weights(positives: Floats, errors: Floats) -> Floats:
-    """Return the weights by which gains make the slope of their weighted regression, (l,).
+def compute_slope_weights(positives: Floats, errors: Floats) -> Floats:
+    """Return the weights whose sum over the gains is their regression slope, (l,).
 
     ``w_l (x_l - m) / sum of w (x - m)^2`` with x = log2(positives), w = 1 / SE^2 and m the
-    weighted mean of x. A label without a standard error, or with 0, has weight 0.
+    weighted mean of x. A label without a standard error, or with standard error 0, has weight 0.
 
     Returns
     -------
     ndarray of float64, (l,)
-        All zeros where fewer than three labels are left, or all have the same density.
+        All zeros if fewer than three labels are left, or all have the same density.
     """
-    used = np.isfinite(errors) & (errors > 0)
+    usable = np.isfinite(errors) & (errors > 0)
     weights = np.zeros(len(errors))
-    if used.sum() < FEWEST or len(np.unique(positives[used])) < 2:
+    if usable.sum() < FEWEST or len(np.unique(positives[usable])) < 2:
         return weights
-    x, w = np.log2(positives[used]), 1 / errors[used] ** 2
-    away = x - np.average(x, weights=w)
-    weights[used] = w * away / (w @ away**2)
+    x, w = np.log2(positives[usable]), 1 / errors[usable] ** 2
+    deviations = x - np.average(x, weights=w)
+    weights[usable] = w * deviations / (w @ deviations**2)
     return weights
 
 
-def _headroom(gain: float, reference: float) -> float:
+def _compute_headroom(gain: float, reference: float) -> float:
     return gain / (1 - reference) if reference < 1 else float("nan")
 
 

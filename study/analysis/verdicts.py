@@ -1,4 +1,4 @@
-"""From two p values, an interval and probabilities to one word."""
+"""Verdicts on paired differences, and adjustment of p values."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from study.analysis.influence import Floats
 from study.analysis.paired import ROPE, PairedDifference
 
-LEVEL = 0.05
-SURE = 0.95
+SIGNIFICANCE = 0.05
+EQUIVALENCE_PROBABILITY = 0.95
 
 
 class VerdictKind(StrEnum):
-    """What one may say of a difference."""
+    """Conclusion about a difference."""
 
     WINS = "wins"
     SUGGESTIVE = "suggestive"
@@ -28,15 +28,15 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a paired difference shows, and which side it favours.
+    """Conclusion about a paired difference and the side that it favors.
 
     Attributes
     ----------
     kind : VerdictKind
     better : {'arm', 'reference', ''}
-        Who is ahead where the word is ``wins`` or ``suggestive``; empty otherwise.
+        The side with the higher AUROC if `kind` is ``wins`` or ``suggestive``, otherwise empty.
     p_holm : float
-        The p value of the difference after Holm over the family of its contrast.
+        p value of the difference after Holm adjustment over the family of its contrast.
     """
 
     kind: VerdictKind
@@ -52,59 +52,63 @@ class Verdict:
 def judge(difference: PairedDifference, p_holm: float, rope: float = ROPE) -> Verdict:
     """Return the verdict on a declared contrast.
 
-    ``wins`` where the influence-curve p, adjusted by Holm, and the corrected t both stay below
-    5 %; ``suggestive`` where one does; otherwise ``equivalent`` where the 95 % interval lies in
-    the region of practical equivalence or its probability reaches 95 %; ``not resolvable`` where
-    the smallest detectable effect is more than twice that region's half width, or unknown, so
-    that silence means nothing; ``no evidence`` else.
+    - ``wins``: the Holm-adjusted p of the influence curve and the p of the corrected t are both
+      below 5 %.
+    - ``suggestive``: one of them is.
+    - ``equivalent``: the 95 % interval lies inside the region of practical equivalence, or the
+      posterior probability of that region is at least 95 %.
+    - ``not resolvable``: the smallest detectable effect is unknown or more than twice the half
+      width of that region, so that a missing difference means nothing.
+    - ``no evidence``: none of these.
 
     Parameters
     ----------
     difference : PairedDifference
     p_holm : float
-        Its p after the adjustment.
+        p value of the difference after Holm adjustment.
     rope : float
         Half width of the region of practical equivalence.
     """
-    agreeing = (p_holm < LEVEL) + (difference.corrected.p < LEVEL)
+    agreeing = (p_holm < SIGNIFICANCE) + (difference.corrected.p < SIGNIFICANCE)
     if agreeing:
         better = "arm" if difference.estimate > 0 else "reference"
         return Verdict(
             VerdictKind.WINS if agreeing == 2 else VerdictKind.SUGGESTIVE, better, p_holm
         )
     inside = -rope < difference.low and difference.high < rope
-    if inside or difference.corrected.equivalent >= SURE:
+    if inside or difference.corrected.equivalent >= EQUIVALENCE_PROBABILITY:
         return Verdict(VerdictKind.EQUIVALENT, "", p_holm)
-    seen = difference.smallest <= 2 * rope  # false for an undefined one
-    return Verdict(VerdictKind.NO_EVIDENCE if seen else VerdictKind.NOT_RESOLVABLE, "", p_holm)
+    resolvable = difference.smallest <= 2 * rope  # False if `smallest` is NaN
+    kind = VerdictKind.NO_EVIDENCE if resolvable else VerdictKind.NOT_RESOLVABLE
+    return Verdict(kind, "", p_holm)
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p values for the claims of one family (Holm 1979, Scand. J. Stat. 6:65).
+    """Adjust the p values of one family of contrasts (Holm 1979, Scand. J. Stat. 6:65).
 
-    An undefined p (NaN) stays undefined and counts for nothing.
+    NaN stays NaN and is not counted.
     """
     from statsmodels.stats.multitest import multipletests  # imports pandas
 
-    adjusted, known = _known(p_values)
-    if known.any():
-        adjusted[known] = multipletests(adjusted[known], method="holm")[1]
-    return [float(each) for each in adjusted]
+    adjusted, defined = _mask_defined(p_values)
+    if defined.any():
+        adjusted[defined] = multipletests(adjusted[defined], method="holm")[1]
+    return [float(p) for p in adjusted]
 
 
 def control_false_discoveries(p_values: Sequence[float]) -> list[float]:
-    """Adjust p values for a list of discoveries: q values of Benjamini & Hochberg 1995.
+    """Return the q values of Benjamini & Hochberg 1995, which control the false discovery rate.
 
-    An undefined p (NaN) stays undefined and counts for nothing.
+    NaN stays NaN and is not counted.
     """
     from scipy.stats import false_discovery_control
 
-    adjusted, known = _known(p_values)
-    if known.any():
-        adjusted[known] = false_discovery_control(adjusted[known], method="bh")
-    return [float(each) for each in adjusted]
+    adjusted, defined = _mask_defined(p_values)
+    if defined.any():
+        adjusted[defined] = false_discovery_control(adjusted[defined], method="bh")
+    return [float(p) for p in adjusted]
 
 
-def _known(p_values: Sequence[float]) -> tuple[Floats, NDArray[np.bool_]]:
+def _mask_defined(p_values: Sequence[float]) -> tuple[Floats, NDArray[np.bool_]]:
     values = np.array(p_values, dtype=np.float64)
     return values, ~np.isnan(values)

@@ -1,7 +1,7 @@
-"""How often the verdicts and intervals are wrong where the answer is known.
+"""Error rates of verdicts and intervals on simulated studies with a known answer.
 
-Every draw is a small study: a table out of a large simulated population, a split, models that
-are fitted on its folds, and the same arms, differences and verdicts as in any other study.
+Every draw is a small study: a table sampled from a large simulated population, a split, models
+fitted on its folds, and the same scores, differences and verdicts as in any other study.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from study.analysis.arm_scores import build_arm_scores
 from study.analysis.negative_controls import split_seeds
-from study.analysis.paired import PairedDifference, estimate_difference, macro_weights
+from study.analysis.paired import PairedDifference, build_macro_weights, estimate_difference
 from study.analysis.verdicts import VerdictKind, judge
 from study.calibration.simulation import (
     Population,
@@ -26,64 +26,64 @@ from study.calibration.simulation import (
 )
 
 MODELS = (SimulatedModel(128), SimulatedModel(24))
-"""A model that its seed moves little, and one that it moves much."""
+"""A model that hardly depends on its seed, and one that depends on it strongly."""
 SEEDS = (0, 1, 2, 3)
 MOLECULES, POPULATION = 500, 4000
 
 
 @dataclass(frozen=True)
 class NullCount:
-    """Verdicts on pairs of arms that differ in their seeds only.
+    """Verdicts on pairs of arms that differ only in their seeds.
 
     Attributes
     ----------
     model : SimulatedModel
     seeds : int
-        Seeds that each side averages.
-    words : dict of VerdictKind to int
-        How often each verdict was given.
+        Number of seeds that each side averages.
+    verdicts : dict of VerdictKind to int
+        Number of pairs with each verdict.
     spread, claimed : float
-        Standard deviation of the differences over the pairs, and the root mean square of the
-        standard errors that were claimed for them.
+        Standard deviation of the differences over the pairs, and root mean square of their
+        estimated standard errors.
     """
 
     model: SimulatedModel
     seeds: int
-    words: dict[VerdictKind, int]
+    verdicts: dict[VerdictKind, int]
     spread: float
     claimed: float
 
     @property
     def pairs(self) -> int:
         """Number of pairs."""
-        return sum(self.words.values())
+        return sum(self.verdicts.values())
 
     @property
     def claims(self) -> int:
-        """Verdicts that favor a side: all of them wrong."""
-        return self.words[VerdictKind.WINS] + self.words[VerdictKind.SUGGESTIVE]
+        """Number of verdicts that favor a side; all of them are wrong."""
+        return self.verdicts[VerdictKind.WINS] + self.verdicts[VerdictKind.SUGGESTIVE]
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often intervals hold the true difference between two models.
+    """Coverage of the intervals of the difference between two models.
 
     Attributes
     ----------
     arm, reference : SimulatedModel
     seeds : int
-        Seeds that each side averages.
+        Number of seeds that each side averages.
     tables : int
-        Intervals.
+        Number of tables, with one interval each.
     truth, truth_se : float
-        Expected difference for a table of this size: mean over all tables of the difference on
-        all molecules outside the table, and its standard error.
+        Expected difference for a table of this size and its standard error: mean over all tables
+        of the difference on the molecules outside the table.
     held : int
-        Intervals that hold it.
+        Number of intervals that contain `truth`.
     held_trained : int
-        Intervals that hold the difference of the very models trained on their table.
+        Number of intervals that contain the true difference of the models trained on their table.
     held_corrected : int
-        Intervals of the corrected t that hold `truth`.
+        Number of intervals of the corrected t that contain `truth`.
     width : float
         Mean width of the interval.
     """
@@ -102,14 +102,14 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Counts of wrong verdicts and of intervals that hold the truth.
+    """Counts of wrong verdicts, and of intervals that contain the truth.
 
     Attributes
     ----------
     nulls : tuple of NullCount
     coverages : tuple of Coverage
     molecules, labels, population : int
-        Of a table, and of the population that it is drawn from.
+        Size of a table, and of the population that it is sampled from.
     """
 
     nulls: tuple[NullCount, ...]
@@ -125,12 +125,15 @@ def measure_calibration(pairs: int, seed: int = 0) -> Calibration:
     Parameters
     ----------
     pairs : int
-        Tables, each with one pair of every kind.
+        Number of tables, each with one pair of every kind.
     seed : int
-        Of the population and of the draws.
+        Seed of the population and of the tables.
     """
-    people = draw_population(POPULATION, seed)
-    draws = [(table, _runs(table, people)) for table in simulate_tables(people, pairs, seed)]
+    population = draw_population(POPULATION, seed)
+    draws = [
+        (table, _simulate_runs(table, population))
+        for table in simulate_tables(population, pairs, seed)
+    ]
     halves = (((0,), (1,)), ((0, 1), (2, 3)))
     return Calibration(
         nulls=tuple(
@@ -138,72 +141,78 @@ def measure_calibration(pairs: int, seed: int = 0) -> Calibration:
         ),
         coverages=tuple(measure_coverage(draws, first) for first, _ in halves),
         molecules=MOLECULES,
-        labels=len(people.dataset.label_names),
-        population=len(people.dataset),
+        labels=len(population.dataset.label_names),
+        population=len(population.dataset),
     )
 
 
 Sides = tuple[Sequence[int], Sequence[int]]
 Draw = tuple[SimulatedTable, Sequence[SimulatedRun]]
-"""A table, and the trials of each of `MODELS` on it."""
+"""A table and the trials of each of `MODELS` on it."""
 
 
-def simulate_tables(people: Population, number: int, seed: int) -> Iterator[SimulatedTable]:
-    """Draw tables."""
-    return (people.table(i, MOLECULES, seed) for i in range(number))
+def simulate_tables(population: Population, number: int, seed: int) -> Iterator[SimulatedTable]:
+    """Sample tables from a population."""
+    return (population.sample_table(i, MOLECULES, seed) for i in range(number))
 
 
 def count_null_verdicts(draws: Sequence[Draw], model: int, sides: Sides) -> NullCount:
-    """Judge a model against itself under other seeds, once a table."""
-    found = [_null(table, runs[model], sides) for table, runs in draws]
-    words = Counter(judge(difference, difference.p).kind for difference in found)
+    """Count the verdicts on a model against itself under other seeds, one pair per table."""
+    differences = [_compare_seeds(table, runs[model], sides) for table, runs in draws]
+    counts = Counter(judge(difference, difference.p).kind for difference in differences)
     return NullCount(
         model=MODELS[model],
         seeds=len(sides[0]),
-        words={word: words[word] for word in VerdictKind},
-        spread=float(np.sqrt(np.mean([each.estimate**2 for each in found]))),
-        claimed=float(np.sqrt(np.mean([each.se**2 for each in found]))),
+        verdicts={kind: counts[kind] for kind in VerdictKind},
+        spread=float(np.sqrt(np.mean([d.estimate**2 for d in differences]))),
+        claimed=float(np.sqrt(np.mean([d.se**2 for d in differences]))),
     )
 
 
 def measure_coverage(draws: Sequence[Draw], seeds: Sequence[int]) -> Coverage:
-    """Compare the two models once a table, and see which intervals hold the truth."""
-    found = [_compared(table, runs, seeds) for table, runs in draws]
-    trained = np.array([_truth(runs, tuple(runs[0].truth)) for _, runs in draws])
-    own = [_truth(runs, seeds) for _, runs in draws]
-    truth = float(trained.mean())
+    """Compare the two models on every table, and count the intervals that contain the truth."""
+    differences = [_compare_models(table, runs, seeds) for table, runs in draws]
+    all_seeds = np.array(
+        [_compute_true_difference(runs, tuple(runs[0].truth)) for _, runs in draws]
+    )
+    trained = [_compute_true_difference(runs, seeds) for _, runs in draws]
+    truth = float(all_seeds.mean())
     return Coverage(
         arm=MODELS[0],
         reference=MODELS[1],
         seeds=len(seeds),
         tables=len(draws),
         truth=truth,
-        truth_se=float(trained.std(ddof=1) / np.sqrt(len(trained))),
-        held=sum(each.low <= truth <= each.high for each in found),
-        held_trained=sum(d.low <= t <= d.high for d, t in zip(found, own, strict=True)),
-        held_corrected=sum(d.corrected.low <= truth <= d.corrected.high for d in found),
-        width=float(np.mean([each.high - each.low for each in found])),
+        truth_se=float(all_seeds.std(ddof=1) / np.sqrt(len(all_seeds))),
+        held=sum(d.low <= truth <= d.high for d in differences),
+        held_trained=sum(d.low <= t <= d.high for d, t in zip(differences, trained, strict=True)),
+        held_corrected=sum(d.corrected.low <= truth <= d.corrected.high for d in differences),
+        width=float(np.mean([d.high - d.low for d in differences])),
     )
 
 
-def _runs(table: SimulatedTable, people: Population) -> list[SimulatedRun]:
-    return [simulate_run(model, table, people, SEEDS) for model in MODELS]
+def _simulate_runs(table: SimulatedTable, population: Population) -> list[SimulatedRun]:
+    return [simulate_run(model, table, population, SEEDS) for model in MODELS]
 
 
-def _null(table: SimulatedTable, run: SimulatedRun, sides: Sides) -> PairedDifference:
+def _compare_seeds(table: SimulatedTable, run: SimulatedRun, sides: Sides) -> PairedDifference:
     arm, other = split_seeds(run.results, table.split.groups, sides)
-    return estimate_difference(arm, other, table.split.groups, macro_weights(arm.auroc.shape[1]))
+    return estimate_difference(
+        arm, other, table.split.groups, build_macro_weights(arm.auroc.shape[1])
+    )
 
 
-def _compared(
+def _compare_models(
     table: SimulatedTable, runs: Sequence[SimulatedRun], seeds: Sequence[int]
 ) -> PairedDifference:
     groups = table.split.groups
-    arm, reference = (build_arm_scores(run.of(seeds), len(groups), groups=groups) for run in runs)
-    return estimate_difference(arm, reference, groups, macro_weights(arm.auroc.shape[1]))
+    arm, reference = (
+        build_arm_scores(run.with_seeds(seeds), len(groups), groups=groups) for run in runs
+    )
+    return estimate_difference(arm, reference, groups, build_macro_weights(arm.auroc.shape[1]))
 
 
-def _truth(runs: Sequence[SimulatedRun], seeds: Sequence[int]) -> float:
-    """Difference, on all molecules outside the table, of the models trained on it."""
+def _compute_true_difference(runs: Sequence[SimulatedRun], seeds: Sequence[int]) -> float:
+    """Return the difference of models trained on a table, on all molecules outside of it."""
     levels = [np.mean([run.truth[seed] for seed in seeds]) for run in runs]
     return float(levels[0] - levels[1])

@@ -1,6 +1,6 @@
-"""Cheap studies with a known answer: small tables out of a large simulated one.
+"""Cheap simulated studies with a known answer: small tables sampled from a large population.
 
-Shapes: n molecules of the population, t molecules of a table drawn from it, l labels, d counts.
+Shapes: n molecules of the population, t molecules of a table sampled from it, l labels, d counts.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SimulatedTable:
-    """Some molecules of a population, split as a study would split them.
+    """A sample of molecules from a population, with the split of a study.
 
     Attributes
     ----------
     number : int
-        Which draw it is: its fits have seeds of their own.
+        Number of the draw; the seeds of its fits depend on it.
     rows : ndarray of int64, (t,)
         Rows of the population.
     split : Split
-        Of these molecules; mirror twins stay together.
+        Split of these molecules; mirror images stay together.
     """
 
     number: int
@@ -52,24 +52,24 @@ class SimulatedTable:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """A large simulated table, of which studies see a small part.
+    """A large simulated data set that small tables are sampled from.
 
     Attributes
     ----------
     dataset : OdorDataset
-        Molecules in mirror pairs, which share their counts and most of their labels.
+        Molecules in pairs of mirror images, which share their counts and most of their labels.
     counts : ndarray of float64, (n, d)
         log(1 + Morgan counts).
     groups : ndarray of int64, (n,)
-        Mirror pairs.
+        Pairs of mirror images.
     """
 
     dataset: OdorDataset
     counts: Floats
     groups: Rows
 
-    def table(self, number: int, molecules: int, seed: int) -> SimulatedTable:
-        """Draw whole mirror pairs without replacement, and split them."""
+    def sample_table(self, number: int, molecules: int, seed: int) -> SimulatedTable:
+        """Sample whole mirror pairs without replacement, and split them."""
         rng = np.random.default_rng([seed, number])
         drawn = rng.choice(1 + self.groups.max(), size=molecules // 2, replace=False)
         rows = np.flatnonzero(np.isin(self.groups, drawn))
@@ -87,13 +87,13 @@ class Population:
 
 
 def draw_population(molecules: int, seed: int, permuted: float = 0.0) -> Population:
-    """Generate a population with the source `simulated`.
+    """Generate a population with the data source ``simulated``.
 
     Parameters
     ----------
     molecules, seed : int
     permuted : float
-        Share of the labels that nothing can explain.
+        Share of the labels that are random permutations, which no model can predict.
     """
     options = {"seed": seed, "molecules": molecules, "permuted": permuted}
     source = {"source": "simulated", **options, **SOURCE}
@@ -107,24 +107,24 @@ def draw_population(molecules: int, seed: int, permuted: float = 0.0) -> Populat
 
 @dataclass(frozen=True)
 class SimulatedModel:
-    """Ridge regression on random features: a network whose first layer is not trained.
+    """Ridge regression on random features: a network with an untrained first layer.
 
     Attributes
     ----------
     width : int
-        Features; the fewer, the more its seed matters.
+        Number of random features; the fewer, the stronger the effect of the seed.
     """
 
     width: int
 
     @cached_property
     def arm(self) -> Arm:
-        """The arm that trials of this model are filed under."""
+        """Arm of the trials of this model."""
         training = TrainingConfig(hidden=(self.width,))
         return Arm((FEATURE,), "single", None, None, 1.0, training)
 
-    def scores(self, counts: Floats, labels: NDArray[np.uint8], fit: Rows, seed: int) -> Floats:
-        """Scores of all rows of `counts` by a model that was fitted on the rows `fit`.
+    def fit_scores(self, counts: Floats, labels: NDArray[np.uint8], fit: Rows, seed: int) -> Floats:
+        """Fit the model on the rows `fit`, and return its scores of all rows.
 
         Parameters
         ----------
@@ -132,43 +132,43 @@ class SimulatedModel:
         labels : ndarray of uint8, (n, l)
         fit : ndarray of int64
         seed : int
-            Of the random features.
+            Seed of the random features.
         """
         rng = np.random.default_rng(seed)
-        plan = rng.normal(size=(counts.shape[1], self.width)) / np.sqrt(counts.shape[1])
-        hidden = np.tanh((counts - counts[fit].mean(axis=0)) @ plan * 2)
-        away = hidden - hidden[fit].mean(axis=0)
+        projection = rng.normal(size=(counts.shape[1], self.width)) / np.sqrt(counts.shape[1])
+        hidden = np.tanh((counts - counts[fit].mean(axis=0)) @ projection * 2)
+        centered = hidden - hidden[fit].mean(axis=0)
         target = labels[fit] - labels[fit].mean(axis=0)
-        gram = away[fit].T @ away[fit] + RIDGE * np.eye(self.width)
-        scores: Floats = away @ np.linalg.solve(gram, away[fit].T @ target)
+        gram = centered[fit].T @ centered[fit] + RIDGE * np.eye(self.width)
+        scores: Floats = centered @ np.linalg.solve(gram, centered[fit].T @ target)
         return scores
 
 
 @dataclass(frozen=True, eq=False)
 class SimulatedRun:
-    """Trials of a model on a table, and how good its models are on the whole population.
+    """Trials of a model on a table, and the true performance of its models.
 
     Attributes
     ----------
     results : tuple of TrialResult
-        One of each seed and fold.
+        One per seed and fold.
     truth : dict of seed to float
-        Macro AUROC on all molecules outside the table, mean over the models of the folds; NaN
-        where it was not asked for.
+        Macro AUROC on all molecules outside the table, mean over the models of the folds; NaN if
+        it was not requested.
     """
 
     results: tuple[TrialResult, ...]
     truth: dict[int, float]
 
-    def of(self, seeds: Sequence[int]) -> list[TrialResult]:
-        """Trials with these seeds."""
+    def with_seeds(self, seeds: Sequence[int]) -> list[TrialResult]:
+        """Return the trials with these seeds."""
         return [result for result in self.results if result.trial["seed"] in seeds]
 
 
 def simulate_run(
     model: SimulatedModel,
     table: SimulatedTable,
-    people: Population,
+    population: Population,
     seeds: Sequence[int],
     *,
     truth: bool = True,
@@ -179,14 +179,14 @@ def simulate_run(
     ----------
     model : SimulatedModel
     table : SimulatedTable
-    people : Population
-        That the table was drawn from.
+    population : Population
+        Population that the table was sampled from.
     seeds : sequence of int
     truth : bool
-        Whether to measure the models on the rest of the population too.
+        Whether to evaluate the models on the rest of the population too.
     """
     fits = [
-        _fit(model, table, people, (seed, fold), truth=truth)
+        _fit(model, table, population, (seed, fold), truth=truth)
         for seed in seeds
         for fold in table.split.folds
     ]
@@ -199,37 +199,39 @@ def simulate_run(
 def _fit(
     model: SimulatedModel,
     table: SimulatedTable,
-    people: Population,
-    place: tuple[int, Fold],
+    population: Population,
+    seed_and_fold: tuple[int, Fold],
     *,
     truth: bool,
 ) -> tuple[TrialResult, float]:
-    """Fit one model: its trial, and its macro AUROC outside the table."""
-    seed, fold = place
-    own = ((table.number * 100 + seed) * 100 + fold.index) * 10_000 + model.width
-    outside = np.setdiff1d(np.arange(len(people.counts)), table.rows) if truth else table.rows[:0]
+    """Fit one model; return its trial and its macro AUROC outside the table."""
+    seed, fold = seed_and_fold
+    fit_seed = ((table.number * 100 + seed) * 100 + fold.index) * 10_000 + model.width
+    outside = (
+        np.setdiff1d(np.arange(len(population.counts)), table.rows) if truth else table.rows[:0]
+    )
     rows = np.concatenate([table.rows, outside])
-    scores = model.scores(people.counts[rows], people.dataset.labels[rows], fold.train(1.0), own)
-    beyond = slice(len(table.rows), None)
-    labels = people.dataset.labels[outside]
-    level = macro_mean(auroc(labels, scores[beyond])).value if truth else float("nan")
-    return _result(model, table, people, scores, place), level
+    labels = population.dataset.labels
+    scores = model.fit_scores(population.counts[rows], labels[rows], fold.train(1.0), fit_seed)
+    rest = slice(len(table.rows), None)
+    level = macro_mean(auroc(labels[outside], scores[rest])).value if truth else float("nan")
+    return _build_result(model, table, population, scores, seed_and_fold), level
 
 
-def _result(
+def _build_result(
     model: SimulatedModel,
     table: SimulatedTable,
-    people: Population,
+    population: Population,
     scores: Floats,
-    place: tuple[int, Fold],
+    seed_and_fold: tuple[int, Fold],
 ) -> TrialResult:
-    seed, fold = place
+    seed, fold = seed_and_fold
     trial = Trial(model.arm, fold.repeat, fold.index, seed)
     return TrialResult(
         id=str(trial),
         trial=trial.to_json(),
-        label_names=people.dataset.label_names,
+        label_names=population.dataset.label_names,
         test_rows=fold.test,
-        test_labels=people.dataset.labels[table.rows[fold.test]],
+        test_labels=population.dataset.labels[table.rows[fold.test]],
         scores=scores[fold.test].astype(np.float32),
     )

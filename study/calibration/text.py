@@ -1,55 +1,55 @@
-"""The calibration as text: counts of wrong verdicts and of intervals that hold the truth."""
+"""Format a calibration as text."""
 
 from __future__ import annotations
 
 from study.calibration.calibration import Calibration, Coverage, NullCount
-from study.reporting.formatting import Row, frame_of, markdown
+from study.reporting.formatting import Row, build_frame, markdown
 
 
-def format_calibration(found: Calibration) -> str:
-    """Return the calibration as two Markdown tables with a sentence on each."""
-    nulls = frame_of(map(_null_row, found.nulls))
-    coverages = frame_of(map(_coverage_row, found.coverages))
+def format_calibration(calibration: Calibration) -> str:
+    """Return a calibration as two Markdown tables, each with a sentence of explanation."""
+    nulls = build_frame(map(_build_null_row, calibration.nulls))
+    coverages = build_frame(map(_build_coverage_row, calibration.coverages))
     return (
-        f"{found.coverages[0].tables} tables of {found.molecules} molecules x {found.labels} "
-        f"labels, drawn from {found.population} simulated molecules; 5 folds; ridge on random "
-        "features.\n\n"
+        f"{calibration.coverages[0].tables} tables of {calibration.molecules} molecules x "
+        f"{calibration.labels} labels, drawn from {calibration.population} simulated molecules; "
+        "5 folds; ridge on random features.\n\n"
         "One model against itself under other seeds (a claim is wrong by construction):\n\n"
         f"{markdown(nulls, [True] * len(nulls.columns))}\n"
-        f"{_truth_line(found.coverages[0])}\n\n"
+        f"{_describe_truth(calibration.coverages[0])}\n\n"
         f"{markdown(coverages, [True] * len(coverages.columns))}"
     )
 
 
-def _null_row(found: NullCount) -> Row:
+def _build_null_row(null: NullCount) -> Row:
     return {
-        "features": str(found.model.width),
-        "seeds a side": str(found.seeds),
-        "pairs": str(found.pairs),
-        "claims": str(found.claims),
-        **{str(word): str(count) for word, count in found.words.items()},
-        "SD": f"{found.spread:.4f}",
-        "SE claimed": f"{found.claimed:.4f}",
+        "features": str(null.model.width),
+        "seeds a side": str(null.seeds),
+        "pairs": str(null.pairs),
+        "claims": str(null.claims),
+        **{str(kind): str(count) for kind, count in null.verdicts.items()},
+        "SD": f"{null.spread:.4f}",
+        "SE claimed": f"{null.claimed:.4f}",
     }
 
 
-def _truth_line(found: Coverage) -> str:
+def _describe_truth(coverage: Coverage) -> str:
     return (
-        f"{found.arm.width} features against {found.reference.width}: the true difference in "
-        f"macro AUROC is {found.truth:+.4f} (standard error {found.truth_se:.4f}), measured on "
-        "all molecules outside each table:"
+        f"{coverage.arm.width} features against {coverage.reference.width}: the true difference "
+        f"in macro AUROC is {coverage.truth:+.4f} (standard error {coverage.truth_se:.4f}), "
+        "measured on all molecules outside each table:"
     )
 
 
-def _coverage_row(found: Coverage) -> Row:
+def _build_coverage_row(coverage: Coverage) -> Row:
     held = {
-        "95 % interval holds it": found.held,
-        "holds that of its own models": found.held_trained,
-        "corrected t holds it": found.held_corrected,
+        "95 % interval holds it": coverage.held,
+        "holds that of its own models": coverage.held_trained,
+        "corrected t holds it": coverage.held_corrected,
     }
     return {
-        "seeds a side": str(found.seeds),
-        "tables": str(found.tables),
-        **{name: f"{count} ({count / found.tables:.0%})" for name, count in held.items()},
-        "mean width": f"{found.width:.4f}",
+        "seeds a side": str(coverage.seeds),
+        "tables": str(coverage.tables),
+        **{name: f"{count} ({count / coverage.tables:.0%})" for name, count in held.items()},
+        "mean width": f"{coverage.width:.4f}",
     }

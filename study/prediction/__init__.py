@@ -1,1 +1,1 @@
-"""Trained encoders applied to molecules outside a study."""
+"""Application of encoders to molecules outside a study."""

@@ -1,4 +1,4 @@
-"""Embeddings of a user's molecules by any encoder."""
+"""Embed the molecules of a user's table with any encoder."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class EmbeddingRequest:
-    """What is to be embedded, and how.
+    """Request to embed the molecules of a table.
 
     Attributes
     ----------
     table : Path
     column : str or None
-        Column of the SMILES, which are made canonical, stereo included; None: ``smiles`` in any
-        case.
+        Column with the SMILES, which are canonicalized with stereochemistry; None: ``smiles`` in
+        upper or lower case.
     modality : str
-        Word of the modality.
+        Name of the modality.
     weights : str
-        ``random``, a folder of weights with a card, or a checkpoint file.
+        ``random``, a folder of weights with a model card, or a checkpoint file.
     options : tuple of str
-        ``key=value`` of the modality; those of the card need not be given.
+        Options of the modality as ``key=value``; those of the model card can be left out.
     seed : int
-        Seed of random starting weights.
+        Seed of random initial weights.
     skip_bad : bool
-        Whether a molecule that cannot be represented becomes a row of NaN, and no error.
+        Whether a molecule that cannot be featurized becomes a row of NaN instead of an error.
     """
 
     table: Path
@@ -57,18 +57,18 @@ class EmbeddingRequest:
 
 
 def complete_options(request: EmbeddingRequest) -> dict[str, Any]:
-    """Return every option of the modality: given ones, the card's, defaults."""
-    given = dict(map(_pair, request.options))
+    """Return all options of the modality: those of the request, of the model card, defaults."""
+    options = dict(map(_parse_option, request.options))
     if request.weights != "random":
-        file = weights_file(request.weights)
+        file = find_weights_file(request.weights)
         card = None if file is None else find_model_card(file)
         if card is not None:
-            given = {**_agreed(card, request, given), "sha256": card.sha256}
-        given["weights"] = request.weights
-    return Registry("modality").complete(request.modality, given)
+            options = {**_merge_card_options(card, request, options), "sha256": card.sha256}
+        options["weights"] = request.weights
+    return Registry("modality").complete(request.modality, options)
 
 
-def _pair(text: str) -> tuple[str, Any]:
+def _parse_option(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise InputError(f"--option takes KEY=VALUE, for example layers=3, not '{text}'")
@@ -78,24 +78,25 @@ def _pair(text: str) -> tuple[str, Any]:
         raise InputError(f"--option {text}: the value is not YAML") from error
 
 
-def _agreed(card: ModelCard, request: EmbeddingRequest, given: Options) -> Options:
-    """Return the card's options, which what was given may repeat but not contradict."""
+def _merge_card_options(card: ModelCard, request: EmbeddingRequest, options: Options) -> Options:
+    """Merge the options of model card and request; they must not contradict each other."""
     if card.modality != request.modality:
         raise InputError(
-            f"weights {request.weights} are for --modality {card.modality} (so says their card), "
+            f"the model card of weights {request.weights} requires --modality {card.modality}, "
             f"not {request.modality}"
         )
-    other = card.differences(given)
-    if other:
-        said = ", ".join(f"{name}={value}" for name, value in other.items())
+    conflicts = card.differences(options)
+    if conflicts:
+        values = ", ".join(f"{name}={value}" for name, value in conflicts.items())
         raise InputError(
-            f"the card of {request.weights} says {said}; leave out --option {', '.join(other)}"
+            f"the model card of {request.weights} has {values}; "
+            f"leave out --option {', '.join(conflicts)}"
         )
-    return {**card.options, **given}
+    return {**card.options, **options}
 
 
-def weights_file(weights: str) -> Path | None:
-    """Return the file of weights; None for what is no single file (a language model's folder)."""
+def find_weights_file(weights: str) -> Path | None:
+    """Return the file of weights; None if they are no single file (a language model's folder)."""
     try:
         return find_weights(weights)
     except ModalityError:
@@ -103,146 +104,156 @@ def weights_file(weights: str) -> Path | None:
 
 
 BATCH = 256
-SHOWN = 10
+MAX_SHOWN = 10
 
 
 def embed_table(request: EmbeddingRequest, out: Path) -> str:
-    """Write the embeddings of a table, float32 (n, d), and return what was done as text.
+    """Write the embeddings of a table, float32 (n, d), and return a report as text.
 
     Raises
     ------
     InputError
-        The table, an option, the weights or a molecule cannot be had; nothing is written.
+        The table, an option, the weights or a molecule is invalid; nothing is written.
     """
     if not out.resolve().parent.is_dir():
-        raise InputError(f"{out}: there is no folder {out.resolve().parent} to write it to")
+        raise InputError(f"{out} cannot be written: there is no folder {out.resolve().parent}")
     options = complete_options(request)
     modality: Modality = Registry("modality").load(request.modality)(**options)
-    rows = _molecules(request)
+    rows = _read_molecules(request)
     encoder = modality.encoder(seed=request.seed)
-    told = build_progress(Console(stderr=True))
+    progress = build_progress(Console(stderr=True))
     try:
-        records, refused = _records(modality, rows, told)
-        _check(request, refused)
-        embeddings = _embeddings(modality, encoder, records, told)
+        records, refused = _featurize(modality, rows, progress)
+        _check_refused(request, refused)
+        embeddings = _embed(modality, encoder, records, progress)
     finally:
-        told.close()
-    found = np.full((len(rows), embeddings.shape[1]), np.nan, dtype=np.float32)
-    place = {text: row for row, text in enumerate(records)}
-    kept = [i for i, text in enumerate(rows) if text in place]
-    found[kept] = embeddings[[place[rows[i]] for i in kept]]
+        progress.close()
+    # Equal molecules were embedded once; rows that were refused stay NaN.
+    table = np.full((len(rows), embeddings.shape[1]), np.nan, dtype=np.float32)
+    index = {text: row for row, text in enumerate(records)}
+    embedded = [i for i, text in enumerate(rows) if text in index]
+    table[embedded] = embeddings[[index[rows[i]] for i in embedded]]
     buffer = io.BytesIO()
-    np.save(buffer, found, allow_pickle=False)
+    np.save(buffer, table, allow_pickle=False)
     write_atomic(out, buffer.getvalue())
-    return _text(request, out, found, refused, _loaded(modality, encoder, options, request.seed))
+    weights = _describe_weights(modality, encoder, options, request.seed)
+    return _format_report(request, out, table, refused, weights)
 
 
-def _molecules(request: EmbeddingRequest) -> list[str]:
-    """Canonical SMILES in row order; one that cannot be parsed stays as it is written."""
+def _read_molecules(request: EmbeddingRequest) -> list[str]:
+    """Return canonical SMILES in row order; text that cannot be parsed is left unchanged."""
     if not request.table.is_file():
         raise InputError(f"there is no table {request.table}")
     rows = read_rows(request.table)
-    column = _column(request, tuple(rows[0]))
+    column = _find_column(request, tuple(rows[0]))
     texts = [row[column].strip() for row in rows]
-    found = [parse_structure(text, "isomeric") for text in texts]
-    return [text if s is None else s.smiles for text, s in zip(texts, found, strict=True)]
+    structures = [parse_structure(text, "isomeric") for text in texts]
+    return [text if s is None else s.smiles for text, s in zip(texts, structures, strict=True)]
 
 
-def _column(request: EmbeddingRequest, header: tuple[str, ...]) -> str:
-    """Return the column of the SMILES: the one that is asked for, else 'smiles' in any case."""
-    asked = request.column
-    found = [n for n in header if n == asked or (asked is None and n.casefold() == "smiles")]
-    if len(found) != 1:
+def _find_column(request: EmbeddingRequest, header: tuple[str, ...]) -> str:
+    """Return the requested column, or by default the column named 'smiles' in any case."""
+    name = request.column
+    matches = [n for n in header if n == name or (name is None and n.casefold() == "smiles")]
+    if len(matches) != 1:
         raise InputError(
-            f"{request.table} must have one column '{asked or 'smiles'}'; its columns: "
+            f"{request.table} must have one column '{name or 'smiles'}'; its columns: "
             f"{', '.join(header)}; name the right one with --smiles-column"
         )
-    return found[0]
+    return matches[0]
 
 
-def _records(
-    modality: Modality, rows: list[str], told: ProgressCallback
+def _featurize(
+    modality: Modality, rows: list[str], progress: ProgressCallback
 ) -> tuple[dict[str, Any], dict[int, str]]:
-    """Featurize every molecule once; -> records by SMILES, and why rows (from 2) were refused."""
+    """Featurize every distinct molecule once.
+
+    Returns
+    -------
+    records : dict of str to record
+        Features by SMILES.
+    refused : dict of int to str
+        Reason why a row was refused, by its line in the file (the header is line 1).
+    """
     records: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     distinct = dict.fromkeys(rows)
-    told.stage("features", len(distinct))
+    progress.stage("features", len(distinct))
     for text in distinct:
         try:
             records[text] = modality.featurize(text)
         except ModalityError as error:
             reasons[text] = str(error)
-        told.advance()
+        progress.advance()
     refused = {row: reasons[text] for row, text in enumerate(rows, start=2) if text in reasons}
     return records, refused
 
 
-def _check(request: EmbeddingRequest, refused: Mapping[int, str]) -> None:
+def _check_refused(request: EmbeddingRequest, refused: Mapping[int, str]) -> None:
     if not refused or request.skip_bad:
         return
     lines = [f"{request.table} row {row}: {why}" for row, why in refused.items()]
-    more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    more = [f"and {len(lines) - MAX_SHOWN} more"] if len(lines) > MAX_SHOWN else []
     raise InputError(
         "\n  ".join(
             [
-                f"{len(lines)} rows cannot be embedded; nothing was written; correct them, or give "
-                "--on-error nan",
-                *lines[:SHOWN],
+                f"{len(lines)} rows cannot be embedded; nothing was written; correct them, or pass "
+                "--on-error nan to leave them empty",
+                *lines[:MAX_SHOWN],
                 *more,
             ]
         )
     )
 
 
-def _embeddings(
+def _embed(
     modality: Modality,
     encoder: Any,  # noqa: ANN401 (an encoder is a torch module)
     records: Mapping[str, Any],
-    told: ProgressCallback,
+    progress: ProgressCallback,
 ) -> NDArray[np.float32]:
-    """Embed distinct molecules, (m, d)."""
+    """Embed the distinct molecules, (m, d)."""
     import torch
 
     if not records:
-        raise InputError("no molecule of the table can be represented")
+        raise InputError("no molecule of the table can be featurized")
     features = ModalityFeatures.stack(modality.version, list(records), list(records.values()))
-    everything = np.arange(len(features))
+    rows = np.arange(len(features))
     if not modality.trainable:
-        encoder.fit(features, everything)
+        encoder.fit(features, rows)
     encoder.eval()
     starts = range(0, len(features), BATCH)
-    told.stage("embeddings", len(starts))
+    progress.stage("embeddings", len(starts))
     parts = []
     with torch.inference_mode():
         for start in starts:
-            parts.append(encoder(encoder.collate(features, everything[start : start + BATCH])))
-            told.advance()
+            parts.append(encoder(encoder.collate(features, rows[start : start + BATCH])))
+            progress.advance()
     embeddings: NDArray[np.float32] = torch.cat(parts).float().numpy()
     return embeddings
 
 
-def _loaded(modality: Modality, encoder: Any, options: Options, seed: int) -> str:  # noqa: ANN401 (any torch module)
-    """Say what the encoder's weights are."""
+def _describe_weights(modality: Modality, encoder: Any, options: Options, seed: int) -> str:  # noqa: ANN401 (any torch module)
+    """Describe the weights of the encoder."""
     if not modality.trainable:
         return "a fitted transform, fitted on the molecules of this table"
     if options.get("weights", "random") == "random":
         return f"random weights from seed {seed}"
-    count, file = len(encoder.state_dict()), weights_file(str(options["weights"]))
-    where = file or options["weights"]
+    count, file = len(encoder.state_dict()), find_weights_file(str(options["weights"]))
+    source = file or options["weights"]
     digest = sha256_of(file) if file else options.get("sha256") or "not checked"
-    return f"weights {where}: all {count} tensors of the encoder loaded, sha256 {digest}"
+    return f"weights {source}: all {count} tensors of the encoder loaded, sha256 {digest}"
 
 
-def _text(
+def _format_report(
     request: EmbeddingRequest,
     out: Path,
-    found: NDArray[np.float32],
+    table: NDArray[np.float32],
     refused: Mapping[int, str],
-    loaded: str,
+    weights: str,
 ) -> str:
-    n, d = found.shape
-    lines = [f"{out}: {n} molecules, {d} numbers each, float32", f"{request.modality}: {loaded}"]
+    n, d = table.shape
+    lines = [f"{out}: {n} molecules, {d} numbers each, float32", f"{request.modality}: {weights}"]
     if refused:
         lines.append(f"{len(refused)} rows are NaN:")
         lines += [f"  row {row}: {why}" for row, why in refused.items()]

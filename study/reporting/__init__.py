@@ -1,1 +1,1 @@
-"""Where readers look: tables and, later, figures and pages."""
+"""Reports of studies: tables, figures, and the page that combines them."""

@@ -1,4 +1,4 @@
-"""Build the report of a study: compose its sections, write HTML, Markdown and tables."""
+"""Build the report of a study: compose its sections, write HTML, Markdown, tables and figures."""
 
 from __future__ import annotations
 
@@ -51,40 +51,40 @@ ORDER = (
     search,
     cost,
 )
-"""Sections as they stand on the page."""
+"""Sections in the order of the page."""
 
 
 def compose_report(
-    evidence: StudyAnalysis, beside: Mapping[str, StudyAnalysis] | None = None
+    analysis: StudyAnalysis, others: Mapping[str, StudyAnalysis] | None = None
 ) -> Document:
-    """Make the report of a study.
+    """Compose the report of a study.
 
     Parameters
     ----------
-    evidence : StudyAnalysis
-    beside : mapping of str to StudyAnalysis, optional
-        Other studies by name, for example the same arms on another split.
+    analysis : StudyAnalysis
+    others : mapping of str to StudyAnalysis, optional
+        Other studies to compare with, by name, for example the same arms on another split.
 
     Raises
     ------
     InputError
         No trial has finished.
     """
-    name = evidence.record.spec.name
-    if not evidence.arms:
+    name = analysis.results.spec.name
+    if not analysis.arms:
         raise InputError(f"study '{name}' has no finished trial to report; `study launch` runs it")
-    material = ReportContext(evidence, beside or {})
-    made = [each.section(material) for each in ORDER]
-    found = tuple(section for section in made if section is not None)
-    return Document(f"Study {name}", evidence.record.spec.description, found)
+    context = ReportContext(analysis, others or {})
+    built = [module.section(context) for module in ORDER]
+    sections = tuple(section for section in built if section is not None)
+    return Document(f"Study {name}", analysis.results.spec.description, sections)
 
 
-LISTED = "files.txt"
-"""Names of the files of a report: those of an earlier one that are no more are removed."""
+FILE_LIST = "files.txt"
+"""File with the names of a report's files; a later report deletes those it no longer has."""
 
 
-def report_files(document: Document) -> Mapping[str, bytes]:
-    """Return every file of a report by its name in the folder; the page comes first."""
+def build_report_files(document: Document) -> Mapping[str, bytes]:
+    """Return the content of every file of a report by name; the page comes first."""
     files = {
         "report.html": to_html(document).encode(),
         "report.md": to_markdown(document).encode(),
@@ -98,19 +98,22 @@ def report_files(document: Document) -> Mapping[str, bytes]:
 
 
 def write_report(document: Document, folder: Path) -> tuple[Path, ...]:
-    """Write a report; return its files, the page first."""
-    files = report_files(document)
-    for name in set(_earlier(folder)) - files.keys():
+    """Write the files of a report and return their paths, the page first.
+
+    Files that an earlier report listed and this one does not have are deleted.
+    """
+    files = build_report_files(document)
+    for name in set(_list_earlier_files(folder)) - files.keys():
         (folder / name).unlink(missing_ok=True)
     for name, data in files.items():
         write_atomic(folder / name, data)
-    write_atomic(folder / LISTED, "".join(f"{name}\n" for name in files).encode())
+    write_atomic(folder / FILE_LIST, "".join(f"{name}\n" for name in files).encode())
     return tuple(folder / name for name in files)
 
 
-def _earlier(folder: Path) -> list[str]:
-    """Names that an earlier report listed, as long as they lie inside the folder."""
-    file = folder / LISTED
+def _list_earlier_files(folder: Path) -> list[str]:
+    """Return the names that an earlier report listed and that lie inside the folder."""
+    file = folder / FILE_LIST
     names = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     return [name for name in names if name and ".." not in Path(name).parts and name[0] != "/"]
 
@@ -122,55 +125,57 @@ def report_study(
     study: str,
     storage: str,
     out: Path | None,
-    beside: Sequence[str] = (),
+    others: Sequence[str] = (),
     keep: Keep | None = None,
     version: str | None = None,
 ) -> tuple[str, bool]:
-    """Write the report of a study; return what to print, and whether the study is complete.
+    """Write the report of a study; return text to print and whether the study is complete.
 
     Parameters
     ----------
     study : str
-        Name of a launched study, or its file.
+        Name of a launched study, or its study file.
     storage : str
         Folder of results.
     out : Path or None
-        Folder of the report; by default ``report`` in the folder of the study.
-    beside : sequence of str
-        Other studies of the same storage to set beside it.
+        Folder of the report; default: ``report`` in the folder of the study.
+    others : sequence of str
+        Other studies of the same storage to compare with.
     keep : function, optional
-        Keeps the folder on the tracking page of the study; returns what to say of it.
+        Logs the report's folder to the tracking page of the study and returns lines to print.
     version : str, optional
-        Words of the version that is reported; without it the one with most finished trials, as
-        of every other study.
+        Text that selects the version to report. Default, also for the other studies: the version
+        with the most finished trials.
 
     Raises
     ------
     InputError
-        A study is not there, or no trial of it has finished.
+        A study does not exist, or none of its trials has finished.
     """
-    evidence = _evidence(study, storage, version)
-    others = [_evidence(each, storage) for each in beside]
-    document = compose_report(evidence, {each.record.spec.name: each for each in others})
-    place = LocalMirror(Storage(storage).below(evidence.record.spec.name, "report"))
-    folder = out or place.root
-    written = write_report(document, folder)
+    analysis = _load_analysis(study, storage, version)
+    other_analyses = [_load_analysis(other, storage) for other in others]
+    document = compose_report(
+        analysis, {other.results.spec.name: other for other in other_analyses}
+    )
+    mirror = LocalMirror(Storage(storage).below(analysis.results.spec.name, "report"))
+    folder = out or mirror.root
+    files = write_report(document, folder)
     if out is None:
-        place.push(folder)
+        mirror.push(folder)
     lines = [
-        f"report:  {written[0]}",
+        f"report:  {files[0]}",
         f"{len(document.figures)} figures (SVG, PNG), {len(document.tables)} tables (CSV), and the "
-        f"same as Markdown in {folder}",
+        f"same content as Markdown in {folder}",
     ]
+    results = analysis.results
     if keep is not None:
-        lines += keep(evidence.record, folder)
-    lines += evidence.record.version_lines
-    if evidence.record.missing:
-        lines.append(f"{evidence.record.missing} trials are missing; launch again to run them")
-    return "\n".join(lines) + "\n", evidence.record.missing == 0
+        lines += keep(results, folder)
+    lines += results.version_lines
+    if results.missing:
+        lines.append(f"{results.missing} trials are missing; launch the study again to run them")
+    return "\n".join(lines) + "\n", results.missing == 0
 
 
-def _evidence(study: str, storage: str, version: str | None = None) -> StudyAnalysis:
-    name = study_name(study)
-    record = load_results(Storage(storage).below(name), version)
-    return StudyAnalysis(record, build_contrasts(record.spec, record.plan))
+def _load_analysis(study: str, storage: str, version: str | None = None) -> StudyAnalysis:
+    results = load_results(Storage(storage).below(study_name(study)), version)
+    return StudyAnalysis(results, build_contrasts(results.spec, results.plan))

@@ -1,4 +1,4 @@
-"""What the sections of a report share: the analysis, names of arms, figures and tables."""
+"""Context that the sections of a report share: the analysis, names of arms, shared estimates."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ TECHNIQUES = {
 
 
 def format_head_name(arm: Arm) -> str:
-    """Technique, operator and partition in words; empty for a single modality."""
-    words = [TECHNIQUES.get(arm.technique, arm.technique)]
-    words += [str(word) for word in (arm.fusion, arm.partition) if word]
-    return ", ".join(word for word in words if word)
+    """Return technique, operator and partition as text; empty for a single modality."""
+    parts = [TECHNIQUES.get(arm.technique, arm.technique)]
+    parts += [str(part) for part in (arm.fusion, arm.partition) if part]
+    return ", ".join(part for part in parts if part)
 
 
 def format_features(arm: Arm) -> str:
-    """Modalities joined by a plus sign."""
+    """Return the modalities joined by a plus sign."""
     return " + ".join(arm.names)
 
 
 class ArmNames:
-    """Names of the arms of one study.
+    """Names of the arms of one study, without what all arms share.
 
     Parameters
     ----------
     arms : sequence of Arm
-        All arms: what they all share is left out.
+        All arms of the study.
     """
 
     def __init__(self, arms: Sequence[Arm]) -> None:
         self.fractions = {arm.fraction for arm in arms}
-        plain = Counter(str(arm) for arm in arms)
-        self._numbers = _differing(arms) if max(plain.values(), default=1) > 1 else {}
+        # Training options are named only if the names would be ambiguous without them.
+        names = Counter(str(arm) for arm in arms)
+        ambiguous = max(names.values(), default=1) > 1
+        self._training = _format_differing_options(arms) if ambiguous else {}
 
     def of(self, arm: Arm, *, fraction: bool | None = None, lines: bool = False) -> str:
         """Return the name of an arm.
@@ -54,23 +56,22 @@ class ArmNames:
         ----------
         arm : Arm
         fraction : bool, optional
-            Whether to say the training fraction; by default where the study has several.
+            Whether to include the training fraction; default: only if the study has several.
         lines : bool
-            Break the line behind the modalities.
+            Whether to break the line after the modalities.
         """
-        shown = len(self.fractions) > 1 if fraction is None else fraction
-        head = [format_head_name(arm), self._numbers.get(arm.id, "")]
-        rest = ", ".join(word for word in head if word)
-        first = format_features(arm) + (f" at {arm.fraction:g}" if shown else "")
-        return (("\n" if lines else ": ").join([first, rest])) if rest else first
+        with_fraction = len(self.fractions) > 1 if fraction is None else fraction
+        first = format_features(arm) + (f" at {arm.fraction:g}" if with_fraction else "")
+        head = self._head(arm)
+        return (("\n" if lines else ": ").join([first, head])) if head else first
 
     def contrast(self, contrast: Contrast) -> tuple[str, str]:
-        """Name what an arm has, and what its reference has in its place, without what both share.
+        """Name the two sides of a contrast by the parts in which they differ.
 
         Returns
         -------
         tuple of str
-            The contrast in few words, and what both sides share.
+            The contrast, and the parts that both sides share.
         """
         arm, reference = contrast.arm, contrast.reference
         parts = [
@@ -80,60 +81,60 @@ class ArmNames:
         ]
         if len(self.fractions) == 1:
             del parts[2]
-        mine, theirs = ([pair[side] for pair in parts if len(set(pair)) > 1] for side in (0, 1))
+        sides = ([pair[side] for pair in parts if len(set(pair)) > 1] for side in (0, 1))
         shared = [a for a, b in parts if a == b and a]
-        words = [" ".join(each for each in side if each) for side in (mine, theirs)]
-        change = " vs ".join(words)
-        if shared and shared[0].startswith("at "):  # nothing else is shared
+        change = " vs ".join(" ".join(part for part in side if part) for side in sides)
+        if shared and shared[0].startswith("at "):  # only the fraction is shared
             return f"{change} {shared[0]}", ""
         return change, " ".join(shared)
 
     def _head(self, arm: Arm) -> str:
-        words = (format_head_name(arm), self._numbers.get(arm.id, ""))
-        return ", ".join(word for word in words if word)
+        parts = (format_head_name(arm), self._training.get(arm.id, ""))
+        return ", ".join(part for part in parts if part)
 
 
-def _differing(arms: Sequence[Arm]) -> Mapping[str, str]:
-    """Training numbers that are not the same for all arms, by arm id."""
-    dumped = {arm.id: arm.training.model_dump(mode="json") for arm in arms}
-    keys = [key for key in next(iter(dumped.values()), {}) if _several(dumped, key)]
+def _format_differing_options(arms: Sequence[Arm]) -> Mapping[str, str]:
+    """Return the training options in which the arms differ, as text by arm id."""
+    trainings = {arm.id: arm.training.model_dump(mode="json") for arm in arms}
+    keys = [key for key in next(iter(trainings.values()), {}) if _differs(trainings, key)]
     return {
-        name: ", ".join(f"{key} {numbers[key]}" for key in keys) for name, numbers in dumped.items()
+        arm_id: ", ".join(f"{key} {options[key]}" for key in keys)
+        for arm_id, options in trainings.items()
     }
 
 
-def _several(dumped: Mapping[str, Mapping[str, object]], key: str) -> bool:
-    return len({str(numbers[key]) for numbers in dumped.values()}) > 1
+def _differs(trainings: Mapping[str, Mapping[str, object]], key: str) -> bool:
+    return len({str(options[key]) for options in trainings.values()}) > 1
 
 
 BALANCER, HEAD, MEAN = "label_balancer", "mlp_head", "independent_mean"
-MOST_CONTRASTS = 6
-"""Sparse gains that a report shows."""
+MAX_CONTRASTS = 6
+"""Maximum number of sparse gains in a report."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReportContext:
-    """Evidence of a study, and of others it is set beside.
+    """Analysis of a study and of the other studies that it is compared with.
 
     Attributes
     ----------
-    evidence : StudyAnalysis
-    beside : mapping of str to StudyAnalysis
-        By the name of the study.
+    analysis : StudyAnalysis
+    others : mapping of str to StudyAnalysis
+        Other studies by name.
     """
 
-    evidence: StudyAnalysis
-    beside: Mapping[str, StudyAnalysis] = field(default_factory=dict)
+    analysis: StudyAnalysis
+    others: Mapping[str, StudyAnalysis] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> ArmNames:
         """Names of the arms."""
-        return ArmNames(self.evidence.record.plan.arms)
+        return ArmNames(self.analysis.results.plan.arms)
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
-        """Arms with a finished trial, in the order of the file."""
-        return tuple(arm.arm for arm in self.evidence.arms.values())
+        """Arms with a finished trial, in the order of the study file."""
+        return tuple(scores.arm for scores in self.analysis.arms.values())
 
     @cached_property
     def fullest(self) -> float:
@@ -146,58 +147,58 @@ class ReportContext:
         return tuple(arm for arm in self.arms if arm.fraction == self.fullest)
 
     def level(self, arm: Arm) -> float:
-        """Macro AUROC of an arm."""
-        return self.evidence.levels[arm.id].auroc.mean
+        """Return the macro AUROC of an arm."""
+        return self.analysis.levels[arm.id].auroc.mean
 
     @cached_property
     def headlines(self) -> tuple[ContrastResult, ...]:
-        """At most five findings: of each question the first with the most data and modalities.
+        """At most five findings: those of each family with the most data and modalities.
 
-        Chosen by what was asked, never by what came out.
+        They are selected by the contrasts alone, never by the results.
         """
-        chosen: dict[str, list[ContrastResult]] = {}
-        for finding in sorted(self.evidence.findings, key=_rank):
-            chosen.setdefault(finding.contrast.family, []).append(finding)
-        firsts = [finding for group in chosen.values() for finding in group[:1]]
-        seconds = [finding for group in chosen.values() for finding in group[1:2]]
-        wanted = [*firsts, *seconds][:5]
-        return tuple(finding for finding in self.evidence.findings if finding in wanted)
+        by_family: dict[str, list[ContrastResult]] = {}
+        for finding in sorted(self.analysis.findings, key=_rank):
+            by_family.setdefault(finding.contrast.family, []).append(finding)
+        firsts = [finding for group in by_family.values() for finding in group[:1]]
+        seconds = [finding for group in by_family.values() for finding in group[1:2]]
+        chosen = [*firsts, *seconds][:5]
+        return tuple(finding for finding in self.analysis.findings if finding in chosen)
 
     @cached_property
     def balancers(self) -> tuple[Contrast, ...]:
-        """Contrasts of the label balancer with a head and with the mean of independent models.
+        """Contrasts of the label balancer with an MLP head or the mean of independent models.
 
-        At the largest fraction, the largest set of modalities first.
+        Only those at the largest fraction; the largest set of modalities comes first.
         """
-        found = [c for c in self._asked() if c.arm.technique == BALANCER]
-        rivals = [c for c in found if c.reference.technique in (HEAD, MEAN)]
-        rivals = [c for c in rivals if c.arm.fraction == c.reference.fraction == self.fullest]
-        return tuple(sorted(rivals, key=lambda c: -len(c.arm.features)))
+        contrasts = [c for c in self._measured_contrasts() if c.arm.technique == BALANCER]
+        contrasts = [c for c in contrasts if c.reference.technique in (HEAD, MEAN)]
+        full = [c for c in contrasts if c.arm.fraction == c.reference.fraction == self.fullest]
+        return tuple(sorted(full, key=lambda c: -len(c.arm.features)))
 
     @cached_property
     def unequal(self) -> tuple[Contrast, ...]:
-        """What is not compared, because an ensemble is no fair rival of a single model."""
-        record = self.evidence.record
-        found = declare_contrasts(record.spec, record.plan).unequal
-        return tuple(contrast for contrast in found if self.evidence.shared(contrast))
+        """Contrasts left out because they would compare an ensemble with a single model."""
+        results = self.analysis.results
+        unequal = declare_contrasts(results.spec, results.plan).unequal
+        return tuple(contrast for contrast in unequal if self.analysis.shared(contrast))
 
-    def _asked(self) -> list[Contrast]:
-        """Return contrasts with trials on both sides, each pair of arms once; unequal ones too."""
+    def _measured_contrasts(self) -> list[Contrast]:
+        """Return declared and unequal contrasts with trials on both sides, without repeats."""
         pairs = {
             (c.arm.id, c.reference.id): c
-            for c in (*self.evidence.contrasts, *self.unequal)
-            if self.evidence.shared(c)
+            for c in (*self.analysis.contrasts, *self.unequal)
+            if self.analysis.shared(c)
         }
         return list(pairs.values())
 
     @cached_property
     def sparse(self) -> tuple[SparseGain, ...]:
-        """Where the gains of the label balancers lie; else of the headline of techniques."""
+        """Sparse gains of the label balancers or, without any, of the first headline."""
         chosen = self.balancers or tuple(finding.contrast for finding in self.headlines[:1])
-        return tuple(estimate_sparse_gain(self.evidence, each) for each in chosen[:MOST_CONTRASTS])
+        return tuple(estimate_sparse_gain(self.analysis, c) for c in chosen[:MAX_CONTRASTS])
 
     def title(self, contrast: Contrast) -> str:
-        """Name a contrast in one line, with a star where an ensemble meets a single model."""
+        """Name a contrast in one line, with a star if it compares an ensemble with one model."""
         change, shared = self.names.contrast(contrast)
         star = "" if is_fair(contrast) else " *"
         return (f"{shared}: {change}" if shared else change) + star
@@ -205,10 +206,10 @@ class ReportContext:
     @cached_property
     def curves(self) -> tuple[LearningCurve, ...]:
         """Learning curves."""
-        return build_learning_curves(self.evidence)
+        return build_learning_curves(self.analysis)
 
 
 def _rank(finding: ContrastResult) -> tuple[float, int]:
-    """More data first, then more modalities; the sort keeps the order of the file."""
+    """Sort key: more data first, then more modalities; ties keep the order of the file."""
     contrast = finding.contrast
     return -contrast.arm.fraction, -len(contrast.arm.features)

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of text, lists, tables and figures, as plain values."""
+"""Document model of a report: sections with text, lists, tables and figures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prose:
-    """One paragraph.
+    """A paragraph.
 
     Attributes
     ----------
@@ -36,15 +36,15 @@ class Bullets:
 
 @dataclass(frozen=True)
 class DocumentTable:
-    """A table that can be sorted on the page, and is a CSV file beside it.
+    """A table that can be sorted on the page and is also written as a CSV file.
 
     Attributes
     ----------
     name : str
-        Stem of its file.
+        Stem of the file name.
     caption : str
     columns : sequence of Column
-        Those that readers see; the file has every column of the frame.
+        Columns on the page; the file has every column of the frame.
     frame : DataFrame
     """
 
@@ -56,12 +56,12 @@ class DocumentTable:
 
     @property
     def long(self) -> bool:
-        """Whether it would fill a page: it is scrolled in place, and printed whole."""
+        """Whether the table is too long for the page and is shown in a scrolling box."""
         return len(self.frame) > 25
 
     @property
     def used(self) -> list[Column]:
-        """Columns that the frame has."""
+        """Those of `columns` that the frame has."""
         return [column for column in self.columns if column.key in self.frame.columns]
 
     @property
@@ -72,22 +72,22 @@ class DocumentTable:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with its words.
+    """A figure with its texts.
 
     Attributes
     ----------
     name : str
-        Stem of its files.
+        Stem of the file names.
     title : str
     description : str
-        What it shows, for those who cannot see it.
+        Text alternative for readers who cannot see the figure.
     caption : str
-        How to read it.
+        Explanation of how to read the figure.
     svg : str
-        A whole SVG file.
+        Content of the SVG file.
     png : bytes
     width : float
-        In points.
+        Width in points.
     """
 
     kind: ClassVar[str] = "figure"
@@ -101,7 +101,7 @@ class Figure:
 
     @property
     def wide(self) -> bool:
-        """Whether a page of 400 px has to scroll it."""
+        """Whether the figure must be scrolled on a page of 400 px."""
         return self.width > 420
 
 
@@ -110,12 +110,12 @@ Block = Prose | Bullets | DocumentTable | Figure
 
 @dataclass(frozen=True)
 class DocumentSection:
-    """A part of the report with a heading.
+    """A section of the report.
 
     Attributes
     ----------
     anchor : str
-        Its address on the page.
+        Id of the section on the page.
     title : str
     blocks : tuple of Block
     """
@@ -126,12 +126,12 @@ class DocumentSection:
 
     @property
     def figures(self) -> list[Figure]:
-        """The figures in their order."""
+        """The figures of the section, in order."""
         return [block for block in self.blocks if isinstance(block, Figure)]
 
     @property
     def tables(self) -> list[DocumentTable]:
-        """The tables in their order."""
+        """The tables of the section, in order."""
         return [block for block in self.blocks if isinstance(block, DocumentTable)]
 
 
@@ -151,10 +151,10 @@ class Document:
 
     @property
     def figures(self) -> list[Figure]:
-        """Every figure."""
+        """All figures, in order."""
         return [figure for section in self.sections for figure in section.figures]
 
     @property
     def tables(self) -> list[DocumentTable]:
-        """Every table."""
+        """All tables, in order."""
         return [table for section in self.sections for table in section.tables]

@@ -1,4 +1,4 @@
-"""Numbers, intervals and tables as text."""
+"""Format numbers, intervals and tables as text."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A column as readers see it.
+    """How a column of a frame is shown.
 
     Attributes
     ----------
     key : str
-        Column of the frame.
+        Name of the column in the frame.
     heading : str
     form : str
-        Format of its numbers; empty for text, which is aligned to the left.
+        Format specification of its numbers; empty for text, which is aligned to the left.
     interval : tuple of two str
-        Columns of the ends of an interval, shown in brackets behind the number.
+        Columns with the ends of an interval, shown in brackets after the number.
     """
 
     key: str
@@ -35,8 +35,8 @@ class Column:
     form: str = ""
     interval: tuple[str, ...] = ()
 
-    def shown(self, row: Row) -> str:
-        """Return the arm of a row; a dash for what is undefined."""
+    def format_value(self, row: Row) -> str:
+        """Return the text of this column in a row; a dash for an undefined value."""
         value = row.get(self.key)
         if value is None or not self.form:
             return "-" if value is None else str(value)
@@ -47,61 +47,61 @@ class Column:
         return f"{text} [{', '.join(format(end, self.form) for end in ends)}]"
 
 
-def frame_of(rows: Iterable[Row]) -> DataFrame:
-    """Return rows as a frame of the very values: no number becomes another type."""
+def build_frame(rows: Iterable[Row]) -> DataFrame:
+    """Return rows as a frame of dtype object, which does not convert any value."""
     from pandas import DataFrame
 
     return DataFrame(list(rows), dtype=object)
 
 
 def records(frame: DataFrame) -> list[Row]:
-    """Return the rows of a frame, with None where a value is missing."""
+    """Return the rows of a frame, with None for missing values."""
     rows = frame.where(frame.notna(), None).to_dict("records")
     return [{str(key): value for key, value in row.items()} for row in rows]
 
 
 def render_table(frame: DataFrame, columns: Sequence[Column], kind: Kind) -> str:
-    """Return a frame as text of one kind, ending in a newline.
+    """Return a frame as text of the given kind, ending in a newline.
 
-    CSV and JSON have every column of the frame, the others those of `columns` that it has.
+    CSV and JSON have every column of the frame, the other kinds only those of `columns`.
     """
-    if kind == "json":  # `to_json` cuts floats to 15 digits
+    if kind == "json":  # `DataFrame.to_json` rounds floats to 15 digits
         return json.dumps(records(frame), indent=2) + "\n"
     if kind == "csv":
         return frame.to_csv(index=False, lineterminator="\n")
     from pandas import DataFrame
 
     used = [column for column in columns if column.key in frame.columns]
-    texts = [[column.shown(row) for column in used] for row in records(frame)]
-    shown = DataFrame(texts, columns=[column.heading for column in used], dtype=object)
+    texts = [[column.format_value(row) for column in used] for row in records(frame)]
+    text_frame = DataFrame(texts, columns=[column.heading for column in used], dtype=object)
     numeric = [bool(column.form) for column in used]
     if kind == "md":
-        return markdown(shown, numeric)
+        return markdown(text_frame, numeric)
     if kind == "latex":
         aligned = "".join("r" if number else "l" for number in numeric)
-        return shown.to_latex(index=False, escape=True, column_format=aligned)
-    return _plain(shown, numeric)
+        return text_frame.to_latex(index=False, escape=True, column_format=aligned)
+    return _format_plain(text_frame, numeric)
 
 
-def markdown(shown: DataFrame, numeric: Sequence[bool]) -> str:
+def markdown(texts: DataFrame, numeric: Sequence[bool]) -> str:
     """Return a frame of text as a Markdown table; numeric columns are aligned to the right."""
-    escaped = shown.map(_escaped).rename(columns=_escaped)
+    escaped = texts.map(_escape_pipes).rename(columns=_escape_pipes)
     aligned = ["right" if number else "left" for number in numeric]
     return escaped.to_markdown(index=False, disable_numparse=True, colalign=aligned) + "\n"
 
 
-def _escaped(text: str) -> str:
+def _escape_pipes(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _plain(shown: DataFrame, numeric: Sequence[bool]) -> str:
-    arms = [list(shown.columns), *shown.to_numpy().tolist()]
-    widths = [max(map(len, column)) for column in zip(*arms, strict=True)]
+def _format_plain(texts: DataFrame, numeric: Sequence[bool]) -> str:
+    rows = [list(texts.columns), *texts.to_numpy().tolist()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for line in arms:
+    for row in rows:
         padded = (
             text.rjust(width) if number else text.ljust(width)
-            for number, text, width in zip(numeric, line, widths, strict=True)
+            for number, text, width in zip(numeric, row, widths, strict=True)
         )
         lines.append("  ".join(padded).rstrip())
     rule = "  ".join("-" * width for width in widths)
@@ -112,31 +112,31 @@ DASH = "-"
 
 
 def format_fixed(value: float | None, form: str = ".4f") -> str:
-    """Return a number in a fixed form."""
+    """Return a number in the format `form`; a dash if it is undefined."""
     return DASH if value is None or math.isnan(value) else format(value, form)
 
 
 def format_interval(value: float, low: float, high: float, form: str = ".4f") -> str:
-    """Return a number and its interval in brackets, if it has one."""
+    """Return a number, with its interval in brackets if that is defined."""
     if math.isnan(low) or math.isnan(high):
         return format_fixed(value, form)
     return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def format_p_value(p: float) -> str:
-    """Return ``p = 0.012`` or ``p < 0.001``."""
+    """Return a p value as text: ``p = 0.012``, ``p < 0.001`` or ``p undefined``."""
     if math.isnan(p):
         return "p undefined"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def format_count(number: int, one: str, many: str = "") -> str:
-    """Return ``1 fold``, ``5 folds``."""
+    """Return a number with its noun: ``1 fold``, ``5 folds``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def format_list(words: Sequence[str]) -> str:
-    """Join words as in a sentence: ``a, b and c``."""
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+def format_list(items: Sequence[str]) -> str:
+    """Join items as in a sentence: ``a, b and c``."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"

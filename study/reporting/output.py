@@ -1,4 +1,4 @@
-"""A report as one HTML page and as Markdown."""
+"""Render a report as one HTML page and as Markdown."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from html import escape
 from importlib.resources import files
 
 from study.reporting.document import Block, Bullets, Document, Figure, Prose
-from study.reporting.figures._canvas import BAND, INK, PAPER, RULE, SOFT
+from study.reporting.figures.canvas import BAND, INK, PAPER, RULE, SOFT
 from study.reporting.formatting import Column, Row, render_table
 
 THEMED = {INK: "ink", SOFT: "soft", RULE: "rule", BAND: "band", PAPER: "paper"}
-"""Colors of a figure that follow the page, light or dark."""
-ROOM = 1.65
-"""CSS pixels a point, at most, that a figure is shown at."""
+"""Colors of a figure that follow the light or dark theme of the page, by CSS variable."""
+MAX_SCALE = 1.65
+"""Maximum scale of a figure on the page, in CSS pixels per point."""
 
 
 def to_html(document: Document) -> str:
-    """Return the page; styles, script and figures are inside."""
+    """Return the report as one HTML page that contains all styles, scripts and figures."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     folder = files("study.reporting")
@@ -29,23 +29,23 @@ def to_html(document: Document) -> str:
         lstrip_blocks=True,
     )
     page = environment.get_template("page.html.j2")
-    inside = {
+    assets = {
         name: (folder / name).read_text(encoding="utf-8") for name in ("style.css", "sort.js")
     }
     return page.render(
         document=document,
-        style=inside["style.css"],
-        script=inside["sort.js"],
+        style=assets["style.css"],
+        script=assets["sort.js"],
         inline_svg=inline_svg,
         sort_value=sort_value,
     )
 
 
 def inline_svg(figure: Figure) -> str:
-    """Return the drawing as an element of a page, with its words for screen readers.
+    """Return a figure as an element of the page, with its texts for screen readers.
 
-    Addresses inside it are made its own, since a page has many figures; what nobody points to
-    loses its name.
+    Ids inside the figure are prefixed with its name, because the page has many figures; ids that
+    nothing refers to are removed.
     """
     body = figure.svg[figure.svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
@@ -56,40 +56,41 @@ def inline_svg(figure: Figure) -> str:
         body = body.replace(color, f"var(--{name}, {color})")
     opening, rest = body.split(">", 1)
     view = re.search(r'viewBox="[^"]+"', opening)
-    title, words = escape(figure.title), escape(figure.description)
-    named = f'aria-labelledby="{figure.name}-title {figure.name}-words"'
-    size = f"min-width:{min(figure.width, 340):.0f}px;max-width:{ROOM * figure.width:.0f}px"
+    title, description = escape(figure.title), escape(figure.description)
+    label = f'aria-labelledby="{figure.name}-title {figure.name}-words"'
+    size = f"min-width:{min(figure.width, 340):.0f}px;max-width:{MAX_SCALE * figure.width:.0f}px"
     if figure.wide:
-        size = f"min-width:{figure.width:.0f}px;max-width:{ROOM * figure.width:.0f}px"
+        size = f"min-width:{figure.width:.0f}px;max-width:{MAX_SCALE * figure.width:.0f}px"
     return (
         f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {view.group() if view else ""} '
-        f'role="img" {named} style="{size}">'
+        f'role="img" {label} style="{size}">'
         f'<title id="{figure.name}-title">{title}</title>'
-        f'<desc id="{figure.name}-words">{words}</desc>{rest}'
+        f'<desc id="{figure.name}-words">{description}</desc>{rest}'
     )
 
 
 def sort_value(column: Column, row: Row) -> str:
-    """Return what an arm is sorted by: the whole number, not the one that is shown."""
+    """Return the value that a table cell is sorted by: the unrounded number."""
     value = row.get(column.key)
     return "" if value is None else str(value)
 
 
 def to_markdown(document: Document) -> str:
-    """Return the same content as the page."""
+    """Return the report as Markdown, with the same content as the page."""
     parts = [f"# {document.title}", document.subtitle]
     for section in document.sections:
         parts.append(f"## {section.title}")
-        parts += [_block(block) for block in section.blocks]
+        parts += [_render_block(block) for block in section.blocks]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _block(block: Block) -> str:
+def _render_block(block: Block) -> str:
     if isinstance(block, Prose):
         return block.text
     if isinstance(block, Bullets):
         return "\n".join(f"- {item}" for item in block.items)
     if isinstance(block, Figure):
-        words = block.description.replace("[", "(").replace("]", ")")  # brackets end the text
-        return f"![{words}](figures/{block.name}.svg)\n\n**{block.title}.** {block.caption}"
+        # A closing bracket would end the alternative text.
+        description = block.description.replace("[", "(").replace("]", ")")
+        return f"![{description}](figures/{block.name}.svg)\n\n**{block.title}.** {block.caption}"
     return f"{block.caption}\n\n{render_table(block.frame, block.columns, 'md').rstrip()}"

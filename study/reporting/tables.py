@@ -1,4 +1,4 @@
-"""Tables of arms, contrasts and learning curves, in every output format."""
+"""Tables of arms, contrasts and learning curves."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from study.reporting.formatting import (
     Column,
     Kind,
     Row,
+    build_frame,
     format_count,
-    frame_of,
     records,
     render_table,
 )
@@ -52,34 +52,40 @@ COLUMNS = (
     Column("sparse_gain", "sparse gain [95 % CI]", "+.4f", ("sparse_gain_low", "sparse_gain_high")),
     Column("trials", "trials"),
 )
-"""Columns that readers see; CSV and JSON have every column of the frame."""
+"""Columns of a comparison; CSV and JSON have every column of the frame."""
 
 LEGEND = (
-    "gain: AUROC minus the reference's on the same folds and seeds (without a baseline: the first "
-    "MLP head of the same features); sparse: the fifth of the labels with the fewest positives; "
-    "verdict: of the gain, after Holm over the table's rows, and with the corrected t beside it."
+    "gain: AUROC minus that of the reference on the same folds and seeds (without a baseline: the "
+    "first MLP head with the same features); sparse: the fifth of the labels with the fewest "
+    "positives; verdict: on the gain, from its p value (Holm-adjusted over the rows of the table) "
+    "and the corrected t."
 )
-UNEQUAL = "*: averages several models, its reference one: no fair rivals."
+UNEQUAL = "*: an ensemble compared with a single model, which is not a fair comparison."
 NO_SEEDS = (
-    "one seed an arm: what another seed would move is only estimated from the scatter of the "
-    "folds; give the study a second one (seeds: [0, 1]) before believing a small gain."
+    "one seed per arm: the effect of another seed is only estimated from the spread of the folds; "
+    "add a second seed (seeds: [0, 1]) before trusting a small gain."
 )
 
 
 def comparison_frame(
     compared: Sequence[ArmComparison], *, studies: bool = False, versions: bool = False
 ) -> DataFrame:
-    """Return one row an arm, with its study and version if asked; undefined numbers are None."""
-    frame = frame_of(_row(each) for each in compared)
+    """Return one row per arm, optionally with its study and version.
+
+    Undefined numbers are None.
+    """
+    frame = build_frame(map(_build_arm_row, compared))
     dropped = [] if studies else ["study", "reference_study"]
     dropped += [] if versions else ["version"]
     return frame.drop(columns=dropped, errors="ignore")
 
 
-def _row(each: ArmComparison) -> Row:
-    summary, level = each.summary, each.level
-    row: Row = {"study": each.study, "version": each.version, **summary.arm.params()}
-    row |= {
+def _build_arm_row(compared: ArmComparison) -> Row:
+    summary, level = compared.summary, compared.level
+    return {
+        "study": compared.study,
+        "version": compared.version,
+        **summary.arm.params(),
         "fraction": summary.arm.fraction,
         "auroc": number_or_none(summary.auroc),
         "auroc_low": number_or_none(level.low) if level else None,
@@ -87,34 +93,33 @@ def _row(each: ArmComparison) -> Row:
         "auroc_sd": number_or_none(summary.auroc_sd),
         "ap": number_or_none(summary.average_precision),
         "auroc_q5": number_or_none(summary.fifths[-1]) if summary.fifths else None,
-        **_rival(each.rival),
+        **_paired_columns(compared.paired),
         "trials": f"{summary.repeats}/{summary.repeats + summary.missing}",
     }
-    return row
 
 
-def _rival(rival: PairedComparison | None) -> Row:
-    """Return what is said of a gain; None in every column of an arm without a reference."""
-    macro = difference_row("gain", rival.macro if rival else None)
-    sparse = difference_row("sparse_gain", rival.sparse if rival else None)
-    corrected = rival.macro.corrected if rival else None
-    mark = "" if rival is None or rival.equal_size else " *"
+def _paired_columns(paired: PairedComparison | None) -> Row:
+    """Return the columns of the gain over the reference; None in all of them without one."""
+    macro = build_difference_row("gain", paired.macro if paired else None)
+    sparse = build_difference_row("sparse_gain", paired.sparse if paired else None)
+    corrected = paired.macro.corrected if paired else None
+    mark = "" if paired is None or paired.equal_size else " *"
     return {
         **macro,
-        "gain_p": number_or_none(rival.macro.p) if rival else None,
-        "gain_p_holm": number_or_none(rival.verdict.p_holm) if rival else None,
+        "gain_p": number_or_none(paired.macro.p) if paired else None,
+        "gain_p_holm": number_or_none(paired.verdict.p_holm) if paired else None,
         "gain_p_corrected_t": number_or_none(corrected.p) if corrected else None,
         "p_better": number_or_none(corrected.better) if corrected else None,
         "p_equivalent": number_or_none(corrected.equivalent) if corrected else None,
-        "smallest_detectable": number_or_none(rival.macro.smallest) if rival else None,
-        "verdict": f"{rival.verdict}{mark}" if rival else None,
+        "smallest_detectable": number_or_none(paired.macro.smallest) if paired else None,
+        "verdict": f"{paired.verdict}{mark}" if paired else None,
         **sparse,
-        "reference_study": rival.study if rival else None,
-        "reference": str(rival.reference) if rival else None,
+        "reference_study": paired.study if paired else None,
+        "reference": str(paired.reference) if paired else None,
     }
 
 
-def difference_row(name: str, difference: PairedDifference | None) -> Row:
+def build_difference_row(name: str, difference: PairedDifference | None) -> Row:
     """Return a difference and its interval as three columns."""
     if difference is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
@@ -123,34 +128,33 @@ def difference_row(name: str, difference: PairedDifference | None) -> Row:
 
 
 def format_caveats(compared: Sequence[ArmComparison]) -> list[str]:
-    """Return what to know before reading a comparison: the legend and arms not to be trusted."""
-    rivals = [each.rival for each in compared if each.rival]
+    """Return the legend of a comparison, and warnings about arms that cannot be trusted."""
+    pairs = [row.paired for row in compared if row.paired]
     lines = [LEGEND]
-    if any(not rival.equal_size for rival in rivals):
+    if any(not pair.equal_size for pair in pairs):
         lines.append(UNEQUAL)
-    if any(rival.macro.seed_from != "seeds" for rival in rivals):
+    if any(pair.macro.seed_from != "seeds" for pair in pairs):
         lines.append(NO_SEEDS)
-    summaries = [each.summary for each in compared]
-    return [*lines, *unranked(summaries), *find_unsettled(summaries)]
+    summaries = [row.summary for row in compared]
+    return [*lines, *find_undefined(summaries), *find_unconverged(summaries)]
 
 
-def unranked(summaries: Sequence[ArmSummary]) -> list[str]:
-    """Return a line for every arm whose means are undefined because a label is."""
+def find_undefined(summaries: Sequence[ArmSummary]) -> list[str]:
+    """Return a line for every arm whose means are undefined because a label is undefined."""
     return [
         f"undefined: {summary.arm}: AUROC of {format_count(summary.undefined, 'pair')} of label "
-        "and "
-        "test fold, without positives or without negatives, and with it the means over labels; "
-        "use fewer folds, or leave these labels out of the table"
+        "and test fold, which have no positives or no negatives, and therefore the means over "
+        "labels; use fewer folds, or remove these labels from the table"
         for summary in summaries
         if summary.undefined
     ]
 
 
-def find_unsettled(summaries: Sequence[ArmSummary]) -> list[str]:
-    """Return a line for every arm whose training ended where it should not."""
+def find_unconverged(summaries: Sequence[ArmSummary]) -> list[str]:
+    """Return a line for every arm with trials that did not converge."""
     return [
         f"not converged: {summary.arm}: {summary.unconverged} of {summary.repeats} trials were "
-        "best in one of their first or in their last epoch; raise training.patience or "
+        "best in one of their first or in their last epoch; increase training.patience or "
         "training.epochs before comparing them"
         for summary in summaries
         if summary.unconverged
@@ -158,7 +162,7 @@ def find_unsettled(summaries: Sequence[ArmSummary]) -> list[str]:
 
 
 def number_or_none(value: float) -> float | None:
-    """Return a number, or None where it is undefined."""
+    """Return a number, or None if it is NaN."""
     return None if math.isnan(value) else value
 
 
@@ -179,23 +183,23 @@ FINDING_COLUMNS = (
 """Columns that readers see; CSV and JSON have every column of the frame."""
 
 
-def finding_frame(
+def build_finding_frame(
     findings: Sequence[ContrastResult], study: str | None = None, version: str | None = None
 ) -> DataFrame:
-    """Return one row a declared contrast, with the study's name and version if they are given."""
-    given = {"study": study, "version": version}
-    first = {name: text for name, text in given.items() if text is not None}
-    return frame_of(first | _contrast_row(finding) for finding in findings)
+    """Return one row per declared contrast, with the name and version of the study if passed."""
+    origin = {"study": study, "version": version}
+    first = {name: text for name, text in origin.items() if text is not None}
+    return build_frame(first | _build_contrast_row(finding) for finding in findings)
 
 
-def _contrast_row(finding: ContrastResult) -> Row:
+def _build_contrast_row(finding: ContrastResult) -> Row:
     macro, contrast = finding.macro, finding.contrast
     corrected, precision = macro.corrected, finding.average_precision
     return {
         "family": contrast.family,
         "arm": str(contrast.arm),
         "reference": str(contrast.reference),
-        **difference_row("difference", macro),
+        **build_difference_row("difference", macro),
         "p": number_or_none(macro.p),
         "p_holm": number_or_none(finding.verdict.p_holm),
         "p_corrected_t": number_or_none(corrected.p),
@@ -207,25 +211,25 @@ def _contrast_row(finding: ContrastResult) -> Row:
         "ap_difference": number_or_none(precision.mean),
         "ap_low": number_or_none(precision.low),
         "ap_high": number_or_none(precision.high),
-        **_fifths(finding),
+        **_build_fifth_columns(finding),
     }
 
 
-def _fifths(finding: ContrastResult) -> Row:
+def _build_fifth_columns(finding: ContrastResult) -> Row:
     row: Row = {}
-    for place, difference in enumerate(finding.fifths, start=1):
-        row |= difference_row(f"difference_q{place}", difference)
+    for number, difference in enumerate(finding.fifths, start=1):
+        row |= build_difference_row(f"difference_q{number}", difference)
     return row
 
 
 @dataclass(frozen=True)
 class TablePart:
-    """One table of the scaling of a study.
+    """One table on the scaling of a study.
 
     Attributes
     ----------
     name, heading, legend : str
-        Key in CSV and JSON; what readers see above and below the table.
+        Key in CSV and JSON; text above and below the table.
     columns : tuple of Column
     frame : DataFrame
     """
@@ -273,7 +277,7 @@ CURVE_LEGEND = (
 )
 LAW_LEGEND = (
     "intervals: 95 % of 200 refits to draws of the curve (test molecules by group, and seeds); "
-    "'miss': by a fit without that point. A few fractions do not tell the exponent from the floor."
+    "'miss': by a fit without that point. A few fractions cannot separate exponent and floor."
 )
 EFFICIENCY_LEGEND = (
     "isotonic regression of the means, interpolated in log n; '>' and '<=': beyond the fractions "
@@ -286,39 +290,40 @@ CLAIM_LEGEND = (
 )
 
 
-def scaling_parts(evidence: StudyAnalysis) -> tuple[TablePart, ...]:
-    """Return the four tables of the scaling of a study.
+def scaling_parts(analysis: StudyAnalysis) -> tuple[TablePart, ...]:
+    """Return the four tables on the scaling of a study.
 
     Raises
     ------
     InputError
         No arm has finished trials at two fractions.
     """
-    found = build_learning_curves(evidence)
-    if not found:
+    curves = build_learning_curves(analysis)
+    if not curves:
         raise InputError(
-            f"study '{evidence.record.spec.name}' has no arm with finished trials at two training "
-            "fractions; give its file several, e.g. fractions: [0.1, 0.25, 0.5, 1.0], and launch it"
+            f"study '{analysis.results.spec.name}' has no arm with finished trials at two training "
+            "fractions; add several to its file, e.g. fractions: [0.1, 0.25, 0.5, 1.0], and launch "
+            "it"
         )
-    laws = frame_of(row for curve in found for row in law_rows(curve))
-    reached = frame_of(map(efficiency_row, estimate_data_efficiency(evidence)))
-    made = frame_of(map(claim_row, build_fraction_claims(evidence)))
-    points = frame_of(row for curve in found for row in curve_rows(curve))
-    said = CLAIM_LEGEND.format(len(made))
+    laws = build_frame(row for curve in curves for row in build_law_rows(curve))
+    efficiencies = build_frame(map(build_efficiency_row, estimate_data_efficiency(analysis)))
+    claims = build_frame(map(build_claim_row, build_fraction_claims(analysis)))
+    points = build_frame(row for curve in curves for row in build_curve_rows(curve))
+    claim_legend = CLAIM_LEGEND.format(len(claims))
     return (
         TablePart("curves", "Learning curves", CURVE_LEGEND, CURVE_COLUMNS, points),
         TablePart("power_laws", "Power laws", LAW_LEGEND, LAW_COLUMNS, laws),
         TablePart(
-            "efficiencies", "Data efficiency", EFFICIENCY_LEGEND, EFFICIENCY_COLUMNS, reached
+            "efficiencies", "Data efficiency", EFFICIENCY_LEGEND, EFFICIENCY_COLUMNS, efficiencies
         ),
-        TablePart("claims", "Less data against all of it", said, CLAIM_COLUMNS, made),
+        TablePart("claims", "Less data against all of it", claim_legend, CLAIM_COLUMNS, claims),
     )
 
 
 def scaling_text(parts: Sequence[TablePart], kind: Kind) -> str:
     """Return the tables as text, ending in a newline.
 
-    JSON is an object of the tables; CSV one table, whose column ``part`` tells them apart.
+    JSON is an object with one key per table; CSV is one table with the column ``part``.
     """
     if kind == "json":
         return json.dumps({part.name: records(part.frame) for part in parts}, indent=2) + "\n"
@@ -327,11 +332,11 @@ def scaling_text(parts: Sequence[TablePart], kind: Kind) -> str:
 
         frames = {part.name: part.frame for part in parts}
         return render_table(concat(frames, names=["part"]).reset_index("part"), (), kind)
-    return "\n".join(_part_text(part, kind) for part in parts if len(part.frame))
+    return "\n".join(_format_part(part, kind) for part in parts if len(part.frame))
 
 
-def curve_rows(curve: LearningCurve) -> Iterator[Row]:
-    """Yield a row for every fraction of a curve."""
+def build_curve_rows(curve: LearningCurve) -> Iterator[Row]:
+    """Yield one row per fraction of a curve."""
     points = zip(curve.fractions, curve.molecules, curve.auroc, curve.low, curve.high, strict=True)
     for fraction, molecules, auroc, low, high in points:
         yield {
@@ -345,14 +350,14 @@ def curve_rows(curve: LearningCurve) -> Iterator[Row]:
         }
 
 
-def law_rows(curve: LearningCurve) -> Iterator[Row]:
-    """Yield a row for every power law of a curve."""
+def build_law_rows(curve: LearningCurve) -> Iterator[Row]:
+    """Yield one row per power law of a curve."""
     for law in (curve.two, curve.three):
         if law is not None:
-            yield {"arm": curve.name, **_law_row(law)}
+            yield {"arm": curve.name, **_build_law_row(law)}
 
 
-def _law_row(law: PowerLaw) -> Row:
+def _build_law_row(law: PowerLaw) -> Row:
     return {
         "form": law.form,
         "a": law.a,
@@ -366,31 +371,32 @@ def _law_row(law: PowerLaw) -> Row:
     }
 
 
-def efficiency_row(each: DataEfficiency) -> Row:
-    """Return a data-efficiency fraction; ends that lie beyond the fractions are None."""
-    sign = {"above": "> ", "below": "<= ", "": ""}[each.censored]
-    factor = {"above": "< ", "below": ">= ", "": ""}[each.censored]
+def build_efficiency_row(efficiency: DataEfficiency) -> Row:
+    """Return the row of a data-efficiency fraction; ends beyond the measured range are None."""
+    sign = {"above": "> ", "below": "<= ", "": ""}[efficiency.censored]
+    factor = {"above": "< ", "below": ">= ", "": ""}[efficiency.censored]
+    low, high = _format_end(efficiency.low), _format_end(efficiency.high)
     return {
-        "arm": each.arm,
-        "reference": each.reference,
-        "at": f"{sign}{each.fraction:.3g} [{_end(each.low)}, {_end(each.high)}]",
-        "times": f"{factor}{each.factor:.3g}",
-        "fraction": each.fraction,
-        "fraction_low": each.low if 0 < each.low < math.inf else None,
-        "fraction_high": each.high if 0 < each.high < math.inf else None,
-        "censored": each.censored,
-        "factor": each.factor,
+        "arm": efficiency.arm,
+        "reference": efficiency.reference,
+        "at": f"{sign}{efficiency.fraction:.3g} [{low}, {high}]",
+        "times": f"{factor}{efficiency.factor:.3g}",
+        "fraction": efficiency.fraction,
+        "fraction_low": efficiency.low if 0 < efficiency.low < math.inf else None,
+        "fraction_high": efficiency.high if 0 < efficiency.high < math.inf else None,
+        "censored": efficiency.censored,
+        "factor": efficiency.factor,
     }
 
 
-def claim_row(claim: FractionClaim) -> Row:
-    """Return a claim."""
+def build_claim_row(claim: FractionClaim) -> Row:
+    """Return the row of a claim."""
     corrected = claim.difference.corrected
     return {
         "arm": str(claim.arm),
         "reference": str(claim.reference),
         "fraction": claim.arm.fraction,
-        **difference_row("difference", claim.difference),
+        **build_difference_row("difference", claim.difference),
         "p_holm": number_or_none(claim.verdict.p_holm),
         "p_corrected_t": number_or_none(corrected.p),
         "p_better": number_or_none(corrected.better),
@@ -398,11 +404,11 @@ def claim_row(claim: FractionClaim) -> Row:
     }
 
 
-def _end(value: float) -> str:
-    """End of an interval, or that it lies below or above everything measured."""
+def _format_end(value: float) -> str:
+    """Return an interval end as text; ``below`` or ``above`` beyond the measured range."""
     return {0.0: "below", math.inf: "above"}.get(value, f"{value:.3g}")
 
 
-def _part_text(part: TablePart, kind: Kind) -> str:
+def _format_part(part: TablePart, kind: Kind) -> str:
     heading = f"## {part.heading}\n" if kind == "md" else part.heading
     return f"{heading}\n{render_table(part.frame, part.columns, kind)}\n{part.legend}\n"

@@ -1,1 +1,1 @@
-"""What trials leave: results, the ledger, summaries."""
+"""Results of trials, the ledger that stores them, and their summaries."""

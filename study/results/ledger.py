@@ -1,4 +1,4 @@
-"""What is known: one atomic, checksummed record a finished trial, keyed by the trial's identity."""
+"""The ledger: one checksummed record per finished trial, named by the trial's identity."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["Failure", "Ledger", "LedgerError", "add_checksum", "verify_checksum"
 _log = logging.getLogger(__name__)
 _SUFFIX = ".trial"
 _FAILED = ".failed.json"
-_ANEW = "launch the study again: the file is set aside and its trial runs anew"
+_ADVICE = "launch the study again: the file is set aside and its trial is run again"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial could not be finished.
+    """A failed trial and the cause of its failure.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Failure:
         Identity and name of the trial.
     cause : str
     traceback : str
-        Of an exception that nobody foresaw, otherwise ''.
+        Traceback of an unexpected exception, otherwise ''.
     """
 
     id: str
@@ -48,18 +48,18 @@ class Failure:
 class Ledger:
     """Finished trials on durable storage, shared by all studies of that storage.
 
-    A record is written once, whole, before anything else hears of the result. Reading proves
-    its checksum; a damaged record is set aside under ``*.corrupt`` by `sound`.
+    A record is written atomically before the result is reported to any callback. Its checksum is
+    verified on every read; `sound` renames a damaged record to ``*.corrupt``.
     """
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
 
     def put(self, result: TrialResult) -> None:
-        """Write a result; an earlier failure of the same trial is forgotten."""
+        """Write a result, and remove an earlier failure record of the same trial."""
         self.storage.write(result.id + _SUFFIX, add_checksum(result.to_bytes()))
         self.storage.remove(result.id + _FAILED)
-        _log.debug("result of trial %s is kept", result.id)
+        _log.debug("result of trial %s is stored", result.id)
 
     def get(self, trial_id: str) -> TrialResult:
         """Read a result.
@@ -69,10 +69,10 @@ class Ledger:
         LedgerError
             The record is damaged or belongs to another trial.
         """
-        return self._opened(trial_id, self.storage.read(trial_id + _SUFFIX))
+        return self._parse_result(trial_id, self.storage.read(trial_id + _SUFFIX))
 
     def get_many(self, trial_ids: Iterable[str]) -> Iterator[TrialResult]:
-        """Yield results, in any order, in few calls; those that are not there are left out.
+        """Yield results in any order with few storage calls; missing ones are skipped.
 
         Raises
         ------
@@ -80,23 +80,23 @@ class Ledger:
             As `get`.
         """
         for name, data in self.storage.read_many(trial_id + _SUFFIX for trial_id in trial_ids):
-            yield self._opened(name.removesuffix(_SUFFIX), data)
+            yield self._parse_result(name.removesuffix(_SUFFIX), data)
 
     def origins(self, trial_ids: Iterable[str]) -> Iterator[tuple[str, int, dict[str, str]]]:
-        """Yield identity, training code and packages of records; damaged ones are left out."""
+        """Yield trial id, training code number and packages of each intact record."""
         for name, data in self.storage.read_many(trial_id + _SUFFIX for trial_id in trial_ids):
             with suppress(*UNREADABLE):
-                found = read_origin(verify_checksum(data, self.storage.path(name)))
-                yield name.removesuffix(_SUFFIX), *found
+                code, packages = read_origin(verify_checksum(data, self.storage.path(name)))
+                yield name.removesuffix(_SUFFIX), code, packages
 
-    def _opened(self, trial_id: str, data: bytes) -> TrialResult:
-        place = self.storage.path(trial_id + _SUFFIX)
+    def _parse_result(self, trial_id: str, data: bytes) -> TrialResult:
+        path = self.storage.path(trial_id + _SUFFIX)
         try:
-            result = TrialResult.from_bytes(verify_checksum(data, place))
+            result = TrialResult.from_bytes(verify_checksum(data, path))
         except UNREADABLE as error:
-            raise LedgerError(f"{error if place in str(error) else place}; {_ANEW}") from error
+            raise LedgerError(f"{error if path in str(error) else path}; {_ADVICE}") from error
         if result.id != trial_id:
-            raise LedgerError(f"{place} holds the trial {result.id}; {_ANEW}")
+            raise LedgerError(f"{path} holds the result of trial {result.id}; {_ADVICE}")
         return result
 
     def ids(self) -> set[str]:
@@ -104,35 +104,36 @@ class Ledger:
         return {name.removesuffix(_SUFFIX) for name in self.storage.names(_SUFFIX)}
 
     def sound(self, trial_ids: Iterable[str]) -> tuple[set[str], list[str]]:
-        """Return which of these trials have a sound record, and the files set aside.
+        """Return which of these trials have an intact record, and a message per damaged file.
 
-        A damaged record is renamed to ``*.corrupt`` so that its trial runs again; a failure that
-        a result has overtaken is forgotten.
+        A damaged record is renamed to ``*.corrupt`` so that its trial runs again. The failure
+        record of a trial that has a result is removed.
         """
-        wanted = set(trial_ids)
-        found, damaged = set(), []
-        names = (trial_id + _SUFFIX for trial_id in wanted & self.ids())
+        requested = set(trial_ids)
+        sound_ids, damaged = set(), []
+        names = (trial_id + _SUFFIX for trial_id in requested & self.ids())
         for name, data in self.storage.read_many(names):
             try:
-                found.add(self._opened(name.removesuffix(_SUFFIX), data).id)
+                sound_ids.add(self._parse_result(name.removesuffix(_SUFFIX), data).id)
             except LedgerError as error:
                 damaged.append(f"{self.storage.quarantine(name)} ({error})")
-        for trial_id in found & self._failed_ids():  # killed between the result and this
+        # A process killed between the two steps of `put` leaves both records.
+        for trial_id in sound_ids & self._failed_ids():
             self.storage.remove(trial_id + _FAILED)
-        for name, data in self._failed(wanted - found):
+        for name, data in self._read_failures(requested - sound_ids):
             try:
-                self._failure(name, data)
+                self._parse_failure(name, data)
             except LedgerError as error:
                 damaged.append(f"{self.storage.quarantine(name)} ({error})")
-        return found, damaged
+        return sound_ids, damaged
 
     def put_failure(self, failure: Failure) -> None:
-        """Remember why a trial failed; a relaunch tries it again."""
+        """Write why a trial failed; the next launch runs it again."""
         texts = asdict(failure)
         if not failure.traceback:
             del texts["traceback"]
         self.storage.write(failure.id + _FAILED, add_json_checksum(texts))
-        _log.debug("failure of trial %s is kept", failure.id)
+        _log.debug("failure of trial %s is stored", failure.id)
 
     def failures(self, trial_ids: Iterable[str]) -> list[Failure]:
         """Return the recorded failures among these trials.
@@ -142,24 +143,24 @@ class Ledger:
         LedgerError
             A record is damaged.
         """
-        return [self._failure(name, data) for name, data in self._failed(trial_ids)]
+        return [self._parse_failure(name, data) for name, data in self._read_failures(trial_ids)]
 
     def _failed_ids(self) -> set[str]:
         return {name.removesuffix(_FAILED) for name in self.storage.names(_FAILED)}
 
-    def _failed(self, trial_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        known = self._failed_ids()
-        return self.storage.read_many(key + _FAILED for key in trial_ids if key in known)
+    def _read_failures(self, trial_ids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        failed = self._failed_ids()
+        return self.storage.read_many(key + _FAILED for key in trial_ids if key in failed)
 
-    def _failure(self, name: str, data: bytes) -> Failure:
-        place = self.storage.path(name)
+    def _parse_failure(self, name: str, data: bytes) -> Failure:
+        path = self.storage.path(name)
         try:
-            texts = verify_json_checksum(data, place, ("id", "trial", "cause"), ("traceback",))
+            texts = verify_json_checksum(data, path, ("id", "trial", "cause"), ("traceback",))
             failure = Failure(**texts)
         except LedgerError as error:
-            raise LedgerError(f"{error}; {_ANEW}") from error
+            raise LedgerError(f"{error}; {_ADVICE}") from error
         if not all(isinstance(text, str) for text in asdict(failure).values()):
-            raise LedgerError(f"{place}: a failure is told in texts; {_ANEW}")
+            raise LedgerError(f"{path}: every field of a failure must be text; {_ADVICE}")
         if failure.id + _FAILED != name:
-            raise LedgerError(f"{place} is of the trial {failure.id}; {_ANEW}")
+            raise LedgerError(f"{path} belongs to trial {failure.id}; {_ADVICE}")
         return failure

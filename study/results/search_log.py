@@ -1,4 +1,4 @@
-"""What a search tried, and what it took: kept in the record of the trial."""
+"""Configurations that a hyperparameter search tried; stored in the record of the trial."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from study.errors import TrialError
 
 @dataclass(frozen=True)
 class SearchCandidate:
-    """One configuration of a search.
+    """One configuration of a hyperparameter search.
 
     Attributes
     ----------
     numbers : mapping of str to value
-        Of the searched numbers, as a study file writes them.
+        Values of the searched hyperparameters, written as in a study file.
     monitored : tuple of float
-        Validation value after each epoch; the larger, the better.
+        Validation value after each epoch; higher is better.
     finished : bool
-        Trained to its end: all epochs, or no patience left. A dropped one is not.
+        Whether training ran through all epochs or was stopped early by patience; False for a
+        candidate that successive halving dropped.
     cause : str
-        Why its training broke down; empty if it did not.
+        Why training failed, or ''.
     """
 
     numbers: Mapping[str, Any]
@@ -32,12 +33,12 @@ class SearchCandidate:
 
     @property
     def value(self) -> float | None:
-        """The best validation value that it came to; None if its training broke down."""
+        """Best validation value; None if training failed."""
         return max(self.monitored) if self.monitored and not self.cause else None
 
     @property
     def epochs(self) -> int:
-        """Epochs that it was trained."""
+        """Number of epochs trained."""
         return len(self.monitored)
 
     def to_json(self) -> dict[str, Any]:
@@ -52,22 +53,23 @@ class SearchCandidate:
 
 @dataclass(frozen=True)
 class SearchLog:
-    """A whole search of one trial.
+    """The hyperparameter search of one trial.
 
     Attributes
     ----------
     method : str
     budget : int
-        Configurations that were granted.
+        Number of configurations allowed.
     monitor : str
-        The validation value: ``auroc``, or ``loss`` with its sign turned.
+        The validation value: ``auroc``, or ``loss`` with the sign reversed.
     tried : tuple of SearchCandidate
-        In the order in which they were drawn; the first has the arm's own numbers. Fewer than
-        the budget only where the arm feels so few of the numbers that no more are distinct.
+        In the order drawn; the first has the arm's own hyperparameters. Fewer than the budget
+        only if so few of the hyperparameters affect the arm that no more distinct
+        configurations exist.
     chosen : int
-        The place of the best one in `tried`.
+        Index of the best candidate in `tried`.
     seconds : float
-        Wall time of the search, without the fit of the chosen numbers.
+        Wall time of the search, without the final fit of the chosen configuration.
     """
 
     method: str
@@ -79,8 +81,8 @@ class SearchLog:
 
     @property
     def epochs(self) -> int:
-        """Epochs that the search trained, all configurations together."""
-        return sum(each.epochs for each in self.tried)
+        """Total number of epochs trained over all configurations."""
+        return sum(candidate.epochs for candidate in self.tried)
 
     @property
     def winner(self) -> SearchCandidate:
@@ -89,7 +91,7 @@ class SearchLog:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {**vars(self), "tried": [each.to_json() for each in self.tried]}
+        return {**vars(self), "tried": [candidate.to_json() for candidate in self.tried]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SearchLog:
@@ -98,20 +100,20 @@ class SearchLog:
 
 
 def best_index(tried: Sequence[SearchCandidate]) -> int:
-    """Return the place of the largest validation value.
+    """Return the index of the candidate with the highest validation value.
 
-    Of equals the one that was trained to its end counts, then the earlier one: the arm's own
-    numbers give way only to better ones.
+    Ties go to a candidate that finished training, then to the earlier one, so that the arm's own
+    hyperparameters are replaced only by better ones.
 
     Raises
     ------
     TrialError
-        Every training broke down; the message has the cause of the first one.
+        Training failed for every candidate; the message has the cause of the first one.
     """
-    able = [i for i, each in enumerate(tried) if each.value is not None]
-    if not able:
+    trained = [i for i, candidate in enumerate(tried) if candidate.value is not None]
+    if not trained:
         raise TrialError(
-            f"none of {len(tried)} configurations could be trained; the arm's own numbers: "
-            f"{tried[0].cause}"
+            f"none of {len(tried)} configurations could be trained; with the arm's own "
+            f"hyperparameters: {tried[0].cause}"
         )
-    return max(able, key=lambda i: (tried[i].value, tried[i].finished, -i))
+    return max(trained, key=lambda i: (tried[i].value, tried[i].finished, -i))

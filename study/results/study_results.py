@@ -1,4 +1,4 @@
-"""A study with its plan, data and ledger, and the results that the ledger holds of it."""
+"""A study with its plan, data and ledger, and its results as read from the ledger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from study.storage.storage import Storage
 
 
 class _ResultCache:
-    """Results of a study that were read already."""
+    """Results of a study that have already been read, and the lock that guards them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -39,17 +39,17 @@ class Study:
     Attributes
     ----------
     spec : StudySpec
-        With the widths of matched heads written into its grid.
+        The study file, with the matched head widths written into its grid.
     plan : Plan
     data : StudyData
-        Data set and split. Identities of trials are those of its version.
+        Data set and split. Its version determines the identities of the trials.
     ledger : Ledger
         Finished trials of all studies of the storage.
     home : Storage
-        The study's own folder: its file, data set and split.
+        Folder of the study: its file, data set and split.
     versions : tuple of VersionResults
-        Versions that the ledger has results of; the first is the one that is read. Empty where
-        only the current version counts.
+        Versions with results in the ledger; the first is the one that is read. Empty if only the
+        current version is considered.
     """
 
     spec: StudySpec
@@ -62,12 +62,12 @@ class Study:
 
     @property
     def folder(self) -> Path:
-        """The study's own folder on this machine; for an object store, that of its copies."""
+        """Folder of the study on this machine; for an object store, the local mirror."""
         return local_folder(self.home)
 
     @cached_property
     def key(self) -> str:
-        """Digest of data set and split: tells whether a folder holds other ones."""
+        """Digest of data set and split; differs if a folder holds another data set or split."""
         return digest([self.data.dataset.digest, self.data.split.digest])
 
     def trials_by_id(self) -> dict[str, Trial]:
@@ -75,20 +75,20 @@ class Study:
         return {self.data.trial_id(trial): trial for trial in self.plan.trials()}
 
     def read_results(self) -> StudyResults:
-        """Read the finished and failed trials from the ledger; any thread may call it.
+        """Read the finished and failed trials from the ledger; thread-safe.
 
-        Each result is read once: later calls read only what has finished since.
+        Results are cached: later calls read only the trials that have finished since.
 
         Raises
         ------
         StudyError, OSError
-            A record is damaged, or was removed while it was read; reading again may succeed.
+            A record is damaged, or was removed during the read; a retry may succeed.
         """
         trials = self.trials_by_id()
         with self._cache.lock:
             finished = trials.keys() & self.ledger.ids()
-            known = self._cache.results
-            results = {trial_id: known[trial_id] for trial_id in finished & known.keys()}
+            cached = self._cache.results
+            results = {trial_id: cached[trial_id] for trial_id in finished & cached.keys()}
             unread = finished - results.keys()
             results |= {result.id: result for result in self.ledger.get_many(unread)}
             failures = self.ledger.failures(trials.keys() - results.keys())
@@ -98,7 +98,7 @@ class Study:
 
 @dataclass(frozen=True, eq=False)
 class StudyResults:
-    """The results of a study at one moment: what comparisons, reports and pages are made from.
+    """Results of a study at one moment; comparisons, reports and MLflow runs are built from it.
 
     Attributes
     ----------
@@ -130,24 +130,24 @@ class StudyResults:
 
     @cached_property
     def summaries(self) -> list[ArmSummary]:
-        """One summary an arm, in the order of the study file."""
+        """One summary per arm, in the order of the study file."""
         results = list(self.by_id.values())
         positives = self.data.dataset.positives
         return summarize(self.plan.arms, results, positives, self.plan.per_arm)
 
     @cached_property
     def references(self) -> Mapping[str, str]:
-        """Reference arm of each arm that has one."""
+        """Id of the reference arm, by arm id, of each arm that has one."""
         return find_reference_arms(self.plan.arms)
 
     @cached_property
     def version(self) -> Version:
-        """What made the results: code, featurizers, libraries."""
+        """Version of code, featurizers and libraries that produced the results."""
         return self.data.version or current_version(self.plan)
 
     @property
     def version_lines(self) -> list[str]:
-        """Lines that name the versions; none if there is only the current one."""
+        """Lines that name the versions; empty if there is only the current one."""
         return name_versions(self.study.versions)
 
     @property
@@ -161,29 +161,29 @@ class StudyResults:
         return [self.by_id[trial_id] for trial_id in ids if trial_id in self.by_id]
 
     def refresh(self) -> StudyResults:
-        """Return the results with those of trials that have finished since."""
+        """Read the ledger again, including trials that have finished since."""
         return self.study.read_results()
 
 
 def open_study(folder: Path | Storage, version: str | None = None) -> Study:
-    """Open a launched study in its own folder, without reading its results.
+    """Open the folder of a launched study without reading its results.
 
     Parameters
     ----------
     folder : Path or Storage
     version : str, optional
-        Words of the version whose results are read; without it the one with most finished
-        trials, and of equal ones the newest.
+        Text that selects the version whose results are read. Default: the version with the most
+        finished trials; ties go to the newest.
 
     Raises
     ------
     InputError
-        There is no such study, or it has no results of that version.
+        The folder holds no study, or the study has no results of that version.
     """
     home = folder if isinstance(folder, Storage) else Storage(str(folder))
     spec = read_spec(home)
     if spec is None:
-        raise InputError(f"{home.url} holds no study: launch it first, or give --storage")
+        raise InputError(f"{home.url} holds no study: launch it first, or pass --storage")
     ledger = Ledger(home.above.below("ledger"))
     plan, data = make_plan(spec), StudyData.load(home)
     versions = put_first(find_versions(plan, data, ledger), version)
@@ -191,8 +191,8 @@ def open_study(folder: Path | Storage, version: str | None = None) -> Study:
 
 
 def load_results(folder: Path | Storage, version: str | None = None) -> StudyResults:
-    """Read the results of a launched study from its own folder.
+    """Read the results of a launched study from its folder.
 
-    Parameters and errors as of `open_study`.
+    Parameters and errors are those of `open_study`.
     """
     return open_study(folder, version).read_results()

@@ -1,4 +1,4 @@
-"""One row of results an arm: means over folds, density groups, failures."""
+"""Summary of an arm's results (means over folds, density fifths) and text about failures."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from study.storage.storage import Storage
 
 Floats = NDArray[np.float64]
 
-STARTED = 2
-"""A trial that was best in one of its first epochs never left the plateau it began on."""
+PLATEAU_EPOCHS = 2
+"""A trial whose best epoch is one of the first two never left its initial plateau."""
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """An arm in figures.
+    """Summary statistics of an arm.
 
     Attributes
     ----------
     arm : Arm
     repeats : int
-        Finished trials.
+        Number of finished trials.
     missing : int
-        Trials of the plan without a result.
+        Number of planned trials without a result.
     auroc, average_precision : float
-        Macro means over labels, then over trials; NaN without trials, and where a label is
-        undefined in one of them.
+        Mean over labels, then over trials; NaN without trials, or if a label is undefined in
+        one of them.
     auroc_sd : float
         Standard deviation of the macro AUROC over the trials.
     folds : tuple of float
@@ -46,10 +46,10 @@ class ArmSummary:
     fifths : tuple of float
         AUROC of the density fifths, densest first.
     undefined : int
-        Label and fold pairs without a defined AUROC.
+        Number of label and fold pairs without a defined AUROC.
     unconverged : int
-        Trials whose best epoch was the last one allowed, or one of the first two (stopped on
-        the plateau they began on): more epochs or patience could change them.
+        Number of trials whose best epoch was the last one allowed or one of the first two (the
+        initial plateau): more epochs or patience could change them.
     seconds : float
         Mean wall time of a fit.
     """
@@ -73,7 +73,7 @@ def summarize(
     positives: NDArray[np.int64],
     expected: int,
 ) -> list[ArmSummary]:
-    """Summarise every arm of a study in the order given.
+    """Summarize the given arms, in their order.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ def summarize(
     results : sequence of TrialResult
         Finished trials of these arms.
     positives : ndarray of int64, (l,)
-        Positives of each label in the whole table: the density that the fifths go by.
+        Positives of each label in the whole data set; they define the density fifths.
     expected : int
-        Trials a complete arm has.
+        Number of trials of a complete arm.
     """
     fifths = density_fifths(positives)
     by_arm: dict[str, dict[Repeat, TrialResult]] = {arm.id: {} for arm in arms}
@@ -91,12 +91,14 @@ def summarize(
         spec = result.spec
         by_arm.get(spec.arm.id, {})[repeat_of(spec)] = result
     return [
-        _summary(arm, [trial for _, trial in sorted(by_arm[arm.id].items())], fifths, expected)
+        _summarize_arm(
+            arm, [trial for _, trial in sorted(by_arm[arm.id].items())], fifths, expected
+        )
         for arm in arms
     ]
 
 
-def _summary(
+def _summarize_arm(
     arm: Arm,
     trials: Sequence[TrialResult],
     fifths: NDArray[np.int64],
@@ -115,16 +117,16 @@ def _summary(
         folds=tuple(levels),
         fifths=tuple(float(v) for v in np.mean(by_fifth, axis=0)) if trials else (),
         undefined=sum(fold.undefined for fold in folds),
-        unconverged=sum(_unsettled(trial) for trial in trials),
+        unconverged=sum(_is_unconverged(trial) for trial in trials),
         seconds=_mean([trial.seconds for trial in trials]),
     )
 
 
-def _unsettled(trial: TrialResult) -> bool:
-    if "best_epoch" not in trial.counts:  # an average of members: nothing was trained
+def _is_unconverged(trial: TrialResult) -> bool:
+    if "best_epoch" not in trial.counts:  # the trial averages others and trained nothing
         return False
     best = trial.counts["best_epoch"]
-    return best <= STARTED or best >= trial.spec.arm.training.epochs
+    return best <= PLATEAU_EPOCHS or best >= trial.spec.arm.training.epochs
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -136,14 +138,14 @@ def _sd(values: Sequence[float]) -> float:
 
 
 FOLDER = "logs"
-"""Folder of tracebacks, in that of a study."""
+"""Folder with tracebacks, inside the folder of a study."""
 WIDTH = 80
-"""Columns of a traceback that is printed."""
+"""Columns of a printed traceback."""
 _log = logging.getLogger(__name__)
 
 
 def format_failures(failures: Iterable[Failure]) -> list[str]:
-    """Return a line for every cause, with the number of its trials and the first of them."""
+    """Return one line per cause of failure, with the number of its trials and the first one."""
     by_cause: dict[str, list[str]] = {}
     for failure in sorted(failures, key=lambda failure: failure.trial):
         by_cause.setdefault(failure.cause, []).append(failure.trial)
@@ -154,46 +156,47 @@ def format_failures(failures: Iterable[Failure]) -> list[str]:
 
 
 def traceback_lines(failures: Iterable[Failure]) -> list[str]:
-    """Return the tracebacks of failed trials, wrapped at 80 columns; each is shown once.
+    """Return the tracebacks of failed trials, wrapped at 80 columns.
 
-    Trials that failed in the same place are named together.
+    A traceback shared by several trials is shown once, under the names of all of them.
     """
     by_traceback: dict[str, list[Failure]] = {}
     for failure in sorted(failures, key=lambda failure: failure.trial):
         by_traceback.setdefault(failure.traceback, []).append(failure)
     lines = []
-    for traceback, alike in by_traceback.items():
+    for traceback, same_failures in by_traceback.items():
         if traceback:
-            names = [f"traceback of {failure.trial} ({failure.id}):" for failure in alike]
-            lines += ["", *_wrapped(names), *_wrapped(traceback.splitlines())]
+            names = [f"traceback of {failure.trial} ({failure.id}):" for failure in same_failures]
+            lines += ["", *_wrap_lines(names), *_wrap_lines(traceback.splitlines())]
     if not lines:
-        return ["no traceback is kept: no trial failed unexpectedly"]
+        return ["there is no traceback: no trial failed unexpectedly"]
     return lines
 
 
-def _wrapped(lines: Iterable[str]) -> list[str]:
-    """Break lines at 80 columns; what follows a break is indented as its line, and by 4 more."""
+def _wrap_lines(lines: Iterable[str]) -> list[str]:
+    """Break lines at 80 columns; continuation lines are indented by 4 more spaces."""
     broken: list[str] = []
     for line in lines:
         indent = line[: len(line) - len(line.lstrip())][:40]
-        more = textwrap.wrap(
+        wrapped = textwrap.wrap(
             line.strip(), WIDTH, initial_indent=indent, subsequent_indent=indent + "    "
         )
-        broken += more or [""]
+        broken += wrapped or [""]
     return broken
 
 
 def write_log(home: Storage, task_id: str, name: str, traceback: str) -> None:
-    """Write the traceback of a task to ``logs/<task id>.txt`` of a study's folder.
+    """Write the traceback of a task to ``logs/<task id>.txt`` in the folder of a study.
 
-    Passwords and tokens of addresses are left out. A storage that refuses the file stops nothing.
+    Passwords and tokens in URLs are removed. If the storage refuses the file, a warning is
+    logged and the launch continues.
 
     Parameters
     ----------
     home : Storage
         Folder of the study.
     task_id, name : str
-        Identity of the task, and what people call it.
+        Identity and readable name of the task.
     traceback : str
         Nothing is written if it is empty.
     """
@@ -203,4 +206,4 @@ def write_log(home: Storage, task_id: str, name: str, traceback: str) -> None:
     try:
         folder.write(file, redact(f"{name}\n\n{traceback}").encode())
     except StorageError as error:
-        _log.warning("a traceback is not kept: %s", error)
+        _log.warning("a traceback could not be written: %s", error)

@@ -1,4 +1,4 @@
-"""What a finished trial is: out-of-fold scores and what follows from them."""
+"""The result of a finished trial: out-of-fold scores and metrics derived from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from study.planning.trials import Trial
 
 _ARRAYS = ("test_rows", "test_labels", "scores")
 _OPTIONAL = ("owners", "search", "code", "featurizers", "asked")
-_KINDS: Mapping[str, type | tuple[type, ...]] = {
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
     **{"id": str, "trial": dict, "label_names": list, "owners": list, "search": dict},
     **{"counts": dict, "history": dict, "seconds": (int, float), "versions": dict},
     **{"code": int, "featurizers": list, "asked": str},
@@ -29,12 +29,12 @@ _DTYPES = dict(zip(_ARRAYS, (np.int64, np.uint8, np.float32), strict=True))
 
 @dataclass(frozen=True, eq=False)
 class TrialResult:
-    """Scores of every test molecule of one trial; checked when made, exact when read back.
+    """Scores of the test molecules of one trial; validated on creation, stored without loss.
 
     Attributes
     ----------
     id : str
-        Identity of the trial: spec, data, rows and versions.
+        Identity of the trial: digest of its spec, data, rows and versions.
     trial : mapping
         `Trial.to_json`.
     label_names : tuple of str, (l,)
@@ -42,26 +42,26 @@ class TrialResult:
         Rows of the data set, in the order of the scores.
     test_labels : ndarray of uint8, (t, l)
     scores : ndarray of float32, (t, l)
-        Probabilities; the higher, the more likely the label.
+        Probability of each label.
     counts : mapping of str to int
         ``fit``, ``validation``, ``test`` molecules, ``parameters``, ``epochs``, ``best_epoch``.
     history : mapping of str to tuple of float
-        Per epoch: training loss and monitored validation value.
+        Training loss and monitored validation value of each epoch.
     seconds : float
         Wall time of the fit.
     versions : mapping of str to str
-        Versions that made the result.
+        Versions of the packages that produced the result.
     owners : tuple of int, (l,) or ()
-        Modality that each label was trained by, as a number into the features of the arm; empty
-        where no partition was fixed. Older records have none.
+        For each label, the index into the arm's features of the modality that trained it; empty
+        without a fixed partition. Older records have none.
     search : mapping or None
-        `SearchLog.to_json` of a trial that chose its numbers itself; None without a search.
+        `SearchLog.to_json` of a trial with a hyperparameter search; None without one.
     code : int
-        Number of the training code that made it; 0 in older records, which name none.
+        Number of the training code version; 0 in older records, which store none.
     featurizers : tuple of str
         Versions of the featurizers, in the order of the features; older records have none.
     asked : str
-        Identity of what was asked, whatever made it; older records have none.
+        Identity of the requested trial, independent of the version; older records have none.
     """
 
     id: str
@@ -89,7 +89,8 @@ class TrialResult:
             )
         if self.owners and len(self.owners) != len(self.label_names):
             raise InputError(
-                f"trial {self.id}: {len(self.owners)} owners for {len(self.label_names)} labels"
+                f"trial {self.id}: {len(self.owners)} owners for {len(self.label_names)} labels; "
+                "there must be one per label, or none"
             )
         if not np.isfinite(self.scores).all():
             raise InputError(f"trial {self.id}: scores hold a value that is not finite")
@@ -101,7 +102,7 @@ class TrialResult:
 
     @cached_property
     def spec(self) -> Trial:
-        """The trial as a value."""
+        """The trial that was run."""
         return Trial.from_json(self.trial)
 
     @cached_property
@@ -115,9 +116,9 @@ class TrialResult:
         return average_precision(self.test_labels, self.scores)
 
     def to_bytes(self) -> bytes:
-        """Serialise: one npz with a JSON header, no pickle, the same bytes for the same value."""
+        """Serialize to an npz with a JSON header, without pickle; equal values give equal bytes."""
         header = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _ARRAYS}
-        for name in _OPTIONAL:  # without one, written as before there were any
+        for name in _OPTIONAL:  # empty fields are left out, as in records before they existed
             if not header[name]:
                 del header[name]
         text = json.dumps(header, sort_keys=True, allow_nan=False)
@@ -128,11 +129,11 @@ class TrialResult:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> TrialResult:
-        """Rebuild what `to_bytes` wrote."""
+        """Rebuild a result from `to_bytes`."""
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             header = json.loads(stored["header"].tobytes())
             arrays = {name: stored[name] for name in _ARRAYS}
-        _check_kinds(header, arrays)
+        _check_types(header, arrays)
         header["label_names"] = tuple(header["label_names"])
         for name in ("owners", "featurizers"):
             header[name] = tuple(header.get(name, ()))
@@ -141,22 +142,22 @@ class TrialResult:
 
 
 def read_origin(data: bytes) -> tuple[int, dict[str, str]]:
-    """Return the training code (0: none named) and the packages of a record, from its header.
+    """Return training code number (0: not stored) and package versions from a record's header.
 
-    The packages are the recorded versions, and what its featurizers name.
+    The packages are the recorded versions and those named by its featurizer versions.
     """
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
         header = json.loads(stored["header"].tobytes())
-    _check_kinds(header, {})
-    named = {**header["versions"], **featurizer_parts(header.get("featurizers", ()))}
-    return header.get("code", 0), named
+    _check_types(header, {})
+    packages = {**header["versions"], **featurizer_parts(header.get("featurizers", ()))}
+    return header.get("code", 0), packages
 
 
-def _check_kinds(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Refuse a record whose values are of other kinds than `to_bytes` writes."""
-    wrong = [name for name, value in header.items() if not isinstance(value, _KINDS[name])]
+def _check_types(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Reject a record whose values have other types than `to_bytes` writes."""
+    wrong = [name for name, value in header.items() if not isinstance(value, _TYPES[name])]
     wrong += [name for name, array in arrays.items() if array.dtype != _DTYPES[name]]
     items = {"label_names": str, "owners": int, "featurizers": str}
     wrong += [k for k, kind in items.items() if not all(type(x) is kind for x in header.get(k, ()))]
     if wrong:
-        raise InputError(f"no trial record: '{wrong[0]}' is of another kind than was written")
+        raise InputError(f"not a trial record: '{wrong[0]}' has an unexpected type")

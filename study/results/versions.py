@@ -1,8 +1,8 @@
-"""Finished trials of a study by the version that made them.
+"""Finished trials of a study, grouped by the version that produced them.
 
-The trials of every version have identities that can be computed, so all that has to be known is
-which versions the ledger holds. Only records that are not of the current version of the study are
-opened for that, each once: what they say is kept beside them in ``versions.json``.
+The trial identities of a version can be computed, so it is enough to know which versions occur in
+the ledger. For that, only records that do not belong to the study's current version are opened,
+each once: their origins are cached in ``versions.json`` in the folder of the ledger.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from study.results.trial_result import TrialResult
 from study.storage.checksums import UNREADABLE, add_json_checksum, verify_json_checksum
 
 FILE = "versions.json"
-"""What is known of records of other versions, in the folder of the ledger; may be removed."""
+"""Cache of the origins of other versions' records, in the folder of the ledger; may be deleted."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class VersionResults:
     ids : frozenset of str
         Identities of finished trials.
     current : bool
-        Whether trials are made with it now.
+        Whether it is the version that new trials are run with.
     """
 
     version: Version
@@ -48,7 +48,7 @@ class VersionResults:
     current: bool
 
     def applied_to(self, data: StudyData) -> StudyData:
-        """Return the data of a study with the identities of this version."""
+        """Return the study data with the trial identities of this version."""
         return replace(data, version=None if self.current else self.version)
 
     def __str__(self) -> str:
@@ -57,59 +57,62 @@ class VersionResults:
 
 
 def find_versions(plan: Plan, data: StudyData, ledger: Ledger) -> tuple[VersionResults, ...]:
-    """Return the versions of a study: that with most finished trials first, then the newest.
+    """Return the versions of a study, most finished trials first; ties go to the newest.
 
-    The current version is among them, also without results; of the others those with a trial that
-    is no trial of the current one (an arm may have nothing that another version changed).
+    The current version is always included, even without results. Another version is included if
+    it has a trial that the current one does not share: trials of arms that are unaffected by a
+    change of version have the same identity under both.
     """
-    known, trials, current = ledger.ids(), list(plan.trials()), current_version(plan)
-    own = frozenset(map(replace(data, version=None).trial_id, trials))
-    found = [VersionResults(current, own & known, current=True)]
-    origins = _origins(ledger, known - own)
+    finished, trials, current = ledger.ids(), list(plan.trials()), current_version(plan)
+    current_ids = frozenset(map(replace(data, version=None).trial_id, trials))
+    versions = [VersionResults(current, current_ids & finished, current=True)]
+    origins = _read_origins(ledger, finished - current_ids)
     for version in {version_of_record(*origin, current) for origin in origins} - {current}:
-        ids = known & set(map(replace(data, version=version).trial_id, trials))
-        if not ids <= own:
-            found.append(VersionResults(version, frozenset(ids), current=False))
-    return tuple(sorted(found, key=_rank, reverse=True))
+        ids = finished & set(map(replace(data, version=version).trial_id, trials))
+        if not ids <= current_ids:
+            versions.append(VersionResults(version, frozenset(ids), current=False))
+    return tuple(sorted(versions, key=_rank, reverse=True))
 
 
-def _rank(found: VersionResults) -> Any:  # noqa: ANN401 (a key to sort by)
-    return len(found.ids), found.version.order
+def _rank(results: VersionResults) -> Any:  # noqa: ANN401 (a key to sort by)
+    return len(results.ids), results.version.order
 
 
-def put_first(found: Sequence[VersionResults], text: str | None) -> tuple[VersionResults, ...]:
-    """Return versions with the one first that was asked for, by its text.
+def put_first(versions: Sequence[VersionResults], text: str | None) -> tuple[VersionResults, ...]:
+    """Return the versions with the one that `text` selects moved to the front.
 
     Raises
     ------
     InputError
-        The text stands for none or for several of them.
+        The text matches no version, or several.
     """
     if text is None:
-        return tuple(found)
-    chosen = choose_version((each.version for each in found), text)
-    return tuple(sorted(found, key=lambda each: each.version != chosen))
+        return tuple(versions)
+    chosen = choose_version((candidate.version for candidate in versions), text)
+    return tuple(sorted(versions, key=lambda candidate: candidate.version != chosen))
 
 
-def name_versions(found: Sequence[VersionResults]) -> list[str]:
-    """Say of which version the results are; nothing if there is only the current one."""
-    if not is_named(found):
+def name_versions(versions: Sequence[VersionResults]) -> list[str]:
+    """Return lines that name the version of the results; empty if only the current one exists."""
+    if not is_named(versions):
         return []
-    others = [each for each in found[1:] if each.ids or each.current]
-    lines = [f"version: results of {found[0]}; no other version is mixed in"]
+    others = [other for other in versions[1:] if other.ids or other.current]
+    lines = [f"version: results of {versions[0]}; no other version is mixed in"]
     if others:
-        way = "; --version shows one of them" if any(each.ids for each in others) else ""
-        lines.append(f"others:  {'; '.join(map(str, others))}{way}")
+        hint = "; --version shows one of them" if any(other.ids for other in others) else ""
+        lines.append(f"others:  {'; '.join(map(str, others))}{hint}")
     return lines
 
 
-def is_named(found: Sequence[VersionResults]) -> bool:
-    """Whether readers are told the version: it is not the current one, or there are others."""
-    return bool(found) and not (found[0].current and not any(each.ids for each in found[1:]))
+def is_named(versions: Sequence[VersionResults]) -> bool:
+    """Whether output names the version: it is not the current one, or others have results."""
+    return bool(versions) and not (
+        versions[0].current and not any(other.ids for other in versions[1:])
+    )
 
 
-def version_of_result(result: TrialResult) -> Version:
-    """Return what made one result, as far as the featurizers of its arm go."""
+def identify_version(result: TrialResult) -> Version:
+    """Return the version of one result, restricted to the featurizers of its arm."""
     choices = [feature.choice for feature in result.spec.arm.features]
     installed = featurizer_parts(build_modality(choice).version for choice in choices)
     packages = {**result.versions, **featurizer_parts(result.featurizers)}
@@ -117,47 +120,51 @@ def version_of_result(result: TrialResult) -> Version:
     return version_of_record(result.code, packages, current)
 
 
-def complete_arms(plan: Plan, data: StudyData, found: Iterable[VersionResults]) -> frozenset[str]:
-    """Return the arms that one version or another has all trials of."""
-    whole = set()
-    for each in found:
-        trial_id = each.applied_to(data).trial_id
-        whole |= {
-            arm.id for arm in plan.arms if all(trial_id(t) in each.ids for t in plan.trials_of(arm))
+def complete_arms(
+    plan: Plan, data: StudyData, versions: Iterable[VersionResults]
+) -> frozenset[str]:
+    """Return the ids of arms whose trials are all finished under at least one version."""
+    complete = set()
+    for version in versions:
+        trial_id = version.applied_to(data).trial_id
+        complete |= {
+            arm.id
+            for arm in plan.arms
+            if all(trial_id(t) in version.ids for t in plan.trials_of(arm))
         }
-    return frozenset(whole)
+    return frozenset(complete)
 
 
 Origin = tuple[int, dict[str, str]]
 
 
-def _origins(ledger: Ledger, ids: Collection[str]) -> list[Origin]:
-    """Return the distinct origins of records; those not seen before are opened."""
+def _read_origins(ledger: Ledger, ids: Collection[str]) -> list[Origin]:
+    """Return the distinct origins of records; only records that are not cached are opened."""
     if not ids:
         return []
-    seen = _read_seen(ledger)
-    new = ids - seen.keys()
+    cached = _read_cache(ledger)
+    new = ids - cached.keys()
     if new:
         for trial_id, code, packages in ledger.origins(new):
-            seen[trial_id] = json.dumps([code, packages], sort_keys=True)
-        _write_seen(ledger, seen)
-    texts = {seen[trial_id] for trial_id in ids if trial_id in seen}
+            cached[trial_id] = json.dumps([code, packages], sort_keys=True)
+        _write_cache(ledger, cached)
+    texts = {cached[trial_id] for trial_id in ids if trial_id in cached}
     return [(code, packages) for code, packages in map(json.loads, sorted(texts))]
 
 
-def _read_seen(ledger: Ledger) -> dict[str, str]:
-    """Return the origin of each record that was opened before, as JSON."""
+def _read_cache(ledger: Ledger) -> dict[str, str]:
+    """Return the cached origin of each record, as JSON text."""
     storage = ledger.storage
     try:
         value = verify_json_checksum(storage.read(FILE), storage.path(FILE), ("origins",))
         return {key: text for text, keys in value["origins"].items() for key in keys}
-    except (*UNREADABLE, StorageError):  # absent or damaged: the records are opened again
+    except (*UNREADABLE, StorageError):  # missing or damaged: open the records again
         return {}
 
 
-def _write_seen(ledger: Ledger, seen: dict[str, str]) -> None:
+def _write_cache(ledger: Ledger, cached: dict[str, str]) -> None:
     origins: dict[str, list[str]] = {}
-    for key, text in sorted(seen.items()):
+    for key, text in sorted(cached.items()):
         origins.setdefault(text, []).append(key)
-    with suppress(StorageError, OSError):  # reading results needs no right to write
+    with suppress(StorageError, OSError):  # reading results must work without write permission
         ledger.storage.write(FILE, add_json_checksum({"origins": origins}))

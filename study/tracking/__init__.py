@@ -1,1 +1,1 @@
-"""Results shown in a tracking store."""
+"""Results of studies as experiments and runs of a tracking store (MLflow)."""

@@ -1,8 +1,8 @@
-"""Keeps the pages of a running study up to its ledger, beside the driver and never in its way.
+"""Background synchronization of a running study with its tracking store.
 
-A thread of its own is the only one that talks to the tracking store. While the study runs, a
-store that is down, slow or restarted costs the driver nothing: what was missed is made up for by
-the next projection, since each one starts from the ledger. Only the last one is waited for.
+One dedicated thread makes all calls to the tracking store, so a store that is down, slow or
+restarted does not delay the driver. Every synchronization starts from the ledger, so the next one
+makes up for one that failed. The driver waits only for the last one.
 """
 
 from __future__ import annotations
@@ -23,215 +23,224 @@ from study.results.study_results import StudyResults
 from study.tracking.sync import SyncStage
 
 _log = logging.getLogger(__name__)
-_TRANSIENT = (StudyError, OSError)  # of the store, and of a ledger that is written meanwhile
+# Errors of the store, and of a ledger that is written to during the read.
+_TRANSIENT = (StudyError, OSError)
 
 
 class TrackingStore(Protocol):
-    """Where results are shown."""
+    """A tracking store that results can be synchronized to."""
 
     @property
     def uri(self) -> str:
-        """Where that is, without secrets."""
+        """Address without secrets."""
 
-    def steps(
-        self, record: StudyResults, stage: SyncStage, progress: Progress | None = None
+    def sync_stepwise(
+        self, results: StudyResults, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
-        """Bring the pages up to the record; yield the name of each arm that was written."""
+        """Update the runs from the results; yield the name of each arm that was written."""
 
 
 @dataclass(frozen=True)
 class SyncInterval:
-    """How long the projector rests and is waited for, in seconds.
+    """Pauses and timeouts of the background synchronization, in seconds.
 
     Attributes
     ----------
     interval : float
-        Between two showings of the progress alone.
-    least, share : float
-        Rest after a projection: at least `least`, and so long that the projector has the driver's
-        processor for no more than `share` of the time.
-    first, longest : float
-        Rest after a projection that failed; doubled each time.
-    patience, delay : float
-        At the end a store that does nothing is waited for `patience`, or for `delay` times what
-        the study took if that is longer.
-    page : float
-        Added to the patience by every page that is written meanwhile.
+        Pause between updates of the progress alone.
+    min_rest, cpu_share : float
+        Pause after a synchronization: at least `min_rest`, and long enough that the thread uses at
+        most the share `cpu_share` of the driver's CPU time.
+    first_retry, longest_retry : float
+        Pause after the first failed synchronization, doubled after each further failure up to
+        `longest_retry`.
+    patience, patience_share : float
+        Timeout of the last synchronization: `patience`, or the share `patience_share` of the
+        study's duration if that is longer.
+    patience_per_page : float
+        Extension of this timeout for every page that is written.
     """
 
     interval: float = 10.0
-    least: float = 1.0
-    share: float = 0.05
-    first: float = 2.0
-    longest: float = 30.0
+    min_rest: float = 1.0
+    cpu_share: float = 0.05
+    first_retry: float = 2.0
+    longest_retry: float = 30.0
     patience: float = 60.0
-    delay: float = 0.1
-    page: float = 2.0
+    patience_share: float = 0.1
+    patience_per_page: float = 2.0
 
 
-USUAL = SyncInterval()
+DEFAULT_INTERVAL = SyncInterval()
 
 
 class BackgroundSync:
-    """Projects the ledger of a running study onto its pages.
+    """Thread that synchronizes the ledger of a running study with its tracking store.
 
     Parameters
     ----------
-    pages : TrackingStore
-        Used by the projector's thread alone.
+    store : TrackingStore
+        Used only by the thread.
     read : function
-        Returns the study as it stands; called in that thread.
+        Returns the current results; called in the thread.
     note : function
-        Told once of trouble and once of its end, in that thread; of waiting, by `finish`.
-    pace : SyncInterval, optional
+        Takes a message for the user. The thread calls it when the store starts to fail and when
+        it works again; `finish` calls it while it waits.
+    interval : SyncInterval, optional
     """
 
     def __init__(
         self,
-        pages: TrackingStore,
+        store: TrackingStore,
         read: Callable[[], StudyResults],
         note: Callable[[str], None],
-        pace: SyncInterval | None = None,
+        interval: SyncInterval | None = None,
     ) -> None:
-        self._pages, self._read, self._note, self._pace = pages, read, note, pace or USUAL
-        self._news = threading.Condition()
+        self._store, self._read, self._note = store, read, note
+        self._interval = interval or DEFAULT_INTERVAL
+        self._changed = threading.Condition()  # guards the attributes up to `_last`
         self._due = self._closed = False
-        self._told: Progress | None = None
-        self._showing: Progress | None = None
+        self._progress: Progress | None = None  # as last reported
+        self._synced_progress: Progress | None = None  # as last written to the store
         self._last: tuple[StudyResults, SyncStage] | None = None
         self._began = self._ended = time.monotonic()
-        self._rest, self._failures, self._trouble, self._written = 0.0, 0, "", 0
+        self._rest, self._failures, self._error, self._written = 0.0, 0, "", 0
         self._work = run_in_thread(self._run, "pages")
 
     def due(self) -> None:
-        """Say that there is something to show: the study begins, an arm is complete."""
-        with self._news:
+        """Request a synchronization: the study begins, or an arm is complete."""
+        with self._changed:
             self._due = True
-            self._news.notify()
+            self._changed.notify()
 
     def tell(self, progress: Progress) -> None:
-        """Say how far the study is; it is shown at times."""
-        with self._news:
-            self._told = progress
-            self._news.notify()
+        """Report the progress of the study; it is written to the store at intervals."""
+        with self._changed:
+            self._progress = progress
+            self._changed.notify()
 
     def finish(
         self,
-        record: StudyResults,
+        results: StudyResults,
         *,
         stopped: bool = False,
         patience: float | None = None,
         hurried: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Bring the pages up to a study that has ended; return how many arms that wrote.
+        """Synchronize a study that has ended, and return the number of arms written by this.
 
         Parameters
         ----------
-        record : StudyResults
+        results : StudyResults
         stopped : bool
-            The study was interrupted: its page says so, and only complete arms are written.
+            The study was interrupted: its page is marked as such, and only complete arms are
+            written.
         patience : float, optional
-            Seconds that a store which does nothing is waited for, in place of the usual.
+            Timeout in seconds for a store that makes no progress, instead of the default one.
         hurried : function
-            Asked often: True leaves what is not written.
+            Polled often; returning True gives up the rest.
 
         Raises
         ------
         TrackingError
-            The store is broken or too slow; `study sync` does the rest.
+            The store failed or is too slow; `study sync` writes the rest.
         """
-        with self._news:
-            self._last, self._written = (
-                (record, SyncStage.STOPPED if stopped else SyncStage.ENDED),
-                0,
-            )
-            self._news.notify()
+        with self._changed:
+            self._last = (results, SyncStage.STOPPED if stopped else SyncStage.ENDED)
+            self._written = 0
+            self._changed.notify()
         took = time.monotonic() - self._began
-        usual = max(self._pace.patience, self._pace.delay * took)
+        timeout = max(self._interval.patience, self._interval.patience_share * took)
         try:
-            self._wait(record, usual if patience is None else patience, hurried)
+            self._wait(results, timeout if patience is None else patience, hurried)
         finally:
             self.close()
         return self._work.result()
 
     def close(self) -> None:
-        """Write nothing more; a call under way is left to itself."""
-        with self._news:
+        """Write nothing more; a call in progress is left to finish in the background."""
+        with self._changed:
             self._closed = True
-            self._news.notify()
+            self._changed.notify()
 
-    def _wait(self, record: StudyResults, patience: float, hurried: Callable[[], bool]) -> None:
-        began = said = time.monotonic()
-        while not wait([self._work], 0.1).done:  # short, so that Ctrl-C is heard
+    def _wait(self, results: StudyResults, patience: float, hurried: Callable[[], bool]) -> None:
+        began = noted = time.monotonic()
+        while not wait([self._work], 0.1).done:  # a short timeout, so that Ctrl-C is noticed
             now = time.monotonic()
-            if hurried() or now - began > patience + self._pace.page * self._written:
-                why = self._trouble or f"the tracking store '{self._pages.uri}' is slow"
+            if (
+                hurried()
+                or now - began > patience + self._interval.patience_per_page * self._written
+            ):
+                why = self._error or f"the tracking store '{self._store.uri}' is slow"
                 raise TrackingError(
                     f"the pages are not complete after {now - began:.0f} s: {why}; every result "
-                    f"is in the ledger, and `study sync {record.spec.name}` writes the rest"
+                    f"is in the ledger, and `study sync {results.spec.name}` writes the rest"
                 )
-            if now - said > self._pace.interval:
-                said = now
-                self._note(f"pages: {self._written} written, more to do; Ctrl-C leaves them")
+            if now - noted > self._interval.interval:
+                noted = now
+                self._note(f"pages: {self._written} written, more to come; Ctrl-C skips the rest")
 
-    # What follows runs in the projector's thread.
+    # The methods below run in the background thread.
 
     def _run(self) -> int:
-        while self._is_due():
-            self._catch_up()
-        return self._end(*self._last) if self._last and not self._closed else 0
+        while self._wait_until_due():
+            self._sync_running()
+        return self._sync_final(*self._last) if self._last and not self._closed else 0
 
-    def _is_due(self) -> bool:
-        """Wait until there is something to show; False when the study has ended."""
-        with self._news:
+    def _wait_until_due(self) -> bool:
+        """Wait until a synchronization is due; False when the study has ended."""
+        with self._changed:
             while not (self._closed or self._last):
-                left = self._left()
+                left = self._seconds_left()
                 if left is not None and left <= 0:
-                    self._due, self._showing = False, self._told
+                    self._due, self._synced_progress = False, self._progress
                     return True
-                self._news.wait(left)
+                self._changed.wait(left)
         return False
 
-    def _left(self) -> float | None:
-        """Return the seconds until the next projection; None if nothing is new."""
+    def _seconds_left(self) -> float | None:
+        """Return the seconds until the next synchronization; None if nothing has changed."""
         rest = self._rest
         if not self._due:
-            if self._told == self._showing:
+            if self._progress == self._synced_progress:
                 return None
-            rest = max(rest, self._pace.interval)
+            rest = max(rest, self._interval.interval)
         return self._ended + rest - time.monotonic()
 
-    def _catch_up(self) -> None:
-        spent = time.thread_time()
+    def _sync_running(self) -> None:
+        cpu_time = time.thread_time()
         try:
-            self._project(self._read(), SyncStage.RUNNING)
+            self._sync(self._read(), SyncStage.RUNNING)
         except _TRANSIENT as error:
-            self._rest = self._failed(error, "the study goes on")
+            self._rest = self._handle_failure(error, "the study continues")
             self._due = True
         else:
-            self._recovered()
-            spent = time.thread_time() - spent
-            self._rest = max(self._pace.least, spent / self._pace.share)
+            self._handle_success()
+            cpu_time = time.thread_time() - cpu_time
+            self._rest = max(self._interval.min_rest, cpu_time / self._interval.cpu_share)
         self._ended = time.monotonic()
 
-    def _end(self, record: StudyResults, stage: SyncStage) -> int:
+    def _sync_final(self, results: StudyResults, stage: SyncStage) -> int:
         self._failures = 0
         while True:
             try:
-                count = self._project(record, stage)
+                count = self._sync(results, stage)
             except TrackingError as error:
-                rest = self._failed(error, "trying again")
-                with self._news:
-                    if self._news.wait_for(lambda: self._closed, rest):
+                rest = self._handle_failure(error, "trying again")
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._closed, rest):
                         raise
             else:
-                self._recovered()
+                self._handle_success()
                 return count
 
-    def _project(self, record: StudyResults, stage: SyncStage) -> int:
-        """Write pages until all are up or nobody wants more of them; return how many."""
+    def _sync(self, results: StudyResults, stage: SyncStage) -> int:
+        """Write pages until all are up to date or the synchronization is outdated; return how many.
+
+        It is outdated when the study has ended meanwhile, or `close` was called.
+        """
         count = 0
-        with closing(self._pages.steps(record, stage, self._showing)) as steps:
+        with closing(self._store.sync_stepwise(results, stage, self._synced_progress)) as steps:
             for _ in steps:
                 count += 1
                 self._written += 1
@@ -240,16 +249,18 @@ class BackgroundSync:
         _log.debug("%d pages written", count)
         return count
 
-    def _failed(self, error: Exception, what_now: str) -> float:
-        """Say it the first time; return how long to rest."""
-        if not self._trouble:
-            self._note(f"{error}; {what_now}")
-        _log.info("pages: attempt %d failed, %s", self._failures + 1, what_now)
-        self._trouble = str(error)
+    def _handle_failure(self, error: Exception, consequence: str) -> float:
+        """Note the first of a series of failures; return the pause before the next attempt."""
+        if not self._error:
+            self._note(f"{error}; {consequence}")
+        _log.info("pages: attempt %d failed, %s", self._failures + 1, consequence)
+        self._error = str(error)
         self._failures += 1
-        return min(self._pace.first * 2.0 ** (self._failures - 1), self._pace.longest)
+        return min(
+            self._interval.first_retry * 2.0 ** (self._failures - 1), self._interval.longest_retry
+        )
 
-    def _recovered(self) -> None:
-        if self._trouble:
-            self._note(f"the pages in '{self._pages.uri}' are written again")
-        self._trouble, self._failures = "", 0
+    def _handle_success(self) -> None:
+        if self._error:
+            self._note(f"the pages in '{self._store.uri}' are written again")
+        self._error, self._failures = "", 0

@@ -1,4 +1,4 @@
-"""Runs of a study in MLflow; the only module that imports MLflow."""
+"""Tracking store in MLflow; the only module that imports MLflow."""
 
 from __future__ import annotations
 
@@ -36,44 +36,45 @@ from study.tracking.sync import (
 
 _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # MLflow's own 7 retries of 120 s each would hold the last page for many minutes; the
-    # projector tries again by itself. Half a minute a call is slow, not dead.
+    # MLflow's default of 7 retries of 120 s each would delay the last page for many minutes, and
+    # `BackgroundSync` retries by itself. A call that takes half a minute is slow, not dead.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "45",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # a call more, and the URL with its secrets
+    # Printing the URL takes another call and would reveal secrets in the URL.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
 def set_environment() -> None:
-    """Set MLflow's variables where the user has not, and leave only its errors on the screen."""
+    """Set defaults for MLflow's environment variables, and show only errors of its loggers."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     for name in ("alembic", "mlflow", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-_BATCH = 800  # MLflow takes 1000 values a call, parameters and tags included
+_BATCH = 800  # MLflow accepts 1000 values per call, parameters and tags included
 
 
 class MLflowStore:
-    """Writes a study's pages; only the driver has one.
+    """Experiments and runs of studies in MLflow; only the driver opens one.
 
     Parameters
     ----------
     uri : str
         Tracking server or database, for example ``sqlite:////data/mlflow.db``.
     artifacts : str
-        Where a new experiment of a database keeps its files; a server decides for itself.
+        Artifact folder for new experiments of a database; a server chooses its own.
 
     Attributes
     ----------
     uri : str
-        Without passwords and tokens, to be shown.
+        Address without passwords and tokens, for messages.
 
     Raises
     ------
     InputError
-        The tracking store does not answer. A server that takes its time is no error.
+        The tracking store does not answer. A slow server is no error.
     """
 
     def __init__(self, uri: str, artifacts: str) -> None:
@@ -89,165 +90,180 @@ class MLflowStore:
         except (MlflowException, SQLAlchemyError, OSError, ValueError, ImportError) as error:
             raise InputError(
                 f"tracking store '{self.uri}' does not answer ({redact(str(error))}); "
-                "give another with 'run.tracking' or --tracking-uri, or --no-mlflow"
+                "set another one with 'run.tracking' or --tracking-uri, or use --no-mlflow"
             ) from error
 
-    def sync(self, record: StudyResults, *, final: bool = True) -> int:
-        """Bring the pages of a study up to its record; return how many arms were written.
+    def sync(self, results: StudyResults, *, final: bool = True) -> int:
+        """Update the runs of a study from its results; return the number of arms written.
 
         Parameters
         ----------
-        record : StudyResults
+        results : StudyResults
         final : bool
-            False while the study runs: only complete arms are written and the parent goes on.
+            False while the study runs: only complete arms are written, and the study's run stays
+            open.
 
         Raises
         ------
         TrackingError
-            The store broke down; nothing is lost, projecting again makes up for it.
+            The store failed. Nothing is lost: the next synchronization writes the rest.
         """
-        return len(list(self.steps(record, SyncStage.ENDED if final else SyncStage.RUNNING)))
+        return len(
+            list(self.sync_stepwise(results, SyncStage.ENDED if final else SyncStage.RUNNING))
+        )
 
-    def steps(
-        self, record: StudyResults, stage: SyncStage, progress: Progress | None = None
+    def sync_stepwise(
+        self, results: StudyResults, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
-        """Do as `sync` does, and yield the name of each arm after its page was written."""
-        with self._told():
-            yield from sync_runs(self, record, stage, progress)
+        """Like `sync`, but yield the name of each arm after its run was written."""
+        with self._translate_errors():
+            yield from sync_runs(self, results, stage, progress)
 
-    def clear(self, record: StudyResults) -> None:
-        """Remove every page of a study's version: all are written anew (else as `sync`)."""
-        with self._told():
-            clear_runs(self, record)
+    def clear(self, results: StudyResults) -> None:
+        """Delete every run of a study's version, so that all are written again.
+
+        Errors are those of `sync`.
+        """
+        with self._translate_errors():
+            clear_runs(self, results)
 
     def pretraining(self, page: WeightsPage) -> bool:
-        """Bring the page of finished weights up; return whether it was written (else as `sync`)."""
-        with self._told():
+        """Update the run of pretrained weights; return whether it was written.
+
+        Errors are those of `sync`.
+        """
+        with self._translate_errors():
             return sync_weights_page(self, page)
 
-    def report(self, record: StudyResults, folder: Path) -> None:
-        """Keep a report on the page of its study; InputError if it has none (else as `sync`)."""
-        with self._told():
-            store_report(self, record, folder)
+    def store_report(self, results: StudyResults, folder: Path) -> None:
+        """Log a report to the run of its study.
 
-    def pool(self, name: str, version: str | None = None) -> ScorePool:
-        """Read every trial of a study's version back; InputError if not shown (else as `sync`)."""
-        with self._told():
+        Raises InputError if the study has no run; other errors are those of `sync`.
+        """
+        with self._translate_errors():
+            store_report(self, results, folder)
+
+    def read_pool(self, name: str, version: str | None = None) -> ScorePool:
+        """Read every trial of a version of a study back.
+
+        Raises InputError if the store does not have it; other errors are those of `sync`.
+        """
+        with self._translate_errors():
             return read_pool(self, name, version)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            why = redact(str(error)).partition("\n")[0]  # without the statement of a database
+            why = redact(str(error)).partition("\n")[0]  # without the SQL statement
             raise TrackingError(
-                f"the tracking store '{self.uri}' broke down ({why}); every "
-                "result is in the ledger, weights in their folder, and the same command or "
-                "`study sync` writes the pages again"
+                f"the tracking store '{self.uri}' failed ({why}); every result is in the ledger, "
+                "weights are in their folder, and the same command or `study sync` writes the "
+                "pages again"
             ) from error
 
-    # What `study.tracking.sync.Store` asks for.
+    # Methods of `study.tracking.sync.RunStore`.
 
-    def find(self, name: str) -> str | None:
-        """Find an experiment."""
-        found = self._client.get_experiment_by_name(name)
-        return str(found.experiment_id) if found is not None else None
+    def find_experiment(self, name: str) -> str | None:
+        """Return the id of an experiment; None if it does not exist."""
+        experiment = self._client.get_experiment_by_name(name)
+        return str(experiment.experiment_id) if experiment is not None else None
 
-    def shelf(self, name: str) -> str:
-        """Find, restore or make an experiment."""
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
+    def open_experiment(self, name: str) -> str:
+        """Return the id of an experiment; create it, or restore it if it was deleted."""
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
             location = None if self._served else f"{self._artifacts}/{name}"
             return str(self._client.create_experiment(name, location))
-        if found.lifecycle_stage == "deleted":  # its name stays taken
-            self._client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":  # its name cannot be used for a new one
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
-    def shown(self, shelf: str) -> list[StoredRun]:
-        """Return the runs of ours in an experiment, the oldest first."""
+    def list_runs(self, experiment: str) -> list[StoredRun]:
+        """Return the runs in an experiment that this program wrote, the oldest first."""
         runs, token = [], None
         while token != "":
-            found = self._client.search_runs(
-                [shelf],
+            page = self._client.search_runs(
+                [experiment],
                 f"tags.`{ROLE}` LIKE '%'",
                 ViewType.ACTIVE_ONLY,
                 order_by=["attributes.start_time ASC"],
                 page_token=token,
             )
-            runs += list(found)
-            token = found.token or ""
-        return [_shown(run) for run in runs]
+            runs += list(page)
+            token = page.token or ""
+        return [_to_stored_run(run) for run in runs]
 
-    def open(self, shelf: str, name: str, tags: Mapping[str, str]) -> StoredRun:
-        """Begin a run."""
-        return _shown(self._client.create_run(shelf, tags=dict(tags), run_name=name))
+    def create_run(self, experiment: str, name: str, tags: Mapping[str, str]) -> StoredRun:
+        """Create a run."""
+        return _to_stored_run(self._client.create_run(experiment, tags=dict(tags), run_name=name))
 
-    def write(self, shelf: str, page: RunPage) -> StoredRun:
-        """Write a run whole: its tags, its values, its files, its status."""
-        begun = self.open(shelf, page.name, page.tags)
-        self._log(begun, page.metrics, page.params)
+    def write_run(self, experiment: str, page: RunPage) -> StoredRun:
+        """Create a run with all its tags, metrics, parameters and files, and close it."""
+        run = self.create_run(experiment, page.name, page.tags)
+        self._log(run, page.metrics, page.params)
         with tempfile.TemporaryDirectory() as folder:
             page.files(Path(folder))
-            self.keep(begun, Path(folder))
+            self.log_files(run, Path(folder))
         status = "FINISHED" if page.complete else "FAILED"
-        self.close(begun, status)
-        return replace(begun, status=status, metrics={name: v for name, v, _ in page.metrics})
+        self.set_status(run, status)
+        return replace(run, status=status, metrics={name: v for name, v, _ in page.metrics})
 
-    def mend(self, page: StoredRun, tags: Mapping[str, str], metrics: Metrics) -> None:
-        """Log the tags and metrics that differ, in one call."""
-        texts = {key: text for key, text in tags.items() if page.tags.get(key) != text}
-        values = [(k, v, 0) for k, v in metrics.items() if page.metrics.get(k) != v]
+    def update_run(self, run: StoredRun, tags: Mapping[str, str], metrics: Metrics) -> None:
+        """Log the tags and metrics that differ from the stored ones, in one call."""
+        texts = {key: text for key, text in tags.items() if run.tags.get(key) != text}
+        values = [(k, v, 0) for k, v in metrics.items() if run.metrics.get(k) != v]
         if texts or values:
-            self._log(page, values, tags=texts)
+            self._log(run, values, tags=texts)
 
-    def name_data(self, page: StoredRun, record: StudyResults) -> None:
-        """Name the data set of a study on its run."""
-        digest = record.data.dataset.digest[:36]
-        if digest not in page.data:
-            recipe = redact(record.spec.data.model_dump_json())
-            entity = Dataset(record.data.dataset.name, digest, "study-recipe", recipe)
+    def log_dataset(self, run: StoredRun, results: StudyResults) -> None:
+        """Log the data set of a study as input of its run, unless it is logged already."""
+        digest = results.data.dataset.digest[:36]
+        if digest not in run.data:
+            recipe = redact(results.spec.data.model_dump_json())
+            entity = Dataset(results.data.dataset.name, digest, "study-recipe", recipe)
             tag = InputTag("mlflow.data.context", "training")
-            self._client.log_inputs(page.id, [DatasetInput(entity, [tag])])
+            self._client.log_inputs(run.id, [DatasetInput(entity, [tag])])
 
-    def keep(self, page: StoredRun, folder: Path, where: str | None = None) -> None:
-        """Log the files of a folder."""
-        get_artifact_repository(page.files, self._uri).log_artifacts(  # type: ignore[no-untyped-call]
-            str(folder), where
+    def log_files(self, run: StoredRun, folder: Path, subfolder: str | None = None) -> None:
+        """Log the files of a folder as artifacts."""
+        get_artifact_repository(run.files, self._uri).log_artifacts(  # type: ignore[no-untyped-call]
+            str(folder), subfolder
         )
 
-    def fetch(self, page: StoredRun, name: str, folder: Path) -> Path:
+    def download_artifact(self, run: StoredRun, name: str, folder: Path) -> Path:
         """Download an artifact."""
-        return Path(self._client.download_artifacts(page.id, name, str(folder)))
+        return Path(self._client.download_artifacts(run.id, name, str(folder)))
 
-    def close(self, page: StoredRun, status: str) -> None:
-        """Set the status of a run, with the time unless it goes on."""
+    def set_status(self, run: StoredRun, status: str) -> None:
+        """Set the status of a run, and its end time unless the run continues."""
         if status == "RUNNING":
-            self._client.update_run(page.id, status)
+            self._client.update_run(run.id, status)
         else:
-            self._client.set_terminated(page.id, status, _now(page))
+            self._client.set_terminated(run.id, status, _now(run))
 
-    def remove(self, page: StoredRun) -> None:
+    def delete_run(self, run: StoredRun) -> None:
         """Delete a run."""
-        self._client.delete_run(page.id)
+        self._client.delete_run(run.id)
 
     def _log(
         self,
-        page: StoredRun,
+        run: StoredRun,
         values: Sequence[Value],
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log values ``(metric, value, step)``, parameters and tags in few calls."""
-        metrics = [Metric(name, value, _now(page), step) for name, value, step in values]
-        texts = [Param(key, value) for key, value in (params or {}).items()]
-        marks = [RunTag(key, value) for key, value in (tags or {}).items()]
-        self._client.log_batch(page.id, metrics[:_BATCH], texts, marks)
-        for at in range(_BATCH, len(metrics), _BATCH):
-            self._client.log_batch(page.id, metrics[at : at + _BATCH])
+        """Log values ``(metric, value, step)``, parameters and tags in as few calls as possible."""
+        metric_entities = [Metric(name, value, _now(run), step) for name, value, step in values]
+        param_entities = [Param(key, value) for key, value in (params or {}).items()]
+        run_tags = [RunTag(key, value) for key, value in (tags or {}).items()]
+        self._client.log_batch(run.id, metric_entities[:_BATCH], param_entities, run_tags)
+        for start in range(_BATCH, len(metric_entities), _BATCH):
+            self._client.log_batch(run.id, metric_entities[start : start + _BATCH])
 
 
-def _shown(run: Run) -> StoredRun:
+def _to_stored_run(run: Run) -> StoredRun:
     data = run.inputs.dataset_inputs if run.inputs else []
     return StoredRun(
         id=str(run.info.run_id),
@@ -255,17 +271,17 @@ def _shown(run: Run) -> StoredRun:
         tags=run.data.tags,
         metrics=run.data.metrics,
         ended=run.info.end_time or 0,
-        data=frozenset(str(each.dataset.digest) for each in data),
+        data=frozenset(str(logged.dataset.digest) for logged in data),
         files=str(run.info.artifact_uri),
     )
 
 
-def _now(page: StoredRun) -> int:
-    """Return the time in ms: later than all that a page shows, also where a clock was set back.
+def _now(run: StoredRun) -> int:
+    """Return a time in ms that is later than the run's end, even if the clock was set back.
 
-    Of two values of one metric MLflow shows the later one, and the larger one of the same time.
+    MLflow shows the latest value of a metric, and of values with the same time the largest.
     """
-    return max(int(time.time() * 1000), page.ended + 1)
+    return max(int(time.time() * 1000), run.ended + 1)
 
 
 __all__ = ["WEIGHTS", "MLflowStore"]

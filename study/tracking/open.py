@@ -1,4 +1,4 @@
-"""Where the pages of a study are: the tracking store of a run, or the one of its storage."""
+"""Open the tracking store of a study: a configured one, or the database in its storage."""
 
 from __future__ import annotations
 
@@ -16,37 +16,43 @@ if TYPE_CHECKING:
 
 
 def build_store(run: RunConfig) -> MLflowStore:
-    """Return the pages of a run: where it says, else a database in its storage."""
+    """Open the tracking store of a run section; default: a database in its storage."""
     root = local_folder(Storage(run.storage))
-    return open_tracker(run.tracking or f"sqlite:///{root / 'mlflow.db'}", root)
+    return open_store(run.tracking or f"sqlite:///{root / 'mlflow.db'}", root)
 
 
 def open_report_keeper(
     storage: str, tracking: str | None
 ) -> Callable[[StudyResults, Path], list[str]]:
-    """Return what keeps a report on the tracking page of its study, if it has one."""
+    """Return a function that logs a report to the tracking page of its study, if there is one.
 
-    def keep(record: StudyResults, folder: Path) -> list[str]:
-        tracker = _existing_tracker(record.spec.run, storage, tracking)
-        if tracker is None:
+    The function takes the results and the report's folder, and returns lines to print.
+    """
+
+    def log_report(results: StudyResults, folder: Path) -> list[str]:
+        store = _open_existing_store(results.spec.run, storage, tracking)
+        if store is None:
             return []
-        tracker.report(record, folder)
-        return [f"kept:    on the page of '{record.spec.name}' in {tracker.uri}"]
+        store.store_report(results, folder)
+        return [f"kept:    on the page of '{results.spec.name}' in {store.uri}"]
 
-    return keep
+    return log_report
 
 
-def _existing_tracker(run: RunConfig, storage: str, tracking: str | None) -> MLflowStore | None:
-    """Return the pages where a study is shown already: those named, else its storage's."""
+def _open_existing_store(run: RunConfig, storage: str, tracking: str | None) -> MLflowStore | None:
+    """Open the store named by `tracking` or the run section, else the storage's database.
+
+    None if no store is named and the storage has no database.
+    """
     root = local_folder(Storage(storage))
-    named = tracking or run.tracking
-    if named is None and not (root / "mlflow.db").is_file():
+    uri = tracking or run.tracking
+    if uri is None and not (root / "mlflow.db").is_file():
         return None
-    return open_tracker(named or f"sqlite:///{root / 'mlflow.db'}", root)
+    return open_store(uri or f"sqlite:///{root / 'mlflow.db'}", root)
 
 
-def open_tracker(uri: str, root: Path) -> MLflowStore:
-    """Return the pages of a store; a new experiment of a database keeps its files in `root`."""
+def open_store(uri: str, root: Path) -> MLflowStore:
+    """Open a tracking store; new experiments of a database store their artifacts in `root`."""
     from study.tracking.mlflow_store import MLflowStore
 
     return MLflowStore(uri, str(root / "artifacts"))

@@ -1,9 +1,7 @@
-"""Pages of a study for a tracking store: parameters, metrics, tags and files of every run."""
+"""Content of the runs of a tracking store: parameters, metrics, tags and files."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import shutil
@@ -17,7 +15,7 @@ import numpy as np
 from modalities import sha256_of
 from modalities.weights.model_card import CARD, ModelCard
 from study.analysis.arm_scores import ScorePool, build_score_pool
-from study.analysis.comparison import ArmComparison, differences
+from study.analysis.comparison import ArmComparison, estimate_gains
 from study.analysis.paired import PairedDifference
 from study.config.redaction import remove_secrets
 from study.config.study import digest
@@ -32,21 +30,21 @@ from study.results.trial_result import TrialResult
 from study.storage.checksums import add_checksum
 
 PARENT = "mlflow.parentRunId"
-CELL = "olfaction.cell_id"
+ARM_ID = "olfaction.cell_id"
 STATE = "olfaction.state"
-"""Tag with the digest of what a page shows: one with the same state is up to date."""
+"""Tag with the digest of a run's content; a run with the same state is up to date."""
 ROLE = "olfaction.role"
-"""Tag with what a page is of: ``study``, ``arm`` or ``weights``."""
+"""Tag with the kind of a run: ``study``, ``cell`` (an arm) or ``weights``."""
 VERSION = "olfaction.version"
-"""Tag with what made the trials of a study: every version has a page of its own."""
+"""Tag with the version that produced the trials; every version of a study has a separate run."""
 Metrics = dict[str, float]
 Value = tuple[str, float, int]
-"""Metric, value, step."""
+"""Metric name, value, step."""
 
 
 @dataclass(frozen=True)
 class RunPage:
-    """What is to be shown.
+    """Content of a run that is to be written.
 
     Attributes
     ----------
@@ -54,9 +52,9 @@ class RunPage:
     tags, params : mapping of str to str
     metrics : sequence of (name, value, step)
     files : function of a folder
-        Writes the artifacts into an empty folder.
+        Writes the artifacts to an empty folder.
     complete : bool
-        Whether nothing is missing of what it shows.
+        Whether all trials are included.
     """
 
     name: str
@@ -69,23 +67,23 @@ class RunPage:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What a store shows.
+    """A run as the tracking store has it.
 
     Attributes
     ----------
     id : str
-        The store's own name of the page.
+        Identity of the run in the store.
     status : str
         ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``.
     tags : mapping of str to str
     metrics : mapping of str to float
-        Last values.
+        Last value of each metric.
     ended : int
-        When it was closed, in ms since 1970; 0 if it never was.
+        End time in ms since 1970; 0 if the run was never closed.
     data : frozenset of str
-        Digests of the data sets it names.
+        Digests of the data sets that are logged as its inputs.
     files : str
-        Where its artifacts are.
+        Address of its artifacts.
     """
 
     id: str
@@ -98,137 +96,137 @@ class StoredRun:
 
     @property
     def closed(self) -> bool:
-        """Whether it was written to its end."""
+        """Whether the run is complete or was ended."""
         return self.status != "RUNNING"
 
 
 LAYOUT = 2
-"""Version of what a page shows; a change raises it, and the next projection writes all anew."""
+"""Version of the content of runs; raise it with every change, so that all runs are rewritten."""
 LONGEST_PARAM, LONGEST_TAG = 6000, 5000
-"""Characters that every MLflow store of our range takes."""
+"""Maximum number of characters that all supported versions of MLflow accept."""
 
 
 @dataclass(frozen=True, eq=False)
 class PageContents:
-    """A record by arms; making the identities of its trials is what costs, so it is done once.
+    """Results of a study by arm; built once, because computing trial identities is expensive.
 
     Attributes
     ----------
-    record : StudyResults
-    results : mapping of arm id to list of TrialResult
+    results : StudyResults
+    trials : mapping of arm id to list of TrialResult
         Finished trials, in the order of seeds, repeats and folds.
     causes : mapping of arm id to list of str
-        Why trials have failed.
+        Causes of failed trials.
     """
 
-    record: StudyResults
-    results: Mapping[str, list[TrialResult]]
+    results: StudyResults
+    trials: Mapping[str, list[TrialResult]]
     causes: Mapping[str, list[str]]
 
     @cached_property
     def complete(self) -> list[ArmSummary]:
-        """Arms that have all their trials, as have their references."""
-        record = self.record
-        whole = {summary.arm.id for summary in record.summaries if summary.missing == 0}
+        """Arms whose trials are complete, as are those of their references."""
+        summaries, references = self.results.summaries, self.results.references
+        complete = {summary.arm.id for summary in summaries if summary.missing == 0}
         return [
             summary
-            for summary in record.summaries
-            if {summary.arm.id, record.references.get(summary.arm.id, summary.arm.id)} <= whole
+            for summary in summaries
+            if {summary.arm.id, references.get(summary.arm.id, summary.arm.id)} <= complete
         ]
 
     @cached_property
     def pool(self) -> ScorePool:
-        """The trials as the inference takes them."""
-        return build_score_pool(self.record)
+        """The trials as a pool for comparisons."""
+        return build_score_pool(self.results)
 
-    def gain(self, arm: Arm) -> Metrics:
-        """Return the gain of an arm over its reference; empty without one."""
-        wanted = self.record.references.get(arm.id)
-        for reference in self.record.plan.arms:
-            if reference.id == wanted:
-                found = differences(self.pool, arm, self.pool, reference)
-                return gain_metrics(*found) if found else {}
+    def estimate_gain(self, arm: Arm) -> Metrics:
+        """Return the metrics of the gain of an arm over its reference; empty without one."""
+        reference_id = self.results.references.get(arm.id)
+        for reference in self.results.plan.arms:
+            if reference.id == reference_id:
+                gains = estimate_gains(self.pool, arm, self.pool, reference)
+                return build_gain_metrics(*gains) if gains else {}
         return {}
 
-    def state(self, summary: ArmSummary) -> str:
-        """Digest of all that an arm's page shows: its trials, its reference's, its failures."""
+    def compute_state(self, summary: ArmSummary) -> str:
+        """Return a digest of an arm's run: its trials, those of its reference, its failures."""
         arm_id = summary.arm.id
-        reference = self.record.references.get(arm_id, "")
-        trials = [[each.id for each in self.results.get(key, ())] for key in (arm_id, reference)]
+        reference = self.results.references.get(arm_id, "")
+        trials = [[trial.id for trial in self.trials.get(key, ())] for key in (arm_id, reference)]
         return digest([LAYOUT, reference, trials, summary.missing, self.causes[arm_id]])[:32]
 
 
-def build_contents(record: StudyResults) -> PageContents:
-    """Sort a record by arms."""
-    causes = {failure.id: failure.cause for failure in record.failures}
-    results: dict[str, list[TrialResult]] = {}
-    failed: dict[str, list[str]] = {}
-    for arm in record.plan.arms:
-        ids = [record.data.trial_id(trial) for trial in record.plan.trials_of(arm)]
-        results[arm.id] = [record.by_id[key] for key in ids if key in record.by_id]
-        failed[arm.id] = [causes[key] for key in ids if key in causes]
-    return PageContents(record, results, failed)
+def build_contents(results: StudyResults) -> PageContents:
+    """Group the results of a study by arm."""
+    cause_by_id = {failure.id: failure.cause for failure in results.failures}
+    trials: dict[str, list[TrialResult]] = {}
+    causes: dict[str, list[str]] = {}
+    for arm in results.plan.arms:
+        ids = [results.data.trial_id(trial) for trial in results.plan.trials_of(arm)]
+        trials[arm.id] = [results.by_id[key] for key in ids if key in results.by_id]
+        causes[arm.id] = [cause_by_id[key] for key in ids if key in cause_by_id]
+    return PageContents(results, trials, causes)
 
 
-def arm_page(
-    summary: ArmSummary, contents: PageContents, parent: str, said: tuple[dict[str, str], Metrics]
+def build_arm_page(
+    summary: ArmSummary, contents: PageContents, parent: str, gain: tuple[dict[str, str], Metrics]
 ) -> RunPage:
-    """Return the page of an arm under its study's, with the tags and metrics of its gain."""
-    record, arm = contents.record, summary.arm
-    results = contents.results[arm.id]
-    tags = {PARENT: parent, ROLE: "cell", CELL: arm.id, STATE: contents.state(summary)}
-    tags |= arm_tags(summary, record, contents.causes[arm.id]) | said[0]
-    values = {**arm_metrics(summary, results), **said[1]}
+    """Build the run of an arm below the run `parent`, with the tags and metrics of its gain."""
+    results, arm = contents.results, summary.arm
+    trials = contents.trials[arm.id]
+    tags = {PARENT: parent, ROLE: "cell", ARM_ID: arm.id, STATE: contents.compute_state(summary)}
+    tags |= build_arm_tags(summary, results, contents.causes[arm.id]) | gain[0]
+    values = {**build_arm_metrics(summary, trials), **gain[1]}
     return RunPage(
         name=str(arm),
         tags=tags,
-        params=arm_params(arm),
-        metrics=[(name, value, 0) for name, value in values.items()] + fold_metrics(results),
-        files=lambda folder: write_arm(folder, results, record),
+        params=build_arm_params(arm),
+        metrics=[(name, value, 0) for name, value in values.items()] + build_fold_metrics(trials),
+        files=lambda folder: write_arm_files(folder, trials, results),
         complete=summary.missing == 0,
     )
 
 
-def arm_params(arm: Arm) -> dict[str, str]:
-    """Return every field of an arm as text."""
+def build_arm_params(arm: Arm) -> dict[str, str]:
+    """Build the MLflow parameters of an arm: every field as text."""
     numbers = arm.training.model_dump(mode="json")
     params = arm.params() | {f"training.{key}": str(value) for key, value in numbers.items()}
     for feature in arm.features:
         params[f"modality.{feature.name}"] = json.dumps(feature.choice.json_value())
-    return _cut(params, LONGEST_PARAM)
+    return _truncate(params, LONGEST_PARAM)
 
 
-def arm_tags(
-    summary: ArmSummary, record: StudyResults, causes: Sequence[str] = ()
+def build_arm_tags(
+    summary: ArmSummary, results: StudyResults, causes: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Return what the tracking pages can group and filter by, and why its first trial failed."""
-    arm, split = summary.arm, record.spec.split
+    """Build the tags that runs can be grouped and filtered by, and the first cause of a failure."""
+    arm, split = summary.arm, results.spec.split
     single = "single" if arm.technique == "single" else "reference"
-    role = "arm" if arm.id in record.references else single
+    role = "arm" if arm.id in results.references else single
     tags = {
         "arm_id": arm.curve_id,
         "contrast_role": role,
-        "reference_cell": record.references.get(arm.id, ""),
+        "reference_cell": results.references.get(arm.id, ""),
         "stage": str(arm.fusion.options.get("stage", "label")) if arm.fusion else "",
         "split_scheme": split.groups,
-        "split_digest": record.data.split.digest[:16],
-        "data_digest": record.data.dataset.digest[:16],
+        "split_digest": results.data.split.digest[:16],
+        "data_digest": results.data.dataset.digest[:16],
         "missing": str(summary.missing),
     }
     if causes:
         tags["cause"] = causes[0]
-    named = {f"olfaction.{key}": value for key, value in tags.items()}
-    named |= {f"olfaction.{key}": value for key, value in arm.params().items()}
-    return _cut(named, LONGEST_TAG)
+    prefixed = {f"olfaction.{key}": value for key, value in tags.items()}
+    prefixed |= {f"olfaction.{key}": value for key, value in arm.params().items()}
+    return _truncate(prefixed, LONGEST_TAG)
 
 
-def _cut(texts: Mapping[str, str], longest: int) -> dict[str, str]:
-    """Shorten texts; the artifacts hold them whole."""
+def _truncate(texts: Mapping[str, str], longest: int) -> dict[str, str]:
+    """Shorten texts to `longest` characters; the artifacts have the full text."""
     return {key: t if len(t) <= longest else t[: longest - 4] + " ..." for key, t in texts.items()}
 
 
-def arm_metrics(summary: ArmSummary, results: Sequence[TrialResult]) -> dict[str, float]:
-    """Return the means of an arm; undefined ones are left out."""
+def build_arm_metrics(summary: ArmSummary, trials: Sequence[TrialResult]) -> dict[str, float]:
+    """Build the summary metrics of an arm; undefined ones are left out."""
     values = {
         "auroc_macro": summary.auroc,
         "auroc_macro_sd": summary.auroc_sd,
@@ -240,16 +238,16 @@ def arm_metrics(summary: ArmSummary, results: Sequence[TrialResult]) -> dict[str
     }
     values |= {f"auroc_q{i}": value for i, value in enumerate(summary.fifths, start=1)}
     for key in ("fit", "test", "parameters"):
-        counts = [result.counts[key] for result in results if key in result.counts]
+        counts = [trial.counts[key] for trial in trials if key in trial.counts]
         values[f"n_{key}"] = float(np.mean(counts)) if counts else math.nan
-    return _defined(values)
+    return _drop_undefined(values)
 
 
-def gain_metrics(macro: PairedDifference, sparse: PairedDifference) -> Metrics:
-    """Return a gain over all labels and over the sparsest fifth; undefined numbers are left out.
+def build_gain_metrics(macro: PairedDifference, sparse: PairedDifference) -> Metrics:
+    """Build the metrics of a gain over all labels and over the sparsest fifth, if defined.
 
-    The standard deviation is that of the folds, which share training molecules: it is no standard
-    error.
+    ``*_sd`` is the standard deviation over the folds. The folds share training molecules, so it is
+    not a standard error.
     """
     values: Metrics = {}
     for name, difference in {"macro_gain": macro, "sparse_gain": sparse}.items():
@@ -260,148 +258,156 @@ def gain_metrics(macro: PairedDifference, sparse: PairedDifference) -> Metrics:
             f"{name}_low": difference.low,
             f"{name}_high": difference.high,
         }
-    return _defined(values)
+    return _drop_undefined(values)
 
 
-def _defined(values: Metrics) -> Metrics:
+def _drop_undefined(values: Metrics) -> Metrics:
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def fold_metrics(results: Sequence[TrialResult]) -> list[Value]:
-    """Return name, value and step of every trial of an arm; undefined values are left out."""
+def build_fold_metrics(trials: Sequence[TrialResult]) -> list[Value]:
+    """Build name, value and step of the metrics of every trial; undefined ones are left out."""
     values = []
-    for step, result in enumerate(results):
-        values.append(("auroc_macro_fold", macro_mean(result.auroc).value, step))
-        values.append(("ap_macro_fold", macro_mean(result.average_precision).value, step))
+    for step, trial in enumerate(trials):
+        values.append(("auroc_macro_fold", macro_mean(trial.auroc).value, step))
+        values.append(("ap_macro_fold", macro_mean(trial.average_precision).value, step))
     return [value for value in values if not math.isnan(value[1])]
 
 
-def per_label_csv(results: Sequence[TrialResult], record: StudyResults) -> str:
-    """Return the table of labels: positives, density fifth, mean AUROC and AP, AUROC by trial."""
-    dataset = record.data.dataset
+def format_label_table(trials: Sequence[TrialResult], results: StudyResults) -> str:
+    """Return a CSV table of labels: positives, density fifth, mean AUROC and AP, AUROC by trial."""
+    from pandas import DataFrame
+
+    dataset = results.data.dataset
     fifths = density_fifths(dataset.positives)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    trials = [f"auroc_{step}" for step in range(len(results))]
-    writer.writerow(["label", "positives", "fifth", "auroc", "ap", *trials])
-    for column, name in enumerate(dataset.label_names if results else ()):
-        aurocs = [float(result.auroc[column]) for result in results]
-        ap = float(np.mean([result.average_precision[column] for result in results]))
-        fixed = [name, dataset.positives[column], fifths[column] + 1]
-        writer.writerow([*fixed, np.mean(aurocs), ap, *aurocs])
-    return buffer.getvalue()
+    rows = []
+    for column, name in enumerate(dataset.label_names if trials else ()):
+        aurocs = [float(trial.auroc[column]) for trial in trials]
+        ap = float(np.mean([trial.average_precision[column] for trial in trials]))
+        counts = [int(dataset.positives[column]), int(fifths[column]) + 1]
+        rows.append([name, *counts, float(np.mean(aurocs)), ap, *aurocs])
+    steps = [f"auroc_{step}" for step in range(len(trials))]
+    header = ["label", "positives", "fifth", "auroc", "ap", *steps]
+    table = DataFrame(rows, columns=header)
+    return table.to_csv(index=False, lineterminator="\n", na_rep="nan")
 
 
-def write_arm(folder: Path, results: Sequence[TrialResult], record: StudyResults) -> None:
-    """Write the files of an arm: the table of labels, and every trial as the ledger has it."""
-    (folder / "per_label.csv").write_text(per_label_csv(results, record), encoding="utf-8")
+def write_arm_files(folder: Path, trials: Sequence[TrialResult], results: StudyResults) -> None:
+    """Write the files of an arm: the table of labels, and every trial as stored in the ledger."""
+    (folder / "per_label.csv").write_text(format_label_table(trials, results), encoding="utf-8")
     (folder / "trials").mkdir()
-    for result in results:
-        (folder / "trials" / f"{result.id}.trial").write_bytes(add_checksum(result.to_bytes()))
+    for trial in trials:
+        (folder / "trials" / f"{trial.id}.trial").write_bytes(add_checksum(trial.to_bytes()))
 
 
-def verdict_page(each: ArmComparison, runs: Mapping[str, str]) -> tuple[dict[str, str], Metrics]:
-    """Return what an arm's page says of its gain: tags with a link to the reference, and metrics.
+def build_verdict(row: ArmComparison, runs: Mapping[str, str]) -> tuple[dict[str, str], Metrics]:
+    """Build the tags of an arm's gain, with a link to the run of the reference, and its metrics.
 
     Parameters
     ----------
-    each : ArmComparison
+    row : ArmComparison
     runs : mapping of arm id to run id
     """
-    level, rival = each.level, each.rival
+    level, paired = row.level, row.paired
     values = {"auroc_macro_low": level.low, "auroc_macro_high": level.high} if level else {}
     tags = {"verdict": "", "reference_run": ""}
-    if rival:
+    if paired:
         tags = {
-            "verdict": str(rival.verdict),
-            "reference_run": runs.get(rival.reference.id, ""),
-            "equal_size": "yes" if rival.equal_size else "no",
+            "verdict": str(paired.verdict),
+            "reference_run": runs.get(paired.reference.id, ""),
+            "equal_size": "yes" if paired.equal_size else "no",
         }
-        values |= gain_metrics(rival.macro, rival.sparse) | {
-            "macro_gain_p_holm": rival.verdict.p_holm,
-            "macro_gain_p_corrected_t": rival.macro.corrected.p,
-            "macro_gain_smallest_detectable": rival.macro.smallest,
+        values |= build_gain_metrics(paired.macro, paired.sparse) | {
+            "macro_gain_p_holm": paired.verdict.p_holm,
+            "macro_gain_p_corrected_t": paired.macro.corrected.p,
+            "macro_gain_smallest_detectable": paired.macro.smallest,
         }
-    named = {f"olfaction.{key}": value for key, value in tags.items()}
-    return named, _defined(values)
+    prefixed = {f"olfaction.{key}": value for key, value in tags.items()}
+    return prefixed, _drop_undefined(values)
 
 
 COMPARISONS: Mapping[Kind, str] = {"csv": "csv", "md": "md", "json": "json", "latex": "tex"}
 
 
-def opening_tags(record: StudyResults) -> dict[str, str]:
-    """Return the tags that the page of a study is made with."""
-    note = {"mlflow.note.content": record.spec.description}
-    return {ROLE: "study", VERSION: str(record.version), **note}
+def build_opening_tags(results: StudyResults) -> dict[str, str]:
+    """Build the tags that the run of a study is created with."""
+    note = {"mlflow.note.content": results.spec.description}
+    return {ROLE: "study", VERSION: str(results.version), **note}
 
 
-def study_tags(
-    record: StudyResults, compared: Sequence[ArmComparison], progress: Progress | None
+def build_study_tags(
+    results: StudyResults, comparisons: Sequence[ArmComparison], progress: Progress | None
 ) -> dict[str, str]:
-    """Return how far a study is, by its ledger and by the launch under way."""
+    """Build the progress tags of a study, from its ledger and from the running launch."""
     left = progress.left if progress else None
     tags = {
-        "trials_finished": len(record.by_id),
-        "trials_failed": len(record.failures),
-        "trials_missing": record.missing,
+        "trials_finished": len(results.by_id),
+        "trials_failed": len(results.failures),
+        "trials_missing": results.missing,
         "trials_running": progress.running if progress else 0,
         "progress": str(progress) if progress else "",
         "time_left": format_duration(left) if left is not None else "",
     }
-    named = {f"olfaction.{name}": str(value) for name, value in tags.items()}
-    return {**named, VERSION: str(record.version), STATE: study_state(record, compared)}
+    prefixed = {f"olfaction.{name}": str(value) for name, value in tags.items()}
+    return {
+        **prefixed,
+        VERSION: str(results.version),
+        STATE: compute_study_state(results, comparisons),
+    }
 
 
-def study_state(record: StudyResults, compared: Sequence[ArmComparison]) -> str:
-    """Digest of the files of a study's page."""
-    table = render_table(comparison_frame(compared), COLUMNS, "json") if compared else ""
-    spec = remove_secrets(record.spec).model_dump(mode="json")
-    return digest([LAYOUT, spec, record.data.split.digest, table])[:32]
+def compute_study_state(results: StudyResults, comparisons: Sequence[ArmComparison]) -> str:
+    """Return a digest of the files of a study's run."""
+    table = render_table(comparison_frame(comparisons), COLUMNS, "json") if comparisons else ""
+    spec = remove_secrets(results.spec).model_dump(mode="json")
+    return digest([LAYOUT, spec, results.data.split.digest, table])[:32]
 
 
-def headline(compared: Sequence[ArmComparison]) -> Metrics:
-    """Return the numbers of a whole study: its best level, and how many gains are claims.
+def build_headline_metrics(comparisons: Sequence[ArmComparison]) -> Metrics:
+    """Build the metrics of a whole study: its best level, and the number of gains by verdict.
 
-    None while it runs, when nothing is compared yet.
+    Empty while the study runs, because nothing is compared yet.
     """
-    if not compared:
+    if not comparisons:
         return {}
-    words = [str(each.rival.verdict.kind) for each in compared if each.rival]
-    means = [each.summary.auroc for each in compared if each.level]
+    verdicts = [str(row.paired.verdict.kind) for row in comparisons if row.paired]
+    means = [row.summary.auroc for row in comparisons if row.level]
     levels = [mean for mean in means if not math.isnan(mean)]
-    counts = {"gains": len(words), "gains_wins": words.count("wins")}
-    counts["gains_suggestive"] = words.count("suggestive")
+    counts = {"gains": len(verdicts), "gains_wins": verdicts.count("wins")}
+    counts["gains_suggestive"] = verdicts.count("suggestive")
     best = {"auroc_macro_best": max(levels)} if levels else {}
     return {**{name: float(count) for name, count in counts.items()}, **best}
 
 
-def write_study(folder: Path, record: StudyResults, compared: Sequence[ArmComparison]) -> None:
-    """Write the files of a study: its file, its split, and the comparison once it has ended."""
-    frame = comparison_frame(compared)
-    for kind, suffix in COMPARISONS.items() if compared else ():
+def write_study_files(
+    folder: Path, results: StudyResults, comparisons: Sequence[ArmComparison]
+) -> None:
+    """Write the files of a study: study file, split, and the comparison once it has ended."""
+    frame = comparison_frame(comparisons)
+    for kind, suffix in COMPARISONS.items() if comparisons else ():
         text = render_table(frame, COLUMNS, kind)
         (folder / f"comparison.{suffix}").write_text(text, encoding="utf-8")
-    shown = remove_secrets(record.spec).model_dump_json(indent=2)
-    (folder / "study.json").write_text(shown, encoding="utf-8")
-    record.data.split.save(folder / "split.json")
+    spec = remove_secrets(results.spec).model_dump_json(indent=2)
+    (folder / "study.json").write_text(spec, encoding="utf-8")
+    results.data.split.save(folder / "split.json")
 
 
 NAME = "olfaction.weights"
-"""Tag with the name of weights."""
+"""Tag with the name of pretrained weights."""
 
 
 @dataclass(frozen=True)
 class WeightsPage:
-    """The page of one folder of weights.
+    """Content of the run of one folder of pretrained weights.
 
     Attributes
     ----------
     name : str
     state : str
-        Digest of everything shown: a page with this state is up to date.
+        Digest of the whole content; a run with this state is up to date.
     tags, params : mapping of str to str
     metrics : tuple of (name, value, step)
-        Every number of every epoch.
+        Every metric of every epoch.
     files : tuple of Path
     """
 
@@ -412,12 +418,12 @@ class WeightsPage:
     metrics: tuple[tuple[str, float, int], ...]
     files: tuple[Path, ...]
 
-    def page(self) -> RunPage:
-        """Return it as any store takes it."""
+    def to_run_page(self) -> RunPage:
+        """Return the content as that of a run."""
         tags = {ROLE: "weights", NAME: self.name, STATE: self.state, **self.tags}
-        return RunPage(self.name, tags, self.params, self.metrics, self._copy)
+        return RunPage(self.name, tags, self.params, self.metrics, self._copy_files)
 
-    def _copy(self, folder: Path) -> None:
+    def _copy_files(self, folder: Path) -> None:
         for file in self.files:
             shutil.copy(file, folder)
 
@@ -425,15 +431,15 @@ class WeightsPage:
 def weights_page(
     card: ModelCard, folder: Path, history: Sequence[Mapping[str, float]]
 ) -> WeightsPage:
-    """Return the page of finished weights.
+    """Build the run of pretrained weights.
 
     Parameters
     ----------
     card : ModelCard
     folder : Path
-        Folder of the weights: the card and ``epochs.json``, which the page shows as files.
+        Folder of the weights, with the model card and ``epochs.json``; both become artifacts.
     history : sequence of mapping
-        Numbers of each epoch by name, with its number under ``epoch``.
+        Metrics of each epoch by name; ``epoch`` is the number of the epoch.
     """
     metrics = tuple(
         (name, value, int(epoch["epoch"]))
@@ -444,10 +450,10 @@ def weights_page(
     files = (folder / CARD, folder / "epochs.json")
     state = sha256_of(b"".join(file.read_bytes() for file in files))
     tags = {"weights_sha256": card.sha256, "identity": card.identity}
-    return WeightsPage(card.name, state, tags, _params(card), metrics, files)
+    return WeightsPage(card.name, state, tags, _build_weights_params(card), metrics, files)
 
 
-def _params(card: ModelCard) -> dict[str, str]:
+def _build_weights_params(card: ModelCard) -> dict[str, str]:
     sections = {
         "modality": {"word": card.modality, **card.options, "started_from": card.started_from},
         "objective": {"word": card.objective, **card.objective_options},

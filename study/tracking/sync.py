@@ -1,4 +1,4 @@
-"""Bring a tracking store up to date with the ledger."""
+"""Synchronize a tracking store with the ledger."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from study.progress import Progress
 from study.results.study_results import StudyResults
 from study.results.summary import ArmSummary
 from study.results.trial_result import TrialResult
-from study.results.versions import version_of_result
+from study.results.versions import identify_version
 from study.splits import Split
 from study.storage.checksums import verify_checksum
 from study.tracking.pages import (
-    CELL,
+    ARM_ID,
     NAME,
     PARENT,
     ROLE,
@@ -34,18 +34,22 @@ from study.tracking.pages import (
     RunPage,
     StoredRun,
     WeightsPage,
-    arm_page,
+    build_arm_page,
     build_contents,
-    headline,
-    opening_tags,
-    study_tags,
-    verdict_page,
-    write_study,
+    build_headline_metrics,
+    build_opening_tags,
+    build_study_tags,
+    build_verdict,
+    write_study_files,
 )
 
 
 class SyncStage(StrEnum):
-    """What a study does: only one that has ended is compared, and loses pages of other arms."""
+    """State of a study at a synchronization.
+
+    Only the runs of a study that has ended get the comparison, and only then the runs of arms that
+    are no longer in the study are deleted.
+    """
 
     RUNNING = "running"
     STOPPED = "stopped"
@@ -53,278 +57,306 @@ class SyncStage(StrEnum):
 
 
 class RunStore(Protocol):
-    """A tracking store: pages on shelves, a shelf for a study."""
+    """A tracking store with one experiment per study, and one run for the study and each arm."""
 
     @property
     def uri(self) -> str:
-        """Where it is, without secrets."""
+        """Address without secrets."""
 
-    def find(self, name: str) -> str | None:
-        """Find a shelf."""
+    def find_experiment(self, name: str) -> str | None:
+        """Return the id of an experiment; None if it does not exist."""
 
-    def shelf(self, name: str) -> str:
-        """Find or make a shelf; one that was removed comes back."""
+    def open_experiment(self, name: str) -> str:
+        """Return the id of an experiment; create it, or restore it if it was deleted."""
 
-    def shown(self, shelf: str) -> list[StoredRun]:
-        """Return all pages of ours, the oldest first."""
+    def list_runs(self, experiment: str) -> list[StoredRun]:
+        """Return all runs that this program wrote, the oldest first."""
 
-    def open(self, shelf: str, name: str, tags: Mapping[str, str]) -> StoredRun:
-        """Begin a page."""
+    def create_run(self, experiment: str, name: str, tags: Mapping[str, str]) -> StoredRun:
+        """Create a run."""
 
-    def write(self, shelf: str, page: RunPage) -> StoredRun:
-        """Write a page whole."""
+    def write_run(self, experiment: str, page: RunPage) -> StoredRun:
+        """Create a run with its whole content, and close it."""
 
-    def mend(self, page: StoredRun, tags: Mapping[str, str], metrics: Metrics) -> None:
-        """Bring tags and metrics of a page up; those it shows already are not sent."""
+    def update_run(self, run: StoredRun, tags: Mapping[str, str], metrics: Metrics) -> None:
+        """Update tags and metrics of a run; unchanged ones are not sent."""
 
-    def name_data(self, page: StoredRun, record: StudyResults) -> None:
-        """Name the data set on a page that does not yet."""
+    def log_dataset(self, run: StoredRun, results: StudyResults) -> None:
+        """Log the data set as input of a run, unless it is logged already."""
 
-    def keep(self, page: StoredRun, folder: Path, where: str | None = None) -> None:
-        """Keep the files of a folder on a page."""
+    def log_files(self, run: StoredRun, folder: Path, where: str | None = None) -> None:
+        """Log the files of a folder as artifacts of a run."""
 
-    def fetch(self, page: StoredRun, name: str, folder: Path) -> Path:
-        """Bring a file or folder of a page into a folder; return where it lies."""
+    def download_artifact(self, run: StoredRun, name: str, folder: Path) -> Path:
+        """Download an artifact of a run into a folder; return its path."""
 
-    def close(self, page: StoredRun, status: str) -> None:
-        """Set the status of a page."""
+    def set_status(self, run: StoredRun, status: str) -> None:
+        """Set the status of a run."""
 
-    def remove(self, page: StoredRun) -> None:
-        """Remove a page."""
+    def delete_run(self, run: StoredRun) -> None:
+        """Delete a run."""
 
 
 def sync_runs(
-    store: RunStore, record: StudyResults, stage: SyncStage, progress: Progress | None = None
+    store: RunStore, results: StudyResults, stage: SyncStage, progress: Progress | None = None
 ) -> Generator[str]:
-    """Bring the pages of a study up to its record; yield the name of each arm that was written.
+    """Update the runs of a study from its results; yield the name of each arm that was written.
 
-    Unless the study has ended, only complete arms are written. Every version has a page of its
-    own for the study, and those of its arms under it: what another version has made stays as it is.
+    Unless the study has ended, only complete arms are written. Every version has a separate study
+    run with its arm runs below it; runs of other versions are not changed.
     """
-    contents = build_contents(record)
-    compared = compare_arms([contents.pool]) if stage == SyncStage.ENDED else []
-    shelf = store.shelf(record.spec.name)
-    shown = _own(store, store.shown(shelf), record.version)
-    study = _StudyPage(store, record, compared, _parent(store, shelf, shown, record))
-    if stage == SyncStage.RUNNING and (
-        record.missing or not study.page.closed
-    ):  # readers wait for it
-        study.bring_up(progress)
-        study.close("RUNNING")
-    arms = _CellPages(store, shelf, study.page.id, contents, compared)
-    yield from arms.write(shown, only=None if stage == SyncStage.ENDED else contents.complete)
+    contents = build_contents(results)
+    comparisons = compare_arms([contents.pool]) if stage == SyncStage.ENDED else []
+    experiment = store.open_experiment(results.spec.name)
+    runs = _select_version(store, store.list_runs(experiment), results.version)
+    study = _StudyRun(store, results, comparisons, _find_parent(store, experiment, runs, results))
+    # The closed run of a complete study is not reopened.
+    if stage == SyncStage.RUNNING and (results.missing or not study.run.closed):
+        study.update(progress)
+        study.set_status("RUNNING")
+    arms = _ArmRuns(store, experiment, study.run.id, contents, comparisons)
+    yield from arms.write(runs, only=None if stage == SyncStage.ENDED else contents.complete)
     if stage == SyncStage.ENDED:
-        arms.tidy(shown)
+        arms.finish(runs)
     if stage != SyncStage.RUNNING:
-        study.bring_up(None)
-        study.close(_STATUS[stage] or ("FAILED" if record.missing else "FINISHED"))
+        study.update(None)
+        ended = "FAILED" if results.missing else "FINISHED"
+        study.set_status("KILLED" if stage == SyncStage.STOPPED else ended)
 
 
-_STATUS = {SyncStage.STOPPED: "KILLED", SyncStage.ENDED: ""}
-
-
-def _own(store: RunStore, shown: Sequence[StoredRun], version: Version) -> list[StoredRun]:
-    """Return the pages of a version, and those under no page of a study."""
+def _select_version(
+    store: RunStore, runs: Sequence[StoredRun], version: Version
+) -> list[StoredRun]:
+    """Return the runs of a version, and arm runs without a study run."""
     others = {
-        page.id
-        for page in _of(shown, "study")
-        if not all(made.agrees(version) for made in _versions_of(store, page, shown))
+        run.id
+        for run in _filter_by_role(runs, "study")
+        if not all(stored.agrees(version) for stored in _read_versions(store, run, runs))
     }
-    return [page for page in shown if not {page.id, page.tags.get(PARENT)} & others]
+    return [run for run in runs if not {run.id, run.tags.get(PARENT)} & others]
 
 
-def _versions_of(store: RunStore, page: StoredRun, shown: Sequence[StoredRun]) -> Iterator[Version]:
-    """Yield what made the trials under the page of a study.
+def _read_versions(store: RunStore, run: StoredRun, runs: Sequence[StoredRun]) -> Iterator[Version]:
+    """Yield the versions of the trials below a study run.
 
-    Pages of before do not say it. The first trial of each of their arms does, as far as the
-    featurizers of the arm go.
+    Runs of earlier releases have no version tag. For them the version is read from the first trial
+    of each arm; it covers only the featurizers of that arm.
     """
-    if VERSION in page.tags:
-        yield Version.parse(page.tags[VERSION])
+    if VERSION in run.tags:
+        yield Version.parse(run.tags[VERSION])
         return
-    for arm in _of(shown, "cell"):
-        if arm.tags.get(PARENT) == page.id and arm.closed:
-            yield from map(version_of_result, islice(_stored(store, arm), 1))
+    for arm in _filter_by_role(runs, "cell"):
+        if arm.tags.get(PARENT) == run.id and arm.closed:
+            yield from map(identify_version, islice(_read_trials(store, arm), 1))
 
 
-def _parent(
-    store: RunStore, shelf: str, shown: Sequence[StoredRun], record: StudyResults
+def _find_parent(
+    store: RunStore, experiment: str, runs: Sequence[StoredRun], results: StudyResults
 ) -> StoredRun:
-    """Find or make the page of the study; the oldest counts, where two drivers have made two."""
-    found = _of(shown, "study")
-    for double in found[1:]:
-        store.remove(double)
-    page = found[0] if found else store.open(shelf, record.spec.name, opening_tags(record))
-    store.name_data(page, record)
-    return page
+    """Find or create the study run; if two drivers have created two, the oldest is kept."""
+    studies = _filter_by_role(runs, "study")
+    for duplicate in studies[1:]:
+        store.delete_run(duplicate)
+    run = (
+        studies[0]
+        if studies
+        else store.create_run(experiment, results.spec.name, build_opening_tags(results))
+    )
+    store.log_dataset(run, results)
+    return run
 
 
 @dataclass(frozen=True, eq=False)
-class _StudyPage:
-    """The page of a whole study."""
+class _StudyRun:
+    """The run of a whole study."""
 
     store: RunStore
-    record: StudyResults
-    compared: Sequence[ArmComparison]
-    page: StoredRun
+    results: StudyResults
+    comparisons: Sequence[ArmComparison]
+    run: StoredRun
 
-    def bring_up(self, progress: Progress | None) -> None:
-        """Write its files if they changed, then how far the study is and its headline."""
-        tags = study_tags(self.record, self.compared, progress)
-        if self.page.tags.get(STATE) != tags[STATE]:
+    def update(self, progress: Progress | None) -> None:
+        """Log the files if they changed, then the progress tags and the headline metrics."""
+        tags = build_study_tags(self.results, self.comparisons, progress)
+        if self.run.tags.get(STATE) != tags[STATE]:
             with tempfile.TemporaryDirectory() as folder:
-                write_study(Path(folder), self.record, self.compared)
-                self.store.keep(self.page, Path(folder))
-        self.store.mend(self.page, tags, headline(self.compared))
+                write_study_files(Path(folder), self.results, self.comparisons)
+                self.store.log_files(self.run, Path(folder))
+        self.store.update_run(self.run, tags, build_headline_metrics(self.comparisons))
 
-    def close(self, status: str) -> None:
-        """Set its status unless it has it."""
-        if self.page.status != status:
-            self.store.close(self.page, status)
+    def set_status(self, status: str) -> None:
+        """Set the status, unless it is set already."""
+        if self.run.status != status:
+            self.store.set_status(self.run, status)
 
 
 @dataclass(frozen=True, eq=False)
-class _CellPages:
-    """The pages of the arms under a study's page.
+class _ArmRuns:
+    """The runs of the arms below the run of a study.
 
     Attributes
     ----------
-    pages : dict of arm id to StoredRun
-        Those that are up to date.
+    runs : dict of arm id to StoredRun
+        Runs that are up to date.
     """
 
     store: RunStore
-    shelf: str
+    experiment: str
     parent: str
     contents: PageContents
-    compared: Sequence[ArmComparison]
-    pages: dict[str, StoredRun] = field(default_factory=dict)
+    comparisons: Sequence[ArmComparison]
+    runs: dict[str, StoredRun] = field(default_factory=dict)
 
     def write(
-        self, shown: Sequence[StoredRun], *, only: Sequence[ArmSummary] | None
+        self, runs: Sequence[StoredRun], *, only: Sequence[ArmSummary] | None
     ) -> Iterator[str]:
-        """Write what is not up to date: references first, so that others can link them."""
-        references = self.contents.record.references
-        chosen = self.contents.record.summaries if only is None else only
-        said = {each.summary.arm.id: each for each in self.compared}
+        """Write the outdated runs, references first, so that the others can link to them."""
+        references = self.contents.results.references
+        chosen = self.contents.results.summaries if only is None else only
+        comparisons = {row.summary.arm.id: row for row in self.comparisons}
         for summary in sorted(chosen, key=lambda summary: summary.arm.id in references):
             arm_id = summary.arm.id
-            if not self._kept(summary, [s for s in shown if s.tags.get(CELL) == arm_id]):
-                gain = self._said(said[arm_id]) if said else ({}, self.contents.gain(summary.arm))
-                page = arm_page(summary, self.contents, self.parent, gain)
-                self.pages[arm_id] = self.store.write(self.shelf, page)
+            if not self._is_up_to_date(summary, [s for s in runs if s.tags.get(ARM_ID) == arm_id]):
+                gain = (
+                    self._describe_gain(comparisons[arm_id])
+                    if comparisons
+                    else ({}, self.contents.estimate_gain(summary.arm))
+                )
+                page = build_arm_page(summary, self.contents, self.parent, gain)
+                self.runs[arm_id] = self.store.write_run(self.experiment, page)
                 yield page.name
 
-    def _kept(self, summary: ArmSummary, found: Sequence[StoredRun]) -> bool:
-        """Keep a page that is up to date, and remove all others of its arm."""
-        state = self.contents.state(summary)
-        for page in found:
-            good = page.closed and page.tags.get(STATE) == state
-            if good and page.tags.get(PARENT) == self.parent and summary.arm.id not in self.pages:
-                self.pages[summary.arm.id] = page
+    def _is_up_to_date(self, summary: ArmSummary, runs: Sequence[StoredRun]) -> bool:
+        """Whether one of the arm's runs is up to date; all others are deleted."""
+        state = self.contents.compute_state(summary)
+        for run in runs:
+            current = run.closed and run.tags.get(STATE) == state
+            below = run.tags.get(PARENT) == self.parent
+            if current and below and summary.arm.id not in self.runs:
+                self.runs[summary.arm.id] = run
             else:
-                self.store.remove(page)
-        return summary.arm.id in self.pages
+                self.store.delete_run(run)
+        return summary.arm.id in self.runs
 
-    def _said(self, each: ArmComparison) -> tuple[dict[str, str], Metrics]:
-        return verdict_page(each, {arm_id: page.id for arm_id, page in self.pages.items()})
+    def _describe_gain(self, row: ArmComparison) -> tuple[dict[str, str], Metrics]:
+        return build_verdict(row, {arm_id: run.id for arm_id, run in self.runs.items()})
 
-    def tidy(self, shown: Sequence[StoredRun]) -> None:
-        """Remove the pages of arms that the study has no more; say what each gain is worth."""
-        for page in shown:
-            if page.tags[ROLE] == "cell" and page.tags.get(CELL) not in self.pages:
-                self.store.remove(page)
-        for each in self.compared:
-            self.store.mend(self.pages[each.summary.arm.id], *self._said(each))
+    def finish(self, runs: Sequence[StoredRun]) -> None:
+        """Delete the runs of arms that are no longer in the study, and log the verdicts."""
+        for run in runs:
+            if run.tags[ROLE] == "cell" and run.tags.get(ARM_ID) not in self.runs:
+                self.store.delete_run(run)
+        for row in self.comparisons:
+            self.store.update_run(self.runs[row.summary.arm.id], *self._describe_gain(row))
 
 
 WEIGHTS = "weights"
-"""Shelf of all pretrainings of a store; no study has this name."""
+"""Name of the experiment of all pretrained weights; reserved, no study may have it."""
 
 
 def sync_weights_page(store: RunStore, weights: WeightsPage) -> bool:
-    """Bring the page of finished weights up; return whether it was written."""
-    shelf = store.shelf(WEIGHTS)
-    found = [page for page in store.shown(shelf) if page.tags.get(NAME) == weights.name]
-    if any((page.tags[STATE], page.status) == (weights.state, "FINISHED") for page in found):
+    """Update the run of pretrained weights; return whether it was written."""
+    experiment = store.open_experiment(WEIGHTS)
+    runs = [run for run in store.list_runs(experiment) if run.tags.get(NAME) == weights.name]
+    if any((run.tags[STATE], run.status) == (weights.state, "FINISHED") for run in runs):
         return False
-    for old in found:  # other weights of that name, or a page that was cut short
-        store.remove(old)
-    store.write(shelf, weights.page())
+    for old in runs:  # other weights with this name, or a run that was not completed
+        store.delete_run(old)
+    store.write_run(experiment, weights.to_run_page())
     return True
 
 
-def clear_runs(store: RunStore, record: StudyResults) -> None:
-    """Remove every page of a study's version."""
-    for page in _own(store, store.shown(store.shelf(record.spec.name)), record.version):
-        store.remove(page)
+def clear_runs(store: RunStore, results: StudyResults) -> None:
+    """Delete every run of a version of a study."""
+    for run in _select_version(
+        store, store.list_runs(store.open_experiment(results.spec.name)), results.version
+    ):
+        store.delete_run(run)
 
 
-def store_report(store: RunStore, record: StudyResults, folder: Path) -> None:
-    """Keep the files of a report on the page of its study; InputError if there is none."""
-    name = record.spec.name
-    shelf = store.find(name)
-    shown = store.shown(shelf) if shelf is not None else []
-    studies = _of(_own(store, shown, record.version), "study")
+def store_report(store: RunStore, results: StudyResults, folder: Path) -> None:
+    """Log the files of a report to the run of its study; InputError if there is none."""
+    name = results.spec.name
+    experiment = store.find_experiment(name)
+    runs = store.list_runs(experiment) if experiment is not None else []
+    studies = _filter_by_role(_select_version(store, runs, results.version), "study")
     if not studies:
         raise InputError(
             f"tracking store '{store.uri}' has no page of study '{name}', version "
-            f"'{record.version}'; `study sync {name}` writes it"
+            f"'{results.version}'; `study sync {name}` writes it"
         )
-    store.keep(studies[0], folder, "report")
+    store.log_files(studies[0], folder, "report")
 
 
 def read_pool(store: RunStore, name: str, version: str | None = None) -> ScorePool:
-    """Read every trial of a study back, of the version with most finished trials or the one named.
+    """Read every trial of one version of a study back.
+
+    Parameters
+    ----------
+    store : RunStore
+    name : str
+        Name of the study.
+    version : str, optional
+        Text that selects the version; default: the one with the most finished trials.
 
     Raises
     ------
     InputError
-        The store does not show the study, or no such version.
+        The store does not have the study or this version of it.
     """
-    shelf = store.find(name)
-    if shelf is None:
+    experiment = store.find_experiment(name)
+    if experiment is None:
         raise InputError(f"tracking store '{store.uri}' has no experiment '{name}'")
-    shown = store.shown(shelf)
-    studies = _of(shown, "study")
+    runs = store.list_runs(experiment)
+    studies = _filter_by_role(runs, "study")
     if not studies:
-        raise InputError(f"experiment '{name}' of '{store.uri}' shows no study; launch it again")
-    found = _shown_versions(store, studies, shown)
-    chosen = choose_version(found, version) if version else max(found, key=found.__getitem__)
-    own = _own(store, shown, chosen)
+        raise InputError(
+            f"experiment '{name}' of '{store.uri}' has no page of a study; launch the study again"
+        )
+    versions = _rank_versions(store, studies, runs)
+    chosen = (
+        choose_version(versions, version) if version else max(versions, key=versions.__getitem__)
+    )
+    runs = _select_version(store, runs, chosen)
     results = [
-        result for page in _of(own, "cell") if page.closed for result in _stored(store, page)
+        result
+        for run in _filter_by_role(runs, "cell")
+        if run.closed
+        for result in _read_trials(store, run)
     ]
-    others = "; ".join(f"'{each}'" for each in found if each != chosen)
-    said = [f"version: results of '{chosen}'; no other version is mixed in",
-            f"others:  {others}; --version shows one of them"]  # fmt: skip
+    others = "; ".join(f"'{other}'" for other in versions if other != chosen)
+    lines = (
+        f"version: results of '{chosen}'; no other version is mixed in",
+        f"others:  {others}; --version shows one of them",
+    )
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        folder_path = Path(folder)
         split, file = (
-            store.fetch(_of(own, "study")[0], each, place) for each in ("split.json", "study.json")
+            store.download_artifact(_filter_by_role(runs, "study")[0], name, folder_path)
+            for name in ("split.json", "study.json")
         )
         spec = StudySpec.model_validate_json(file.read_bytes())
         pool = build_score_pool_from_runs(spec, results, Split.load(split), chosen)
-        return replace(pool, version_lines=tuple(said) if others else ())
+        return replace(pool, version_lines=lines if others else ())
 
 
-def _shown_versions(
-    store: RunStore, studies: Sequence[StoredRun], shown: Sequence[StoredRun]
+def _rank_versions(
+    store: RunStore, studies: Sequence[StoredRun], runs: Sequence[StoredRun]
 ) -> dict[Version, tuple[int, tuple[tuple[int, ...], ...]]]:
-    """Return the versions of an experiment, with finished trials and age: the largest is read."""
+    """Return finished trials and age of each version in an experiment; the maximum is read."""
     counts: dict[Version, tuple[int, tuple[tuple[int, ...], ...]]] = {}
-    for page in studies:
-        version = merge_versions(_versions_of(store, page, shown))
-        finished = int(page.tags.get("olfaction.trials_finished", 0))
+    for run in studies:
+        version = merge_versions(_read_versions(store, run, runs))
+        finished = int(run.tags.get("olfaction.trials_finished", 0))
         counts[version] = max((finished, version.order), counts.get(version, (0, ())))
     return counts
 
 
-def _of(shown: Sequence[StoredRun], role: str) -> list[StoredRun]:
-    return [page for page in shown if page.tags[ROLE] == role]
+def _filter_by_role(runs: Sequence[StoredRun], role: str) -> list[StoredRun]:
+    return [run for run in runs if run.tags[ROLE] == role]
 
 
-def _stored(store: RunStore, page: StoredRun) -> Iterator[TrialResult]:
+def _read_trials(store: RunStore, run: StoredRun) -> Iterator[TrialResult]:
     with tempfile.TemporaryDirectory() as folder:
-        for file in sorted(store.fetch(page, "trials", Path(folder)).glob("*.trial")):
+        for file in sorted(store.download_artifact(run, "trials", Path(folder)).glob("*.trial")):
             yield TrialResult.from_bytes(verify_checksum(file.read_bytes(), file.name))

@@ -138,10 +138,12 @@ def _values(server: MlflowServer, folder: Path) -> int:
     database = f"sqlite:///{folder / 'own.db'}"
     for place, uri in {"SQLite": database, "a server": server.uri}.items():
         tracker = MLflowStore(uri, str(folder / "artifacts"))
-        shelf = tracker.shelf("values")
+        experiment = tracker.open_experiment("values")
         values = [(f"metric_{number}", float(number), 0) for number in range(100)]
         page = RunPage("a trial", {ROLE: "cell"}, {}, values, lambda _: None)
-        cost = measure(lambda t=tracker, s=shelf, p=page: [t.write(s, p) for _ in range(4)], 3)
+        cost = measure(
+            lambda t=tracker, e=experiment, p=page: [t.write_run(e, p) for _ in range(4)], 3
+        )
         rows.append(Row(f"{place}: a page of 100 values, 4 due", cost.per(4), bar=PAGE_BAR))
     return show("Pages of 100 values", rows)
 

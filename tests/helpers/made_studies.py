@@ -85,4 +85,4 @@ def trial_id(trial):
 
 def macro(evidence, arm):
     """Macro AUROC of every trial of a cell, from its results."""
-    return np.array([result.auroc.mean() for result in evidence.record.results_of(arm)])
+    return np.array([result.auroc.mean() for result in evidence.results.results_of(arm)])

@@ -19,7 +19,7 @@ from study.tracking.background import BackgroundSync, SyncInterval
 from study.tracking.mlflow_store import MLflowStore
 
 CELLS, FITS = 5, 8
-PACE = SyncInterval(least=0.05, first=0.2, longest=1.0)
+PACE = SyncInterval(min_rest=0.05, first_retry=0.2, longest_retry=1.0)
 QUICK = 1.0
 """Seconds: a busy machine takes some tenths. What goes wrong in these tests ends with a later
 trial: a driver that waited for the store would not get there before MLflow gave the call up."""

@@ -34,13 +34,13 @@ def draws(people):
 
 
 def test_a_table_is_split_by_whole_mirror_pairs(people):
-    table = people.table(0, 300, seed=1)
+    table = people.sample_table(0, 300, seed=1)
     assert len(table.rows) == 300
     twins = people.groups[table.rows]
     assert np.unique(twins, return_counts=True)[1].tolist() == [2] * 150
     same = table.split.groups[:, None] == table.split.groups
     np.testing.assert_array_equal(same, twins[:, None] == twins)
-    assert not np.array_equal(table.rows, people.table(1, 300, seed=1).rows)
+    assert not np.array_equal(table.rows, people.sample_table(1, 300, seed=1).rows)
 
 
 def test_the_truth_is_measured_outside_the_table(people, draws):
@@ -50,7 +50,7 @@ def test_the_truth_is_measured_outside_the_table(people, draws):
     for fold in table.split.folds:
         fit = table.rows[fold.train(1.0)]
         place = fold.index * 10_000 + MODELS[0].width  # of the first table and seed
-        scores = MODELS[0].scores(people.counts, people.dataset.labels, fit, place)
+        scores = MODELS[0].fit_scores(people.counts, people.dataset.labels, fit, place)
         levels.append(auroc(people.dataset.labels[outside], scores[outside]).mean())
     assert runs[0].truth[0] == pytest.approx(np.mean(levels))
 
@@ -77,7 +77,7 @@ def spoiled(run, rng):
         noise = rng.normal(size=result.scores.shape).astype(np.float32)
         return dataclasses.replace(result, scores=noise)
 
-    second = {id(result) for result in run.of((1,))}
+    second = {id(result) for result in run.with_seeds((1,))}
     return dataclasses.replace(
         run, results=tuple(spoil(r) if id(r) in second else r for r in run.results)
     )

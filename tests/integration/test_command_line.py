@@ -217,7 +217,7 @@ def test_a_study_whose_folder_is_a_file_is_named(study, write, tmp_path):
     [
         (["plan", "no_such_file"], "neither a study file nor a preset; presets: "),
         (["plan", "quickstart", "--set", "training.epoch=3"], "did you mean 'epochs'"),
-        (["compare", "no_such_study"], "holds no study: launch it first, or give --storage"),
+        (["compare", "no_such_study"], "holds no study: launch it first, or pass --storage"),
         (["compare", "x", "--format", "pdf"], "'pdf' is not one of"),
         (["no_such_command"], "No such command"),
     ],

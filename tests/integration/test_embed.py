@@ -90,8 +90,8 @@ def test_weights_come_with_the_options_of_their_card(study, embed, table, tmp_pa
     assert (np.load(places[1]) == first).all()
     places[1].unlink()
     for arguments, message in [
-        (["--option", "layers=2"], "says layers=1; leave out --option layers"),
-        (["--modality", "graph"], "are for --modality smiles (so says their card), not graph"),
+        (["--option", "layers=2"], "has layers=1; leave out --option layers"),
+        (["--modality", "graph"], "requires --modality smiles, not graph"),
     ]:
         code, _, err = embed(places, "--weights", folder, *arguments)
         assert (code, message in err) == (2, True), err
@@ -128,7 +128,7 @@ def test_nan_rows_only_when_asked_and_counted(embed, table):
     assert not np.isnan(found[[0, 2]]).any()
     assert "1 rows are NaN:\n  row 3: molecule 'C1CC' cannot be parsed" in out
     code, _, err = embed(table(["C1CC"]), "--on-error", "nan", *OPTIONS)
-    assert (code, "no molecule of the table can be represented" in err) == (2, True)
+    assert (code, "no molecule of the table can be featurized" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

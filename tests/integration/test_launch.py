@@ -256,5 +256,5 @@ def test_storage_that_nothing_reads_is_refused(tiny, spec_of):
 
 
 def test_a_folder_without_a_study_is_named(tmp_path):
-    with pytest.raises(InputError, match="holds no study: launch it first, or give --storage"):
+    with pytest.raises(InputError, match="holds no study: launch it first, or pass --storage"):
         load_results(tmp_path)

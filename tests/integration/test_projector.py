@@ -18,7 +18,6 @@ from tracking_pages import Pages
 
 from study.errors import TrackingError
 from study.progress import Progress
-from study.results.ledger import Ledger
 from study.results.study_results import Study, StudyResults
 from study.results.trial_result import TrialResult
 from study.tracking.background import BackgroundSync, SyncInterval
@@ -37,7 +36,7 @@ class Gated:
         self.gate = threading.Event()
         self.seen: list[SyncStage] = []
 
-    def steps(
+    def sync_stepwise(
         self, record: StudyResults, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
         self.seen.append(stage)
@@ -45,7 +44,7 @@ class Gated:
         self.failing -= 1
         if self.failing >= 0:
             raise TrackingError(f"no luck {self.failing}")
-        yield from self.tracker.steps(record, stage, progress)
+        yield from self.tracker.sync_stepwise(record, stage, progress)
 
 
 def _until(happened: Callable[[], object], seconds: float = 120.0) -> None:
@@ -76,12 +75,12 @@ def test_trouble_is_said_once_and_its_end_too(record: StudyResults, tracker: MLf
     gated, notes = Gated(tracker, failing=3), []
     gated.gate.set()
     projector = BackgroundSync(
-        gated, lambda: record, notes.append, SyncInterval(least=0.05, first=0.02)
+        gated, lambda: record, notes.append, SyncInterval(min_rest=0.05, first_retry=0.02)
     )
     projector.due()
     _until(lambda: len(notes) == 2)
     assert notes == [
-        "no luck 2; the study goes on",
+        "no luck 2; the study continues",
         f"the pages in '{tracker.uri}' are written again",
     ]
     projector.finish(record)
@@ -164,7 +163,7 @@ def test_progress_is_shown_on_the_page_of_the_study(
     partial: StudyResults, record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     projector = BackgroundSync(
-        tracker, lambda: partial, print, SyncInterval(interval=0.2, least=0.1)
+        tracker, lambda: partial, print, SyncInterval(interval=0.2, min_rest=0.1)
     )
     projector.tell(Progress("trials", total=8, done=6, running=2, failed=1, seconds=60.0))
     _until(lambda: pages.client.get_experiment_by_name("tiny"))
@@ -219,13 +218,14 @@ def test_a_result_is_read_once(
     study: Study, record: StudyResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    opened = Ledger._opened
+    from_bytes = TrialResult.from_bytes
 
-    def counted(self: Ledger, trial_id: str, data: bytes) -> TrialResult:
-        read.append(trial_id)
-        return opened(self, trial_id, data)
+    def counted(data: bytes) -> TrialResult:
+        result = from_bytes(data)
+        read.append(result.id)
+        return result
 
-    monkeypatch.setattr(Ledger, "_opened", counted)
+    monkeypatch.setattr(TrialResult, "from_bytes", counted)
     again = study.read_results
     for result in record.by_id.values():
         study.ledger.put(result)

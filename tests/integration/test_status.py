@@ -101,7 +101,7 @@ def test_no_traceback_is_kept_of_a_failure_that_is_explained(tiny, spec_of, run_
     assert not any(failure.traceback for failure in record.failures)
     assert not (tmp_path / "tiny" / "logs").exists()
     text, _ = format_status("tiny", str(tmp_path), tracebacks=True)
-    assert text.endswith("no traceback is kept: no trial failed unexpectedly\n")
+    assert text.endswith("there is no traceback: no trial failed unexpectedly\n")
 
 
 def test_a_second_launch_is_refused_while_the_first_runs(command, tmp_path):

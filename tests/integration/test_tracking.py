@@ -23,7 +23,7 @@ from study.runner.sync import sync_study
 from study.storage.lock import LockedError, StudyLock
 from study.storage.storage import Storage
 from study.tracking.mlflow_store import MLflowStore
-from study.tracking.pages import arm_params, headline
+from study.tracking.pages import build_arm_params, build_headline_metrics
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -33,7 +33,7 @@ CELLS, FOLDS = 5, 2
 
 def told(tracker: MLflowStore, name: str) -> list[TrialResult]:
     """Every trial that the pages of a study hold."""
-    return [result for results in tracker.pool(name).results.values() for result in results]
+    return [result for results in tracker.read_pool(name).results.values() for result in results]
 
 
 def test_results_come_back_exactly(record: StudyResults, tracker: MLflowStore) -> None:
@@ -155,7 +155,7 @@ def test_a_number_that_falls_is_shown(
         )
         tracker.sync(fewer)
         shown += [run.data.metrics["gains"] for run in pages.runs("tiny", "study")]
-        right += [headline(compare_arms([build_score_pool(fewer)]))["gains"]]
+        right += [build_headline_metrics(compare_arms([build_score_pool(fewer)]))["gains"]]
     assert shown == right
     assert right[-1] < right[0]
 
@@ -177,11 +177,11 @@ def test_a_child_shows_its_arm(record: StudyResults, tracker: MLflowStore, pages
     tracker.sync(record)
     (parent,) = pages.runs("tiny", "study")
     runs = {run.data.tags["olfaction.cell_id"]: run for run in pages.runs("tiny", "cell")}
-    rivals = {each.summary.arm.id: each.rival for each in compare_arms([build_score_pool(record)])}
+    rivals = {each.summary.arm.id: each.paired for each in compare_arms([build_score_pool(record)])}
     for summary in record.summaries:
         run = runs[summary.arm.id]
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert run.data.params == arm_params(summary.arm)
+        assert run.data.params == build_arm_params(summary.arm)
         assert run.data.metrics["auroc_macro"] == pytest.approx(summary.auroc)
         fifths = [run.data.metrics[f"auroc_q{i}"] for i in range(1, 6)]
         assert fifths == pytest.approx(summary.fifths)
@@ -206,7 +206,7 @@ def test_a_gain_is_shown_before_the_study_has_ended(
     for each in compare_arms([build_score_pool(record)]):
         data = shown[each.summary.arm.id]
         gain = {name: data.metrics.get(f"macro_gain{name}") for name in ("", "_low", "_high")}
-        macro = each.rival and each.rival.macro
+        macro = each.paired and each.paired.macro
         numbers = (macro.estimate, macro.low, macro.high) if macro else (None, None, None)
         assert tuple(gain.values()) == numbers
         assert "olfaction.verdict" not in data.tags  # it waits for the whole family
@@ -286,7 +286,7 @@ def test_sync_leaves_the_pages_of_a_running_launch_alone(
 
 def test_an_unknown_experiment_is_named(tracker: MLflowStore) -> None:
     with pytest.raises(InputError, match="has no experiment 'nothing'"):
-        tracker.pool("nothing")
+        tracker.read_pool("nothing")
 
 
 def test_mlflow_alone_gives_the_comparison_of_the_ledger(
@@ -295,7 +295,7 @@ def test_mlflow_alone_gives_the_comparison_of_the_ledger(
     tracker.sync(record)
     folder = Path(record.spec.run.storage) / "tiny"
     from_ledger = comparison_frame(compare_arms([build_score_pool(load_results(folder))]))
-    assert comparison_frame(compare_arms([tracker.pool("tiny")])).equals(from_ledger)
+    assert comparison_frame(compare_arms([tracker.read_pool("tiny")])).equals(from_ledger)
 
 
 def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(
@@ -306,15 +306,15 @@ def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(
     runs = pages.arms("tiny")
     children = {run.data.tags["olfaction.cell_id"]: run for run in pages.runs("tiny", "cell")}
     compared = compare_arms([build_score_pool(record)])
-    assert any(each.rival for each in compared)
+    assert any(each.paired for each in compared)
     for each in compared:
         run = children[each.summary.arm.id]
-        if each.rival is None:
+        if each.paired is None:
             assert run.data.tags["olfaction.verdict"] == ""
             continue
-        assert run.data.tags["olfaction.reference_run"] == runs[each.rival.reference.id]
-        assert run.data.tags["olfaction.verdict"] == str(each.rival.verdict)
-        assert run.data.metrics["macro_gain_low"] == each.rival.macro.low
+        assert run.data.tags["olfaction.reference_run"] == runs[each.paired.reference.id]
+        assert run.data.tags["olfaction.verdict"] == str(each.paired.verdict)
+        assert run.data.metrics["macro_gain_low"] == each.paired.macro.low
     (parent,) = pages.runs("tiny", "study")
     best = max(each.summary.auroc for each in compared)
     assert parent.data.metrics["auroc_macro_best"] == pytest.approx(best)
@@ -327,9 +327,9 @@ def test_a_report_is_kept_on_the_page_of_its_study(
     folder.mkdir()
     (folder / "report.html").write_text("<p>a report</p>", encoding="utf-8")
     with pytest.raises(InputError, match="has no page of study 'tiny'"):
-        tracker.report(record, folder)
+        tracker.store_report(record, folder)
     tracker.sync(record)
-    tracker.report(record, folder)
+    tracker.store_report(record, folder)
     (parent,) = pages.runs("tiny", "study")
     (kept,) = pages.client.list_artifacts(parent.info.run_id, "report")
     assert kept.path == "report/report.html"

@@ -24,7 +24,7 @@ from study.runner.launcher import launch
 from study.runner.prepare import prepare, write_study_folder
 from study.tracking.background import SyncInterval
 from study.tracking.mlflow_store import MLflowStore
-from study.tracking.pages import arm_tags
+from study.tracking.pages import build_arm_tags
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -44,7 +44,7 @@ def test_the_environment_names_no_other_run(
 
 def test_long_texts_are_cut_to_what_mlflow_takes(partial: StudyResults) -> None:
     summary = next(s for s in partial.summaries if s.missing)
-    tags = arm_tags(summary, partial, ["x" * 20_000])
+    tags = build_arm_tags(summary, partial, ["x" * 20_000])
     assert max(map(len, tags.values())) == 5000
     assert tags["olfaction.cause"].endswith("x ...")
 
@@ -54,7 +54,7 @@ def test_many_metrics_go_in_several_calls(
 ) -> None:
     """More values than one call takes: 1,700 fold values of a cell."""
     many = [("auroc_macro_fold", 0.5, step) for step in range(1700)]
-    monkeypatch.setattr("study.tracking.pages.fold_metrics", lambda _: many)
+    monkeypatch.setattr("study.tracking.pages.build_fold_metrics", lambda _: many)
     tracker.sync(record)
     run = pages.runs("tiny", "cell")[0]
     assert len(pages.client.get_metric_history(run.info.run_id, "auroc_macro_fold")) == 1700
@@ -130,7 +130,9 @@ def test_a_store_that_breaks_down_stops_no_study(
         raise MlflowException("database is locked")
 
     monkeypatch.setattr(MlflowClient, "create_run", broken)
-    monkeypatch.setattr("study.tracking.background.USUAL", SyncInterval(patience=1.0, delay=0.0))
+    monkeypatch.setattr(
+        "study.tracking.background.DEFAULT_INTERVAL", SyncInterval(patience=1.0, patience_share=0.0)
+    )
     study = prepare(check_study({**tiny_study, "run": {"storage": str(tmp_path / "s")}}, "tiny"))
     write_study_folder(study)
     with pytest.raises(TrackingError, match=r"database is locked.*every result is in the ledger"):

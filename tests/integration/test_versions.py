@@ -242,10 +242,10 @@ def test_arms_of_two_versions_are_never_paired(folder, upgrade):
     pool = build_score_pool(load_results(folder / "studies/frozen"))
     baseline = {"study": "frozen", "features": "counts", "technique": "single"}
     twin = replace(pool, spec=pool.spec.model_copy(update={"name": "twin"}))
-    paired = [each for each in compare_arms([pool, twin], baseline) if each.rival]
+    paired = [each for each in compare_arms([pool, twin], baseline) if each.paired]
     assert {each.study for each in paired} == {"frozen", "twin"}
     newer = replace(twin, version=Version.parse(NEW))
-    paired = [each for each in compare_arms([pool, newer], baseline) if each.rival]
+    paired = [each for each in compare_arms([pool, newer], baseline) if each.paired]
     assert {each.study for each in paired} == {"frozen"}
 
 

@@ -81,7 +81,7 @@ def test_a_server_that_is_killed_and_started_again(
     told = run(study, served, at, notes=notes)
     assert told.blocked < QUICK
     assert len(told.notes) == 2
-    assert "broke down" in told.notes[0]
+    assert "failed" in told.notes[0]
     assert told.notes[1] == f"the pages in '{server.uri}' are written again"
     check_pages(served, told.record, tracker)
 
@@ -110,7 +110,7 @@ def test_a_server_that_is_silent_at_the_end_is_left(
     server.signal(signal.SIGSTOP)
     try:
         with pytest.raises(TrackingError, match=r"`study sync a_server_that") as left:
-            run(study, served, {}, SyncInterval(patience=1.0, delay=0.0))
+            run(study, served, {}, SyncInterval(patience=1.0, patience_share=0.0))
         assert set(threading.enumerate()) - before  # the call under way was not waited for
     finally:
         server.signal(signal.SIGCONT)

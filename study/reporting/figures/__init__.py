@@ -1,1 +1,1 @@
-"""Figures of a report, one a file; each can be read in grey, and says what it shows."""
+"""Figures of a report, one per module; each is readable in grayscale and has a text alternative."""

@@ -1,4 +1,4 @@
-"""Paired fold plot: one line a fold across the arms."""
+"""Paired fold plot: one line per fold across the arms."""
 
 from __future__ import annotations
 
@@ -8,28 +8,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import (
+from study.reporting.figures.canvas import (
     COLORS,
     INK,
     LINES,
     MARKERS,
     NARROW,
     FigureTexts,
-    draw_svg,
+    compute_row_height,
+    draw_figure,
     label_rows,
-    row_height,
     wrap_text,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-Place = tuple[int, int]
-MOST_NAMED = 6
-"""Folds with a line of their own in the legend."""
+RepeatFold = tuple[int, int]
+"""Repeat and fold."""
+MAX_NAMED = 6
+"""Maximum number of folds in the legend."""
 
 
-def draw_folds(arms: Sequence[str], scores: Sequence[Mapping[Place, float]], scope: str) -> Figure:
+def draw_folds(
+    arms: Sequence[str], scores: Sequence[Mapping[RepeatFold, float]], scope: str
+) -> Figure:
     """Draw the macro AUROC of every arm on every fold.
 
     Parameters
@@ -37,47 +40,46 @@ def draw_folds(arms: Sequence[str], scores: Sequence[Mapping[Place, float]], sco
     arms : sequence of str, (k,)
     scores : sequence of mapping of (repeat, fold) to float, (k,)
     scope : str
-        Which arms these are.
+        Text on which arms are shown.
     """
     rows = [wrap_text(arm, 34) for arm in arms]
-    places = sorted({place for each in scores for place in each})
-    named = len(places) <= MOST_NAMED
+    folds = sorted({fold for by_fold in scores for fold in by_fold})
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
-        for i, place in enumerate(places):
-            values = [each.get(place, np.nan) for each in scores]
+        for i, fold in enumerate(folds):
+            values = [by_fold.get(fold, np.nan) for by_fold in scores]
             axes.plot(
                 values, range(len(rows)), marker=MARKERS[i % 6], markersize=4.5, linewidth=0.9,
-                linestyle=LINES[i % 6], color=COLORS[i % 6], label=_fold(place, places),
+                linestyle=LINES[i % 6], color=COLORS[i % 6], label=_name_fold(fold, folds),
             )  # fmt: skip
-        means = [np.mean(list(each.values())) for each in scores]
+        means = [np.mean(list(by_fold.values())) for by_fold in scores]
         axes.plot(means, range(len(rows)), "|", color=INK, markersize=13, markeredgewidth=2)
         label_rows(axes, rows)
         axes.set_xlabel("macro AUROC of a test fold")
         axes.grid(axis="x")
-        if named:
+        if len(folds) <= MAX_NAMED:
             canvas.legend(loc="outside lower center", ncols=3)
 
-    words = FigureTexts("folds", "Every fold", _described(arms, scores), _caption(scope))
-    return draw_svg(words, (NARROW, 1.0 + row_height(rows)), paint)
+    texts = FigureTexts("folds", "Every fold", _describe(arms, scores), _build_caption(scope))
+    return draw_figure(texts, (NARROW, 1.0 + compute_row_height(rows)), paint)
 
 
-def _fold(place: Place, places: Sequence[Place]) -> str:
-    several = len({repeat for repeat, _ in places}) > 1
-    return f"repeat {place[0]} fold {place[1]}" if several else f"fold {place[1]}"
+def _name_fold(fold: RepeatFold, folds: Sequence[RepeatFold]) -> str:
+    several_repeats = len({repeat for repeat, _ in folds}) > 1
+    return f"repeat {fold[0]} fold {fold[1]}" if several_repeats else f"fold {fold[1]}"
 
 
-def _caption(scope: str) -> str:
+def _build_caption(scope: str) -> str:
     return (
-        f"{scope}. One line a fold, mean over the seeds; upright dash: mean of the folds. Lines "
-        "that run in parallel are what pairing is worth: a fold that is hard is hard for all."
+        f"{scope}. One line per fold, mean over the seeds; vertical mark: mean of the folds. "
+        "Parallel lines show the benefit of pairing: a fold that is hard is hard for all arms."
     )
 
 
-def _described(arms: Sequence[str], scores: Sequence[Mapping[Place, float]]) -> str:
+def _describe(arms: Sequence[str], scores: Sequence[Mapping[RepeatFold, float]]) -> str:
     parts = [
-        f"{arm}: {min(each.values()):.3f} to {max(each.values()):.3f}"
-        for arm, each in zip(arms, scores, strict=True)
+        f"{arm}: {min(by_fold.values()):.3f} to {max(by_fold.values()):.3f}"
+        for arm, by_fold in zip(arms, scores, strict=True)
     ]
     return "Macro AUROC on each test fold, lowest to highest. " + "; ".join(parts) + "."

@@ -1,4 +1,4 @@
-"""Learning curves with bands and the fitted power law."""
+"""Figure of learning curves with intervals and fitted power laws."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 
 from study.analysis.learning_curves import LearningCurve
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import (
+from study.reporting.figures.canvas import (
     COLORS,
     LINES,
     MARKERS,
     NARROW,
     FigureTexts,
-    draw_svg,
+    draw_figure,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-TOGETHER = len(COLORS)
-"""Most curves in one figure."""
+MAX_TOGETHER = len(COLORS)
+"""Maximum number of curves in one figure."""
 CAPTION = (
     "Macro AUROC on the same test folds; band: 95 % interval of the corrected t; training "
     "fractions are nested and stratified by label. Thin: power law fitted to the error, dotted "
-    "beyond the data that were measured."
+    "beyond the measured range."
 )
 
 
@@ -39,7 +39,7 @@ def draw_learning_curves(
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         for i, (curve, label) in enumerate(zip(curves, labels, strict=True)):
-            _curve(axes, i, curve, label)
+            _draw_curve(axes, i, curve, label)
         axes.set_xscale("log")
         ticks = sorted({round(n) for curve in curves for n in curve.molecules})
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -51,11 +51,11 @@ def draw_learning_curves(
         axes.grid()
         canvas.legend(loc="outside lower center", ncols=1)
 
-    words = FigureTexts(name, title, _described(title, curves, labels), CAPTION)
-    return draw_svg(words, (NARROW, 3.2 + 0.2 * len(curves)), paint)
+    texts = FigureTexts(name, title, _describe(title, curves, labels), CAPTION)
+    return draw_figure(texts, (NARROW, 3.2 + 0.2 * len(curves)), paint)
 
 
-def _curve(axes: Axes, i: int, curve: LearningCurve, label: str) -> None:
+def _draw_curve(axes: Axes, i: int, curve: LearningCurve, label: str) -> None:
     x, y = np.array(curve.molecules), np.array(curve.auroc)
     low, high = np.array(curve.low), np.array(curve.high)
     color = COLORS[i % len(COLORS)]
@@ -72,7 +72,7 @@ def _curve(axes: Axes, i: int, curve: LearningCurve, label: str) -> None:
         axes.plot(within, 1 - curve.two.error(within), "-", color=color, linewidth=0.5)
 
 
-def _described(title: str, curves: Sequence[LearningCurve], labels: Sequence[str]) -> str:
+def _describe(title: str, curves: Sequence[LearningCurve], labels: Sequence[str]) -> str:
     parts = [
         f"{label}: from {curve.auroc[0]:.3f} with {curve.molecules[0]:,.0f} molecules to "
         f"{curve.auroc[-1]:.3f} with {curve.molecules[-1]:,.0f}"

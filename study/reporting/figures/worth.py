@@ -1,4 +1,4 @@
-"""Shapley values of the modalities, as bars with intervals."""
+"""Bar chart of the Shapley values of the modalities."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from study.analysis.shapley import ModalityWorth
 from study.reporting.document import Figure
-from study.reporting.figures._canvas import (
+from study.reporting.figures.canvas import (
     COLORS,
     HATCHES,
     INK,
     NARROW,
     FigureTexts,
-    draw_svg,
+    compute_row_height,
+    draw_figure,
     label_rows,
-    row_height,
     wrap_text,
 )
 from study.reporting.formatting import format_interval
@@ -31,22 +31,22 @@ CAPTION = (
 )
 
 
-def draw_modality_worth(found: Sequence[ModalityWorth]) -> Figure:
-    """Draw one row a technique and set, one bar a modality."""
-    keys = list(dict.fromkeys((each.features, each.technique) for each in found))
-    modalities = list(dict.fromkeys(each.modality for each in found))
+def draw_modality_worth(worths: Sequence[ModalityWorth]) -> Figure:
+    """Draw one row per set and technique, with one bar per modality."""
+    keys = list(dict.fromkeys((w.features, w.technique) for w in worths))
+    modalities = list(dict.fromkeys(w.modality for w in worths))
     rows = [wrap_text(f"{features}: {technique}", 32) for features, technique in keys]
     height = 0.8 / len(modalities)
 
     def paint(canvas: Canvas) -> None:
         axes = canvas.subplots()
         for i, modality in enumerate(modalities):
-            own = [each for each in found if each.modality == modality]
-            at = np.array([keys.index((each.features, each.technique)) for each in own], float)
-            values = np.array([each.value for each in own])
-            ends = [[e.value - e.low for e in own], [e.high - e.value for e in own]]
+            chosen = [w for w in worths if w.modality == modality]
+            positions = np.array([keys.index((w.features, w.technique)) for w in chosen], float)
+            values = np.array([w.value for w in chosen])
+            ends = [[w.value - w.low for w in chosen], [w.high - w.value for w in chosen]]
             axes.barh(
-                at - 0.4 + (i + 0.5) * height, values, height, xerr=np.nan_to_num(ends),
+                positions - 0.4 + (i + 0.5) * height, values, height, xerr=np.nan_to_num(ends),
                 color=COLORS[i % 6], hatch=HATCHES[i % 6], edgecolor=INK, linewidth=0.5,
                 error_kw={"elinewidth": 1, "ecolor": INK}, label=modality,
             )  # fmt: skip
@@ -56,15 +56,15 @@ def draw_modality_worth(found: Sequence[ModalityWorth]) -> Figure:
         axes.grid(axis="x")
         canvas.legend(loc="outside lower center", ncols=3)
 
-    words = FigureTexts("worth", "What each modality is worth", _described(found), CAPTION)
+    texts = FigureTexts("worth", "What each modality is worth", _describe(worths), CAPTION)
     bars = len(keys) * max(0.15 * len(modalities), 0.35)
-    return draw_svg(words, (NARROW, 1.2 + max(bars, row_height(rows))), paint)
+    return draw_figure(texts, (NARROW, 1.2 + max(bars, compute_row_height(rows))), paint)
 
 
-def _described(found: Sequence[ModalityWorth]) -> str:
+def _describe(worths: Sequence[ModalityWorth]) -> str:
     parts = [
-        f"{each.modality} in {each.features} with {each.technique}: "
-        + format_interval(each.value, each.low, each.high, "+.4f")
-        for each in found
+        f"{w.modality} in {w.features} with {w.technique}: "
+        + format_interval(w.value, w.low, w.high, "+.4f")
+        for w in worths
     ]
     return "Shapley values. " + "; ".join(parts) + "."

@@ -1,4 +1,5 @@
-"""Sections of a report, one a file: the name of a file is the address of its section.
+"""Sections of a report, one per module; the module name is the id of the section on the page.
 
-A file has one function, ``section(material) -> Section | None``; None leaves the section out.
+Every module has a function ``section(context)`` that returns a `DocumentSection`, or None to leave
+the section out.
 """

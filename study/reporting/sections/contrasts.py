@@ -1,4 +1,4 @@
-"""Declared contrasts: forest plots and their table."""
+"""Section with the declared contrasts: forest plots and a table."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from study.reporting.context import ReportContext
 from study.reporting.document import DocumentSection, DocumentTable, Figure, Prose
 from study.reporting.figures.forest import ForestBar, draw_forest
 from study.reporting.formatting import format_count
-from study.reporting.tables import FINDING_COLUMNS, finding_frame
+from study.reporting.tables import FINDING_COLUMNS, build_finding_frame
 
-MOST = 24
-"""Rows of a forest plot that can be read."""
+MAX_ROWS = 24
+"""Maximum number of rows of a readable forest plot."""
 
 
-def section(material: ReportContext) -> DocumentSection | None:
-    """Draw one forest plot a question, and list every finding."""
-    findings = material.evidence.findings
+def section(context: ReportContext) -> DocumentSection | None:
+    """Draw one forest plot per family of contrasts, and list every finding."""
+    findings = context.analysis.findings
     if not findings:
         return None
     note = (
         f"{format_count(len(findings), 'contrast')} declared before anything was measured; p "
-        "values "
-        "are adjusted (Holm) within a question. "
-        "Wins: the influence curve and the corrected t agree. Suggestive: one of them. Equivalent: "
-        "the interval lies in the region of practical equivalence. Not resolvable: the study is "
-        "too small to tell. No evidence: none of these."
+        "values are adjusted (Holm) within a question. Wins: significant by both the influence "
+        "curve and the corrected t. Suggestive: by one of them. Equivalent: the interval lies in "
+        "the region of practical equivalence. Not resolvable: the study is too small to tell. No "
+        "evidence: none of these."
     )
     table = DocumentTable(
-        "contrasts", "Every declared contrast.", FINDING_COLUMNS, finding_frame(findings)
+        "contrasts", "Every declared contrast.", FINDING_COLUMNS, build_finding_frame(findings)
     )
     return DocumentSection(
-        "contrasts", "Declared contrasts", (Prose(note), *_figures(material), table)
+        "contrasts", "Declared contrasts", (Prose(note), *_draw_figures(context), table)
     )
 
 
-def _figures(material: ReportContext) -> Iterator[Figure]:
-    families = dict.fromkeys(each.contrast.family for each in material.evidence.findings)
-    for family in families:
-        found = [each for each in material.evidence.findings if each.contrast.family == family]
-        title, shown = f"Question: {family}", found
-        if len(found) > MOST:
-            shown = [each for each in found if each.contrast.arm.fraction == material.fullest]
-            shown = shown[:MOST] or found[:MOST]
-            title += f" ({len(shown)} of {len(found)}, the largest fraction in the file's order)"
-        yield draw_forest(
-            f"forest_{_file(family)}", title, [_bar(material, each) for each in shown]
-        )
+def _draw_figures(context: ReportContext) -> Iterator[Figure]:
+    findings = context.analysis.findings
+    for family in dict.fromkeys(finding.contrast.family for finding in findings):
+        members = [finding for finding in findings if finding.contrast.family == family]
+        title, plotted = f"Question: {family}", members
+        if len(members) > MAX_ROWS:
+            full = [f for f in members if f.contrast.arm.fraction == context.fullest]
+            plotted = full[:MAX_ROWS] or members[:MAX_ROWS]
+            title += (
+                f" ({len(plotted)} of {len(members)}, the largest fraction in the file's order)"
+            )
+        bars = [_build_bar(context, finding) for finding in plotted]
+        yield draw_forest(f"forest_{_to_file_name(family)}", title, bars)
 
 
-def _file(family: str) -> str:
+def _to_file_name(family: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in family.lower())
 
 
-def _bar(material: ReportContext, finding: ContrastResult) -> ForestBar:
-    change, shared = material.names.contrast(finding.contrast)
+def _build_bar(context: ReportContext, finding: ContrastResult) -> ForestBar:
+    change, shared = context.names.contrast(finding.contrast)
     name = f"{shared}\n{change}" if shared else change
     return ForestBar(name, finding.macro, str(finding.verdict))

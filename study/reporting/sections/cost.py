@@ -1,12 +1,12 @@
-"""AUROC against seconds and trained weights."""
+"""Section on cost: AUROC against seconds and number of trained weights."""
 
 from __future__ import annotations
 
 from study.reporting.context import TECHNIQUES, ReportContext
 from study.reporting.document import DocumentSection, DocumentTable, Prose
 from study.reporting.figures.cost import ArmCost, draw_cost
-from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.sections.arms import seconds_of
+from study.reporting.formatting import Column, Row, build_frame
+from study.reporting.sections.arms import sum_fit_seconds
 from study.reporting.tables import number_or_none
 
 COLUMNS = (
@@ -19,32 +19,32 @@ COLUMNS = (
 )
 
 
-def section(material: ReportContext) -> DocumentSection | None:
-    """Draw the arms of the largest fraction against what a fit costs."""
-    all_scores = [_cost(material, i) for i in range(len(material.full))]
-    if len(all_scores) < 2:
+def section(context: ReportContext) -> DocumentSection | None:
+    """Draw AUROC against the cost of a fit for the arms at the largest fraction."""
+    costs = [_measure_cost(context, i) for i in range(len(context.full))]
+    if len(costs) < 2:
         return None
-    if not any(scores.seconds > 0 for scores in all_scores):
-        text = "The trials have no fit times, so there is nothing to set the AUROC against."
+    if not any(cost.seconds > 0 for cost in costs):
+        text = "The trials have no fit times, so the AUROC cannot be compared with the cost."
         return DocumentSection("cost", "Cost", (Prose(text),))
     rows: list[Row] = [
         {
-            "number": scores.number,
-            "arm": material.names.of(arm, fraction=False),
-            "auroc": number_or_none(scores.auroc),
-            "seconds": number_or_none(scores.seconds),
-            "parameters": number_or_none(scores.parameters),
-            "front": "yes" if on_front(scores, all_scores) else "no",
+            "number": cost.number,
+            "arm": context.names.of(arm, fraction=False),
+            "auroc": number_or_none(cost.auroc),
+            "seconds": number_or_none(cost.seconds),
+            "parameters": number_or_none(cost.parameters),
+            "front": "yes" if is_on_front(cost, costs) else "no",
         }
-        for scores, arm in zip(all_scores, material.full, strict=True)
+        for cost, arm in zip(costs, context.full, strict=True)
     ]
-    figure = draw_cost(all_scores, f"Arms at fraction {material.fullest:g}")
-    table = DocumentTable("cost", "What a fit costs.", COLUMNS, frame_of(rows))
+    figure = draw_cost(costs, f"Arms at fraction {context.fullest:g}")
+    table = DocumentTable("cost", "Cost of a fit.", COLUMNS, build_frame(rows))
     return DocumentSection("cost", "Cost", (figure, table))
 
 
-def on_front(arm: ArmCost, arms: list[ArmCost]) -> bool:
-    """Whether no other arm is at least as fast and high, and better in one of them."""
+def is_on_front(arm: ArmCost, arms: list[ArmCost]) -> bool:
+    """Whether the arm is on the Pareto front of seconds and AUROC."""
     return not any(
         other.seconds <= arm.seconds
         and other.auroc >= arm.auroc
@@ -53,15 +53,15 @@ def on_front(arm: ArmCost, arms: list[ArmCost]) -> bool:
     )
 
 
-def _cost(material: ReportContext, place: int) -> ArmCost:
-    arm = material.full[place]
-    level, scores = material.evidence.levels[arm.id].auroc, material.evidence.arms[arm.id]
+def _measure_cost(context: ReportContext, index: int) -> ArmCost:
+    arm = context.full[index]
+    level, scores = context.analysis.levels[arm.id].auroc, context.analysis.arms[arm.id]
     return ArmCost(
-        number=place + 1,
+        number=index + 1,
         technique=TECHNIQUES[arm.technique] or "single modality",
         auroc=level.mean,
         low=level.low,
         high=level.high,
-        seconds=seconds_of(material, arm),
+        seconds=sum_fit_seconds(context, arm),
         parameters=scores.parameters,
     )

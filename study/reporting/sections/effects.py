@@ -1,25 +1,26 @@
-"""What the factors of the grid explain, and what each modality is worth."""
+"""Section on the effects of factors and modalities."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from study.analysis.factor_effects import FactorEffects, estimate_factor_effects
 from study.analysis.shapley import (
     ModalityGain,
     ModalityWorth,
+    compute_shapley_values,
     estimate_modality_gains,
-    shapley_values,
 )
 from study.reporting.context import ReportContext
 from study.reporting.document import Block, DocumentSection, DocumentTable, Prose
 from study.reporting.figures.shares import draw_variance_shares
 from study.reporting.figures.worth import draw_modality_worth
-from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.tables import difference_row, number_or_none
+from study.reporting.formatting import Column, Row, build_frame
+from study.reporting.tables import build_difference_row, number_or_none
 
-MOST_ROWS = 10
-"""Sets and techniques whose Shapley values fit one figure."""
+MAX_ROWS = 10
+"""Maximum number of rows (set and technique) in the figure of Shapley values."""
 SHARES = (
     Column("factor", "factor"),
     Column("fraction", "at fraction", "g"),
@@ -49,47 +50,52 @@ GAINS = (
 )
 
 
-def section(material: ReportContext) -> DocumentSection:
+def section(context: ReportContext) -> DocumentSection:
     """Show variance shares, marginal means, Shapley values and gains of modalities."""
-    found, values = estimate_factor_effects(material.evidence), shapley_values(material.evidence)
-    gains = estimate_modality_gains(material.evidence)
-    blocks = [*_factors(found), *_worth(material, values)]
+    effects, values = (
+        estimate_factor_effects(context.analysis),
+        compute_shapley_values(context.analysis),
+    )
+    gains = estimate_modality_gains(context.analysis)
+    blocks = [*_build_factor_blocks(effects), *_build_worth_blocks(context, values)]
     if gains:
-        frame = frame_of(map(_gain, gains))
+        frame = build_frame(map(_build_gain_row, gains))
         blocks.append(
             DocumentTable("modality_gains", "Gains of modalities, one at a time.", GAINS, frame)
         )
     return DocumentSection("effects", "Factors and modalities", tuple(blocks))
 
 
-def _factors(found: FactorEffects) -> list[Block]:
-    note = f"{found.note[:1].upper()}{found.note[1:].rstrip('.')}."
-    blocks: list[Block] = [Prose(note)] if found.note else []
-    if not found.shares:
+def _build_factor_blocks(effects: FactorEffects) -> list[Block]:
+    note = f"{effects.note[:1].upper()}{effects.note[1:].rstrip('.')}."
+    blocks: list[Block] = [Prose(note)] if effects.note else []
+    if not effects.shares:
         return blocks
-    explained = [share for share in found.shares if share.share == share.share]
+    explained = [share for share in effects.shares if not math.isnan(share.share)]
     if explained:
         blocks.append(draw_variance_shares(explained))
     blocks.append(
-        DocumentTable("shares", "Shares of the variance.", SHARES, frame_of(_shares(found)))
+        DocumentTable(
+            "shares", "Shares of the variance.", SHARES, build_frame(_build_share_rows(effects))
+        )
     )
-    if found.marginals:
+    if effects.marginals:
         rows: list[Row] = [
             {
-                "factor": m.factor,
-                "level": m.level,
-                "mean": number_or_none(m.mean),
-                "low": number_or_none(m.low),
-                "high": number_or_none(m.high),
+                "factor": marginal.factor,
+                "level": marginal.level,
+                "mean": number_or_none(marginal.mean),
+                "low": number_or_none(marginal.low),
+                "high": number_or_none(marginal.high),
             }
-            for m in found.marginals
+            for marginal in effects.marginals
         ]
-        frame = frame_of(rows)
+        frame = build_frame(rows)
         blocks.append(DocumentTable("marginals", "Marginal means of the levels.", MARGINALS, frame))
     return blocks
 
 
-def _shares(found: FactorEffects) -> list[Row]:
+def _build_share_rows(effects: FactorEffects) -> list[Row]:
     return [
         {
             "factor": share.factor,
@@ -98,11 +104,11 @@ def _shares(found: FactorEffects) -> list[Row]:
             "omega": number_or_none(share.omega),
             "sd": number_or_none(share.sd),
         }
-        for share in found.shares
+        for share in effects.shares
     ]
 
 
-def _worth(material: ReportContext, values: tuple[ModalityWorth, ...]) -> list[Block]:
+def _build_worth_blocks(context: ReportContext, values: tuple[ModalityWorth, ...]) -> list[Block]:
     if not values:
         return [
             Prose(
@@ -110,42 +116,42 @@ def _worth(material: ReportContext, values: tuple[ModalityWorth, ...]) -> list[B
                 "this study has them all."
             )
         ]
-    full = [each for each in values if each.fraction == material.fullest]
+    at_fullest = [worth for worth in values if worth.fraction == context.fullest]
     rows: list[Row] = [
         {
-            "features": each.features,
-            "technique": each.technique,
-            "fraction": each.fraction,
-            "modality": each.modality,
-            "value": number_or_none(each.value),
-            "low": number_or_none(each.low),
-            "high": number_or_none(each.high),
+            "features": worth.features,
+            "technique": worth.technique,
+            "fraction": worth.fraction,
+            "modality": worth.modality,
+            "value": number_or_none(worth.value),
+            "low": number_or_none(worth.low),
+            "high": number_or_none(worth.high),
         }
-        for each in values
+        for worth in values
     ]
-    shown = _readable(full)
-    figures: list[Block] = [draw_modality_worth(shown)] if shown else []
+    readable = _select_readable(at_fullest)
+    figures: list[Block] = [draw_modality_worth(readable)] if readable else []
     return [
         *figures,
-        DocumentTable("worth", "Shapley values of the modalities.", WORTH, frame_of(rows)),
+        DocumentTable("worth", "Shapley values of the modalities.", WORTH, build_frame(rows)),
     ]
 
 
-def _readable(values: list[ModalityWorth]) -> list[ModalityWorth]:
-    """Leave out the smaller sets where a figure would have too many rows."""
-    sizes = Counter((each.features, each.technique) for each in values)
-    if len(sizes) <= MOST_ROWS:
+def _select_readable(values: list[ModalityWorth]) -> list[ModalityWorth]:
+    """Keep only the largest sets if a figure of all sets would have too many rows."""
+    sizes = Counter((worth.features, worth.technique) for worth in values)
+    if len(sizes) <= MAX_ROWS:
         return values
     largest = max(sizes.values())
-    return [each for each in values if sizes[each.features, each.technique] == largest]
+    return [worth for worth in values if sizes[worth.features, worth.technique] == largest]
 
 
-def _gain(gain: ModalityGain) -> Row:
+def _build_gain_row(gain: ModalityGain) -> Row:
     return {
         "modality": gain.modality,
         "kind": gain.kind,
         "features": gain.features,
         "technique": gain.technique,
         "fraction": gain.fraction,
-        **difference_row("difference", gain.difference),
+        **build_difference_row("difference", gain.difference),
     }

@@ -1,4 +1,4 @@
-"""Maps of learned embeddings."""
+"""Section with maps of learned embeddings."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from study.reporting.document import DocumentSection, Prose
 from study.reporting.figures.embedding import draw_embedding_map
 
 
-def section(material: ReportContext) -> DocumentSection | None:
-    """Draw one map for every encoder whose embeddings are kept; say so where none are."""
-    choices = [f.choice for arm in material.arms for f in arm.features]
+def section(context: ReportContext) -> DocumentSection | None:
+    """Draw one map per encoder whose embeddings are in the cache; explain if there are none."""
+    choices = [f.choice for arm in context.arms for f in arm.features]
     if not any(choice.trainable and choice.resolved != "joint" for choice in choices):
         return None
-    found = build_embedding_maps(material.evidence)
-    if not found:
+    maps = build_embedding_maps(context.analysis)
+    if not maps:
         text = (
             "The embeddings of this study's encoders are not in the cache of this machine, so "
-            "there is no map to show; launching the study again makes them anew."
+            "there is no map; launch the study again to compute them."
         )
         return DocumentSection("embeddings", "Learned embeddings", (Prose(text),))
     figures = [
-        draw_embedding_map(f"embedding_{each.modality}", f"Embeddings of {each.modality}", each)
-        for each in found
+        draw_embedding_map(f"embedding_{m.modality}", f"Embeddings of {m.modality}", m)
+        for m in maps
     ]
     return DocumentSection("embeddings", "Learned embeddings", tuple(figures))

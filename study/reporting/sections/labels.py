@@ -1,4 +1,4 @@
-"""Every label: positives, AUROC of both sides, gain."""
+"""Section with every label: positives, AUROC of both sides, gain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from study.analysis.sparse_gain import SparseGain
 from study.reporting.context import ReportContext
 from study.reporting.document import DocumentSection, DocumentTable, Prose
-from study.reporting.formatting import Column, Row, frame_of
+from study.reporting.formatting import Column, Row, build_frame
 from study.reporting.tables import number_or_none
 
 if TYPE_CHECKING:
@@ -26,23 +26,24 @@ COLUMNS = (
 )
 
 
-def section(material: ReportContext) -> DocumentSection | None:
-    """List the labels of the first contrast with a sparse gain; every arm is in the file."""
-    if not material.sparse:
+def section(context: ReportContext) -> DocumentSection | None:
+    """List the gain of every label for the first sparse gain, and the AUROC of every arm."""
+    if not context.sparse:
         return None
-    gain = material.sparse[0]
-    rows = sorted(_rows(gain), key=lambda row: -int(row["positives"]))
-    told = sum(label.q < 0.05 for label in gain.labels)
+    gain = context.sparse[0]
+    rows = sorted(_build_rows(gain), key=lambda row: -int(row["positives"]))
+    significant = sum(label.q < 0.05 for label in gain.labels)
     note = (
-        f"{material.title(gain.contrast)}. Sorted by positives; a heading sorts. q: "
-        f"Benjamini-Hochberg over the {len(gain.labels)} labels; {told} have q < 0.05."
+        f"{context.title(gain.contrast)}. Sorted by positives; click a heading to sort. q: "
+        f"Benjamini-Hochberg over the {len(gain.labels)} labels; {significant} have q < 0.05."
     )
-    everything = DocumentTable("labels_arms", "AUROC of every label and arm.", *_matrix(material))
-    table = DocumentTable("labels", "Gain by label.", COLUMNS, frame_of(rows))
-    return DocumentSection("labels", "Every label", (Prose(note), table, everything))
+    columns, frame = _build_matrix(context)
+    arms = DocumentTable("labels_arms", "AUROC of every label and arm.", columns, frame)
+    gains = DocumentTable("labels", "Gain by label.", COLUMNS, build_frame(rows))
+    return DocumentSection("labels", "Every label", (Prose(note), gains, arms))
 
 
-def _rows(gain: SparseGain) -> list[Row]:
+def _build_rows(gain: SparseGain) -> list[Row]:
     return [
         {
             "label": label.name,
@@ -62,20 +63,20 @@ def _rows(gain: SparseGain) -> list[Row]:
     ]
 
 
-MOST = 8
-"""Arms whose columns fit a page."""
+MAX_ARMS = 8
+"""Maximum number of arms with a column on the page."""
 
 
-def _matrix(material: ReportContext) -> tuple[tuple[Column, ...], DataFrame]:
-    """AUROC of every label by arm: the first ones on the page, all in the file."""
-    data = material.evidence.record.data.dataset
-    named = {arm.id: material.names.of(arm) for arm in (*material.full, *material.arms)}
-    means = {key: material.evidence.arms[key].auroc.mean(axis=0) for key in named}
+def _build_matrix(context: ReportContext) -> tuple[tuple[Column, ...], DataFrame]:
+    """Build the table of AUROC by label and arm; the page shows only the first arms."""
+    data = context.analysis.results.data.dataset
+    names = {arm.id: context.names.of(arm) for arm in (*context.full, *context.arms)}
+    means = {key: context.analysis.arms[key].auroc.mean(axis=0) for key in names}
     rows: list[Row] = [
         {"label": name, "positives": int(data.positives[i])}
-        | {named[key]: number_or_none(float(values[i])) for key, values in means.items()}
+        | {names[key]: number_or_none(float(values[i])) for key, values in means.items()}
         for i, name in enumerate(data.label_names)
     ]
-    shown = [Column(named[arm.id], named[arm.id], ".3f") for arm in material.full[:MOST]]
+    arm_columns = [Column(names[arm.id], names[arm.id], ".3f") for arm in context.full[:MAX_ARMS]]
     rows.sort(key=lambda row: -row["positives"])
-    return (COLUMNS[0], COLUMNS[1], *shown), frame_of(rows)
+    return (COLUMNS[0], COLUMNS[1], *arm_columns), build_frame(rows)

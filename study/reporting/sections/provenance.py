@@ -1,4 +1,4 @@
-"""Where the numbers come from: data, split, leaks, seeds, trials, versions."""
+"""Section on provenance: data, split, leakage, seeds, trials, versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from study.data import describe
 from study.metrics import macro_mean
 from study.reporting.context import ReportContext
 from study.reporting.document import Bullets, DocumentSection, DocumentTable, Prose
-from study.reporting.formatting import Column, Row, format_count, format_list, frame_of
+from study.reporting.formatting import Column, Row, build_frame, format_count, format_list
 from study.results.study_results import StudyResults
 from study.splits import audit_leakage
 
@@ -23,97 +23,105 @@ STEPS = (
     Column("after", "after", ",d"),
     Column("note", "note"),
 )
-LONGEST = 5
-"""Causes of failures that are listed."""
+MAX_CAUSES = 5
+"""Maximum number of causes of failures that are listed."""
 
 
-def section(material: ReportContext) -> DocumentSection:
-    """Describe data, split, leaks, seeds, trials and versions."""
-    record = material.evidence.record
-    blocks = [
-        DocumentTable("provenance", "What was run.", FACTS, frame_of(_facts(record))),
-        DocumentTable("leaks", "What crosses the lines of the split.", *_leaks(record)),
-        DocumentTable("curation", "How the table was curated.", STEPS, frame_of(_steps(record))),
+def section(context: ReportContext) -> DocumentSection:
+    """Describe data, split, leakage, seeds, trials and versions."""
+    results = context.analysis.results
+    all_tables = [
+        DocumentTable("provenance", "What was run.", FACTS, build_frame(_list_facts(results))),
+        DocumentTable("leaks", "Leakage between training and test folds.", *_audit_leaks(results)),
+        DocumentTable(
+            "curation",
+            "How the table was curated.",
+            STEPS,
+            build_frame(_list_curation_steps(results)),
+        ),
     ]
-    shown = [table for table in blocks if len(table.frame)]
-    return DocumentSection("provenance", "Provenance", (*shown, *_failures(record), Prose(RULES)))
+    tables = [table for table in all_tables if len(table.frame)]
+    return DocumentSection(
+        "provenance", "Provenance", (*tables, *_list_failures(results), Prose(RULES))
+    )
 
 
 RULES = (
     "Macro AUROC and AP are unweighted means over the labels, on test folds that training never "
-    "reads; epochs and partitions are chosen inside the training part. Never rank these numbers "
-    "with those of another label set or split."
+    "reads; epochs and partitions are chosen inside the training part. Do not rank these numbers "
+    "together with those of another label set or split."
 )
 
 
-def _facts(record: StudyResults) -> list[Row]:
-    data, split, results = record.data.dataset, record.data.split, record.by_id.values()
-    undefined = sum(macro_mean(result.auroc).undefined for result in results)
-    expected = len(record.plan.arms) * record.plan.per_arm
-    seconds = sum(result.seconds for result in results)
+def _list_facts(results: StudyResults) -> list[Row]:
+    data, split, trials = results.data.dataset, results.data.split, results.by_id.values()
+    undefined = sum(macro_mean(trial.auroc).undefined for trial in trials)
+    expected = len(results.plan.arms) * results.plan.per_arm
+    seconds = sum(trial.seconds for trial in trials)
     facts = {
-        "study": record.spec.name,
+        "study": results.spec.name,
         "table": f"{data.name}, {len(data):,} molecules x {len(data.label_names)} labels",
-        "positives a label": f"{data.positives.min():,} to {data.positives.max():,}",
+        "positives per label": f"{data.positives.min():,} to {data.positives.max():,}",
         "data digest": data.digest,
         "split": (
             f"{split.scheme} groups, {split.n_folds} folds x {split.n_repeats}, seed {split.seed}"
         ),
         "split digest": split.digest,
-        "training fractions": format_list([f"{fraction:g}" for fraction in record.spec.fractions]),
-        "seeds": format_list([str(seed) for seed in record.plan.seeds]),
-        "arms": f"{len(record.plan.arms)} ({len(record.plan.added)} added as members of controls)",
+        "training fractions": format_list([f"{fraction:g}" for fraction in results.spec.fractions]),
+        "seeds": format_list([str(seed) for seed in results.plan.seeds]),
+        "arms": f"{len(results.plan.arms)} ({len(results.plan.added)} added as ensemble members)",
         "trials": (
-            f"{len(results):,} of {expected:,} finished, {record.missing:,} missing, "
-            f"{len(record.failures):,} of them failed"
+            f"{len(trials):,} of {expected:,} finished, {results.missing:,} missing, "
+            f"{len(results.failures):,} of them failed"
         ),
         "undefined label and fold pairs": f"{undefined:,}",
-        "CPU hours of the fits": f"{seconds / 3600:.2f} (without encoders made ready before them)",
-        **_version_facts(record),
-        **_versions(record),
+        "CPU hours of the fits": f"{seconds / 3600:.2f} (without encoder jobs)",
+        **_list_study_versions(results),
+        **_list_package_versions(results),
     }
     return [{"what": name, "value": value} for name, value in facts.items()]
 
 
-def _version_facts(record: StudyResults) -> dict[str, str]:
-    """Name the version where it is not the only one, or not the current one."""
-    if not record.version_lines:
+def _list_study_versions(results: StudyResults) -> dict[str, str]:
+    """Return the version and the other versions; empty if only the current one exists."""
+    if not results.version_lines:
         return {}
-    others = "; ".join(map(str, record.study.versions[1:])) or "none"
-    return {"version": f"{record.study.versions[0]}, and no other", "other versions": others}
+    others = "; ".join(map(str, results.study.versions[1:])) or "none"
+    return {"version": f"{results.study.versions[0]}, and no other", "other versions": others}
 
 
-def _versions(record: StudyResults) -> dict[str, str]:
-    """Versions that made the results; several where a study was continued after an update."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for result in record.by_id.values():
+def _list_package_versions(results: StudyResults) -> dict[str, str]:
+    """Return the package versions of the results; several if packages were updated meanwhile."""
+    by_package: dict[str, set[str]] = defaultdict(set)
+    for result in results.by_id.values():
         for package, version in result.versions.items():
-            found[package].add(version)
+            by_package[package].add(version)
     return {
-        f"version of {package}": format_list(sorted(found[package])) for package in sorted(found)
+        f"version of {package}": format_list(sorted(versions))
+        for package, versions in sorted(by_package.items())
     }
 
 
-def _leaks(record: StudyResults) -> tuple[tuple[Column, ...], DataFrame]:
-    data = record.data.dataset
-    frame = frame_of(audit_leakage(record.data.split, data.smiles, data.labels).rows())
+def _audit_leaks(results: StudyResults) -> tuple[tuple[Column, ...], DataFrame]:
+    data = results.data.dataset
+    frame = build_frame(audit_leakage(results.data.split, data.smiles, data.labels).rows())
     return tuple(Column(key, key) for key in frame.columns), frame
 
 
-def _steps(record: StudyResults) -> list[Row]:
+def _list_curation_steps(results: StudyResults) -> list[Row]:
     return [
         {"step": name, "before": int(before), "after": int(after), "note": note}
-        for name, before, after, note in describe(record.data.dataset).steps
+        for name, before, after, note in describe(results.data.dataset).steps
     ]
 
 
-def _failures(record: StudyResults) -> list[Bullets]:
-    """One line a cause, with the number of its trials."""
+def _list_failures(results: StudyResults) -> list[Bullets]:
+    """Return one line per cause of failure, with the number of its trials."""
     causes: dict[str, list[str]] = defaultdict(list)
-    for failure in sorted(record.failures, key=lambda failure: failure.trial):
+    for failure in sorted(results.failures, key=lambda failure: failure.trial):
         causes[failure.cause].append(failure.trial)
     lines = [
         f"Failed: {format_count(len(trials), 'trial')}, the first {trials[0]}: {cause}"
-        for cause, trials in list(causes.items())[:LONGEST]
+        for cause, trials in list(causes.items())[:MAX_CAUSES]
     ]
     return [Bullets(tuple(lines))] if lines else []

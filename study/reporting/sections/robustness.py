@@ -1,4 +1,4 @@
-"""Whether the conclusions hold elsewhere: other splits, other seeds, equal ensembles."""
+"""Section on robustness: other studies, other seeds, ensembles of equal size."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from study.analysis.verdicts import adjust_holm, judge
 from study.metrics import macro_mean
 from study.reporting.context import ReportContext
 from study.reporting.document import Block, Bullets, DocumentSection, DocumentTable, Prose
-from study.reporting.formatting import Column, Row, format_count, format_list, frame_of
-from study.reporting.tables import FINDING_COLUMNS, difference_row, finding_frame, number_or_none
+from study.reporting.formatting import Column, Row, build_frame, format_count, format_list
+from study.reporting.tables import (
+    FINDING_COLUMNS,
+    build_difference_row,
+    build_finding_frame,
+    number_or_none,
+)
 
-MOST_NULL = 10
-"""Arms that are set against themselves."""
-BESIDE = (
+MAX_NULL = 10
+"""Maximum number of arms that are compared with themselves under other seeds."""
+OTHER_STUDIES = (
     Column("study", "study"),
     Column("arm", "arm"),
     Column("here", "AUROC here [95 % CI]", ".4f", ("here_low", "here_high")),
@@ -30,31 +35,37 @@ NULL = (
 )
 
 
-def section(material: ReportContext) -> DocumentSection:
-    """Show other studies, the seed-null, ensembles of equal size, and what is undefined."""
-    blocks = [*_beside(material), *_null(material), *_equal(material), Bullets(_flags(material))]
+def section(context: ReportContext) -> DocumentSection:
+    """Show other studies, seed-against-seed controls, equal ensembles and warnings."""
+    blocks = [
+        *_compare_other_studies(context),
+        *_compare_seeds(context),
+        *_compare_ensembles(context),
+        Bullets(_list_warnings(context)),
+    ]
     return DocumentSection("robustness", "Robustness", tuple(blocks))
 
 
-def _beside(material: ReportContext) -> list[Block]:
-    if not material.beside:
-        return [Prose("No other study is set beside this one (--beside names them).")]
+def _compare_other_studies(context: ReportContext) -> list[Block]:
+    if not context.others:
+        return [Prose("This report compares no other study; name some with --beside.")]
     lines, rows = [], []
-    for name, other in material.beside.items():
-        split = other.record.data.split
-        found = _rows(material, name, other)
+    for name, other in context.others.items():
+        split = other.results.data.split
+        shared = _build_rows(context, name, other)
         lines.append(
             f"{name}: {split.scheme} groups, {split.n_folds} folds x {split.n_repeats}, "
-            f"{format_count(len(found), 'arm')} in both."
+            f"{format_count(len(shared), 'arm')} in both."
         )
-        rows += found
-    table = DocumentTable("beside", "The same arms elsewhere.", BESIDE, frame_of(rows))
+        rows += shared
+    caption = "The same arms in other studies."
+    table = DocumentTable("beside", caption, OTHER_STUDIES, build_frame(rows))
     return [Bullets(tuple(lines)), *([table] if rows else [])]
 
 
-def _rows(material: ReportContext, name: str, other: StudyAnalysis) -> list[Row]:
-    here, there = material.evidence.levels, other.levels
-    shared = [arm for arm in material.arms if arm.id in there]
+def _build_rows(context: ReportContext, name: str, other: StudyAnalysis) -> list[Row]:
+    here, there = context.analysis.levels, other.levels
+    shared = [arm for arm in context.arms if arm.id in there]
     ranks = [
         {key: i for i, key in enumerate(sorted(keys, key=lambda k: -levels[k].auroc.mean), start=1)}
         for levels, keys in ((level, [arm.id for arm in shared]) for level in (here, there))
@@ -62,7 +73,7 @@ def _rows(material: ReportContext, name: str, other: StudyAnalysis) -> list[Row]
     return [
         {
             "study": name,
-            "arm": material.names.of(arm),
+            "arm": context.names.of(arm),
             "here": number_or_none(here[arm.id].auroc.mean),
             "here_low": number_or_none(here[arm.id].auroc.low),
             "here_high": number_or_none(here[arm.id].auroc.high),
@@ -77,63 +88,62 @@ def _rows(material: ReportContext, name: str, other: StudyAnalysis) -> list[Row]
     ]
 
 
-def _null(material: ReportContext) -> list[Block]:
-    """Two seeds of one arm: whatever is claimed here is wrong."""
-    references = dict.fromkeys(c.reference.id for c in material.evidence.contrasts)
-    arms = [arm for arm in material.full if arm.id in references][:MOST_NULL]
-    found = [(arm, each) for arm in arms for each in estimate_seed_null(material.evidence, arm)]
-    if not found:
+def _compare_seeds(context: ReportContext) -> list[Block]:
+    """Compare pairs of seeds of one arm; every verdict that favors a side is wrong."""
+    references = dict.fromkeys(c.reference.id for c in context.analysis.contrasts)
+    arms = [arm for arm in context.full if arm.id in references][:MAX_NULL]
+    pairs = [(arm, d) for arm in arms for d in estimate_seed_null(context.analysis, arm)]
+    if not pairs:
         return [Prose("Every arm has one seed, so there is no seed-against-seed control.")]
-    adjusted = adjust_holm([each.p for _, each in found])
-    verdicts = [judge(each, p) for (_, each), p in zip(found, adjusted, strict=True)]
+    adjusted = adjust_holm([difference.p for _, difference in pairs])
+    verdicts = [judge(difference, p) for (_, difference), p in zip(pairs, adjusted, strict=True)]
     rows: list[Row] = [
         {
-            "arm": material.names.of(arm),
-            **difference_row("difference", each),
+            "arm": context.names.of(arm),
+            **build_difference_row("difference", difference),
             "p_holm": number_or_none(verdict.p_holm),
             "verdict": str(verdict),
         }
-        for (arm, each), verdict in zip(found, verdicts, strict=True)
+        for (arm, difference), verdict in zip(pairs, verdicts, strict=True)
     ]
     wrong = sum(verdict.kind in ("wins", "suggestive") for verdict in verdicts)
-    text = f"Seeds against seeds: {wrong} of {len(rows)} pairs of one model are said to differ."
-    table = DocumentTable("seed_null", "The same arm under two seeds.", NULL, frame_of(rows))
+    text = f"Seeds against seeds: {wrong} of {len(rows)} pairs of one model are claimed to differ."
+    table = DocumentTable("seed_null", "The same arm under two seeds.", NULL, build_frame(rows))
     return [Prose(text), table]
 
 
-def _equal(material: ReportContext) -> list[Block]:
-    """Ensembles against ensembles of their size."""
-    models = material.evidence.arms
-    found = [
+def _compare_ensembles(context: ReportContext) -> list[Block]:
+    """List the findings on ensembles of equal size, and those of the family ``control``."""
+    models = context.analysis.arms
+    equal = [
         finding
-        for finding in material.evidence.findings
+        for finding in context.analysis.findings
         if finding.equal_size and models[finding.contrast.arm.id].models > 1
     ]
-    controls = [f for f in material.evidence.findings if f.contrast.family == "control"]
-    chosen = [*found, *(f for f in controls if f not in found)]
+    controls = [f for f in context.analysis.findings if f.contrast.family == "control"]
+    chosen = [*equal, *(f for f in controls if f not in equal)]
     if not chosen:
         return []
     caption = "The label balancer against the mean of independent models, and equal ensembles."
-    return [DocumentTable("equal_ensembles", caption, FINDING_COLUMNS, finding_frame(chosen))]
+    return [DocumentTable("equal_ensembles", caption, FINDING_COLUMNS, build_finding_frame(chosen))]
 
 
-def _flags(material: ReportContext) -> tuple[str, ...]:
-    record = material.evidence.record
-    undefined = sum(macro_mean(r.auroc).undefined for r in record.by_id.values())
-    uneven = [f for f in material.evidence.findings if not f.equal_size]
-    bent = [curve.name for curve in material.curves if not curve.monotone]
+def _list_warnings(context: ReportContext) -> tuple[str, ...]:
+    results = context.analysis.results
+    undefined = sum(macro_mean(r.auroc).undefined for r in results.by_id.values())
+    unequal = [f for f in context.analysis.findings if not f.equal_size]
+    dropping = [curve.name for curve in context.curves if not curve.monotone]
     lines = [f"Undefined label and fold pairs: {undefined}."]
     lines.append(
-        f"{format_count(len(uneven), 'contrast')} set an ensemble against a single model (marked "
-        "*)."
-        if uneven
-        else "No contrast sets an ensemble against a single model."
+        f"Contrasts of an ensemble with a single model (marked *): {len(unequal)}."
+        if unequal
+        else "No contrast compares an ensemble with a single model."
     )
-    if material.unequal:
+    if context.unequal:
         lines.append(
-            f"Not compared, because one side averages more models than the other: "
-            f"{format_list([material.title(each) for each in material.unequal])}."
+            "Not compared, because one side averages more models than the other: "
+            f"{format_list([context.title(contrast) for contrast in context.unequal])}."
         )
-    if bent:
-        lines.append(f"Learning curves that are not monotone beyond noise: {format_list(bent)}.")
+    if dropping:
+        lines.append(f"Learning curves with a significant drop: {format_list(dropping)}.")
     return tuple(lines)

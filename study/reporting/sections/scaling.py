@@ -1,4 +1,4 @@
-"""Learning curves, what data an arm is worth, and claims across fractions."""
+"""Section on scaling: learning curves, data efficiency, and claims across fractions."""
 
 from __future__ import annotations
 
@@ -9,67 +9,80 @@ from study.analysis.learning_curves import (
     build_fraction_claims,
     estimate_data_efficiency,
 )
-from study.reporting import tables as text
 from study.reporting.context import ReportContext, format_features, format_head_name
 from study.reporting.document import Block, Bullets, DocumentSection, DocumentTable, Figure, Prose
-from study.reporting.figures.learning import TOGETHER, draw_learning_curves
-from study.reporting.formatting import Column, Row, frame_of
+from study.reporting.figures.learning import MAX_TOGETHER, draw_learning_curves
+from study.reporting.formatting import Column, Row, build_frame
+from study.reporting.tables import (
+    CLAIM_COLUMNS,
+    CLAIM_LEGEND,
+    CURVE_COLUMNS,
+    CURVE_LEGEND,
+    EFFICIENCY_COLUMNS,
+    EFFICIENCY_LEGEND,
+    LAW_COLUMNS,
+    LAW_LEGEND,
+    build_claim_row,
+    build_curve_rows,
+    build_efficiency_row,
+    build_law_rows,
+)
 
-MOST_FIGURES = 8
+MAX_FIGURES = 8
 
 
-def section(material: ReportContext) -> DocumentSection:
-    """Draw the curves by set of modalities; list points, laws, efficiencies, claims."""
-    if not material.curves:
+def section(context: ReportContext) -> DocumentSection:
+    """Draw the curves by set of modalities; list claims, efficiencies, power laws and points."""
+    if not context.curves:
         why = "No arm has finished trials at two training fractions, so there is no curve to show."
         return DocumentSection("scaling", "Learning curves", (Prose(why),))
-    tables = [table for table in _tables(material) if len(table.frame)]
-    blocks: list[Block] = [*_figures(material), *_flags(material)]
+    tables = [table for table in _build_tables(context) if len(table.frame)]
+    blocks: list[Block] = [*_draw_figures(context), *_list_drops(context)]
     return DocumentSection("scaling", "Learning curves", (*blocks, *tables))
 
 
-def _tables(material: ReportContext) -> Iterator[DocumentTable]:
-    """Yield what is claimed first."""
-    made = [text.claim_row(each) for each in build_fraction_claims(material.evidence)]
-    said = text.CLAIM_LEGEND.format(len(made))
-    yield _table("claims", "Less data against all of it", said, text.CLAIM_COLUMNS, made)
-    reached = [text.efficiency_row(each) for each in estimate_data_efficiency(material.evidence)]
-    legend = text.EFFICIENCY_LEGEND
-    yield _table("efficiencies", "Data efficiency", legend, text.EFFICIENCY_COLUMNS, reached)
-    laws = [row for curve in material.curves for row in text.law_rows(curve)]
-    yield _table("power_laws", "Power laws", text.LAW_LEGEND, text.LAW_COLUMNS, laws)
-    points = [row for curve in material.curves for row in text.curve_rows(curve)]
-    yield _table("curves", "Points of the curves", text.CURVE_LEGEND, text.CURVE_COLUMNS, points)
+def _build_tables(context: ReportContext) -> Iterator[DocumentTable]:
+    """Yield the tables, the one with the claims first."""
+    claims = list(map(build_claim_row, build_fraction_claims(context.analysis)))
+    legend = CLAIM_LEGEND.format(len(claims))
+    yield _build_table("claims", "Less data against all of it", legend, CLAIM_COLUMNS, claims)
+    efficiencies = map(build_efficiency_row, estimate_data_efficiency(context.analysis))
+    legend = EFFICIENCY_LEGEND
+    yield _build_table("efficiencies", "Data efficiency", legend, EFFICIENCY_COLUMNS, efficiencies)
+    laws = [row for curve in context.curves for row in build_law_rows(curve)]
+    yield _build_table("power_laws", "Power laws", LAW_LEGEND, LAW_COLUMNS, laws)
+    points = [row for curve in context.curves for row in build_curve_rows(curve)]
+    yield _build_table("curves", "Points of the curves", CURVE_LEGEND, CURVE_COLUMNS, points)
 
 
-def _table(
+def _build_table(
     name: str, heading: str, legend: str, columns: Sequence[Column], rows: Iterable[Row]
 ) -> DocumentTable:
-    return DocumentTable(name, f"{heading}; {legend}", columns, frame_of(rows))
+    return DocumentTable(name, f"{heading}; {legend}", columns, build_frame(rows))
 
 
-def _figures(material: ReportContext) -> Iterator[Figure]:
+def _draw_figures(context: ReportContext) -> Iterator[Figure]:
     groups: dict[str, list[LearningCurve]] = {}
-    for curve in material.curves:
+    for curve in context.curves:
         arm = curve.arms[-1]
         title = format_features(arm) if len(arm.features) > 1 else "single modalities"
         groups.setdefault(title, []).append(curve)
     parts = [
-        (title, group[at : at + TOGETHER])
+        (title, group[start : start + MAX_TOGETHER])
         for title, group in groups.items()
-        for at in range(0, len(group), TOGETHER)
+        for start in range(0, len(group), MAX_TOGETHER)
     ]
-    for number_, (title, part) in enumerate(parts[:MOST_FIGURES], start=1):
-        labels = [_label(material, curve, title) for curve in part]
-        yield draw_learning_curves(f"curves_{number_}", f"Learning curves: {title}", part, labels)
+    for number, (title, part) in enumerate(parts[:MAX_FIGURES], start=1):
+        labels = [_format_label(context, curve, title) for curve in part]
+        yield draw_learning_curves(f"curves_{number}", f"Learning curves: {title}", part, labels)
 
 
-def _label(material: ReportContext, curve: LearningCurve, title: str) -> str:
-    name = material.names.of(curve.arms[-1], fraction=False)
+def _format_label(context: ReportContext, curve: LearningCurve, title: str) -> str:
+    name = context.names.of(curve.arms[-1], fraction=False)
     return name.removeprefix(f"{title}: ") if format_head_name(curve.arms[-1]) else name
 
 
-def _flags(material: ReportContext) -> list[Bullets]:
-    flagged = [curve.name for curve in material.curves if not curve.monotone]
-    lines = [f"Not monotone beyond noise: {name}." for name in flagged]
+def _list_drops(context: ReportContext) -> list[Bullets]:
+    dropping = [curve.name for curve in context.curves if not curve.monotone]
+    lines = [f"Significant drop: {name}." for name in dropping]
     return [Bullets(tuple(lines))] if lines else []

@@ -1,4 +1,4 @@
-"""What the search had to spend, what it chose, and whether more would change the order."""
+"""Section on the hyperparameter search: budget, chosen values, sensitivity to the budget."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from study.config.search import SearchConfig, SearchRange, to_plain
 from study.planning.search_budget import build_rungs
 from study.reporting.context import MEAN, ReportContext
 from study.reporting.document import Block, Bullets, DocumentSection, DocumentTable, Figure, Prose
-from study.reporting.figures.search import TOGETHER, doublings
-from study.reporting.figures.search import draw_search as drawn
-from study.reporting.formatting import Column, Row, format_count, format_list, frame_of
+from study.reporting.figures.search import MAX_TOGETHER, draw_search, list_doublings
+from study.reporting.formatting import Column, Row, build_frame, format_count, format_list
 from study.reporting.tables import number_or_none
 from study.results.search_log import SearchLog
 
-MOST_FIGURES, MOST_LINES = 4, 8
+MAX_FIGURES, MAX_LINES = 4, 8
 BUDGETS = (
     Column("arm", "arm"),
     Column("configurations", "configurations a trial", ".1f"),
@@ -42,139 +41,142 @@ CHOSEN = (
 VALUES = {"auroc": "validation macro AUROC", "loss": "validation log-likelihood"}
 
 
-def section(material: ReportContext) -> DocumentSection:
-    """Show the budget of every arm, the chosen numbers, and the sensitivity to the budget."""
-    search, arms = material.evidence.record.spec.search, searched(material)
+def section(context: ReportContext) -> DocumentSection:
+    """Show the budget of every arm, the chosen values, and the sensitivity to the budget."""
+    search, arms = context.analysis.results.spec.search, read_searches(context)
     if search is None or not arms:
-        why = "No number was searched: every arm was trained with those of the study file."
-        return DocumentSection("search", "Hyperparameter search", (Prose(why),))
+        text = (
+            "No hyperparameter was searched: every arm was trained with the values of the study "
+            "file."
+        )
+        return DocumentSection("search", "Hyperparameter search", (Prose(text),))
     blocks: list[Block] = [
-        Prose(_said(search, arms[0].logs[0].monitor, material)),
-        Bullets(tuple(_flags(material, arms))),
-        *_figures(material, arms),
-        *_tables(material, arms),
+        Prose(_describe_search(search, arms[0].logs[0].monitor, context)),
+        Bullets(tuple(_list_warnings(context, arms))),
+        *_draw_figures(context, arms),
+        *_build_tables(context, arms),
     ]
     return DocumentSection("search", "Hyperparameter search", tuple(blocks))
 
 
-def searched(material: ReportContext) -> list[ArmSearch]:
-    """Return the arms whose trials searched, in the order of the file."""
-    record, found = material.evidence.record, []
-    for arm in material.arms:
-        kept = [result.search for result in record.results_of(arm)]
-        logs = tuple(SearchLog.from_json(log) for log in kept if log)
+def read_searches(context: ReportContext) -> list[ArmSearch]:
+    """Return the searches of the arms whose trials searched, in the order of the study file."""
+    searches = []
+    for arm in context.arms:
+        stored = [trial.search for trial in context.analysis.results.results_of(arm)]
+        logs = tuple(SearchLog.from_json(log) for log in stored if log)
         if logs:
-            found.append(ArmSearch(arm, logs))
-    return found
+            searches.append(ArmSearch(arm, logs))
+    return searches
 
 
-def _said(search: SearchConfig, monitor: str, material: ReportContext) -> str:
-    space = format_list([f"{name} ({_domain(domain)})" for name, domain in search.space.items()])
-    epochs = material.evidence.record.spec.training.epochs
-    how = {
+def _describe_search(search: SearchConfig, monitor: str, context: ReportContext) -> str:
+    space = format_list([f"{key} ({_format_domain(d)})" for key, d in search.space.items()])
+    epochs = context.analysis.results.spec.training.epochs
+    sampling = {
         "random": "drawn independently",
-        "tpe": "suggested by Optuna's TPE one after the other, the first ten of them drawn",
-        "asha": "drawn independently and halved: "
+        "tpe": "suggested one after the other by Optuna's TPE, the first ten at random",
+        "asha": "drawn independently, with successive halving: "
         + ", ".join(
             f"{r.candidates} to epoch {r.epochs}" for r in build_rungs(search.budget, epochs)
         ),
     }[search.method]
     return (
         f"Every arm had the same budget, {search.budget} configurations in each trial, and the "
-        f"same space: {space}. The first configuration is the arm's own numbers, the others are "
-        f"{how}. Each trial chose by the {VALUES[monitor]} inside its own training fold, was "
-        "fitted with the chosen numbers, and met its test fold once, afterwards."
+        f"same space: {space}. The first configuration has the arm's own hyperparameters, the "
+        f"others are {sampling}. Each trial chose by the {VALUES[monitor]} inside its own training "
+        "fold, was fitted with the chosen configuration, and was then evaluated once on its test "
+        "fold."
     )
 
 
-def _domain(domain: SearchRange | tuple[Any, ...]) -> str:
+def _format_domain(domain: SearchRange | tuple[Any, ...]) -> str:
     if isinstance(domain, SearchRange):
         return f"{domain.low:g} to {domain.high:g}, {domain.scale}"
     return " or ".join(str(to_plain(value)) for value in domain)
 
 
-def _flags(material: ReportContext, all_scores: Sequence[ArmSearch]) -> Iterator[str]:
-    """Yield what to know before a comparison is believed."""
-    yield from _order(material, all_scores)
-    rope = material.evidence.record.spec.analysis.rope
-    rising = [material.names.of(scores.arm) for scores in all_scores if scores.last_half > rope]
+def _list_warnings(context: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[str]:
+    """Yield warnings about the search that affect how far a comparison can be trusted."""
+    yield from _describe_order(context, arms)
+    rope = context.analysis.results.spec.analysis.rope
+    rising = [context.names.of(arm.arm) for arm in arms if arm.last_half > rope]
     if rising:
         yield (
-            f"The second half of the budget still gave {format_list(rising[:MOST_LINES])} more "
-            "than "
-            f"{rope:g}: a larger budget may lift them further."
+            f"The second half of the budget still improved {format_list(rising[:MAX_LINES])} by "
+            f"more than {rope:g}: a larger budget may improve them further."
         )
-    for scores in all_scores:
-        for name in scores.numbers:
-            if 2 * scores.at_edge(name) > len(scores.logs):
+    for arm in arms:
+        for name in arm.numbers:
+            if 2 * arm.at_edge(name) > len(arm.logs):
                 yield (
-                    f"{material.names.of(scores.arm)}: {scores.at_edge(name)} of "
-                    f"{len(scores.logs)} trials "
-                    f"chose {name} at an end of its range, so that the best may lie beyond it."
+                    f"{context.names.of(arm.arm)}: {arm.at_edge(name)} of {len(arm.logs)} trials "
+                    f"chose {name} at an end of its range, so the best value may lie beyond it."
                 )
-    broken = sum(scores.broken for scores in all_scores)
+    broken = sum(arm.broken for arm in arms)
     if broken:
         count = format_count(broken, "configuration")
-        yield f"{count} could not be trained; their cause is recorded."
-    if any(arm.technique == MEAN for arm in material.arms):
+        yield f"{count} could not be trained; the causes are stored with the trials."
+    if any(arm.technique == MEAN for arm in context.arms):
         yield (
-            "An independent mean searches nothing itself: each of its members had the same budget "
-            "as any arm, so that it spends as many budgets as it has members."
+            "An independent mean searches nothing itself. Each of its members had the same budget "
+            "as any other arm, so its total budget is that of all its members."
         )
 
 
-def _order(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[str]:
-    """Say whether the ranking of the arms depends on the budget."""
+def _describe_order(context: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[str]:
+    """Describe whether the ranking of the arms depends on the budget."""
     if len(arms) < 2:
         return
-    turned = sorted(find_crossings(arms), key=lambda each: -min(each.after, -each.before))
-    if not turned:
+    crossings = sorted(find_crossings(arms), key=lambda c: -min(c.after, -c.before))
+    if not crossings:
         yield (
-            "The order of the arms by validation value is the same with their own numbers and with "
-            "the full budget."
+            "The order of the arms by validation value is the same with their own hyperparameters "
+            "and with the full budget."
         )
         return
-    rope = material.evidence.record.spec.analysis.rope
-    clear = sum(min(each.after, -each.before) > rope for each in turned)
+    rope = context.analysis.results.spec.analysis.rope
+    clear = sum(min(crossing.after, -crossing.before) > rope for crossing in crossings)
     yield (
-        f"{format_count(len(turned), 'pair')} of arms change their order by validation value "
-        "between "
-        f"their own numbers and the full budget, {clear} of them by more than {rope:g} on both "
-        "sides: their comparison depends on the budget."
+        f"{format_count(len(crossings), 'pair')} of arms: the order by validation value with their "
+        f"own hyperparameters differs from that at the full budget, in {clear} of them by more "
+        f"than {rope:g} on both sides. These comparisons depend on the budget."
     )
-    for each in turned[:MOST_LINES]:
-        ahead, behind = (material.names.of(side.arm) for side in (each.ahead, each.behind))
-        yield f"{ahead} against {behind}: {each.before:+.4f} before, {each.after:+.4f} after."
+    for crossing in crossings[:MAX_LINES]:
+        sides = (crossing.ahead, crossing.behind)
+        ahead, behind = (context.names.of(side.arm) for side in sides)
+        yield (
+            f"{ahead} against {behind}: {crossing.before:+.4f} before, {crossing.after:+.4f} after."
+        )
 
 
-def _figures(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[Figure]:
-    full = [arm for arm in arms if arm.arm.fraction == material.fullest]
+def _draw_figures(context: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[Figure]:
+    full = [arm for arm in arms if arm.arm.fraction == context.fullest]
     value = VALUES[arms[0].logs[0].monitor]
-    parts = [full[at : at + TOGETHER] for at in range(0, len(full), TOGETHER)]
-    for place, part in enumerate(parts[:MOST_FIGURES], start=1):
-        labels = [material.names.of(arm.arm, fraction=False) for arm in part]
-        yield drawn(f"search_{place}", "Sensitivity to the budget", value, part, labels)
+    starts = range(0, len(full), MAX_TOGETHER)
+    parts = [full[start : start + MAX_TOGETHER] for start in starts]
+    for number, part in enumerate(parts[:MAX_FIGURES], start=1):
+        labels = [context.names.of(arm.arm, fraction=False) for arm in part]
+        yield draw_search(f"search_{number}", "Sensitivity to the budget", value, part, labels)
 
 
-def _tables(material: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[DocumentTable]:
-    frame = frame_of(_budget_row(material, arm) for arm in arms)
-    yield DocumentTable(
-        "search", "What every arm had to spend, and what it gained.", BUDGETS, frame
-    )
-    points = doublings(max(len(arm.curve) for arm in arms))
+def _build_tables(context: ReportContext, arms: Sequence[ArmSearch]) -> Iterator[DocumentTable]:
+    frame = build_frame(_build_budget_row(context, arm) for arm in arms)
+    yield DocumentTable("search", "Budget of every arm, and its gain.", BUDGETS, frame)
+    points = list_doublings(max(len(arm.curve) for arm in arms))
     columns = (Column("arm", "arm"), *(Column(f"best_{n}", f"{n}", ".4f") for n in points))
-    rows = [_curve_row(material, arm, points) for arm in arms]
+    rows = [_build_curve_row(context, arm, points) for arm in arms]
     caption = "Expected best validation value by the number of configurations."
-    yield DocumentTable("search_budget", caption, columns, frame_of(rows))
-    rows = [_chosen_row(material, arm, name) for arm in arms for name in arm.numbers]
+    yield DocumentTable("search_budget", caption, columns, build_frame(rows))
+    rows = [_build_chosen_row(context, arm, name) for arm in arms for name in arm.numbers]
     if rows:
-        caption = "Chosen numbers; of numbers the median over the trials, else the most frequent."
-        yield DocumentTable("search_chosen", caption, CHOSEN, frame_of(rows))
+        caption = "Chosen hyperparameters: median over the trials, or the most frequent value."
+        yield DocumentTable("search_chosen", caption, CHOSEN, build_frame(rows))
 
 
-def _budget_row(material: ReportContext, arm: ArmSearch) -> Row:
+def _build_budget_row(context: ReportContext, arm: ArmSearch) -> Row:
     return {
-        "arm": material.names.of(arm.arm),
+        "arm": context.names.of(arm.arm),
         "configurations": sum(len(log.tried) for log in arm.logs) / len(arm.logs),
         "epochs": arm.epochs,
         "seconds": arm.seconds,
@@ -182,26 +184,26 @@ def _budget_row(material: ReportContext, arm: ArmSearch) -> Row:
         "best": number_or_none(float(arm.curve[-1])),
         "gain": number_or_none(arm.gain),
         "last_half": number_or_none(arm.last_half),
-        "kept_own": f"{arm.kept_own}/{len(arm.logs)}",
+        "kept_own": f"{arm.kept_initial}/{len(arm.logs)}",
     }
 
 
-def _curve_row(material: ReportContext, arm: ArmSearch, points: Sequence[int]) -> Row:
+def _build_curve_row(context: ReportContext, arm: ArmSearch, points: Sequence[int]) -> Row:
     values = {
         f"best_{n}": number_or_none(float(arm.curve[n - 1])) for n in points if n <= len(arm.curve)
     }
-    return {"arm": material.names.of(arm.arm), **values}
+    return {"arm": context.names.of(arm.arm), **values}
 
 
-def _chosen_row(material: ReportContext, arm: ArmSearch, name: str) -> Row:
-    own, values = arm.logs[0].tried[0].numbers[name], arm.chosen(name)
+def _build_chosen_row(context: ReportContext, arm: ArmSearch, name: str) -> Row:
+    initial, values = arm.logs[0].tried[0].numbers[name], arm.chosen(name)
     singles = [v[0] if isinstance(v, list) and len(v) == 1 else v for v in values]
-    numeric = all(isinstance(each, int | float) for each in singles)
+    numeric = all(isinstance(value, int | float) for value in singles)
     frequent = Counter(map(str, values)).most_common(1)[0][0]
     return {
-        "arm": material.names.of(arm.arm),
+        "arm": context.names.of(arm.arm),
         "number": name,
-        "own": str(own),
+        "own": str(initial),
         "chosen": f"{median(singles):.3g}" if numeric else frequent,
         "lowest": f"{min(singles):.3g}" if numeric else None,
         "highest": f"{max(singles):.3g}" if numeric else None,

@@ -1,4 +1,4 @@
-"""Where the gain of the label balancer lies: rare labels or frequent ones."""
+"""Section on the gain of the label balancer by label density."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from study.analysis.sparse_gain import SparseGain
 from study.reporting.context import ReportContext
 from study.reporting.document import Block, DocumentSection, DocumentTable, Prose
 from study.reporting.figures.sparse import draw_sparse_gain
-from study.reporting.formatting import Column, Row, frame_of
-from study.reporting.tables import difference_row, number_or_none
+from study.reporting.formatting import Column, Row, build_frame
+from study.reporting.tables import build_difference_row, number_or_none
 
-MOST_FIGURES = 4
+MAX_FIGURES = 4
 COLUMNS = (
     Column("contrast", "contrast"),
     Column("fifth", "fifth", "d"),
@@ -30,46 +30,49 @@ SLOPES = (
     Column("seeds_alone", "seeds alone (95 %)"),
 )
 NOTE = (
-    "Labels in fifths by their positives in the whole table, a property fixed before anything was "
-    "measured. A gain of the sparsest fifth counts where it stands out of what seeds alone show; "
-    "choosing a model for each label on the test folds makes the shape of a sparse-class gain out "
-    "of nothing. A slope below 0 means that rare labels gain more. *: an ensemble against a single "
-    "model, which are no fair rivals."
+    "Labels are grouped in fifths by their positives in the whole data set, which is fixed before "
+    "anything is measured. A gain of the sparsest fifth is meaningful if it exceeds the range that "
+    "seeds alone produce. Choosing a model for each label on the test folds produces a spurious "
+    "gain of the same shape ('out of nothing'). A slope below 0 means that rare labels gain more. "
+    "*: an ensemble against a single model, which is not a fair comparison."
 )
 
 
-def section(material: ReportContext) -> DocumentSection | None:
-    """Draw the gains of the first contrasts, and list the fifths of all of them."""
-    if not material.sparse:
+def section(context: ReportContext) -> DocumentSection | None:
+    """Draw the gains of the first contrasts, and list the fifths of all contrasts."""
+    if not context.sparse:
         return None
     figures = [
         draw_sparse_gain(
-            f"sparse_{i}", f"Gain by label density: {material.title(gain.contrast)}", gain
+            f"sparse_{i}", f"Gain by label density: {context.title(gain.contrast)}", gain
         )
-        for i, gain in enumerate(material.sparse[:MOST_FIGURES], start=1)
+        for i, gain in enumerate(context.sparse[:MAX_FIGURES], start=1)
     ]
-    note = NOTE if material.balancers else f"There is no label balancer with a rival here. {NOTE}"
-    fifths = [row for gain in material.sparse for row in _fifths(material, gain)]
+    missing = "No contrast compares a label balancer with an MLP head or an independent mean. "
+    note = NOTE if context.balancers else f"{missing}{NOTE}"
+    fifths = [row for gain in context.sparse for row in _build_fifth_rows(context, gain)]
     tables: tuple[Block, ...] = (
         DocumentTable(
-            "sparse_fifths", "Gain by density fifth, densest first.", COLUMNS, frame_of(fifths)
+            "sparse_fifths", "Gain by density fifth, densest first.", COLUMNS, build_frame(fifths)
         ),
-        DocumentTable("sparse_slopes", "Trend of the gain.", SLOPES, frame_of(_slopes(material))),
+        DocumentTable(
+            "sparse_slopes", "Trend of the gain.", SLOPES, build_frame(_build_slope_rows(context))
+        ),
     )
     return DocumentSection("sparse", "Sparse-class gain", (Prose(note), *figures, *tables))
 
 
-def _fifths(material: ReportContext, gain: SparseGain) -> list[Row]:
+def _build_fifth_rows(context: ReportContext, gain: SparseGain) -> list[Row]:
     return [
         {
-            "contrast": material.title(gain.contrast),
+            "contrast": context.title(gain.contrast),
             "fifth": fifth.fifth + 1,
             "labels": fifth.labels,
             "positives": f"{fifth.fewest}-{fifth.most}",
             "auroc_arm": number_or_none(fifth.auroc_arm),
             "auroc_reference": number_or_none(fifth.auroc_reference),
-            **difference_row("difference", fifth.difference),
-            "seeds_alone": _ribbon(gain, i),
+            **build_difference_row("difference", fifth.difference),
+            "seeds_alone": _format_ribbon(gain, i),
             "oracle": number_or_none(gain.oracle[i]) if gain.oracle else None,
             "ap_gain": number_or_none(fifth.ap_gain),
             "headroom": number_or_none(fifth.headroom),
@@ -78,16 +81,16 @@ def _fifths(material: ReportContext, gain: SparseGain) -> list[Row]:
     ]
 
 
-def _ribbon(gain: SparseGain, fifth: int) -> str | None:
+def _format_ribbon(gain: SparseGain, fifth: int) -> str | None:
     if gain.null is None:
         return None
     return f"[{gain.null.fifth_low[fifth]:+.4f}, {gain.null.fifth_high[fifth]:+.4f}]"
 
 
-def _slopes(material: ReportContext) -> list[Row]:
+def _build_slope_rows(context: ReportContext) -> list[Row]:
     return [
         {
-            "contrast": material.title(gain.contrast),
+            "contrast": context.title(gain.contrast),
             "slope": number_or_none(gain.slope.estimate),
             "slope_low": number_or_none(gain.slope.low),
             "slope_high": number_or_none(gain.slope.high),
@@ -96,5 +99,5 @@ def _slopes(material: ReportContext) -> list[Row]:
             if gain.null
             else None,
         }
-        for gain in material.sparse
+        for gain in context.sparse
     ]

@@ -1,4 +1,4 @@
-"""Section with the verdicts: what the study can and cannot conclude."""
+"""Section with the verdicts: what can and cannot be concluded from the study."""
 
 from __future__ import annotations
 
@@ -11,81 +11,82 @@ from study.reporting.context import ReportContext
 from study.reporting.document import Block, Bullets, DocumentSection, Prose
 from study.reporting.formatting import format_count, format_fixed, format_interval, format_p_value
 
-SAID = {
+VERBS = {
     VerdictKind.WINS: "beats",
     VerdictKind.SUGGESTIVE: "may beat",
     VerdictKind.EQUIVALENT: "is equivalent to",
-    VerdictKind.NO_EVIDENCE: "is not told apart from",
-    VerdictKind.NOT_RESOLVABLE: "cannot be told apart from",
+    VerdictKind.NO_EVIDENCE: "does not differ significantly from",
+    VerdictKind.NOT_RESOLVABLE: "cannot be distinguished from",
 }
 
 
-def best_sentence(material: ReportContext) -> str:
-    """Name the arm with the highest level, and how many lie inside its interval."""
-    arms, levels = material.arms, material.evidence.levels
-    best = max(arms, key=material.level)
-    found = levels[best.id].auroc
+def describe_best_arm(context: ReportContext) -> str:
+    """Return a sentence on the arm with the highest AUROC and the arms inside its interval."""
+    arms, levels = context.arms, context.analysis.levels
+    best = max(arms, key=context.level)
+    level = levels[best.id].auroc
     text = (
-        f"Highest level of {format_count(len(arms), 'arm')}: {material.names.of(best)}, macro "
-        "AUROC "
-        f"{format_interval(found.mean, found.low, found.high)}"
+        f"Highest level of {format_count(len(arms), 'arm')}: {context.names.of(best)}, macro "
+        f"AUROC {format_interval(level.mean, level.low, level.high)}"
     )
     if len(arms) == 1:
         return f"{text}."
-    if math.isnan(found.low):
+    if math.isnan(level.low):
         return f"{text}; one fold gives no interval."
-    inside = sum(material.level(arm) >= found.low for arm in arms) - 1
+    inside = sum(context.level(arm) >= level.low for arm in arms) - 1
     rest = format_count(inside, "other arm") + (" lies" if inside == 1 else " lie")
     return (
-        f"{text}; {rest} inside its interval, and the highest of many is by itself no claim: the "
-        "claims are the contrasts that were declared."
+        f"{text}; {rest} inside its interval. Being the highest of many arms is no evidence by "
+        "itself: only the declared contrasts are tested."
     )
 
 
-def finding_sentence(material: ReportContext, finding: ContrastResult) -> str:
-    """Say what one declared contrast shows."""
+def describe_finding(context: ReportContext, finding: ContrastResult) -> str:
+    """Return a sentence on the result of one declared contrast."""
     macro, verdict = finding.macro, finding.verdict
-    names = material.names
+    names = context.names
     sides = [names.of(finding.contrast.arm), names.of(finding.contrast.reference)]
     if verdict.better == "reference":
         sides.reverse()
     change = format_interval(macro.estimate, macro.low, macro.high, "+.4f")
     text = (
-        f"{finding.contrast.family.capitalize()}: “{sides[0]}” {SAID[verdict.kind]} “{sides[1]}”: "
-        f"difference {change} (arm minus reference, 95 % CI), {_corrected(finding)}"
-        f"smallest detectable {format_fixed(macro.smallest)}. Verdict: {verdict}."
+        f"{finding.contrast.family.capitalize()}: “{sides[0]}” {VERBS[verdict.kind]} "
+        f"“{sides[1]}”: difference {change} (arm minus reference, 95 % CI), "
+        f"{_format_corrected(finding)}smallest detectable {format_fixed(macro.smallest)}. "
+        f"Verdict: {verdict}."
     )
     if not finding.equal_size:
-        text += " The two average different numbers of models: no fair rivals."
+        text += " The two sides average different numbers of models: not a fair comparison."
     return text
 
 
-def _corrected(finding: ContrastResult) -> str:
-    found = finding.macro.corrected
-    if math.isnan(found.p):
+def _format_corrected(finding: ContrastResult) -> str:
+    corrected = finding.macro.corrected
+    if math.isnan(corrected.p):
         return ""
-    return f"corrected t {format_p_value(found.p)}, P(better by > {ROPE:g}) = {found.better:.2f}, "
+    better = f"P(better by > {ROPE:g}) = {corrected.better:.2f}"
+    return f"corrected t {format_p_value(corrected.p)}, {better}, "
 
 
-def missing_sentence(material: ReportContext) -> list[str]:
-    """Say how many trials are missing, if any are."""
-    record = material.evidence.record
-    if not record.missing:
+def describe_missing_trials(context: ReportContext) -> list[str]:
+    """Return a sentence on missing trials, if there are any."""
+    results = context.analysis.results
+    if not results.missing:
         return []
-    failed = f", {format_count(len(record.failures), 'of them failed', 'of them failed')}"
+    failed = f", {format_count(len(results.failures), 'of them failed', 'of them failed')}"
     return [
-        f"Not complete: {format_count(record.missing, 'trial')} of "
-        f"{len(record.plan.arms) * record.plan.per_arm:,} have no result"
-        f"{failed if record.failures else ''}. Numbers of unfinished arms will move."
+        f"Not complete: {format_count(results.missing, 'trial')} of "
+        f"{len(results.plan.arms) * results.plan.per_arm:,} have no result"
+        f"{failed if results.failures else ''}. Numbers of unfinished arms will change."
     ]
 
 
-def section(material: ReportContext) -> DocumentSection:
-    """Say what is best, what the headline contrasts show, and what is missing."""
-    found = [best_sentence(material)]
-    found += [finding_sentence(material, finding) for finding in material.headlines]
-    found += missing_sentence(material)
-    blocks: list[Block] = [Bullets(tuple(found))]
-    if not material.headlines:
+def section(context: ReportContext) -> DocumentSection:
+    """State the best arm, the results of the headline contrasts, and the missing trials."""
+    sentences = [describe_best_arm(context)]
+    sentences += [describe_finding(context, finding) for finding in context.headlines]
+    sentences += describe_missing_trials(context)
+    blocks: list[Block] = [Bullets(tuple(sentences))]
+    if not context.headlines:
         blocks.append(Prose("No declared contrast has finished trials on both sides yet."))
     return DocumentSection("verdict", "Verdict", tuple(blocks))

@@ -10,7 +10,7 @@ from study.analysis.anova import decompose_variance
 from study.analysis.factor_effects import estimate_factor_effects
 from study.analysis.factor_grid import build_factor_grid
 from study.analysis.mixed_model import TrialScores, estimate_marginal_means, fit_main_effects
-from study.analysis.paired import corrected_t
+from study.analysis.paired import compute_corrected_t
 
 SETS = [["a", "b"], ["a", "c"], ["b", "c"]]
 STRENGTH = {"ab": 0.5, "ac": 0.9, "bc": 1.3}
@@ -32,7 +32,7 @@ def contrast_codes(levels, rng):
     return effects - effects.mean()
 
 
-def test_known_shares_come_back():
+def test_known_variance_shares_are_recovered():
     rng = np.random.default_rng(1)
     first, second = contrast_codes(4, rng), contrast_codes(3, rng)
     both = np.outer(contrast_codes(4, rng), contrast_codes(3, rng))
@@ -44,13 +44,13 @@ def test_known_shares_come_back():
     squares = {name: 5 * (part**2).sum() for name, part in parts.items()}
     squares["residual"] = (noise**2).sum()
     total = sum(squares.values())
-    found = decompose_variance(values, ["first", "second"], 0.5)
-    assert [s.factor for s in found] == ["first", "second", "first x second", "residual"]
-    assert [s.share for s in found] == pytest.approx([v / total for v in squares.values()])
-    assert [s.sd for s in found] == pytest.approx([math.sqrt(v / 60) for v in squares.values()])
+    result = decompose_variance(values, ["first", "second"], 0.5)
+    assert [s.factor for s in result] == ["first", "second", "first x second", "residual"]
+    assert [s.share for s in result] == pytest.approx([v / total for v in squares.values()])
+    assert [s.sd for s in result] == pytest.approx([math.sqrt(v / 60) for v in squares.values()])
     error = squares["residual"] / (4 * 11)
-    assert found[0].omega == pytest.approx((squares["first"] - 3 * error) / (total + error))
-    assert {s.fraction for s in found} == {0.5}
+    assert result[0].omega == pytest.approx((squares["first"] - 3 * error) / (total + error))
+    assert {s.fraction for s in result} == {0.5}
 
 
 def squares_of(values, axes):
@@ -81,7 +81,7 @@ def test_three_factors_agree_with_means_by_hand(blocks):
         assert shares[6].omega == pytest.approx(omega)
 
 
-def test_arms_that_score_the_same_explain_nothing():
+def test_equal_scores_have_undefined_shares():
     (share, rest) = decompose_variance(np.full((3, 2), 0.8), ["f"], None)
     assert math.isnan(share.share)
     assert (share.sd, rest.sd) == (0, 0)
@@ -97,7 +97,7 @@ def full():
     return made(raw, strength)
 
 
-def test_a_full_grid_is_exact_pooled_and_within_each_fraction(full):
+def test_full_grid_is_exact_pooled_and_per_fraction(full):
     effects = estimate_factor_effects(full)
     assert effects.complete
     assert effects.note.startswith("exact analysis of variance")
@@ -106,7 +106,7 @@ def test_a_full_grid_is_exact_pooled_and_within_each_fraction(full):
     assert pooled["fraction"] > pooled["head"]
     assert "features x head" in pooled
     for fraction in (0.25, 1.0):
-        arms = [c for c in full.record.plan.arms if len(c.names) > 1 and c.fraction == fraction]
+        arms = [c for c in full.results.plan.arms if len(c.names) > 1 and c.fraction == fraction]
         values = np.array([macro(full, arm) for arm in arms]).T.reshape(8, 3, 2)
         here = [s for s in effects.shares if s.fraction == fraction]
         expected = decompose_variance(values, ["features", "head"], fraction)
@@ -116,29 +116,29 @@ def test_a_full_grid_is_exact_pooled_and_within_each_fraction(full):
 
 def test_marginal_means_and_interactions_by_hand(full):
     effects = estimate_factor_effects(full)
-    arms = [arm for arm in full.record.plan.arms if len(arm.names) > 1]
+    arms = [arm for arm in full.results.plan.arms if len(arm.names) > 1]
     scores = {arm.id: macro(full, arm) for arm in arms}
     products = [arm for arm in arms if "product" in str(arm.fusion)]
     mine = np.mean([scores[arm.id] for arm in products], axis=0)
     away = mine - np.mean(list(scores.values()), axis=0)
-    expected = corrected_t(away.reshape(2, 4).mean(axis=0), 4)  # seeds, folds
+    expected = compute_corrected_t(away.reshape(2, 4).mean(axis=0), 4)  # seeds, folds
     grand = np.mean(list(scores.values()))
-    (found,) = [m for m in effects.marginals if m.level == "mlp_head / product"]
-    assert found.factor == "head"
-    assert (found.mean, found.low, found.high) == pytest.approx(
+    (result,) = [m for m in effects.marginals if m.level == "mlp_head / product"]
+    assert result.factor == "head"
+    assert (result.mean, result.low, result.high) == pytest.approx(
         (mine.mean(), grand + expected.low, grand + expected.high)
     )
     (table,) = [
-        each
-        for each in effects.interactions
-        if (each.row_factor, each.column_factor) == ("head", "fraction")
+        interaction
+        for interaction in effects.interactions
+        if (interaction.row_factor, interaction.column_factor) == ("head", "fraction")
     ]
     assert table.columns == ("0.25", "1")
     some = [scores[arm.id].mean() for arm in products if arm.fraction == 0.25]
     assert table.means[table.rows.index("mlp_head / product")][0] == pytest.approx(np.mean(some))
 
 
-def test_of_a_grid_with_gaps_the_largest_full_part_is_used_and_named():
+def test_grid_with_gaps_uses_largest_full_part():
     grid = [
         {"features": SETS, "technique": ["mlp_head", "independent_mean"]},
         {"features": [["a", "b", "c"]], "fusion": ["concat", "product"]},
@@ -152,20 +152,20 @@ def test_of_a_grid_with_gaps_the_largest_full_part_is_used_and_named():
     assert np.isfinite(rows.means).all()
 
 
-def test_one_factor_at_a_time_falls_back_to_a_mixed_model():
+def test_one_factor_at_a_time_uses_mixed_model():
     grid = [
         {"features": SETS},
         {"features": [["a", "b"]], "fusion": ["product", "parallel"]},
     ]
-    evidence = made(file_of(grid, split={"folds": 5}), strength)
-    effects = estimate_factor_effects(evidence)
+    analysis = made(file_of(grid, split={"folds": 5}), strength)
+    effects = estimate_factor_effects(analysis)
     assert not effects.complete
     assert "mixed model" in effects.note
     assert {s.factor for s in effects.shares} == {"features", "head", "residual"}
     assert sum(s.share for s in effects.shares) == pytest.approx(1)
     heads = {m.level: m.mean for m in effects.marginals if m.factor == "head"}
-    same = [c for c in evidence.record.plan.arms if sorted(c.names) == ["a", "b"]]
-    scores = {f"mlp_head / {arm.fusion}": macro(evidence, arm).mean() for arm in same}
+    same = [c for c in analysis.results.plan.arms if sorted(c.names) == ["a", "b"]]
+    scores = {f"mlp_head / {arm.fusion}": macro(analysis, arm).mean() for arm in same}
     # Arms that differ in the operator alone have the same features: only they tell of it.
     for name, score in scores.items():
         away = heads[name] - heads["mlp_head / concat"]
@@ -174,28 +174,28 @@ def test_one_factor_at_a_time_falls_back_to_a_mixed_model():
     assert math.isnan(effects.interactions[0].means[1][1])
 
 
-def test_on_a_full_grid_the_mixed_model_agrees_with_the_exact_analysis():
+def test_mixed_model_agrees_with_exact_analysis():
     grid = [{"features": [["a", "b"]], "fusion": ["concat", "product"]}]
-    evidence = made(file_of(grid, split={"folds": 5, "repeats": 2}), strength)
-    whole = build_factor_grid(evidence.record.plan.arms)
-    arms = list(evidence.arms.values())
-    scores = np.stack([macro(evidence, arm.arm) for arm in arms], axis=1)
+    analysis = made(file_of(grid, split={"folds": 5, "repeats": 2}), strength)
+    whole = build_factor_grid(analysis.results.plan.arms)
+    arms = list(analysis.arms.values())
+    scores = np.stack([macro(analysis, arm.arm) for arm in arms], axis=1)
     levels = tuple(level for level in whole.arms for _ in arms[0].keys)
     trials = TrialScores(whole, levels, arms[0].keys * 2, scores.T.ravel())
-    found, exact = (
+    result, exact = (
         fit_main_effects(trials),
         list(estimate_marginal_means(scores, whole, arms[0].keys)),
     )
-    assert found.mean == pytest.approx(scores.mean())
-    for mine, other in zip(found.marginals(), exact, strict=True):
+    assert result.mean == pytest.approx(scores.mean())
+    for mine, other in zip(result.marginals(), exact, strict=True):
         assert (mine.factor, mine.level) == (other.factor, other.level)
         numbers = (mine.mean, mine.low, mine.high)
         assert numbers == pytest.approx((other.mean, other.low, other.high), abs=1e-4)
-    residual = 2 * found.residual  # two arms: the variance of their difference
+    residual = 2 * result.residual  # two arms: the variance of their difference
     assert residual == pytest.approx((scores[:, 0] - scores[:, 1]).var(ddof=1), rel=1e-2)
 
 
-def test_factors_that_cannot_be_told_apart_are_not_fitted():
+def test_confounded_factors_are_not_fitted():
     grid = [
         {"features": [["a", "b"]], "fusion": ["concat"]},
         {"features": [["a", "c"]], "fusion": ["product"]},
@@ -205,7 +205,7 @@ def test_factors_that_cannot_be_told_apart_are_not_fitted():
     assert "cannot be told apart" in effects.note
 
 
-def test_missing_trials_are_said():
+def test_missing_trials_are_reported():
     raw = file_of([{"features": SETS}], split={"folds": 4})
     lost = made(
         raw,
@@ -218,7 +218,7 @@ def test_missing_trials_are_said():
     assert sum(s.share for s in effects.shares) == pytest.approx(1)
 
 
-def test_single_modalities_are_compared_where_there_is_nothing_else():
+def test_single_modalities_are_used_without_others():
     effects = estimate_factor_effects(made(file_of([{"features": [["a"], ["b"]]}]), even))
     assert "arms of one modality" in effects.note
     assert [s.factor for s in effects.shares] == ["features", "residual"]

@@ -1,4 +1,4 @@
-"""Owners of labels: what a trial records, and how stable they are over folds."""
+"""Label owners: recording in trials, and stability over folds."""
 
 import dataclasses
 import io
@@ -7,7 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from study.analysis.sparse_gain import jaccard_similarity, owner_agreement, read_label_ownership
+from study.analysis.sparse_gain import (
+    compute_jaccard_similarity,
+    compute_owner_agreement,
+    read_label_ownership,
+)
 from study.analysis.study_analysis import StudyAnalysis
 from study.errors import InputError
 from study.results.trial_result import TrialResult
@@ -21,29 +25,31 @@ def balanced(tiny, spec_of, run_tiny, tmp_path):
     return run_tiny(spec_of({**tiny, "grid": [block]}, tmp_path))[1]
 
 
-def test_a_fixed_partition_is_recorded_by_the_order_of_the_features(balanced):
-    (found,) = read_label_ownership(StudyAnalysis(balanced, ()))
-    assert found.arm.partition.name == "round_robin"
-    assert found.modalities == found.arm.names
-    assert found.owners.shape == (2, len(balanced.data.dataset.label_names))
-    for fold, owners in zip(balanced.data.split.folds, found.owners, strict=True):
+def test_fixed_partition_is_recorded_by_feature_index(balanced):
+    (ownership,) = read_label_ownership(StudyAnalysis(balanced, ()))
+    assert ownership.arm.partition.name == "round_robin"
+    assert ownership.modalities == ownership.arm.names
+    assert ownership.owners.shape == (2, len(balanced.data.dataset.label_names))
+    for fold, owners in zip(balanced.data.split.folds, ownership.owners, strict=True):
         rows = fold.fit[1.0]
         densest = np.argsort(-balanced.data.dataset.labels[rows].sum(axis=0), kind="stable")
         assert owners[densest].tolist() == [0, 1] * 3  # dealt in turn, the densest first
-    assert found.agreement == owner_agreement(found.owners)
+    assert ownership.agreement == compute_owner_agreement(ownership.owners)
 
 
 def test_agreement_and_jaccard_by_hand():
     owners = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1]])
     # pairs: 3 of 4, 4 of 4, 3 of 4; modality 0: 1/2, 2/2, 1/2; modality 1: 2/3, 2/2, 2/3
-    assert owner_agreement(owners) == pytest.approx((3 / 4 + 1 + 3 / 4) / 3)
-    assert jaccard_similarity(owners, 2) == pytest.approx(
+    assert compute_owner_agreement(owners) == pytest.approx((3 / 4 + 1 + 3 / 4) / 3)
+    assert compute_jaccard_similarity(owners, 2) == pytest.approx(
         (1 / 2 + 2 / 3 + 1 + 1 + 1 / 2 + 2 / 3) / 6
     )
-    assert jaccard_similarity(owners, 3) == jaccard_similarity(
+    assert compute_jaccard_similarity(owners, 3) == compute_jaccard_similarity(
         owners, 2
     )  # the third owns nothing anywhere
-    assert np.isnan([owner_agreement(owners[:1]), jaccard_similarity(owners[:1], 2)]).all()
+    assert np.isnan(
+        [compute_owner_agreement(owners[:1]), compute_jaccard_similarity(owners[:1], 2)]
+    ).all()
 
 
 def header_of(data):
@@ -52,9 +58,9 @@ def header_of(data):
         return json.loads(stored["header"].tobytes())
 
 
-def test_records_with_and_without_owners_are_read_back(launched):
-    _, record, _ = launched
-    plain = next(iter(record.by_id.values()))
+def test_records_with_and_without_owners_round_trip(launched):
+    _, results, _ = launched
+    plain = next(iter(results.by_id.values()))
     assert "owners" not in header_of(plain.to_bytes())  # as it was before owners were recorded
     assert TrialResult.from_bytes(plain.to_bytes()) == plain
     owned = dataclasses.replace(plain, owners=(0, 1) * 3)

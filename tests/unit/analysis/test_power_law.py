@@ -1,4 +1,4 @@
-"""Power laws against laws that are known, and against a search by brute force."""
+"""Power-law fits against known laws and a grid search."""
 
 import math
 
@@ -16,7 +16,7 @@ NONE = np.empty((0, 6))
 
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.5, 3), st.floats(0.1, 0.8), st.floats(0.01, 0.2))
-def test_known_parameters_come_back(a, b, c):
+def test_known_parameters_are_recovered(a, b, c):
     two = fit_power_law(MOLECULES, a * MOLECULES**-b, EQUAL, TWO, NONE)
     assert (two.a, two.b, two.c) == pytest.approx((a, b, 0), rel=1e-4)
     three = fit_power_law(MOLECULES, a * MOLECULES**-b + c, EQUAL, THREE, NONE)
@@ -25,7 +25,7 @@ def test_known_parameters_come_back(a, b, c):
     assert three.error(MOLECULES) == pytest.approx(a * MOLECULES**-b + c, rel=1e-4)
 
 
-def test_the_fit_weighs_points_by_their_precision_and_finds_what_a_search_finds():
+def test_weighted_fit_agrees_with_grid_search():
     rng = np.random.default_rng(0)
     errors = 2 * MOLECULES**-0.3 + 0.05 + rng.normal(0, 0.01, 6)
     ses = np.array([0.02, 0.01, 0.005, 0.004, 0.004, 0.003])
@@ -33,8 +33,8 @@ def test_the_fit_weighs_points_by_their_precision_and_finds_what_a_search_finds(
     def misfit(b):
         """Given b, scale and floor are linear."""
         design = np.column_stack([MOLECULES**-b, np.ones(6)]) / ses[:, None]
-        found, *_ = np.linalg.lstsq(design, errors / ses, rcond=None)
-        return ((design @ found - errors / ses) ** 2).sum(), found[1]
+        solution, *_ = np.linalg.lstsq(design, errors / ses, rcond=None)
+        return ((design @ solution - errors / ses) ** 2).sum(), solution[1]
 
     free = [b for b in np.linspace(0.01, 1, 2000) if misfit(b)[1] >= 0]
     best = min(free, key=lambda b: misfit(b)[0])
@@ -42,20 +42,20 @@ def test_the_fit_weighs_points_by_their_precision_and_finds_what_a_search_finds(
 
 
 @pytest.mark.parametrize("form", [TWO, THREE])
-def test_the_hold_out_error_is_the_distance_of_the_point_that_the_fit_has_not_seen(form):
+def test_holdout_error_is_distance_of_last_point(form):
     errors = 2 * MOLECULES**-0.4
     errors[-1] += 0.03
     assert fit_power_law(MOLECULES, errors, EQUAL, form, NONE).holdout_error == pytest.approx(0.03)
 
 
-def test_a_form_needs_a_point_more_than_it_has_parameters():
+def test_fit_needs_more_points_than_parameters():
     few = MOLECULES[:3]
     assert fit_power_law(few[:2], few[:2] ** -0.3, EQUAL[:2], TWO, NONE[:, :2]) is None
     assert fit_power_law(few, few**-0.3, EQUAL[:3], TWO, NONE[:, :3]).b == pytest.approx(0.3)
     assert fit_power_law(few, few**-0.3, EQUAL[:3], THREE, NONE[:, :3]) is None
 
 
-def test_bounds_hold_and_a_rising_error_has_no_exponent():
+def test_exponent_is_bounded():
     rising = fit_power_law(MOLECULES, 0.1 + 1e-5 * MOLECULES, EQUAL, THREE, NONE)
     assert rising.b == pytest.approx(0, abs=1e-3)
     assert fit_parameters(MOLECULES, 1e9 * MOLECULES**-4.0, EQUAL, TWO).b == pytest.approx(2)

@@ -1,4 +1,4 @@
-"""Curves, data-efficiency fractions and claims against small cases worked out by hand."""
+"""Learning curves, data-efficiency fractions and claims against cases worked out by hand."""
 
 import csv
 import io
@@ -13,14 +13,18 @@ from sklearn.isotonic import IsotonicRegression
 from typer.testing import CliRunner
 
 from study.analysis.arm_scores import build_arm_scores
-from study.analysis.bootstrap import draw_scores, molecule_covariance, seed_covariance
+from study.analysis.bootstrap import (
+    draw_scores,
+    estimate_molecule_covariance,
+    estimate_seed_covariance,
+)
 from study.analysis.learning_curves import (
     build_fraction_claims,
     build_learning_curves,
     estimate_data_efficiency,
 )
 from study.analysis.paired import estimate_difference, estimate_level
-from study.analysis.power_law import find_fraction_needed, fraction_needed_interval
+from study.analysis.power_law import estimate_fraction_interval, find_fraction_needed
 from study.analysis.study_analysis import StudyAnalysis
 from study.analysis.verdicts import adjust_holm
 from study.cli.analysis import scaling
@@ -54,57 +58,60 @@ def strength(arm):
         (0.5, 0.1, "below"),
     ],
 )
-def test_the_smallest_fraction_that_reaches_a_score(target, fraction, censored):
-    found = find_fraction_needed(FRACTIONS, SCORES, target)
-    assert found.fraction == pytest.approx(fraction)
-    assert found.censored == censored
+def test_smallest_fraction_that_reaches_a_score(target, fraction, censored):
+    result = find_fraction_needed(FRACTIONS, SCORES, target)
+    assert result.fraction == pytest.approx(fraction)
+    assert result.censored == censored
 
 
-def test_a_curve_that_drops_is_pooled_as_scikit_learn_does():
+def test_isotonic_fit_agrees_with_scikit_learn():
     scores = np.array([0.6, 0.8, 0.7, 0.9])
     rising = IsotonicRegression().fit_transform(FRACTIONS, scores)
-    found = find_fraction_needed(FRACTIONS, scores, 0.72)
-    assert np.interp(np.log(found.fraction), np.log(FRACTIONS), rising) == pytest.approx(0.72)
+    result = find_fraction_needed(FRACTIONS, scores, 0.72)
+    assert np.interp(np.log(result.fraction), np.log(FRACTIONS), rising) == pytest.approx(0.72)
     assert (
         find_fraction_needed(FRACTIONS, scores, 0.76).fraction > 0.4
     )  # on the plateau at 0.75 until there
 
 
-def test_the_interval_of_a_fraction_is_open_where_draws_are_censored():
+def test_censored_draws_open_the_interval():
     targets = np.linspace(0.65, 0.85, 201)
-    inside = fraction_needed_interval(FRACTIONS, np.tile(SCORES, (201, 1)), targets)
+    inside = estimate_fraction_interval(FRACTIONS, np.tile(SCORES, (201, 1)), targets)
     ends = [
         find_fraction_needed(FRACTIONS, SCORES, target).fraction for target in targets[[5, 195]]
     ]
     assert inside == pytest.approx(ends)
     targets[:20], targets[-20:] = 0.1, 0.99
-    assert fraction_needed_interval(FRACTIONS, np.tile(SCORES, (201, 1)), targets) == (0, math.inf)
+    assert estimate_fraction_interval(FRACTIONS, np.tile(SCORES, (201, 1)), targets) == (
+        0,
+        math.inf,
+    )
 
 
 @pytest.fixture(scope="module")
-def evidence():
+def analysis():
     raw = file_of(GRID, split={"folds": 4}, seeds=[0, 1], fractions=[1.0, 0.25, 0.5, 0.75])
     return made(raw, strength)
 
 
-def test_a_curve_has_the_levels_of_its_arms(evidence):
-    found = {curve.name: curve for curve in build_learning_curves(evidence)}
-    assert len(found) == 4
-    for curve in found.values():
+def test_curve_has_the_levels_of_its_arms(analysis):
+    result = {curve.name: curve for curve in build_learning_curves(analysis)}
+    assert len(result) == 4
+    for curve in result.values():
         assert curve.fractions == (0.25, 0.5, 0.75, 1.0)
         assert curve.molecules == pytest.approx((24, 50, 76, 100), abs=1.01)  # rounded parts
         assert {arm.curve_id for arm in curve.arms} == {curve.curve_id}
         points = zip(curve.arms, curve.auroc, curve.low, curve.high, strict=True)
         for arm, score, low, high in points:
-            expected = estimate_level(evidence.arms[arm.id], evidence.groups, evidence.weights)[0]
-            assert score == pytest.approx(macro(evidence, arm).mean())
+            expected = estimate_level(analysis.arms[arm.id], analysis.groups, analysis.weights)[0]
+            assert score == pytest.approx(macro(analysis, arm).mean())
             assert (low, high) == (expected.low, expected.high)
         assert curve.monotone
         assert curve.two.b_low < curve.two.b < curve.two.b_high
         assert curve.three.holdout_error >= 0
 
 
-def test_a_drop_beyond_noise_is_flagged_and_one_within_is_not():
+def test_only_significant_drops_are_flagged():
     grid, fractions = [{"features": [["a"]]}], [0.25, 0.5, 1.0]
     raw = file_of(grid, split={"folds": 4}, fractions=fractions)
 
@@ -120,7 +127,7 @@ def test_a_drop_beyond_noise_is_flagged_and_one_within_is_not():
     assert flat.monotone
 
 
-def test_two_points_are_a_curve_without_a_law():
+def test_two_points_have_no_power_law():
     raw = file_of([{"features": [["a"]]}], split={"folds": 2}, fractions=[0.5, 1.0])
     (curve,) = build_learning_curves(made(raw, strength))
     assert (curve.two, curve.three) == (None, None)
@@ -130,85 +137,85 @@ def test_two_points_are_a_curve_without_a_law():
     )
 
 
-def test_fractions_are_compared_over_the_trials_they_share():
+def test_fractions_share_their_trials():
     raw = file_of([{"features": [["a"]]}], split={"folds": 3}, fractions=[0.25, 0.5, 1.0])
     lost = made(raw, strength, without=lambda t: t.arm.fraction < 1 and t.fold == 2)
     (curve,) = build_learning_curves(lost)
-    whole = next(arm for arm in lost.record.plan.arms if arm.fraction == 1)
+    whole = next(arm for arm in lost.results.plan.arms if arm.fraction == 1)
     assert curve.auroc[-1] == pytest.approx(macro(lost, whole)[:2].mean())
 
 
-def test_draws_spread_as_the_interval_of_a_difference(evidence):
-    arms = evidence.record.plan.arms
-    one, other = (evidence.arms[arms[i].id] for i in (0, 5))
-    draws = draw_scores([one, other], evidence.groups, evidence.weights, 20_000, seed=1)
-    found = estimate_difference(one, other, evidence.groups, evidence.weights)
+def test_draws_agree_with_interval_of_difference(analysis):
+    arms = analysis.results.plan.arms
+    one, other = (analysis.arms[arms[i].id] for i in (0, 5))
+    draws = draw_scores([one, other], analysis.groups, analysis.weights, 20_000, seed=1)
+    result = estimate_difference(one, other, analysis.groups, analysis.weights)
     ends = np.quantile(draws[:, 0] - draws[:, 1], [0.025, 0.975])
-    assert ends[1] - ends[0] == pytest.approx(found.high - found.low, rel=0.08)
+    assert ends[1] - ends[0] == pytest.approx(result.high - result.low, rel=0.08)
     assert draws.mean(axis=0) == pytest.approx([one.level, other.level], abs=5e-4)
-    again = draw_scores([one, other], evidence.groups, evidence.weights, 20_000, seed=1)
+    again = draw_scores([one, other], analysis.groups, analysis.weights, 20_000, seed=1)
     assert (draws == again).all()
 
 
-def test_molecules_vary_together_as_in_a_bootstrap_of_whole_groups(evidence):
-    arms = evidence.record.plan.arms[:3]
-    trials = [evidence.record.results_of(arm)[:4] for arm in arms]  # the folds of one seed
+def test_molecule_covariance_agrees_with_bootstrap(analysis):
+    arms = analysis.results.plan.arms[:3]
+    trials = [analysis.results.results_of(arm)[:4] for arm in arms]  # the folds of one seed
     all_scores = [build_arm_scores(results, 240) for results in trials]
     rng, drawn = np.random.default_rng(0), []
     for _ in range(400):
-        times = rng.multinomial(120, np.full(120, 1 / 120))[evidence.groups]
+        times = rng.multinomial(120, np.full(120, 1 / 120))[analysis.groups]
         row = []
         for results in trials:
             again = ((r, np.repeat(np.arange(len(r.scores)), times[r.test_rows])) for r in results)
             row.append(np.mean([auroc(r.test_labels[i], r.scores[i]).mean() for r, i in again]))
         drawn.append(row)
     expected = np.cov(np.transpose(drawn))
-    found = molecule_covariance(all_scores, evidence.groups, evidence.weights)
-    assert found == pytest.approx(expected, rel=0.2)
+    result = estimate_molecule_covariance(all_scores, analysis.groups, analysis.weights)
+    assert result == pytest.approx(expected, rel=0.2)
 
 
-def test_with_one_seed_the_folds_tell_of_the_seeds():
+def test_seed_covariance_of_one_seed_uses_folds():
     raw = file_of([{"features": [["a"], ["b"]]}], split={"folds": 4})
     lone = made(raw, strength, noise=3.0)
     one, other = arms = list(lone.arms.values())
-    found = estimate_difference(one, other, lone.groups, lone.weights)
-    molecules = molecule_covariance(arms, lone.groups, lone.weights)
-    seeds, freedom = seed_covariance(arms, molecules, lone.weights)
+    result = estimate_difference(one, other, lone.groups, lone.weights)
+    molecules = estimate_molecule_covariance(arms, lone.groups, lone.weights)
+    seeds, freedom = estimate_seed_covariance(arms, molecules, lone.weights)
     away = np.array([1, -1])
-    assert away @ molecules @ away == pytest.approx(found.se_influence**2)
-    assert away @ seeds @ away >= found.se_seed**2 * (1 - 1e-9)  # directions of less than nothing
+    assert away @ molecules @ away == pytest.approx(result.se_influence**2)
+    assert away @ seeds @ away >= result.se_seed**2 * (1 - 1e-9)  # directions of less than nothing
     assert freedom == 3
 
 
-def test_claims_are_the_declared_pairs_and_modalities_at_every_smaller_fraction(evidence):
-    found = build_fraction_claims(evidence)
-    pairs = {(c.arm.curve_id, c.reference.curve_id) for c in found}
+def test_claims_cover_every_smaller_fraction(analysis):
+    claims = build_fraction_claims(analysis)
+    pairs = {(c.arm.curve_id, c.reference.curve_id) for c in claims}
     names = {
         c.curve_id: c.technique if len(c.names) > 1 else c.names[0]
-        for c in evidence.record.plan.arms
+        for c in analysis.results.plan.arms
     }
     assert {(names[a], names[r]) for a, r in pairs} == {
         ("independent_mean", "mlp_head"),
         ("mlp_head", "a"),
         ("mlp_head", "b"),
     }
-    assert len(found) == 3 * 3
-    assert {c.arm.fraction for c in found} == {0.25, 0.5, 0.75}
-    assert {c.reference.fraction for c in found} == {1.0}
-    for claim in found:
-        away = macro(evidence, claim.arm) - macro(evidence, claim.reference)
+    assert len(claims) == 3 * 3
+    assert {c.arm.fraction for c in claims} == {0.25, 0.5, 0.75}
+    assert {c.reference.fraction for c in claims} == {1.0}
+    for claim in claims:
+        away = macro(analysis, claim.arm) - macro(analysis, claim.reference)
         assert claim.difference.estimate == pytest.approx(away.mean())
-    adjusted = adjust_holm([claim.difference.p for claim in found])
-    assert [claim.verdict.p_holm for claim in found] == adjusted
-    words = {
+    adjusted = adjust_holm([claim.difference.p for claim in claims])
+    assert [claim.verdict.p_holm for claim in claims] == adjusted
+    verdicts = {
         (names[c.arm.curve_id], names[c.reference.curve_id], c.arm.fraction): str(c.verdict)
-        for c in found
+        for c in claims
     }
-    assert words["mlp_head", "a", 0.75] == "wins"
-    assert words["mlp_head", "b", 0.25] == "reference wins"
+    assert verdicts["mlp_head", "a", 0.75] == "wins"
+    assert verdicts["mlp_head", "b", 0.25] == "reference wins"
 
 
-def test_ensembles_meet_single_models_where_the_file_says_so():
+def test_ensembles_meet_single_models_only_on_request():
     keys = {"split": {"folds": 2}, "fractions": [0.5, 1.0]}
     fair = build_fraction_claims(made(file_of(GRID, **keys), strength))
     every = build_fraction_claims(
@@ -219,10 +226,13 @@ def test_ensembles_meet_single_models_where_the_file_says_so():
     assert sorted(more) == ["independent_mean", "independent_mean", "mlp_head", "mlp_head"]
 
 
-def test_the_data_efficiency_fraction_of_made_arms(evidence):
-    found = {(each.arm, each.reference): each for each in estimate_data_efficiency(evidence)}
-    assert len(found) == 3
-    (head,) = [e for (a, r), e in found.items() if "mlp_head" in a and r == "b / single"]
+def test_data_efficiency_of_known_curves(analysis):
+    efficiencies = {
+        (efficiency.arm, efficiency.reference): efficiency
+        for efficiency in estimate_data_efficiency(analysis)
+    }
+    assert len(efficiencies) == 3
+    (head,) = [e for (a, r), e in efficiencies.items() if "mlp_head" in a and r == "b / single"]
     assert head.fraction == pytest.approx(0.5, abs=0.05)  # 1.6 * 0.5 = 0.8
     assert head.low < head.fraction < head.high
     assert (head.censored, head.factor) == ("", 1 / head.fraction)
@@ -232,34 +242,36 @@ def test_the_data_efficiency_fraction_of_made_arms(evidence):
     assert {(e.censored, e.fraction, e.high) for e in above} == {("above", 1.0, math.inf)}
 
 
-def test_a_study_of_one_fraction_has_no_scaling():
+def test_one_fraction_has_no_scaling():
     single = made(file_of(GRID, split={"folds": 2}), strength)
     assert (build_fraction_claims(single), estimate_data_efficiency(single)) == ((), ())
     with pytest.raises(InputError, match="no arm with finished trials at two training fractions"):
         scaling_parts(single)
 
 
-def test_the_command_prints_the_scaling_of_a_launched_study(tmp_path, tiny, spec_of, run_tiny):
+def test_command_prints_scaling_tables(tmp_path, tiny, spec_of, run_tiny):
     grid = [{"features": [["counts"]]}, {"features": [["counts", "characters"]]}]
     raw = tiny | {"grid": grid, "fractions": [0.4, 0.7, 1.0]}
     _, record, _ = run_tiny(spec_of(raw, tmp_path))
     parts = scaling_parts(StudyAnalysis(record, build_default_contrasts(record.plan.arms)))
     app = typer.Typer()
     app.command()(scaling)
-    done = CliRunner().invoke(app, ["tiny", "--storage", str(tmp_path)])
-    assert done.exit_code == 0
-    assert done.output == scaling_text(parts, "table")
-    found = json.loads(scaling_text(parts, "json"))
-    assert {name: len(rows) for name, rows in found.items()} == {
+    result = CliRunner().invoke(app, ["tiny", "--storage", str(tmp_path)])
+    assert result.exit_code == 0
+    assert result.output == scaling_text(parts, "table")
+    tables = json.loads(scaling_text(parts, "json"))
+    assert {name: len(rows) for name, rows in tables.items()} == {
         "curves": 2 * 3,
         "power_laws": 2,  # three points: no floor
         "efficiencies": 1,  # declared, and an arm of two modalities against one: the same pair
         "claims": 2,
     }
     rows = list(csv.DictReader(io.StringIO(scaling_text(parts, "csv"))))
-    assert [row["part"] for row in rows] == [name for name, each in found.items() for _ in each]
-    first = found["curves"][0]
+    assert [row["part"] for row in rows] == [
+        name for name, part_rows in tables.items() for _ in part_rows
+    ]
+    first = tables["curves"][0]
     assert float(rows[0]["auroc"]) == first["auroc"]
-    for text in (done.output, scaling_text(parts, "md")):
+    for text in (result.output, scaling_text(parts, "md")):
         assert "Holm over all 2 claims" in text
         assert f"{first['auroc']:.4f} [{first['auroc_low']:.4f}, {first['auroc_high']:.4f}]" in text

@@ -8,7 +8,7 @@ import pytest
 
 from study.analysis.search_sensitivity import (
     ArmSearch,
-    best_so_far,
+    estimate_best_so_far,
     estimate_expected_best,
     find_crossings,
 )
@@ -30,61 +30,63 @@ def log_of(values, method="random", budget=None):
     return SearchLog(method, budget or len(tried), "auroc", tried, best_index(tried), 1.0)
 
 
-def brute(values, count):
+def mean_of_maxima(values, count):
     return np.mean([max(some) for some in combinations(values, count)])
 
 
 @pytest.mark.parametrize("count", range(1, 6))
-def test_the_expected_best_is_the_mean_over_all_subsets(count):
+def test_expected_best_is_mean_over_all_subsets(count):
     assert estimate_expected_best(VALUES)[count - 1] == pytest.approx(
-        brute(VALUES, count), abs=1e-12
+        mean_of_maxima(VALUES, count), abs=1e-12
     )
 
 
-def test_the_expected_best_of_many_is_exact_at_its_ends():
+def test_expected_best_is_exact_at_its_ends():
     values = np.random.default_rng(0).normal(size=600)
-    found = estimate_expected_best(values.tolist())
-    assert found[0] == pytest.approx(values.mean())
-    assert found[-1] == values.max()
-    assert (np.diff(found) >= 0).all()
+    expected = estimate_expected_best(values.tolist())
+    assert expected[0] == pytest.approx(values.mean())
+    assert expected[-1] == values.max()
+    assert (np.diff(expected) >= 0).all()
 
 
-def test_the_own_numbers_are_part_of_every_budget():
-    curve = best_so_far(log_of((0.6, *VALUES)))
+def test_first_configuration_is_in_every_budget():
+    curve = estimate_best_so_far(log_of((0.6, *VALUES)))
     floored = [max(0.6, value) for value in VALUES]
     assert curve[0] == 0.6
-    assert curve[1:] == pytest.approx([brute(floored, n) for n in range(1, 6)])
-    assert best_so_far(log_of((0.9, *VALUES))) == pytest.approx(np.full(6, 0.9))
+    assert curve[1:] == pytest.approx([mean_of_maxima(floored, n) for n in range(1, 6)])
+    assert estimate_best_so_far(log_of((0.9, *VALUES))) == pytest.approx(np.full(6, 0.9))
 
 
-def test_suggestions_are_not_shuffled():
-    assert best_so_far(log_of(VALUES, "tpe")).tolist() == [0.61, 0.7, 0.7, 0.7, 0.7]
+def test_tpe_curve_keeps_the_order():
+    assert estimate_best_so_far(log_of(VALUES, "tpe")).tolist() == [0.61, 0.7, 0.7, 0.7, 0.7]
 
 
-def test_a_space_that_is_used_up_gives_no_more():
-    assert best_so_far(log_of(VALUES, budget=8))[4:] == pytest.approx([0.7] * 4)
+def test_exhausted_space_gives_a_flat_curve():
+    assert estimate_best_so_far(log_of(VALUES, budget=8))[4:] == pytest.approx([0.7] * 4)
 
 
-def test_what_could_not_be_trained_is_worth_nothing():
-    curve = best_so_far(log_of((0.6, None, 0.7)))
+def test_failed_configurations_count_as_worst():
+    curve = estimate_best_so_far(log_of((0.6, None, 0.7)))
     assert curve == pytest.approx([0.6, (0.6 + 0.7) / 2, 0.7])
-    curve = best_so_far(log_of((None, None, 0.7)))
+    curve = estimate_best_so_far(log_of((None, None, 0.7)))
     assert isnan(curve[0])
     assert isnan(curve[1])  # one of the two choices has nothing
     assert curve[2] == pytest.approx(0.7)
 
 
-def test_the_best_is_chosen_and_the_own_numbers_give_way_to_better_ones_only():
+def test_ties_keep_the_first_finished_candidate():
     assert best_index(log_of((0.6, 0.7, 0.7)).tried) == 1
     assert best_index(log_of((0.7, 0.7, 0.1)).tried) == 0
     dropped = SearchCandidate({}, (0.7,), finished=False)
     assert best_index([dropped, SearchCandidate({}, (0.7,), finished=True)]) == 1
     broken = SearchCandidate({}, (), finished=False, cause="the loss became nan")
-    with pytest.raises(TrialError, match=r"none of 2 configurations.*own numbers: the loss became"):
+    with pytest.raises(
+        TrialError, match=r"none of 2 configurations.*own hyperparameters: the loss became"
+    ):
         best_index([broken, broken])
 
 
-def test_a_log_survives_json():
+def test_search_log_round_trips_json():
     log = log_of((0.6, None, 0.7))
     assert SearchLog.from_json(log.to_json()) == log
     assert (log.epochs, log.winner.numbers) == (4, {"dropout": 0.2})
@@ -97,7 +99,7 @@ def arms(*logs):
     return [ArmSearch(arm, (log,)) for arm, log in zip(arms, logs, strict=True)]
 
 
-def test_an_order_that_the_budget_turns_is_found():
+def test_reversed_order_is_found():
     one, other = arms(log_of((0.6, 0.6, 0.7)), log_of((0.65, 0.5, 0.5)))
     (crossing,) = find_crossings([one, other])
     assert (crossing.ahead, crossing.behind) == (one, other)
@@ -105,7 +107,7 @@ def test_an_order_that_the_budget_turns_is_found():
     assert not list(find_crossings(arms(log_of((0.6, 0.6, 0.7)), log_of((0.5, 0.5, 0.5)))))
 
 
-def test_values_at_an_end_of_the_range_are_counted():
+def test_values_at_range_ends_are_counted():
     inside, edge = (0.6, 0.1, 0.7), (0.6, 0.7, 0.1)  # dropout 0.2 and 0.1 of 0 to 0.5
     (arm, _) = arms(log_of(inside), log_of(edge))
     assert arm.at_edge("dropout") == 0
@@ -115,4 +117,4 @@ def test_values_at_an_end_of_the_range_are_counted():
     )
     (arm, _) = arms(SearchLog("random", 2, "auroc", tried, 1, 1.0), log_of(edge))
     assert arm.at_edge("dropout") == 1
-    assert (arm.kept_own, arm.epochs, arm.gain) == (0, 2, pytest.approx(0.1))
+    assert (arm.kept_initial, arm.epochs, arm.gain) == (0, 2, pytest.approx(0.1))

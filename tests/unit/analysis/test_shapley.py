@@ -8,8 +8,8 @@ import pytest
 from made_studies import file_of, macro, made
 from scipy import stats
 
-from study.analysis.paired import standard_error
-from study.analysis.shapley import estimate_modality_gains, shapley_values
+from study.analysis.paired import compute_standard_error
+from study.analysis.shapley import compute_shapley_values, estimate_modality_gains
 
 SETS = [list(s) for size in (1, 2, 3) for s in itertools.combinations("abc", size)]
 ALONE, TOGETHER = SETS[:3], SETS[3:]
@@ -27,48 +27,50 @@ def study(sets=TOGETHER, **keys):
 
 
 @pytest.fixture(scope="module")
-def evidence():
+def analysis():
     return study(seeds=[0, 1], fractions=[0.5, 1.0])
 
 
-def arms_of(evidence, fusion, fraction):
-    arms = [arm for arm in evidence.record.plan.arms if arm.fraction == fraction]
+def arms_of(analysis, fusion, fraction):
+    arms = [arm for arm in analysis.results.plan.arms if arm.fraction == fraction]
     wanted = (None, fusion)
     return {frozenset(c.names): c for c in arms if (c.fusion and str(c.fusion)) in wanted}
 
 
-def test_values_are_the_mean_gain_over_all_orders(evidence):
-    found = shapley_values(evidence)
-    assert len(found) == 3 * 2 * 2
+def test_values_are_mean_gains_over_all_orders(analysis):
+    worths = compute_shapley_values(analysis)
+    assert len(worths) == 3 * 2 * 2
     for fusion, fraction in itertools.product(("concat", "product"), (0.5, 1.0)):
-        arms = arms_of(evidence, fusion, fraction)
-        score = {names: macro(evidence, arm).mean() for names, arm in arms.items()}
+        arms = arms_of(analysis, fusion, fraction)
+        score = {names: macro(analysis, arm).mean() for names, arm in arms.items()}
         score[frozenset()] = 0.5
         expected = dict.fromkeys("abc", 0.0)
         for order in itertools.permutations("abc"):
             for place, name in enumerate(order):
                 before = frozenset(order[:place])
                 expected[name] += (score[before | {name}] - score[before]) / math.factorial(3)
-        here = [w for w in found if (w.technique, w.fraction) == (f"mlp_head / {fusion}", fraction)]
+        here = [
+            w for w in worths if (w.technique, w.fraction) == (f"mlp_head / {fusion}", fraction)
+        ]
         assert {w.modality: w.value for w in here} == pytest.approx(expected)
         assert sum(w.value for w in here) == pytest.approx(score[frozenset("abc")] - 0.5)
 
 
-def test_the_interval_is_that_of_the_same_sum_over_molecules_and_seeds():
-    evidence = study(seeds=[0, 1])
-    arms = arms_of(evidence, "concat", 1.0)
+def test_interval_uses_weighted_influence_and_seeds():
+    analysis = study(seeds=[0, 1])
+    arms = arms_of(analysis, "concat", 1.0)
     weights = {  # of the value of a in a set of three, by hand
         "a": 1 / 3, "ab": 1 / 6, "ac": 1 / 6, "abc": 1 / 3, "b": -1 / 6, "c": -1 / 6, "bc": -1 / 3
     }  # fmt: skip
-    sums = {key: evidence.arms[arms[frozenset(key)].id] for key in weights}
+    sums = {key: analysis.arms[arms[frozenset(key)].id] for key in weights}
     pulls = sum(w * sums[key].influence.astype(float).mean(axis=1) for key, w in weights.items())
     values = sum(w * sums[key].auroc.mean(axis=1) for key, w in weights.items())
     pairs = values.reshape(2, 4)  # keys are sorted by seed, then fold
     seed = math.sqrt(pairs.var(axis=0, ddof=1).mean() / 8)
-    se = math.hypot(standard_error(pulls, evidence.groups), seed)
+    se = math.hypot(compute_standard_error(pulls, analysis.groups), seed)
     (worth,) = [
         w
-        for w in shapley_values(evidence)
+        for w in compute_shapley_values(analysis)
         if (w.modality, w.technique) == ("a", "mlp_head / concat")
     ]
     assert worth.value == pytest.approx(values.mean() - 0.5 / 3)
@@ -76,15 +78,15 @@ def test_the_interval_is_that_of_the_same_sum_over_molecules_and_seeds():
     assert (worth.low, worth.high) == pytest.approx((worth.value - reach, worth.value + reach))
 
 
-def test_a_set_with_a_missing_subset_is_not_shared_out():
-    whole = shapley_values(study([["a", "b"], ["a", "b", "c"]]))
+def test_set_without_all_subsets_has_no_values():
+    whole = compute_shapley_values(study([["a", "b"], ["a", "b", "c"]]))
     assert {frozenset(w.features.split("+")) for w in whole} == {frozenset("ab")}
-    assert shapley_values(study([["a", "b", "c"]])) == ()
+    assert compute_shapley_values(study([["a", "b", "c"]])) == ()
 
 
-def test_gains_are_paired_differences_of_sets_that_differ_by_one(evidence):
+def test_gains_are_paired_differences(analysis):
     gains = [
-        g for g in estimate_modality_gains(evidence) if g.fraction == 1 and "concat" in g.technique
+        g for g in estimate_modality_gains(analysis) if g.fraction == 1 and "concat" in g.technique
     ]
     added = {(g.modality, g.features): g for g in gains if g.kind == "add one"}
     left = {(g.modality, g.features): g for g in gains if g.kind == "leave one"}
@@ -92,20 +94,20 @@ def test_gains_are_paired_differences_of_sets_that_differ_by_one(evidence):
     assert {(name, *sorted(rest.split("+"))) for name, rest in left} == set(
         map(tuple, ("abc", "bac", "cab"))
     )
-    arms = arms_of(evidence, "concat", 1.0)
+    arms = arms_of(analysis, "concat", 1.0)
     for (name, there), gain in {**added, **left}.items():
         rest = frozenset(there.split("+"))
-        with_it, without = (macro(evidence, arms[s]) for s in (rest | {name}, rest))
+        with_it, without = (macro(analysis, arms[s]) for s in (rest | {name}, rest))
         assert gain.difference.estimate == pytest.approx((with_it - without).mean())
         assert len(gain.difference.folds) == 4
 
 
-def test_an_arm_that_has_not_run_is_left_out():
+def test_unfinished_arms_are_left_out():
     grid = [{"features": ALONE}, {"features": [["a", "b"]]}]
     raw = file_of(grid, split={"folds": 2})
-    evidence = made(raw, strength, without=lambda trial: trial.arm.names == ("a",))
-    assert shapley_values(evidence) == ()
-    assert [(g.modality, g.features) for g in estimate_modality_gains(evidence)] == [("a", "b")]
+    analysis = made(raw, strength, without=lambda trial: trial.arm.names == ("a",))
+    assert compute_shapley_values(analysis) == ()
+    assert [(g.modality, g.features) for g in estimate_modality_gains(analysis)] == [("a", "b")]
     none = made(raw, strength, without=lambda trial: trial.arm.names != ("a",))
     assert estimate_modality_gains(none) == ()
     assert np.isfinite(none.arms[next(iter(none.arms))].level)

@@ -1,4 +1,4 @@
-"""Words and adjusted p values against values written out by hand."""
+"""Verdicts and adjusted p values against values worked out by hand."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def difference(p, **changes):
 
 
 @pytest.mark.parametrize(
-    ("p_holm", "p_corrected", "word"),
+    ("p_holm", "p_corrected", "kind"),
     [
         (0.04, 0.04, VerdictKind.WINS),
         (0.04, 0.06, VerdictKind.SUGGESTIVE),
@@ -27,16 +27,16 @@ def difference(p, **changes):
         (0.05, 0.05, VerdictKind.NO_EVIDENCE),
     ],
 )
-def test_both_win_and_one_suggests(p_holm, p_corrected, word):
-    assert judge(difference(p_corrected), p_holm).kind is word
+def test_both_tests_win_and_one_suggests(p_holm, p_corrected, kind):
+    assert judge(difference(p_corrected), p_holm).kind is kind
 
 
-def test_a_claim_says_whom_it_favors():
+def test_verdict_names_the_better_side():
     assert str(judge(difference(0.01, estimate=-0.02), 0.01)) == "reference wins"
     assert judge(difference(0.01), 0.01).better == "arm"
 
 
-def test_small_differences_are_equivalent_and_wide_ones_not_resolvable():
+def test_equivalent_and_not_resolvable():
     assert judge(difference(0.5, low=-0.004, high=0.0049), 0.5).kind is VerdictKind.EQUIVALENT
     assert judge(difference(0.5, low=-0.004, high=0.0051), 0.5).kind is VerdictKind.NO_EVIDENCE
     assert judge(difference(0.5, smallest=0.0101), 0.5).kind is VerdictKind.NOT_RESOLVABLE
@@ -44,17 +44,17 @@ def test_small_differences_are_equivalent_and_wide_ones_not_resolvable():
     assert judge(likely, 0.5).kind is VerdictKind.EQUIVALENT
 
 
-def test_an_unknown_corrected_t_cannot_agree():
+def test_undefined_corrected_t_is_only_suggestive():
     assert judge(difference(float("nan")), 0.01).kind is VerdictKind.SUGGESTIVE
 
 
-def test_an_undefined_difference_is_not_resolvable():
+def test_undefined_difference_is_not_resolvable():
     nan = float("nan")
     unknown = difference(nan, estimate=nan, low=nan, high=nan, smallest=nan)
     assert judge(unknown, nan).kind is VerdictKind.NOT_RESOLVABLE
 
 
-def test_an_undefined_p_is_left_out_of_its_family():
+def test_undefined_p_is_not_counted():
     assert adjust_holm([0.03, float("nan"), 0.01]) == pytest.approx(
         [0.03, float("nan"), 0.02], nan_ok=True
     )

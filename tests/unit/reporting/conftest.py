@@ -45,11 +45,11 @@ WIDE: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def wide_record(
+def wide_results(
     tmp_path_factory: pytest.TempPathFactory,
     spec_of: Callable[..., Any],
     run_tiny: Callable[..., Any],
 ) -> StudyResults:
     """The launched study; read only."""
-    record: StudyResults = run_tiny(spec_of(WIDE, tmp_path_factory.mktemp("wide")))[1]
-    return record
+    results: StudyResults = run_tiny(spec_of(WIDE, tmp_path_factory.mktemp("wide")))[1]
+    return results

@@ -1,10 +1,10 @@
-"""The shipped search from end to end, and what the report and a comparison say of it."""
+"""The shipped search from end to end, its report and its comparison."""
 
 import pytest
 
 from study.analysis.arm_scores import build_score_pool
 from study.analysis.comparison import compare_arms
-from study.analysis.search_sensitivity import best_so_far
+from study.analysis.search_sensitivity import estimate_best_so_far
 from study.analysis.study_analysis import StudyAnalysis
 from study.config.loading import read_study
 from study.planning.contrasts import build_default_contrasts
@@ -18,29 +18,29 @@ from study.results.study_results import load_results
 @pytest.fixture(scope="module")
 def searched(run_tiny, tmp_path_factory):
     """The shipped preset with a smaller budget, launched; read only."""
-    place = tmp_path_factory.mktemp("searched")
-    spec = read_study("search", [f"run.storage={place}", "search.budget=4", "training.epochs=4"])
-    study, record, _ = run_tiny(spec)
-    return study, record
+    folder = tmp_path_factory.mktemp("searched")
+    spec = read_study("search", [f"run.storage={folder}", "search.budget=4", "training.epochs=4"])
+    study, results, _ = run_tiny(spec)
+    return study, results
 
 
 @pytest.fixture(scope="module")
-def material(searched):
-    record = searched[1]
-    return ReportContext(StudyAnalysis(record, build_default_contrasts(record.plan.arms)))
+def context(searched):
+    results = searched[1]
+    return ReportContext(StudyAnalysis(results, build_default_contrasts(results.plan.arms)))
 
 
-def test_the_shipped_search_finishes_and_every_trial_searched(searched):
-    study, record = searched
-    assert (record.missing, record.failures) == (0, ())
-    for result in record.by_id.values():
+def test_shipped_search_finishes_in_every_trial(searched):
+    study, results = searched
+    assert (results.missing, results.failures) == (0, ())
+    for result in results.by_id.values():
         average = result.spec.arm.technique == "independent_mean"
         assert (result.search is None) == average
     again = load_results(study.folder)
-    assert again.by_id.keys() == record.by_id.keys()
+    assert again.by_id.keys() == results.by_id.keys()
 
 
-def test_a_plan_shows_the_multiplied_cost():
+def test_plan_shows_the_cost_of_the_search():
     text = format_plan(read_study("search"))
     assert "fits      108 heads to train; 3 averages of members" in text  # 4 arms, 3 folds, 8 + 1
     assert "search    random: 8 configurations of learning_rate, weight_decay, dropout, hid" in text
@@ -56,8 +56,8 @@ def hours(text):
     return float(number) * {"s": 1, "min": 60, "h": 3600}[unit]
 
 
-def test_the_report_tells_budget_choice_and_sensitivity(material):
-    section = search.section(material)
+def test_report_shows_budget_choice_and_sensitivity(context):
+    section = search.section(context)
     words = [block for block in section.blocks if isinstance(block, Prose)]
     assert "the same budget, 4 configurations in each trial" in words[0].text
     assert "learning_rate (0.0003 to 0.03, log)" in words[0].text
@@ -68,9 +68,9 @@ def test_the_report_tells_budget_choice_and_sensitivity(material):
     (flags,) = [block for block in section.blocks if isinstance(block, Bullets)]
     assert any("order" in item for item in flags.items)
     assert any("independent mean searches nothing" in item for item in flags.items)
-    arms = search.searched(material)
+    arms = search.read_searches(context)
     for row, arm in zip(tables["search_budget"], arms, strict=True):
-        curves = [best_so_far(log) for log in arm.logs]
+        curves = [estimate_best_so_far(log) for log in arm.logs]
         for budget in (1, 2, 4):
             mean = sum(curve[budget - 1] for curve in curves) / 3
             assert row[f"best_{budget}"] == pytest.approx(mean)
@@ -79,17 +79,17 @@ def test_the_report_tells_budget_choice_and_sensitivity(material):
     assert "with 4 configurations" in figure.description
 
 
-def test_a_study_without_a_search_says_so(launched):
-    record = launched[1]
+def test_study_without_search_is_reported(launched):
+    results = launched[1]
     section = search.section(
-        ReportContext(StudyAnalysis(record, build_default_contrasts(record.plan.arms)))
+        ReportContext(StudyAnalysis(results, build_default_contrasts(results.plan.arms)))
     )
     assert [type(block) for block in section.blocks] == [Prose]
-    assert section.blocks[0].text.startswith("No number was searched")
+    assert section.blocks[0].text.startswith("No hyperparameter was searched")
 
 
-def test_searched_arms_are_compared_as_any_others(searched):
+def test_searched_arms_are_compared_like_others(searched):
     rows = compare_arms([build_score_pool(searched[1])])
     assert len(rows) == 5
-    assert sum(row.rival is not None for row in rows) == 2
+    assert sum(row.paired is not None for row in rows) == 2
     assert all(row.summary.arm.params()["search"] == "random search of 4" for row in rows)

@@ -1,4 +1,4 @@
-"""Records: exact, whole or absent, and damage is never read as data."""
+"""Ledger records round-trip exactly, are written atomically, and damage is detected."""
 
 import json
 import mmap
@@ -43,7 +43,7 @@ def ledger(tmp_path):
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_a_record_reads_back_exactly(data, n, width, ledger):
+def test_record_round_trips_exactly(data, n, width, ledger):
     finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
     stored = TrialResult(
         id="a1",
@@ -68,7 +68,7 @@ def test_a_record_reads_back_exactly(data, n, width, ledger):
         assert getattr(read, name) == getattr(stored, name)
 
 
-def test_the_same_result_is_the_same_bytes_and_another_is_not():
+def test_equal_results_have_equal_bytes():
     assert result().to_bytes() == result().to_bytes()
     assert result() == result()
     other = result().scores.copy()
@@ -84,12 +84,12 @@ def test_the_same_result_is_the_same_bytes_and_another_is_not():
         (np.full((4, 2), np.nan, np.float32), "scores hold a value that is not finite"),
     ],
 )
-def test_a_result_that_cannot_be_is_refused(scores, message):
+def test_invalid_results_are_rejected(scores, message):
     with pytest.raises(InputError, match=message):
         result(scores=scores)
 
 
-def test_any_flipped_or_missing_byte_is_noticed():
+def test_any_damaged_byte_is_detected():
     data = add_checksum(result(n=2).to_bytes())
     for at in range(len(data)):
         flipped = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
@@ -102,7 +102,7 @@ def test_any_flipped_or_missing_byte_is_noticed():
 
 
 @pytest.mark.parametrize("damage", ["", "cut", "flip", "swap"])
-def test_damage_is_set_aside_and_the_rest_is_kept(damage, ledger, tmp_path):
+def test_damaged_records_are_set_aside(damage, ledger, tmp_path):
     for name in ("a1", "b2"):
         ledger.put(result(name))
     record = tmp_path / "ledger" / "a1.trial"
@@ -116,17 +116,17 @@ def test_damage_is_set_aside_and_the_rest_is_kept(damage, ledger, tmp_path):
     record.write_bytes(broken)
     with pytest.raises(LedgerError, match=r"a1\.trial"):
         ledger.get("a1")
-    found, damaged = ledger.sound(["a1", "b2", "c3"])
-    assert found == {"b2"}
-    (said,) = damaged
-    assert "a1.trial.corrupt" in said
+    intact, damaged = ledger.sound(["a1", "b2", "c3"])
+    assert intact == {"b2"}
+    (message,) = damaged
+    assert "a1.trial.corrupt" in message
     assert (tmp_path / "ledger" / "a1.trial.corrupt").read_bytes() == broken
     assert ledger.ids() == {"b2"}
     ledger.put(result("a1"))
     assert ledger.sound(["a1", "b2"]) == ({"a1", "b2"}, [])
 
 
-def test_a_failure_is_kept_until_its_trial_succeeds(ledger):
+def test_failure_is_stored_until_its_trial_succeeds(ledger):
     failure = Failure("a1", "graph / fold 0", "the loss became nan in epoch 3")
     ledger.put_failure(failure)
     assert ledger.failures(["a1", "b2"]) == [failure]
@@ -135,12 +135,12 @@ def test_a_failure_is_kept_until_its_trial_succeeds(ledger):
     assert ledger.failures(["a1"]) == []
 
 
-def test_a_traceback_is_kept_and_records_without_one_are_read(tmp_path, ledger):
+def test_failures_with_and_without_traceback_round_trip(tmp_path, ledger):
     old = Failure("a1", "graph / fold 0", "the loss became nan in epoch 3")
     new = Failure("b2", "graph / fold 1", "KeyError: 'x'", "Traceback: line 3")
     ledger.put_failure(old)
     ledger.put_failure(new)
-    assert sorted(ledger.failures(["a1", "b2"]), key=lambda each: each.id) == [old, new]
+    assert sorted(ledger.failures(["a1", "b2"]), key=lambda failure: failure.id) == [old, new]
     texts = json.loads((tmp_path / "ledger" / "a1.failed.json").read_text())
     assert texts.keys() == {"sha256", "id", "trial", "cause"}
     file = tmp_path / "ledger" / "b2.failed.json"
@@ -149,7 +149,7 @@ def test_a_traceback_is_kept_and_records_without_one_are_read(tmp_path, ledger):
         ledger.failures(["b2"])
 
 
-def test_embeddings_read_back_exactly_and_damage_is_set_aside(tmp_path):
+def test_embeddings_round_trip_and_damage_is_set_aside(tmp_path):
     store = EmbeddingStore(Storage(str(tmp_path)))
     values = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     store.put("a1", values)
@@ -157,13 +157,13 @@ def test_embeddings_read_back_exactly_and_damage_is_set_aside(tmp_path):
     assert store.get("a1").tobytes() == values.tobytes()
     record = tmp_path / "a1.safetensors"
     record.write_bytes(record.read_bytes()[:-1])
-    found, (damaged,) = store.sound({"a1", "b2", "c3"})
-    assert found == {"b2"}
+    intact, (damaged,) = store.sound({"a1", "b2", "c3"})
+    assert intact == {"b2"}
     assert "a1.safetensors.corrupt" in damaged
     assert (tmp_path / "a1.safetensors.corrupt").exists()
 
 
-def test_embeddings_of_an_earlier_format_are_not_there_and_not_damaged(tmp_path):
+def test_embeddings_of_earlier_format_are_ignored(tmp_path):
     store = EmbeddingStore(Storage(str(tmp_path)))
     earlier = tmp_path / "a1.embeddings"
     earlier.write_bytes(b"olfaction-study trial 1 ...")
@@ -173,7 +173,7 @@ def test_embeddings_of_an_earlier_format_are_not_there_and_not_damaged(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a1.embeddings", "a1.safetensors"]
 
 
-def test_embeddings_are_mapped_and_stay_as_they_were_when_they_are_made_again(tmp_path):
+def test_mapped_embeddings_survive_rewriting(tmp_path):
     store = EmbeddingStore(Storage(str(tmp_path)))
     values = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     store.put("a1", values)
@@ -186,30 +186,30 @@ def test_embeddings_are_mapped_and_stay_as_they_were_when_they_are_made_again(tm
     np.testing.assert_array_equal(store.get("a1"), -values)
 
 
-def test_other_files_of_the_folder_are_no_records(tmp_path, ledger):
+def test_other_files_are_not_records(tmp_path, ledger):
     ledger.put(result("a1"))
     for name in (".writing-x.trial", "b2.trial.corrupt", "c3.failed.json", "readme.txt"):
         (tmp_path / "ledger" / name).write_text("x")
     assert ledger.ids() == {"a1"}
 
 
-def test_a_folder_that_is_not_there_is_empty(tmp_path):
+def test_missing_folder_is_an_empty_ledger(tmp_path):
     assert Ledger(Storage(str(tmp_path / "none"))).ids() == set()
     assert not (tmp_path / "none").exists()
 
 
-def test_storage_below_a_file_cannot_be_written(tmp_path):
+def test_storage_below_a_file_is_rejected(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match=r"storage '.*file/below' cannot be written \(.*run\.stor"):
         Storage(str(tmp_path / "file" / "below")).prepare()
 
 
-def test_the_proof_of_a_writable_folder_leaves_nothing(tmp_path):
+def test_write_test_leaves_no_file(tmp_path):
     Storage(str(tmp_path / "new")).prepare()
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_write_that_fails_leaves_the_old_record(tmp_path, monkeypatch):
+def test_failed_write_leaves_the_old_record(tmp_path, monkeypatch):
     path = tmp_path / "record"
     write_atomic(path, b"old")
 

@@ -9,7 +9,7 @@ from study.config.loading import check_study
 from study.planning.contrasts import find_reference_arms
 from study.planning.plan import make_plan
 from study.planning.trials import Trial
-from study.reporting.tables import find_unsettled, unranked
+from study.reporting.tables import find_unconverged, find_undefined
 from study.results.summary import summarize
 from study.results.trial_result import TrialResult
 
@@ -70,7 +70,7 @@ def test_average_precision_by_hand():
     assert summary.average_precision == pytest.approx(0.5)  # all tied: the share of positives
 
 
-def test_an_arm_without_results_is_nan_and_missing():
+def test_arm_without_results_is_nan_and_missing():
     head, balancer = summarize([HEAD, BALANCER], [trial(HEAD, 0, RIGHT)], POSITIVES, 2)
     assert (head.missing, balancer.missing) == (1, 2)
     assert math.isnan(balancer.auroc)
@@ -78,15 +78,15 @@ def test_an_arm_without_results_is_nan_and_missing():
     assert balancer.fifths == ()
 
 
-def test_trials_that_were_best_at_an_end_of_their_training_are_counted_and_named():
+def test_unconverged_trials_are_counted_and_reported():
     results = [trial(HEAD, fold, RIGHT, best=best) for fold, best in enumerate((2, 3, 6, 7, 7))]
     (summary,) = summarize([HEAD], results, POSITIVES, 5)
     assert summary.unconverged == 3
-    (line,) = find_unsettled([summary])
+    (line,) = find_unconverged([summary])
     assert line.startswith(f"not converged: {HEAD}: 3 of 5 trials were best in one of their first")
 
 
-def test_an_undefined_label_is_counted_and_told_and_no_gap():
+def test_undefined_label_is_counted_and_reported():
     truth = TRUTH.copy()
     truth[:, 2] = 0
     results = [trial(HEAD, 0, RIGHT, truth=truth), trial(HEAD, 1, RIGHT)]
@@ -95,12 +95,12 @@ def test_an_undefined_label_is_counted_and_told_and_no_gap():
     assert np.isnan([summary.auroc, summary.average_precision, summary.folds[0]]).all()
     assert summary.folds[1] == 1
     assert np.isnan(summary.fifths).tolist() == [False, False, True, False, False]
-    (line,) = unranked([summary])
+    (line,) = find_undefined([summary])
     assert line.startswith(f"undefined: {HEAD}: AUROC of 1 pair of label and test fold, ")
-    assert unranked(summarize([HEAD], results[1:], POSITIVES, 2)) == []
+    assert find_undefined(summarize([HEAD], results[1:], POSITIVES, 2)) == []
 
 
-def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbers():
+def test_reference_is_the_first_matching_head():
     raw = {
         "name": "m",
         "data": "starter",
@@ -116,8 +116,8 @@ def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbe
         "fractions": [0.5, 1.0],
     }
     plan = make_plan(check_study(raw, "x"))
-    arms, found = {arm.id: arm for arm in plan.arms}, find_reference_arms(plan.arms)
-    for arm, head in found.items():
+    arms, references = {arm.id: arm for arm in plan.arms}, find_reference_arms(plan.arms)
+    for arm, head in references.items():
         one, other = arms[arm], arms[head]
         assert other.technique == "mlp_head"
         assert str(other.fusion) == "product"
@@ -127,8 +127,8 @@ def test_the_reference_is_the_first_head_of_the_same_features_fraction_and_numbe
             other.training,
         )
     wide = [arm for arm in plan.arms if len(arm.features) > 1]
-    assert len(found) == len(wide) - 8  # every wide arm but the eight references themselves
+    assert len(references) == len(wide) - 8  # every wide arm but the eight references themselves
 
 
-def test_without_a_head_there_is_no_reference():
+def test_no_reference_without_a_head():
     assert find_reference_arms(arms(technique=["label_balancer", "independent_mean"])) == {}

@@ -1,4 +1,4 @@
-"""How every figure is drawn: one style, the same bytes every time, colors the page can turn."""
+"""Common drawing code: one style, reproducible bytes, colors that the page can replace."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 Line = Literal["-", "--", "-.", ":"] | tuple[float, tuple[float, ...]]
 INK, SOFT, RULE, BAND, PAPER = "#1c2126", "#5c656f", "#c9ced4", "#e6e9ec", "#fefefe"
-"""Colors that a page may replace by its own, so that a figure follows light and dark."""
+"""Colors that the page replaces by CSS variables, for its light and dark theme."""
 COLORS = ("#3a7bd5", "#d9730d", "#2c9a6a", "#b0509c", "#8a7a1f", "#7a869a")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES: tuple[Line, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
 NARROW = 5.2
-"""Width, in inches, at which the text of a figure can be read on a page of 400 px."""
+"""Width in inches at which the text of a figure is readable on a page of 400 px."""
 DOTS = 200
 
 
 @dataclass(frozen=True)
 class FigureTexts:
-    """What is said of a figure; see `Figure`."""
+    """Name and texts of a figure; see `Figure`."""
 
     name: str
     title: str
@@ -37,30 +37,38 @@ class FigureTexts:
     caption: str = ""
 
 
-def draw_svg(
-    words: FigureTexts, size: tuple[float, float], paint: Callable[[Canvas], None]
+def draw_figure(
+    texts: FigureTexts, size: tuple[float, float], paint: Callable[[Canvas], None]
 ) -> Figure:
-    """Draw a figure of this size in inches.
+    """Draw a figure as SVG and PNG.
 
-    Nothing of matplotlib's global state is used or left behind, and no date is written: the same
-    evidence gives the same bytes.
+    Matplotlib's global state is neither used nor changed, and no date is written, so the same
+    analysis gives the same bytes.
+
+    Parameters
+    ----------
+    texts : FigureTexts
+    size : tuple of two float
+        Width and height in inches.
+    paint : function
+        Draws on the canvas.
     """
     from matplotlib.figure import Figure as Canvas
 
-    with _style(words.name):
+    with _style(texts.name):
         canvas = Canvas(figsize=size, dpi=DOTS, layout="constrained")
         paint(canvas)
         canvas.draw_without_rendering()
-        canvas.set_layout_engine(None)  # laid out once, for both files
+        canvas.set_layout_engine(None)  # keep this layout for both files
         svg, png = io.BytesIO(), io.BytesIO()
-        nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        canvas.savefig(svg, format="svg", transparent=True, metadata=nothing)
+        no_metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        canvas.savefig(svg, format="svg", transparent=True, metadata=no_metadata)
         canvas.savefig(png, format="png", dpi=DOTS, facecolor="white", metadata={"Software": None})
     return Figure(
-        name=words.name,
-        title=words.title,
-        description=words.description,
-        caption=words.caption,
+        name=texts.name,
+        title=texts.title,
+        description=texts.description,
+        caption=texts.caption,
         svg=svg.getvalue().decode(),
         png=png.getvalue(),
         width=size[0] * 72,
@@ -71,7 +79,7 @@ def draw_svg(
 def _style(salt: str) -> Iterator[None]:
     import matplotlib as mpl
 
-    sans = ["DejaVu Sans"]  # comes with matplotlib: the same letters everywhere
+    sans = ["DejaVu Sans"]  # included in matplotlib, so the same on every machine
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(
@@ -90,34 +98,34 @@ def _style(salt: str) -> Iterator[None]:
 
 
 def label_rows(axes: Axes, names: list[str]) -> None:
-    """Write one name a row, the first at the top."""
+    """Write one name per row, the first at the top."""
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
 
 
-def readable_on(shade: float) -> str:
-    """Black or white: the color of text on an arm of this lightness (0 dark ... 1 light)."""
+def choose_text_color(shade: float) -> str:
+    """Return the color of text on a background of this lightness (0 dark ... 1 light)."""
     return "black" if shade > 0.5 else "white"
 
 
 def wrap_text(text: str, width: int = 27) -> str:
-    """Break a name into lines that leave room for the drawing."""
+    """Break a name into lines of at most `width` characters."""
     return "\n".join(line for part in text.split("\n") for line in wrap(part, width))
 
 
-def row_height(names: list[str], least: float = 0.26) -> float:
-    """Inches that rows with these names need together."""
-    return sum(max(least, 0.15 * (1 + name.count("\n")) + 0.05) for name in names)
+def compute_row_height(names: list[str], minimum: float = 0.26) -> float:
+    """Return the total height in inches of rows with these names."""
+    return sum(max(minimum, 0.15 * (1 + name.count("\n")) + 0.05) for name in names)
 
 
-def log_axis(axes: Axes, values: Sequence[float]) -> None:
-    """Make the horizontal axis logarithmic with plain numbers along it."""
+def set_log_axis(axes: Axes, values: Sequence[float]) -> None:
+    """Make the horizontal axis logarithmic, with plain numbers as tick labels."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     positive = [value for value in values if value > 0]
-    wide = not positive or max(positive) > 50 * min(positive)
+    is_wide = not positive or max(positive) > 50 * min(positive)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
