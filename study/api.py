@@ -13,7 +13,12 @@ from study.config.loading import study_name
 from study.errors import InputError
 from study.planning.contrasts import build_contrasts
 from study.reporting.formatting import Kind, render_table
-from study.reporting.tables import COLUMNS, FINDING_COLUMNS, build_finding_frame, comparison_frame
+from study.reporting.tables import (
+    COLUMNS,
+    FINDING_COLUMNS,
+    build_comparison_frame,
+    build_finding_frame,
+)
 from study.results.study_results import StudyResults, load_results
 from study.storage.mirror import local_folder
 from study.storage.storage import Storage
@@ -68,13 +73,15 @@ def compare_studies(request: ComparisonRequest, kind: Kind) -> tuple[str, bool]:
             raise InputError(
                 f"study '{pool.name}' has no finished trial yet; `study launch` runs it"
             )
-    complete = all(len(pool.keys(c)) == pool.plan.per_arm for pool in pools for c in pool.arms)
+    complete = all(
+        len(pool.keys(c)) == pool.plan.trials_per_arm for pool in pools for c in pool.arms
+    )
     versions = any(pool.version_lines for pool in pools)
     if request.families:
         frame = _build_finding_frame(request, versions=versions)
     else:
         compared = compare_arms(pools, request.baseline)
-        frame = comparison_frame(compared, studies=len(pools) > 1, versions=versions)
+        frame = build_comparison_frame(compared, studies=len(pools) > 1, versions=versions)
     columns = FINDING_COLUMNS if request.families else COLUMNS
     lines = [line for pool in pools for line in pool.version_lines] if kind == "table" else []
     return render_table(frame, columns, kind) + "".join(f"{line}\n" for line in lines), complete
@@ -96,7 +103,7 @@ def _build_finding_frame(request: ComparisonRequest, *, versions: bool) -> DataF
 def _load_pool(source: str, request: ComparisonRequest) -> ScorePool:
     storage, name = Storage(request.storage), study_name(source)
     if request.tracking is None:
-        return build_score_pool(load_results(storage.below(name), request.version))
+        return build_score_pool(load_results(storage.subfolder(name), request.version))
     return open_store(request.tracking, local_folder(storage)).read_pool(name, request.version)
 
 
@@ -108,7 +115,7 @@ def _load_findings(
         raise InputError(
             "declared contrasts can only be read from the ledger: leave out --tracking-uri"
         )
-    results = load_results(Storage(request.storage).below(study_name(source)), request.version)
+    results = load_results(Storage(request.storage).subfolder(study_name(source)), request.version)
     declared = build_contrasts(results.spec, results.plan)
     families = list(dict.fromkeys(contrast.family for contrast in declared))
     unknown = [name for name in request.families if name not in (*families, "all")]

@@ -72,7 +72,7 @@ class PartitionContext:
             foreign = np.setdiff1d(self.inner_rows, self.rows)
             _reject_rows(foreign, "inner_auroc was measured on")
 
-    def keep_from(self, test: NDArray[np.int64]) -> PartitionContext:
+    def check_no_test_rows(self, test: NDArray[np.int64]) -> PartitionContext:
         """Return this context after checking that it has no row of the test fold.
 
         Choosing owners by test scores is an unfair advantage: giving each label to the model that

@@ -17,10 +17,10 @@ from modalities._base import Modality, ModalityError, ModalityFeatures, Record
 from modalities.store.arrays import CorruptFileError
 from modalities.store.files import (
     build_store_error,
+    list_temporary_files,
     quarantine,
     read_features,
     sha256_of,
-    temporaries,
     write_features,
 )
 
@@ -36,7 +36,7 @@ def lock_file(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(f"{path.name}.lock"))
         lock.acquire()
-        for temporary in temporaries(path.parent, path.name):
+        for temporary in list_temporary_files(path.parent, path.name):
             temporary.unlink()
     except OSError as error:
         raise build_store_error(path.parent, error) from error

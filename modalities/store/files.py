@@ -38,7 +38,7 @@ def sha256_of(source: Path | bytes | memoryview | str) -> str:
 
 
 @contextmanager
-def written_beside(path: Path, *parts: bytes | memoryview) -> Iterator[Path]:
+def write_temporary(path: Path, *parts: bytes | memoryview) -> Iterator[Path]:
     """Write a temporary file beside `path` and flush it to disk; remove it afterwards.
 
     Parameters
@@ -74,7 +74,7 @@ def replace_file(path: Path, *parts: bytes | memoryview) -> None:
     OSError
         The file cannot be written (full disk, permissions); `path` is unchanged.
     """
-    with written_beside(path, *parts) as temporary:
+    with write_temporary(path, *parts) as temporary:
         temporary.replace(path)
     sync_folder(path.parent)
 
@@ -88,7 +88,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def temporaries(folder: Path, name: str = "") -> Iterator[Path]:
+def list_temporary_files(folder: Path, name: str = "") -> Iterator[Path]:
     """Yield the temporary files in a folder, those of running and of killed writers.
 
     Parameters
@@ -102,11 +102,13 @@ def temporaries(folder: Path, name: str = "") -> Iterator[Path]:
 
 def quarantine(path: Path) -> Path:
     """Rename a damaged file to ``*.corrupt``, which nothing reads, and return the new path."""
-    unused = next(name for name in quarantine_names(path.name) if not path.with_name(name).exists())
+    unused = next(
+        name for name in list_quarantine_names(path.name) if not path.with_name(name).exists()
+    )
     return path.replace(path.with_name(unused))
 
 
-def quarantine_names(name: str) -> Iterator[str]:
+def list_quarantine_names(name: str) -> Iterator[str]:
     """Yield the names that a damaged file may get, in order, so that earlier ones are kept."""
     return (f"{name}{'' if i == 1 else f'.{i}'}.corrupt" for i in count(1))
 

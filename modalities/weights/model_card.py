@@ -172,7 +172,7 @@ def find_model_card(weights: Path) -> ModelCard | None:
     return read_model_card(folder) if can_have_card and has_model_card(folder) else None
 
 
-def model_card_hint(modality: str, options: Mapping[str, Any]) -> str:
+def format_card_hint(modality: str, options: Mapping[str, Any]) -> str:
     """Return a hint for the message about weights that do not load: options that would fit.
 
     Parameters

@@ -16,7 +16,7 @@ from study.errors import InputError, StudyError
 from study.metrics import macro_mean
 from study.planning.contrasts import count_models
 from study.planning.plan import Plan, make_plan
-from study.planning.trials import Arm, Repeat, repeat_of
+from study.planning.trials import Arm, Repeat, get_repeat
 from study.results.study_results import StudyResults
 from study.results.trial_result import TrialResult
 from study.splits import Split
@@ -100,7 +100,7 @@ def build_arm_scores(
     StudyError
         No trial is left, or the trials belong to several arms.
     """
-    by_key = {repeat_of(result.spec): result for result in results}
+    by_key = {get_repeat(result.spec): result for result in results}
     chosen = sorted(by_key if keys is None else by_key.keys() & set(keys))
     arms = {result.spec.arm.id for result in results}
     if not chosen or len(arms) != 1:
@@ -183,7 +183,7 @@ class ScorePool:
 
     def keys(self, arm: Arm) -> frozenset[Repeat]:
         """Return the seeds, repeats and folds that an arm has finished."""
-        return frozenset(repeat_of(result.spec) for result in self.results.get(arm.id, ()))
+        return frozenset(get_repeat(result.spec) for result in self.results.get(arm.id, ()))
 
     def arm(self, arm: Arm, keys: frozenset[Repeat] | None = None) -> ArmScores:
         """Return the scores of an arm over all its trials or over `keys`; cached."""

@@ -160,7 +160,7 @@ def _build_paired(
 
 def _summarize(pool: ScorePool) -> dict[str, ArmSummary]:
     results = [result for trials in pool.results.values() for result in trials]
-    summaries = summarize(pool.arms, results, pool.positives, pool.plan.per_arm)
+    summaries = summarize(pool.arms, results, pool.positives, pool.plan.trials_per_arm)
     return {summary.arm.id: summary for summary in summaries}
 
 

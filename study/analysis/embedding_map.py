@@ -100,7 +100,7 @@ def _list_encoder_jobs(
         trial = Trial(arm.arm, repeat, fold, seed)
         for feature in arm.arm.features:
             job = encoder_job_for(feature, trial)
-            if job is not None and job.share is None:
+            if job is not None and job.label_subset is None:
                 yield feature, trial, job
 
 
@@ -112,7 +112,7 @@ def _build_map(
     embeddings: NDArray[np.float32],
 ) -> EmbeddingMap:
     dataset = analysis.results.data.dataset
-    tuned = job.place is not None and feature.choice.resolved == "finetune"
+    tuned = job.fold_key is not None and feature.config.resolved == "finetune"
     rows = analysis.results.data.fold(trial).test if tuned else np.arange(len(dataset))
     points, shares = compute_principal_axes(embeddings[rows])
     molecules = (

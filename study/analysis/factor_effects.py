@@ -80,7 +80,7 @@ def estimate_factor_effects(analysis: StudyAnalysis) -> FactorEffects:
     all_scores = select_common_trials(
         analysis, [part.arms[levels] for levels in list_combinations(part)]
     )
-    trials = analysis.results.plan.per_arm
+    trials = analysis.results.plan.trials_per_arm
     complete = (
         whole.full
         and len(arms) == planned

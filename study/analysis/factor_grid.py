@@ -31,7 +31,7 @@ def format_feature_set(arm: Arm) -> str:
 
 def find_training_axes(arms: Iterable[Arm]) -> tuple[str, ...]:
     """Return the names of the requested training options in which the arms differ."""
-    trainings = {arm.shared for arm in arms}
+    trainings = {arm.comparable_training for arm in arms}
     first = next(iter(trainings), None)
     names = type(first).model_fields if first else ()
     return tuple(n for n in names if len({getattr(t, n) for t in trainings}) > 1)
@@ -39,7 +39,7 @@ def find_training_axes(arms: Iterable[Arm]) -> tuple[str, ...]:
 
 def format_training_value(arm: Arm, axis: str) -> str:
     """Return the requested value of a training option as text."""
-    return str(getattr(arm.shared, axis))
+    return str(getattr(arm.comparable_training, axis))
 
 
 @dataclass(frozen=True)

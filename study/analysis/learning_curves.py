@@ -67,7 +67,10 @@ def _find_pairs(analysis: StudyAnalysis) -> Iterator[tuple[Arm, Arm]]:
     for arm in full:
         keys = {feature.key for feature in arm.features} if len(arm.features) > 1 else set()
         for single in singles:
-            comparable = single.features[0].key in keys and single.shared == arm.shared
+            comparable = (
+                single.features[0].key in keys
+                and single.comparable_training == arm.comparable_training
+            )
             if comparable and (any_size or count_models(arm) == count_models(single)):
                 yield arm, single
 

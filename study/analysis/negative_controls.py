@@ -23,7 +23,7 @@ from study.analysis.paired import (
     estimate_seed_error,
 )
 from study.analysis.study_analysis import StudyAnalysis
-from study.planning.trials import Arm, Repeat, repeat_of
+from study.planning.trials import Arm, Repeat, get_repeat
 from study.results.trial_result import TrialResult
 
 
@@ -140,7 +140,7 @@ def split_seeds(
     StudyError
         The sides share no fold.
     """
-    finished = {repeat_of(result.spec) for result in results}
+    finished = {get_repeat(result.spec) for result in results}
     shared = [
         {(side.index(seed), repeat, fold) for seed, repeat, fold in finished if seed in side}
         for side in sides
@@ -155,7 +155,7 @@ def split_seeds(
 def estimate_seed_null(analysis: StudyAnalysis, arm: Arm) -> tuple[PairedDifference, ...]:
     """Return the difference of every pair of seeds of an arm on their shared folds."""
     results = analysis.results.results_of(arm)
-    seeds = sorted({repeat_of(result.spec)[0] for result in results})
+    seeds = sorted({get_repeat(result.spec)[0] for result in results})
     pairs = (
         split_seeds(results, analysis.groups, ((one,), (other,)))
         for one, other in itertools.combinations(seeds, 2)

@@ -129,11 +129,11 @@ def _group_arms(analysis: StudyAnalysis) -> list[_Family]:
     axes = find_training_axes(arms)
     families: dict[tuple[str, float, TrainingConfig], dict[Set, Arm]] = {}
     for arm in (arm for arm in arms if len(arm.features) > 1):
-        key = (format_head(arm, axes), arm.fraction, arm.shared)
+        key = (format_head(arm, axes), arm.fraction, arm.comparable_training)
         families.setdefault(key, {})[_get_modality_keys(arm)] = arm
     for arm in (arm for arm in arms if len(arm.features) == 1):
         for (_, fraction, training), members in families.items():
-            if (fraction, training) == (arm.fraction, arm.shared):
+            if (fraction, training) == (arm.fraction, arm.comparable_training):
                 members[_get_modality_keys(arm)] = arm
     return [_Family(name, fraction, members) for (name, fraction, _), members in families.items()]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from modalities.store.arrays import CorruptFileError, pack_arrays, unpack_arrays
 from study.config.components import ModalityConfig
-from study.planning.encoder_jobs import LabelSubset, label_subset_for
+from study.planning.encoder_jobs import LabelSubset, find_label_subset
 from study.planning.trials import NamedModality, Trial
 from study.storage.checksums import LedgerError
 from study.storage.storage import Storage
@@ -38,33 +38,33 @@ class EncoderJob:
     ----------
     feature : NamedModality
         The modality with its options and training config.
-    place : FoldKey or None
+    fold_key : FoldKey or None
         Key of its training rows; None if it is neither trained nor fitted.
     seed : int
         Seed of random initial weights and of the training.
-    share : LabelSubset or None
+    label_subset : LabelSubset or None
         The labels it is fine-tuned on; None: all.
     """
 
     feature: NamedModality
-    place: FoldKey | None
+    fold_key: FoldKey | None
     seed: int
-    share: LabelSubset | None = None
+    label_subset: LabelSubset | None = None
 
     def __str__(self) -> str:
-        place = self.place
+        place = self.fold_key
         rows = f" / fraction {place.fraction:g} fold {place.fold}" if place else ""
-        labels = f" on its labels of {self.share.partition}" if self.share else ""
+        labels = f" on its labels of {self.label_subset.partition}" if self.label_subset else ""
         return f"encoder {self.feature.name}{labels}{rows} seed {self.seed}"
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values, to be sent to another process."""
         return {
             "name": self.feature.name,
-            "choice": self.feature.choice.model_dump(mode="json"),
-            "place": asdict(self.place) if self.place else None,
+            "choice": self.feature.config.model_dump(mode="json"),
+            "place": asdict(self.fold_key) if self.fold_key else None,
             "seed": self.seed,
-            "share": self.share.to_json() if self.share else None,
+            "share": self.label_subset.to_json() if self.label_subset else None,
         }
 
     @classmethod
@@ -81,12 +81,14 @@ def encoder_job_for(feature: NamedModality, trial: Trial) -> EncoderJob | None:
 
     Fitted transforms are cheap and are fitted in the trial; joint encoders are trained there.
     """
-    choice = feature.choice
+    choice = feature.config
     if not choice.trainable or choice.resolved == "joint":
         return None
     place = FoldKey(trial.repeat, trial.fold, trial.arm.fraction)
     if choice.resolved == "finetune":
-        return EncoderJob(feature, place, trial.torch_seed, label_subset_for(feature.slot, trial))
+        return EncoderJob(
+            feature, place, trial.torch_seed, find_label_subset(feature.module_name, trial)
+        )
     if choice.weights is not None:
         return EncoderJob(feature, None, 0)
     return EncoderJob(feature, place if choice.fitted else None, trial.seed)
@@ -123,7 +125,7 @@ class EmbeddingStore:
         """Return the identities of jobs with embeddings, which may be damaged."""
         return {name.removesuffix(_SUFFIX) for name in self.storage.names(_SUFFIX)}
 
-    def sound(self, job_ids: set[str]) -> tuple[set[str], list[str]]:
+    def find_intact(self, job_ids: set[str]) -> tuple[set[str], list[str]]:
         """Return which jobs have intact embeddings; quarantine damaged files and return those."""
         intact, damaged = set(), []
         names = (job_id + _SUFFIX for job_id in job_ids & self.ids())

@@ -77,25 +77,25 @@ class StudyData:
         return Storage(str(self.cache))
 
     @property
-    def features_place(self) -> str:
+    def features_address(self) -> str:
         """Folder or URL of the features, valid in any process."""
-        return self.features_at or self._cache_storage.below("features").url
+        return self.features_at or self._cache_storage.subfolder("features").url
 
     @cached_property
     def features_store(self) -> FeatureStore:
         """Store of features, addressed by content."""
         with storage_errors():
-            return feature_store(Storage(self.features_place))
+            return feature_store(Storage(self.features_address))
 
     @cached_property
     def embedding_store(self) -> EmbeddingStore:
         """Store of the embeddings of encoder jobs, by identity."""
-        return EmbeddingStore(self._cache_storage.below("embeddings"))
+        return EmbeddingStore(self._cache_storage.subfolder("embeddings"))
 
     @cached_property
     def checkpoints(self) -> Storage:
         """Folder of the checkpoints of trainings in progress, by identity."""
-        return self._cache_storage.below("checkpoints")
+        return self._cache_storage.subfolder("checkpoints")
 
     def quarantined(self) -> frozenset[str]:
         """Return the paths of the damaged features and checkpoints that were set aside so far."""
@@ -110,7 +110,7 @@ class StudyData:
 
     def trial_id(self, trial: Trial) -> str:
         """Return the identity of a trial, from its request and the version that runs it."""
-        featurizers = [self._featurizer(f.choice) for f in trial.arm.features]
+        featurizers = [self._featurizer(f.config) for f in trial.arm.features]
         return digest({**self._request(trial), "features": featurizers, "code": self._code})[:32]
 
     def request_id(self, trial: Trial) -> str:
@@ -119,7 +119,7 @@ class StudyData:
 
     def origin(self, trial: Trial) -> dict[str, Any]:
         """Return the origin that a result records: code, featurizers and id of the request."""
-        featurizers = tuple(self._featurizer(f.choice) for f in trial.arm.features)
+        featurizers = tuple(self._featurizer(f.config) for f in trial.arm.features)
         return {"code": self._code, "featurizers": featurizers, "asked": self.request_id(trial)}
 
     def _request(self, trial: Trial) -> dict[str, Any]:
@@ -142,25 +142,25 @@ class StudyData:
 
     def job_id(self, job: EncoderJob) -> str:
         """Return the identity of an encoder job, from its config and the data it depends on."""
-        place = job.place
+        place = job.fold_key
         return digest(
             {
-                "choice": job.feature.choice.json_value(),
+                "choice": job.feature.config.json_value(),
                 "seed": job.seed,
                 "data": self.dataset.digest if place else _digest_molecules(self.dataset),
                 "rows": self.fold(place).digest(place.fraction) if place else None,
-                "features": self._featurizer(job.feature.choice),
-                "labels": self.columns(job).tolist() if job.share else None,
+                "features": self._featurizer(job.feature.config),
+                "labels": self.columns(job).tolist() if job.label_subset else None,
                 "code": self._code,
             }
         )[:32]
 
     def columns(self, job: EncoderJob) -> NDArray[np.int64]:
         """Return the columns of the labels that an encoder is fine-tuned on, in ascending order."""
-        if job.share is None or job.place is None:
+        if job.label_subset is None or job.fold_key is None:
             return np.arange(len(self.dataset.label_names))
-        rows = self.fold(job.place).fit[job.place.fraction]
-        return job.share.columns(self.dataset.labels[rows], rows, job.seed)
+        rows = self.fold(job.fold_key).fit[job.fold_key.fraction]
+        return job.label_subset.columns(self.dataset.labels[rows], rows, job.seed)
 
     def save(self, folder: Path | str | Storage) -> list[str]:
         """Write data set, split and address of the caches to a folder that workers read.
@@ -222,7 +222,7 @@ def storage_errors() -> Iterator[None]:
 
 def current_version(plan: Plan) -> Version:
     """Return the version that runs the trials of a plan now: code and installed featurizers."""
-    choices = {f.key: f.choice for arm in plan.arms for f in arm.features}
+    choices = {f.key: f.config for arm in plan.arms for f in arm.features}
     parts = featurizer_parts(build_modality(choice).version for choice in choices.values())
     return Version(CODE, tuple(sorted(parts.items())))
 

@@ -104,9 +104,9 @@ def report(
 ) -> None:
     """Write the report of a study: an HTML page, Markdown, tables and figures."""
     from study.reporting.build import report_study
-    from study.tracking.open import open_report_keeper
+    from study.tracking.open import build_report_logger
 
-    keep_report = None if untracked else open_report_keeper(storage, tracking_uri)
+    keep_report = None if untracked else build_report_logger(storage, tracking_uri)
     text, complete = report_study(study, storage, out, other_studies or [], keep_report, version)
     typer.echo(text, nl=False)
     if not complete:
@@ -136,14 +136,14 @@ def scaling(
     from study.analysis.study_analysis import StudyAnalysis
     from study.config.loading import study_name
     from study.planning.contrasts import build_contrasts
-    from study.reporting.tables import scaling_parts, scaling_text
+    from study.reporting.tables import build_scaling_tables, format_scaling
     from study.results.study_results import load_results
     from study.storage.storage import Storage
 
     name = study_name(study)
-    results = load_results(Storage(storage).below(name), version)
+    results = load_results(Storage(storage).subfolder(name), version)
     analysis = StudyAnalysis(results, build_contrasts(results.spec, results.plan))
-    typer.echo(scaling_text(scaling_parts(analysis), kind.value), nl=False)
+    typer.echo(format_scaling(build_scaling_tables(analysis), kind.value), nl=False)
     machine_readable = kind in (ScalingFormat.CSV, ScalingFormat.JSON)
     for line in results.version_lines:
         typer.echo(line, err=machine_readable)  # a note must not break the parser of the output

@@ -54,7 +54,7 @@ def find_reference_arms(arms: Sequence[Arm]) -> dict[str, str]:
 
 def contrast_family(arm: Arm) -> ContrastFamily:
     """Return what an arm shares with its reference: features, fraction and training settings."""
-    return tuple(f.key for f in arm.features), arm.fraction, arm.shared
+    return tuple(f.key for f in arm.features), arm.fraction, arm.comparable_training
 
 
 def build_default_contrasts(arms: Sequence[Arm]) -> tuple[Contrast, ...]:
@@ -234,7 +234,7 @@ def _build_pairing_key(arm: Arm, selected: frozenset[str]) -> PairingKey:
     Columns that one of the sides selects may differ, so they are None.
     """
     features = None if "features" in selected else frozenset(f.key for f in arm.features)
-    return features, None if "fraction" in selected else arm.fraction, arm.shared
+    return features, None if "fraction" in selected else arm.fraction, arm.comparable_training
 
 
 def _is_pair(arm: Arm, reference: Arm, selected: frozenset[str]) -> bool:

@@ -78,7 +78,7 @@ class LabelSubset:
         return cls(partition, tuple(value["modalities"]), value["owner"])
 
 
-def label_subset_for(owner: str, trial: Trial) -> LabelSubset | None:
+def find_label_subset(owner: str, trial: Trial) -> LabelSubset | None:
     """Return the labels that the encoder of one modality is fine-tuned on; None: all labels.
 
     It is all labels if the partition is redrawn for every batch, because every modality then gets
@@ -91,4 +91,4 @@ def label_subset_for(owner: str, trial: Trial) -> LabelSubset | None:
     rule = Registry("partition").load(partition.name)
     if rule.per_batch or rule.needs_inner_scores:
         return None
-    return LabelSubset(partition, tuple(f.slot for f in trial.arm.features), owner)
+    return LabelSubset(partition, tuple(f.module_name for f in trial.arm.features), owner)

@@ -46,7 +46,7 @@ class Plan:
     seeds: tuple[int, ...]
 
     @property
-    def per_arm(self) -> int:
+    def trials_per_arm(self) -> int:
         """Number of trials of one arm."""
         return self.repeats * self.folds * len(self.seeds)
 
@@ -54,7 +54,7 @@ class Plan:
     def averages(self) -> int:
         """Number of trials that average other trials and train nothing."""
         means = sum(arm.technique == "independent_mean" for arm in self.arms)
-        return means * self.per_arm
+        return means * self.trials_per_arm
 
     @property
     def fits(self) -> int:
@@ -64,7 +64,7 @@ class Plan:
             for arm in self.arms
             if arm.technique != "independent_mean"
         )
-        return sum(heads) * self.per_arm
+        return sum(heads) * self.trials_per_arm
 
     def trials(self) -> Iterator[Trial]:
         """Yield every trial, members before the averages that need them."""
@@ -105,7 +105,7 @@ def make_plan(spec: StudySpec) -> Plan:
     added: dict[str, Arm] = {}
     for arm in list(arms.values()):
         if arm.technique == "independent_mean":
-            members = (arm.single(feature) for feature in arm.features)
+            members = (arm.to_single(feature) for feature in arm.features)
             added |= {member.id: member for member in members if member.id not in arms}
     return Plan(
         arms=(*arms.values(), *added.values()),
@@ -164,7 +164,7 @@ def _set_widths(arm: Arm, widths: tuple[int, ...] | None) -> Arm:
     if widths is None or widths == arm.training.hidden:
         return arm
     return replace(
-        arm, training=arm.training.model_copy(update={"hidden": widths}), asked=arm.training
+        arm, training=arm.training.model_copy(update={"hidden": widths}), file_training=arm.training
     )
 
 
@@ -173,7 +173,7 @@ _TRAINING_SETTINGS = frozenset(TrainingConfig.model_fields)
 
 def _build_features(spec: StudySpec, names: tuple[str, ...]) -> tuple[NamedModality, ...]:
     features = [NamedModality(name, spec.modality(name)) for name in names]
-    return tuple(sorted(features, key=lambda f: (f.choice.name, f.key)))
+    return tuple(sorted(features, key=lambda f: (f.config.name, f.key)))
 
 
 def _to_canonical_arm(

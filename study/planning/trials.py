@@ -21,15 +21,15 @@ class NamedModality:
     """One modality of an arm: its name in the study file, and its configuration."""
 
     name: str
-    choice: ModalityConfig
+    config: ModalityConfig
 
     @cached_property
     def key(self) -> str:
         """Identity of the modality, which does not depend on its name in the file."""
-        return digest(self.choice.json_value())
+        return digest(self.config.json_value())
 
     @property
-    def slot(self) -> str:
+    def module_name(self) -> str:
         """Name inside a model; the suffix avoids names that torch reserves (``type``)."""
         return f"{self.name}_"
 
@@ -52,7 +52,7 @@ class Arm:
         Share of the training fold that is used.
     training : TrainingConfig
         Settings of the head's training.
-    asked : TrainingConfig or None
+    file_training : TrainingConfig or None
         The settings in the file, if the hidden widths in `training` were chosen to match
         parameters; the arm is compared with arms that share these. Not part of the identity.
     search : SearchConfig or None
@@ -65,13 +65,13 @@ class Arm:
     partition: PartitionConfig | None
     fraction: float
     training: TrainingConfig
-    asked: TrainingConfig | None = field(default=None, compare=False)
+    file_training: TrainingConfig | None = field(default=None, compare=False)
     search: SearchConfig | None = None
 
     @property
-    def shared(self) -> TrainingConfig:
+    def comparable_training(self) -> TrainingConfig:
         """Training settings that an arm shares with the arms it is compared with."""
-        return self.asked or self.training
+        return self.file_training or self.training
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,9 +79,9 @@ class Arm:
         return tuple(feature.name for feature in self.features)
 
     @property
-    def joint(self) -> bool:
+    def trains_encoders(self) -> bool:
         """Whether its trials train encoders, and so need replicas, checkpoints and a GPU."""
-        return any(feature.choice.resolved == "joint" for feature in self.features)
+        return any(feature.config.resolved == "joint" for feature in self.features)
 
     @cached_property
     def id(self) -> str:
@@ -116,7 +116,7 @@ class Arm:
             **({"search": str(self.search)} if self.search else {}),
         }
 
-    def single(self, feature: NamedModality) -> Arm:
+    def to_single(self, feature: NamedModality) -> Arm:
         """Return the arm of one modality alone with the same training settings."""
         return replace(self, features=(feature,), technique="single", fusion=None, partition=None)
 
@@ -149,7 +149,7 @@ class Trial:
         """Return the single-modality trials whose scores ``independent_mean`` averages."""
         if self.arm.technique != "independent_mean":
             return ()
-        singles = (self.arm.single(feature) for feature in self.arm.features)
+        singles = (self.arm.to_single(feature) for feature in self.arm.features)
         return tuple(Trial(arm, self.repeat, self.fold, self.seed) for arm in singles)
 
     def to_json(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Trial:
         arm = self.arm
         return {
             # The order is part of the identity.
-            "features": [[f.name, _dump_component(f.choice)] for f in arm.features],
+            "features": [[f.name, _dump_component(f.config)] for f in arm.features],
             "technique": arm.technique,
             "fusion": _dump_component(arm.fusion),
             "partition": _dump_component(arm.partition),
@@ -195,7 +195,7 @@ def _dump_component(
     return config.model_dump(mode="json") if config else None
 
 
-def repeat_of(spec: Trial) -> Repeat:
+def get_repeat(spec: Trial) -> Repeat:
     """Return the seed, repeat and fold of a trial."""
     return spec.seed, spec.repeat, spec.fold
 

@@ -38,7 +38,7 @@ from study.results.summary import write_log
 from study.storage.lock import LockedError, StudyLock, is_lock, remove_lock
 from study.storage.storage import Storage, write_atomic
 from study.tracking.open import build_store
-from study.tracking.pages import weights_page
+from study.tracking.pages import build_weights_page
 
 if TYPE_CHECKING:
     from study.tracking.mlflow_store import MLflowStore
@@ -310,7 +310,7 @@ def _train_locked(
     """Train while holding the lock of the folder, unless a previous holder has finished."""
     folder = Storage(pretraining.folders.folder)
     folder.prepare()
-    with StudyLock(folder).held(wait=wait, note=progress.note) as lock:
+    with StudyLock(folder).hold(wait=wait, note=progress.note) as lock:
         pretraining.check_folder()  # again: another launch may have created it meanwhile
         if pretraining.card is None:
             with closing(
@@ -445,8 +445,8 @@ def _report(pretraining: Pretraining, tracking_store: MLflowStore | None, consol
         )
     lines = format_summary(card, home)
     if tracking_store is not None:
-        page = weights_page(card, home, read_history(pretraining.folders.history))
-        tracking_store.pretraining(page)
+        page = build_weights_page(card, home, read_history(pretraining.folders.history))
+        tracking_store.sync_weights(page)
         lines.insert(2, f"page:    experiment 'weights' of {tracking_store.uri}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -83,7 +83,7 @@ class PretrainingModule:
         """The encoder with the heads of the task."""
         return self.model
 
-    def groups(self) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """Return one parameter group: the whole model."""
         config = self.config
         weights = list(self.model.parameters())
@@ -102,7 +102,7 @@ class PretrainingModule:
         """Compute the loss of the task on these rows, and its weight: their number."""
         return self._compute_measures(module, rows, rng)["loss"].float(), float(len(rows))
 
-    def measure(self, module: nn.Module) -> float:
+    def validate(self, module: nn.Module) -> float:
         """Compute the held-out measures, and return minus the held-out loss.
 
         Views and masks are the same at every call. Batches in which a measure is undefined (NaN)
@@ -122,7 +122,7 @@ class PretrainingModule:
         }
         return -self.measures["loss"]
 
-    def held(self, epoch: int) -> Collection[nn.Module]:  # noqa: ARG002 (the contract)
+    def frozen_modules(self, epoch: int) -> Collection[nn.Module]:  # noqa: ARG002 (the contract)
         """Return no module: nothing is frozen in a pretraining."""
         return ()
 

@@ -92,34 +92,37 @@ def estimate_cost(
     jobs = _list_encoder_jobs(plan.arms)
     encoders: dict[str, float] = defaultdict(float)
     for job in jobs:
-        feature, fold = job.feature, job.place
-        if fold is not None and feature.choice.resolved == "finetune":
-            settings = feature.choice.training
+        feature, fold = job.feature, job.fold_key
+        if fold is not None and feature.config.resolved == "finetune":
+            settings = feature.config.training
             seconds = estimate_encoder_seconds(feature, settings, fold.fraction * train)
-            encoders[feature.choice.name] += seconds
+            encoders[feature.config.name] += seconds
     for arm in plan.arms:
         for modality, seconds in estimate_joint_seconds(arm, train).items():
             encoders[modality] += seconds
     by_encoder = {
-        modality: seconds * plan.per_arm * times.encoders.get(modality, 1.0)
+        modality: seconds * plan.trials_per_arm * times.encoders.get(modality, 1.0)
         for modality, seconds in sorted(encoders.items())
     }
-    heads = sum(_estimate_trial_seconds(arm, train, times) for arm in plan.arms) * plan.per_arm
+    heads = (
+        sum(_estimate_trial_seconds(arm, train, times) for arm in plan.arms) * plan.trials_per_arm
+    )
     total = heads + sum(by_encoder.values())
     return CostEstimate(
-        trials=len(plan.arms) * plan.per_arm,
+        trials=len(plan.arms) * plan.trials_per_arm,
         fits=plan.fits,
         jobs=sum(_count_runs(job, plan) for job in jobs),
         core_seconds=total,
         by_encoder=by_encoder,
         trainings=sum(_count_runs(job, plan) for job in jobs if _is_finetuned(job.feature)),
-        trainings_alone=plan.per_arm * sum(_is_finetuned(f) for c in plan.arms for f in c.features),
+        trainings_alone=plan.trials_per_arm
+        * sum(_is_finetuned(f) for c in plan.arms for f in c.features),
     )
 
 
 def _is_finetuned(feature: NamedModality) -> bool:
     """Return whether the encoder job of a feature trains the encoder."""
-    return feature.choice.resolved == "finetune"
+    return feature.config.resolved == "finetune"
 
 
 def count_training_molecules(plan: Plan, molecules: int) -> float:
@@ -150,10 +153,10 @@ def _estimate_trial_seconds(arm: Arm, train: float, times: MeasuredTimes) -> flo
 def estimate_joint_seconds(arm: Arm, train: float) -> Mapping[str, float]:
     """Return the seconds that a trial spends on the joint training of encoders, by modality."""
     by_modality: dict[str, float] = defaultdict(float)
-    for feature in arm.features if arm.joint else ():
-        if feature.choice.resolved == "joint":
+    for feature in arm.features if arm.trains_encoders else ():
+        if feature.config.resolved == "joint":
             seconds = estimate_encoder_seconds(feature, arm.training, arm.fraction * train)
-            by_modality[feature.choice.name] += seconds * _count_trial_trainings(arm)
+            by_modality[feature.config.name] += seconds * _count_trial_trainings(arm)
     return by_modality
 
 
@@ -175,7 +178,7 @@ def estimate_encoder_seconds(
 ) -> float:
     """Return the seconds of one core to train an encoder on `train` thousand molecules."""
     start = START_SECONDS if settings.workers > 1 else 0.0
-    per_thousand = KINDS.get(feature.choice.name, ENCODER_SECONDS)
+    per_thousand = KINDS.get(feature.config.name, ENCODER_SECONDS)
     return start + per_thousand * _count_molecules(settings, train)
 
 
@@ -199,12 +202,12 @@ def _list_encoder_jobs(arms: Iterable[Arm]) -> list[EncoderJob]:
         for feature in arm.features:
             job = encoder_job_for(feature, trial)
             if job is not None:
-                jobs.setdefault((feature.key, job.place, str(job.share)), job)
+                jobs.setdefault((feature.key, job.fold_key, str(job.label_subset)), job)
     return [*jobs.values()]
 
 
 def _count_runs(job: EncoderJob, plan: Plan) -> int:
     """Return how often a job runs: for every fold and seed, for every seed, or once."""
-    if job.place is not None:
-        return plan.per_arm
-    return len(plan.seeds) if job.feature.choice.weights is None else 1
+    if job.fold_key is not None:
+        return plan.trials_per_arm
+    return len(plan.seeds) if job.feature.config.weights is None else 1

@@ -76,9 +76,9 @@ def select_cheapest_and_dearest(plan: Plan, molecules: int) -> list[Arm]:
     train = count_training_molecules(plan, molecules)
 
     def estimate(arm: Arm) -> float:
-        finetuned = [f for f in arm.features if f.choice.resolved == "finetune"]
+        finetuned = [f for f in arm.features if f.config.resolved == "finetune"]
         encoders = (
-            estimate_encoder_seconds(f, f.choice.training, arm.fraction * train) for f in finetuned
+            estimate_encoder_seconds(f, f.config.training, arm.fraction * train) for f in finetuned
         )
         return (
             estimate_head_seconds(arm, train)
@@ -93,14 +93,14 @@ def select_cheapest_and_dearest(plan: Plan, molecules: int) -> list[Arm]:
 
 def _copy_without_embeddings(data: StudyData, folder: Path) -> StudyData:
     """Return the data of a study with its features but with another folder for embeddings."""
-    return StudyData(data.dataset, data.split, folder, data.features_place)
+    return StudyData(data.dataset, data.split, folder, data.features_address)
 
 
 def _shorten(arm: Arm) -> Arm:
     """Return an arm with few epochs, also for its encoders, in one process and without search."""
     features = tuple(
         NamedModality(
-            f.name, f.choice.model_copy(update={"training": _limit_epochs(f.choice.training)})
+            f.name, f.config.model_copy(update={"training": _limit_epochs(f.config.training)})
         )
         for f in arm.features
     )
@@ -129,12 +129,12 @@ def _time_trial(trial: Trial, plan: Plan, data: StudyData, timings: _Timings, th
                 continue
             started = time.perf_counter()
             data.embedding_store.put(data.job_id(job), run_encoder_job(job, data))
-            if feature.choice.resolved == "finetune":
+            if feature.config.resolved == "finetune":
                 expected = estimate_encoder_seconds(
-                    feature, feature.choice.training, arm.fraction * train
+                    feature, feature.config.training, arm.fraction * train
                 )
                 pair = (time.perf_counter() - started, expected / STOPPED_AT)
-                timings.encoders[feature.choice.name].append(pair)
+                timings.encoders[feature.config.name].append(pair)
         seconds = run_trial(trial, data).seconds
     # A pilot does not stop early, so its expected times are those of all its epochs.
     head, joint = estimate_head_seconds(arm, train) / STOPPED_AT, estimate_joint_seconds(arm, train)
@@ -150,7 +150,7 @@ def _featurize(feature: NamedModality, data: StudyData) -> None:
     from modalities import ModalityError
 
     try:
-        data.features(feature.choice)
+        data.features(feature.config)
     except ModalityError as error:
         raise InputError(f"modality '{feature.name}': {error}") from error
 

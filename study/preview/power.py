@@ -122,7 +122,7 @@ def _compute_molecule_variance(kind: Kind, repeats: int) -> float:
 
 def _compute_seed_variance(plan: Plan) -> float:
     """Return the variance over seeds of the difference of two networks."""
-    return 2 * SEED_DEVIATION**2 / plan.per_arm
+    return 2 * SEED_DEVIATION**2 / plan.trials_per_arm
 
 
 def find_repeats_needed(

@@ -108,12 +108,12 @@ def read_prior_results(
         Version of the results to read; default: the current version.
     """
     root = Storage(spec.run.storage)
-    own_data = _read_own_data(root.below(spec.name), spec)
-    ledger = Ledger(root.below("ledger"))
+    own_data = _read_own_data(root.subfolder(spec.name), spec)
+    ledger = Ledger(root.subfolder("ledger"))
     finished = ledger.ids()
     trials: dict[str, PriorTrial] = {}
     for name in _list_launched_studies(root, spec.name) if finished else ():
-        data = own_data if own_data and name == spec.name else _read_data(root.below(name))
+        data = own_data if own_data and name == spec.name else _read_data(root.subfolder(name))
         if data is None:
             continue
         data = version.applied_to(data) if version else data
@@ -129,7 +129,7 @@ def read_prior_results(
 
 def _list_launched_studies(root: Storage, first: str) -> list[str]:
     """Return the names of launched studies, sorted, but with the study `first` in front."""
-    return sorted(root.holding(NAME), key=lambda name: (name != first, name))
+    return sorted(root.find_folders_with(NAME), key=lambda name: (name != first, name))
 
 
 def _read_own_data(home: Storage, spec: StudySpec) -> StudyData | None:

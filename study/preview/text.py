@@ -216,7 +216,7 @@ def _format_worker_groups(spec: StudySpec, plan: Plan) -> list[str]:
     gpus = spec.run.gpus_per_worker
     per_worker = f"{spec.run.cpus_per_trial:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
     pairs = ((feature, arm) for arm in plan.arms for feature in arm.features)
-    groups = {(f.name, _count_workers(f, arm)) for f, arm in pairs if f.choice.trainable}
+    groups = {(f.name, _count_workers(f, arm)) for f, arm in pairs if f.config.trainable}
     return [
         f"reserves  {name}: {workers} x {per_worker} for a training"
         for name, workers in sorted(groups)
@@ -226,8 +226,8 @@ def _format_worker_groups(spec: StudySpec, plan: Plan) -> list[str]:
 
 def _count_workers(feature: NamedModality, arm: Arm) -> int:
     """Return the number of worker processes of an encoder: one if it is not trained."""
-    by_calibration = {"finetune": feature.choice.training, "joint": arm.training}
-    settings = by_calibration.get(feature.choice.resolved)
+    by_calibration = {"finetune": feature.config.training, "joint": arm.training}
+    settings = by_calibration.get(feature.config.resolved)
     return settings.workers if settings else 1
 
 

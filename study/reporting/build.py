@@ -157,7 +157,7 @@ def report_study(
     document = compose_report(
         analysis, {other.results.spec.name: other for other in other_analyses}
     )
-    mirror = LocalMirror(Storage(storage).below(analysis.results.spec.name, "report"))
+    mirror = LocalMirror(Storage(storage).subfolder(analysis.results.spec.name, "report"))
     folder = out or mirror.root
     files = write_report(document, folder)
     if out is None:
@@ -177,5 +177,5 @@ def report_study(
 
 
 def _load_analysis(study: str, storage: str, version: str | None = None) -> StudyAnalysis:
-    results = load_results(Storage(storage).below(study_name(study)), version)
+    results = load_results(Storage(storage).subfolder(study_name(study)), version)
     return StudyAnalysis(results, build_contrasts(results.spec, results.plan))

@@ -67,7 +67,7 @@ NO_SEEDS = (
 )
 
 
-def comparison_frame(
+def build_comparison_frame(
     compared: Sequence[ArmComparison], *, studies: bool = False, versions: bool = False
 ) -> DataFrame:
     """Return one row per arm, optionally with its study and version.
@@ -290,7 +290,7 @@ CLAIM_LEGEND = (
 )
 
 
-def scaling_parts(analysis: StudyAnalysis) -> tuple[TablePart, ...]:
+def build_scaling_tables(analysis: StudyAnalysis) -> tuple[TablePart, ...]:
     """Return the four tables on the scaling of a study.
 
     Raises
@@ -320,7 +320,7 @@ def scaling_parts(analysis: StudyAnalysis) -> tuple[TablePart, ...]:
     )
 
 
-def scaling_text(parts: Sequence[TablePart], kind: Kind) -> str:
+def format_scaling(parts: Sequence[TablePart], kind: Kind) -> str:
     """Return the tables as text, ending in a newline.
 
     JSON is an object with one key per table; CSV is one table with the column ``part``.

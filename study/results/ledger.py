@@ -82,7 +82,7 @@ class Ledger:
         for name, data in self.storage.read_many(trial_id + _SUFFIX for trial_id in trial_ids):
             yield self._parse_result(name.removesuffix(_SUFFIX), data)
 
-    def origins(self, trial_ids: Iterable[str]) -> Iterator[tuple[str, int, dict[str, str]]]:
+    def read_origins(self, trial_ids: Iterable[str]) -> Iterator[tuple[str, int, dict[str, str]]]:
         """Yield trial id, training code number and packages of each intact record."""
         for name, data in self.storage.read_many(trial_id + _SUFFIX for trial_id in trial_ids):
             with suppress(*UNREADABLE):
@@ -103,7 +103,7 @@ class Ledger:
         """Return the identities of all finished trials."""
         return {name.removesuffix(_SUFFIX) for name in self.storage.names(_SUFFIX)}
 
-    def sound(self, trial_ids: Iterable[str]) -> tuple[set[str], list[str]]:
+    def find_intact(self, trial_ids: Iterable[str]) -> tuple[set[str], list[str]]:
         """Return which of these trials have an intact record, and a message per damaged file.
 
         A damaged record is renamed to ``*.corrupt`` so that its trial runs again. The failure

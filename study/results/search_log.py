@@ -99,7 +99,7 @@ class SearchLog:
         return cls(**{**value, "tried": tuple(map(SearchCandidate.from_json, value["tried"]))})
 
 
-def best_index(tried: Sequence[SearchCandidate]) -> int:
+def find_best_index(tried: Sequence[SearchCandidate]) -> int:
     """Return the index of the candidate with the highest validation value.
 
     Ties go to a candidate that finished training, then to the earlier one, so that the arm's own

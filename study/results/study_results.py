@@ -133,7 +133,7 @@ class StudyResults:
         """One summary per arm, in the order of the study file."""
         results = list(self.by_id.values())
         positives = self.data.dataset.positives
-        return summarize(self.plan.arms, results, positives, self.plan.per_arm)
+        return summarize(self.plan.arms, results, positives, self.plan.trials_per_arm)
 
     @cached_property
     def references(self) -> Mapping[str, str]:
@@ -153,7 +153,7 @@ class StudyResults:
     @property
     def missing(self) -> int:
         """Number of trials without a result."""
-        return len(self.plan.arms) * self.plan.per_arm - len(self.by_id)
+        return len(self.plan.arms) * self.plan.trials_per_arm - len(self.by_id)
 
     def results_of(self, arm: Arm) -> list[TrialResult]:
         """Return the finished trials of an arm, ordered by seed, repeat and fold."""
@@ -184,7 +184,7 @@ def open_study(folder: Path | Storage, version: str | None = None) -> Study:
     spec = read_spec(home)
     if spec is None:
         raise InputError(f"{home.url} holds no study: launch it first, or pass --storage")
-    ledger = Ledger(home.above.below("ledger"))
+    ledger = Ledger(home.parent_folder.subfolder("ledger"))
     plan, data = make_plan(spec), StudyData.load(home)
     versions = put_first(find_versions(plan, data, ledger), version)
     return Study(spec, plan, versions[0].applied_to(data), ledger, home, versions)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from study.config.redaction import redact
 from study.errors import StorageError
 from study.metrics import density_fifths, fifth_means, macro_mean
-from study.planning.trials import Arm, Repeat, repeat_of
+from study.planning.trials import Arm, Repeat, get_repeat
 from study.results.ledger import Failure
 from study.results.trial_result import TrialResult
 from study.storage.storage import Storage
@@ -89,7 +89,7 @@ def summarize(
     by_arm: dict[str, dict[Repeat, TrialResult]] = {arm.id: {} for arm in arms}
     for result in results:
         spec = result.spec
-        by_arm.get(spec.arm.id, {})[repeat_of(spec)] = result
+        by_arm.get(spec.arm.id, {})[get_repeat(spec)] = result
     return [
         _summarize_arm(
             arm, [trial for _, trial in sorted(by_arm[arm.id].items())], fifths, expected
@@ -155,7 +155,7 @@ def format_failures(failures: Iterable[Failure]) -> list[str]:
     ]
 
 
-def traceback_lines(failures: Iterable[Failure]) -> list[str]:
+def format_tracebacks(failures: Iterable[Failure]) -> list[str]:
     """Return the tracebacks of failed trials, wrapped at 80 columns.
 
     A traceback shared by several trials is shown once, under the names of all of them.
@@ -202,7 +202,7 @@ def write_log(home: Storage, task_id: str, name: str, traceback: str) -> None:
     """
     if not traceback:
         return
-    folder, file = home.below(FOLDER), re.sub(r"[^\w.+-]+", "-", task_id) + ".txt"
+    folder, file = home.subfolder(FOLDER), re.sub(r"[^\w.+-]+", "-", task_id) + ".txt"
     try:
         folder.write(file, redact(f"{name}\n\n{traceback}").encode())
     except StorageError as error:

@@ -113,7 +113,7 @@ def is_named(versions: Sequence[VersionResults]) -> bool:
 
 def identify_version(result: TrialResult) -> Version:
     """Return the version of one result, restricted to the featurizers of its arm."""
-    choices = [feature.choice for feature in result.spec.arm.features]
+    choices = [feature.config for feature in result.spec.arm.features]
     installed = featurizer_parts(build_modality(choice).version for choice in choices)
     packages = {**result.versions, **featurizer_parts(result.featurizers)}
     current = Version(result.code, tuple(sorted(installed.items())))
@@ -145,7 +145,7 @@ def _read_origins(ledger: Ledger, ids: Collection[str]) -> list[Origin]:
     cached = _read_cache(ledger)
     new = ids - cached.keys()
     if new:
-        for trial_id, code, packages in ledger.origins(new):
+        for trial_id, code, packages in ledger.read_origins(new):
             cached[trial_id] = json.dumps([code, packages], sort_keys=True)
         _write_cache(ledger, cached)
     texts = {cached[trial_id] for trial_id in ids if trial_id in cached}

@@ -24,7 +24,7 @@ from study.planning.contrasts import build_contrasts, format_unequal_parameters
 from study.planning.trials import Trial
 from study.progress import CallbackList, ProgressCallback, build_progress
 from study.reporting.formatting import format_count, render_table
-from study.reporting.tables import COLUMNS, comparison_frame, format_caveats
+from study.reporting.tables import COLUMNS, build_comparison_frame, format_caveats
 from study.results.study_results import Study, StudyResults
 from study.results.summary import format_failures
 from study.results.versions import VersionResults, complete_arms, find_versions
@@ -114,15 +114,17 @@ def launch(
         _run_stages(StageRunner(study, executor, reporter, stop, meter), trials, lambda: None)
         return displayed.read_results()
     sync = BackgroundSync(pages, displayed.read_results, reporter.note)
-    callbacks = CallbackList(reporter, ProgressFile(sync.tell))
+    callbacks = CallbackList(reporter, ProgressFile(sync.report_progress))
     with closing(sync):
         try:
-            _run_stages(StageRunner(study, executor, callbacks, stop, meter), trials, sync.due)
+            _run_stages(
+                StageRunner(study, executor, callbacks, stop, meter), trials, sync.request_sync
+            )
         except (KeyboardInterrupt, StudyError):
             _sync_stopped(sync, displayed)
             raise
         results = displayed.read_results()
-        sync.finish(results, hurried=lambda: stop.interrupted)
+        sync.finish(results, should_stop=lambda: stop.interrupted)
     return results
 
 
@@ -171,7 +173,7 @@ def _find_work(stage_runner: StageRunner, selected: Sequence[Trial]) -> LaunchWo
     """Look up the selected trials in the ledger, and report how many are there."""
     study, note = stage_runner.study, stage_runner.reporter.note
     trials = {study.data.trial_id(trial): trial for trial in selected}
-    known, damaged = study.ledger.sound(trials)
+    known, damaged = study.ledger.find_intact(trials)
     for path in damaged:
         note(f"damaged record set aside, its trial runs again: {path}")
     if trials:
@@ -267,7 +269,7 @@ def run_study(
     folder.prepare()
     try:
         with (
-            StudyLock(folder).held(wait=options.wait, note=screen.note) as lock,
+            StudyLock(folder).hold(wait=options.wait, note=screen.note) as lock,
             closing(build_progress_file(folder)) as state,  # only the lock's holder writes it
         ):
             kept = _check_versions(study, options, format_cost)
@@ -360,11 +362,11 @@ def print_results(results: StudyResults, console: Console) -> None:
     data = results.data.dataset
     head = (
         f"\n{results.spec.name}: {len(data)} molecules x {len(data.label_names)} labels, "
-        f"{results.spec.split.groups} groups, {results.plan.per_arm} trials an arm"
+        f"{results.spec.split.groups} groups, {results.plan.trials_per_arm} trials an arm"
     )
     pool = build_score_pool(results)
     compared = compare_arms([pool])
-    lines = [head, render_table(comparison_frame(compared), COLUMNS, "table").rstrip("\n")]
+    lines = [head, render_table(build_comparison_frame(compared), COLUMNS, "table").rstrip("\n")]
     lines += format_caveats(compared)
     lines += _format_unequal_weights(pool)
     lines += format_failures(results.failures)

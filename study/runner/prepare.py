@@ -11,7 +11,7 @@ import yaml
 
 from fusion import FusionError
 from modalities import Encoder, ModalityError
-from modalities.weights.model_card import model_card_hint
+from modalities.weights.model_card import format_card_hint
 from study.artifacts.study_data import StudyData, build_modality
 from study.artifacts.study_folder import read_spec, write_spec
 from study.config.study import StudySpec
@@ -48,14 +48,16 @@ def prepare(spec: StudySpec, note: Callable[[str], None] | None = None) -> Study
     declare_contrasts(spec, plan)
     _check_modalities(plan)
     _check_partitions(plan)
-    dataset = load_or_build(spec.data, storage.below("cache", "datasets"), note)
+    dataset = load_or_build(spec.data, storage.subfolder("cache", "datasets"), note)
     split = build_split(spec, dataset)
-    data = StudyData(dataset, split, storage.below("cache").address)
+    data = StudyData(dataset, split, storage.subfolder("cache").address)
     refuse_equivalent_arms(plan, data)
     if spec.parameters == "matched":
         spec = match_parameters(spec, plan, data)
         plan = make_plan(spec)
-    return Study(spec, plan, data, Ledger(storage.below("ledger")), storage.below(spec.name))
+    return Study(
+        spec, plan, data, Ledger(storage.subfolder("ledger")), storage.subfolder(spec.name)
+    )
 
 
 def _check_modalities(plan: Plan) -> None:
@@ -69,12 +71,12 @@ def _check_modalities(plan: Plan) -> None:
     """
     for feature, layers in _collect_modalities(plan):
         try:
-            modality = build_modality(feature.choice)
-            if feature.choice.weights is None and not layers:
+            modality = build_modality(feature.config)
+            if feature.config.weights is None and not layers:
                 continue
             encoder = modality.encoder(seed=0)
         except ModalityError as error:
-            hint = model_card_hint(feature.choice.name, feature.choice.options)
+            hint = format_card_hint(feature.config.name, feature.config.options)
             raise InputError(f"modality '{feature.name}': {error}{hint}") from error
         for count in sorted(layers):
             _check_layers(encoder, count, feature.name)
@@ -92,8 +94,8 @@ def _collect_modalities(plan: Plan) -> list[tuple[NamedModality, set[int]]]:
     for arm in plan.arms:
         for feature in arm.features:
             _, layers = features.setdefault(feature.key, (feature, set()))
-            configs = {"finetune": feature.choice.training, "joint": arm.training}
-            training = configs.get(feature.choice.resolved)
+            configs = {"finetune": feature.config.training, "joint": arm.training}
+            training = configs.get(feature.config.resolved)
             if training is not None and training.top_layers is not None:
                 layers.add(training.top_layers)
     return list(features.values())

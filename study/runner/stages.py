@@ -62,7 +62,7 @@ class StageRunner:
 
     def grid(self, tasks: Sequence[Task], callback: TaskCallback) -> None:
         """Run encoder jobs or trials."""
-        self.executor.grid(tasks, callback, folder=self.study.home.below("scratch").address)
+        self.executor.grid(tasks, callback, folder=self.study.home.subfolder("scratch").address)
 
     def build_payload(self, **fields: object) -> dict[str, Any]:
         """Return the payload of an encoder job or pack: common fields, and its own."""
@@ -176,7 +176,7 @@ def _shard_tasks(runner: StageRunner, choice: ModalityConfig) -> list[Task]:
     """Return tasks for the missing shards of a modality's features."""
     data = runner.study.data
     store, smiles = data.features_store, data.dataset.smiles
-    common = {"store": data.features_place, "choice": choice.model_dump(mode="json")}
+    common = {"store": data.features_address, "choice": choice.model_dump(mode="json")}
     return [
         Task(
             f"{choice.name} molecules of bucket {shard.bucket}",
@@ -190,7 +190,7 @@ def _shard_tasks(runner: StageRunner, choice: ModalityConfig) -> list[Task]:
 def _collect_choices(trials: Collection[Trial]) -> list[ModalityConfig]:
     """Return the modalities of trials, each once."""
     features = {f.key: f for trial in trials for f in trial.arm.features}
-    return [feature.choice for feature in features.values()]
+    return [feature.config for feature in features.values()]
 
 
 def build_encoder_tasks(runner: StageRunner, trials: Collection[Trial]) -> list[Task]:
@@ -202,7 +202,7 @@ def build_encoder_tasks(runner: StageRunner, trials: Collection[Trial]) -> list[
             job = encoder_job_for(feature, trial)
             if job is not None:
                 jobs.setdefault(data.job_id(job), job)
-    sound, damaged = data.embedding_store.sound(set(jobs))
+    sound, damaged = data.embedding_store.find_intact(set(jobs))
     for path in damaged:
         runner.reporter.note(f"damaged embeddings set aside, their job runs again: {path}")
     return [
@@ -220,7 +220,7 @@ def build_encoder_tasks(runner: StageRunner, trials: Collection[Trial]) -> list[
 
 def _choose_encoder_group(runner: StageRunner, job: EncoderJob) -> WorkerGroup:
     """Return the worker group of an encoder job: one worker if it trains nothing."""
-    workers = job.feature.choice.training.workers if job.place else 1
+    workers = job.feature.config.training.workers if job.fold_key else 1
     return WorkerGroup(workers, runner.study.spec.run.gpus_per_worker)
 
 
@@ -241,7 +241,7 @@ GIB = 1024**3
 def choose_worker_group(runner: StageRunner, trial: Trial) -> WorkerGroup | None:
     """Return the worker group of a trial; None if it runs in one process on the CPU."""
     run = runner.study.spec.run
-    if trial.arm.joint:
+    if trial.arm.trains_encoders:
         return WorkerGroup(trial.arm.training.workers, run.gpus_per_worker)
     is_head = can_share_process(replace(trial, arm=replace(trial.arm, search=None)))
     return WorkerGroup(1, run.gpus_per_pack) if run.gpus_per_pack and is_head else None

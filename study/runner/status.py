@@ -11,7 +11,7 @@ from study.config.loading import study_name
 from study.errors import StorageError
 from study.progress import CountingCallback, Progress
 from study.results.study_results import open_study
-from study.results.summary import format_failures, traceback_lines
+from study.results.summary import format_failures, format_tracebacks
 from study.results.versions import name_versions
 from study.storage.lock import read_holder
 from study.storage.storage import Storage
@@ -94,7 +94,7 @@ def format_status(
     InputError
         There is no such study, or it has no results of that version.
     """
-    folder = Storage(storage).below(study_name(source))
+    folder = Storage(storage).subfolder(study_name(source))
     study = open_study(folder, version)
     trials = {study.data.trial_id(trial) for trial in study.plan.trials()}
     finished = study.ledger.ids() & trials
@@ -113,7 +113,7 @@ def format_status(
     if missing and not running:
         lines.append(f"{missing} trials are missing; launch the study again to run them")
     if tracebacks:
-        lines += traceback_lines(failures)
+        lines += format_tracebacks(failures)
     return "\n".join(lines) + "\n", missing == 0
 
 

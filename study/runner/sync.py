@@ -51,10 +51,10 @@ def sync_study(
     TrackingError
         The store failed.
     """
-    folder = Storage(storage).below(study_name(source))
+    folder = Storage(storage).subfolder(study_name(source))
     results = load_results(folder, version)  # before the lock, which creates the folder
     store = _open_store(results, storage, tracking)
-    with StudyLock(folder).held(wait=wait):
+    with StudyLock(folder).hold(wait=wait):
         results = load_results(folder, version)
         if anew:
             store.clear(results)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from modalities.store.files import sync_folder, temporaries, written_beside
+from modalities.store.files import list_temporary_files, sync_folder, write_temporary
 from study.errors import StorageError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -28,7 +28,7 @@ def create_file(path: Path, data: bytes) -> bool:
     A hard link appears with its whole content, also on NFS. On file systems without hard links a
     reader may see an empty file for a moment.
     """
-    with written_beside(path, data) as temporary:
+    with write_temporary(path, data) as temporary:
         try:
             os.link(temporary, path)
         except OSError as error:
@@ -57,7 +57,7 @@ def _create_without_link(path: Path, data: bytes) -> bool:
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files of killed writers from a folder; skip what cannot be removed."""
     limit = time.time() - LEFT_AFTER
-    for temporary in temporaries(folder):
+    for temporary in list_temporary_files(folder):
         with suppress(OSError):
             if temporary.stat().st_mtime < limit:
                 temporary.unlink()

@@ -104,7 +104,7 @@ class StudyLock:
         return self._lock.lost
 
     @contextmanager
-    def held(self, *, wait: bool = False, note: Note = print) -> Iterator[StudyLock]:
+    def hold(self, *, wait: bool = False, note: Note = print) -> Iterator[StudyLock]:
         """Hold the lock while the block runs.
 
         Parameters

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import fsspec
 
 from modalities.store.arrays import map_file
-from modalities.store.files import quarantine_names, replace_file
+from modalities.store.files import list_quarantine_names, replace_file
 from study.errors import InputError, StorageError
 from study.storage.atomic import FULL, create_file, format_reason, name_error, remove_leftovers
 
@@ -93,12 +93,12 @@ class Storage:
         """Absolute path or URL of the folder, valid in every process of this machine."""
         return str(Path(self._root).resolve()) if self.is_local else self.url.rstrip("/")
 
-    def below(self, *names: str) -> Storage:
+    def subfolder(self, *names: str) -> Storage:
         """Return a subfolder."""
         return Storage("/".join([self.address, *names]))
 
     @property
-    def above(self) -> Storage:
+    def parent_folder(self) -> Storage:
         """The parent folder."""
         return Storage(self.address.rpartition("/")[0] or "/")
 
@@ -201,7 +201,7 @@ class Storage:
             return sorted(name for name in names if name.endswith(suffix) and name[:1] not in ".")
         return []
 
-    def holding(self, name: str) -> list[str]:
+    def find_folders_with(self, name: str) -> list[str]:
         """Return the names of the subfolders with a record of this name, sorted."""
         with self._naming("", "read"), suppress(FileNotFoundError):
             paths = self._fs.glob(f"{glob.escape(self._root)}/*/{name}")
@@ -234,7 +234,7 @@ class Storage:
     def quarantine(self, name: str) -> str:
         """Rename a damaged record to ``*.corrupt``, which nothing reads; return its new path."""
         taken = set(self.names(".corrupt"))
-        free = next(other for other in quarantine_names(name) if other not in taken)
+        free = next(other for other in list_quarantine_names(name) if other not in taken)
         self.rename(name, free)
         _log.info("set aside: %s", self.path(free))
         return self.path(free)

@@ -107,13 +107,13 @@ class BackgroundSync:
         self._rest, self._failures, self._error, self._written = 0.0, 0, "", 0
         self._work = run_in_thread(self._run, "pages")
 
-    def due(self) -> None:
+    def request_sync(self) -> None:
         """Request a synchronization: the study begins, or an arm is complete."""
         with self._changed:
             self._due = True
             self._changed.notify()
 
-    def tell(self, progress: Progress) -> None:
+    def report_progress(self, progress: Progress) -> None:
         """Report the progress of the study; it is written to the store at intervals."""
         with self._changed:
             self._progress = progress
@@ -125,7 +125,7 @@ class BackgroundSync:
         *,
         stopped: bool = False,
         patience: float | None = None,
-        hurried: Callable[[], bool] = lambda: False,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> int:
         """Synchronize a study that has ended, and return the number of arms written by this.
 
@@ -137,7 +137,7 @@ class BackgroundSync:
             written.
         patience : float, optional
             Timeout in seconds for a store that makes no progress, instead of the default one.
-        hurried : function
+        should_stop : function
             Polled often; returning True gives up the rest.
 
         Raises
@@ -152,7 +152,7 @@ class BackgroundSync:
         took = time.monotonic() - self._began
         timeout = max(self._interval.patience, self._interval.patience_share * took)
         try:
-            self._wait(results, timeout if patience is None else patience, hurried)
+            self._wait(results, timeout if patience is None else patience, should_stop)
         finally:
             self.close()
         return self._work.result()
@@ -163,12 +163,14 @@ class BackgroundSync:
             self._closed = True
             self._changed.notify()
 
-    def _wait(self, results: StudyResults, patience: float, hurried: Callable[[], bool]) -> None:
+    def _wait(
+        self, results: StudyResults, patience: float, should_stop: Callable[[], bool]
+    ) -> None:
         began = noted = time.monotonic()
         while not wait([self._work], 0.1).done:  # a short timeout, so that Ctrl-C is noticed
             now = time.monotonic()
             if (
-                hurried()
+                should_stop()
                 or now - began > patience + self._interval.patience_per_page * self._written
             ):
                 why = self._error or f"the tracking store '{self._store.uri}' is slow"

@@ -127,7 +127,7 @@ class MLflowStore:
         with self._translate_errors():
             clear_runs(self, results)
 
-    def pretraining(self, page: WeightsPage) -> bool:
+    def sync_weights(self, page: WeightsPage) -> bool:
         """Update the run of pretrained weights; return whether it was written.
 
         Errors are those of `sync`.

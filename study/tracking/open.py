@@ -21,7 +21,7 @@ def build_store(run: RunConfig) -> MLflowStore:
     return open_store(run.tracking or f"sqlite:///{root / 'mlflow.db'}", root)
 
 
-def open_report_keeper(
+def build_report_logger(
     storage: str, tracking: str | None
 ) -> Callable[[StudyResults, Path], list[str]]:
     """Return a function that logs a report to the tracking page of its study, if there is one.

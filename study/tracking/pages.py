@@ -23,7 +23,7 @@ from study.metrics import density_fifths, macro_mean
 from study.planning.trials import Arm
 from study.progress import Progress, format_duration
 from study.reporting.formatting import Kind, render_table
-from study.reporting.tables import COLUMNS, comparison_frame
+from study.reporting.tables import COLUMNS, build_comparison_frame
 from study.results.study_results import StudyResults
 from study.results.summary import ArmSummary
 from study.results.trial_result import TrialResult
@@ -192,7 +192,7 @@ def build_arm_params(arm: Arm) -> dict[str, str]:
     numbers = arm.training.model_dump(mode="json")
     params = arm.params() | {f"training.{key}": str(value) for key, value in numbers.items()}
     for feature in arm.features:
-        params[f"modality.{feature.name}"] = json.dumps(feature.choice.json_value())
+        params[f"modality.{feature.name}"] = json.dumps(feature.config.json_value())
     return _truncate(params, LONGEST_PARAM)
 
 
@@ -358,7 +358,9 @@ def build_study_tags(
 
 def compute_study_state(results: StudyResults, comparisons: Sequence[ArmComparison]) -> str:
     """Return a digest of the files of a study's run."""
-    table = render_table(comparison_frame(comparisons), COLUMNS, "json") if comparisons else ""
+    table = (
+        render_table(build_comparison_frame(comparisons), COLUMNS, "json") if comparisons else ""
+    )
     spec = remove_secrets(results.spec).model_dump(mode="json")
     return digest([LAYOUT, spec, results.data.split.digest, table])[:32]
 
@@ -383,7 +385,7 @@ def write_study_files(
     folder: Path, results: StudyResults, comparisons: Sequence[ArmComparison]
 ) -> None:
     """Write the files of a study: study file, split, and the comparison once it has ended."""
-    frame = comparison_frame(comparisons)
+    frame = build_comparison_frame(comparisons)
     for kind, suffix in COMPARISONS.items() if comparisons else ():
         text = render_table(frame, COLUMNS, kind)
         (folder / f"comparison.{suffix}").write_text(text, encoding="utf-8")
@@ -428,7 +430,7 @@ class WeightsPage:
             shutil.copy(file, folder)
 
 
-def weights_page(
+def build_weights_page(
     card: ModelCard, folder: Path, history: Sequence[Mapping[str, float]]
 ) -> WeightsPage:
     """Build the run of pretrained weights.

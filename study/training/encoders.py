@@ -70,26 +70,26 @@ def run_encoder_job(
         The training failed, or runs in another number of processes than its config says.
     """
     ranks = ranks or ProcessGroup()
-    features = data.features(job.feature.choice)
-    encoder = build_modality(job.feature.choice).encoder(seed=job.seed)
+    features = data.features(job.feature.config)
+    encoder = build_modality(job.feature.config).encoder(seed=job.seed)
 
     def gather(rows: Rows) -> dict[str, torch.Tensor]:
         return encoder.collate(features, rows)
 
-    if job.place is not None:
-        fold, fraction = data.fold(job.place), job.place.fraction
+    if job.fold_key is not None:
+        fold, fraction = data.fold(job.fold_key), job.fold_key.fraction
         encoder.fit(features, fold.fit[fraction])
-        if job.feature.choice.resolved == "finetune":
+        if job.feature.config.resolved == "finetune":
             columns = data.columns(job)
             training, validation = (
                 LabeledRows(part[fraction], data.dataset.labels[np.ix_(part[fraction], columns)])
                 for part in (fold.fit, fold.validation)
             )
-            config = job.feature.choice.training
+            config = job.feature.config.training
             check_workers(config.workers, ranks)
             fit(
                 _add_head(job, encoder, len(columns)),
-                {job.feature.slot: gather},
+                {job.feature.module_name: gather},
                 training,
                 validation,
                 config,
@@ -102,7 +102,7 @@ def run_encoder_job(
 
 def _add_head(job: EncoderJob, encoder: Encoder, labels: int) -> MultimodalModel:
     """Return a model of the encoder and a head, which is dropped after fine-tuning."""
-    choice, name = job.feature.choice, job.feature.slot
+    choice, name = job.feature.config, job.feature.module_name
     if choice.training.top_layers is not None:
         check_layers(encoder, choice.training.top_layers, job.feature.name)
     with seeded(job.seed):
@@ -158,13 +158,13 @@ def encode_modality(
     if job is not None:
         stored = data.embedding_store.get(data.job_id(job))
         return _from_embeddings(_standardize(stored, training))
-    features = data.features(feature.choice)
-    encoder = build_modality(feature.choice).encoder(seed=trial.torch_seed)
+    features = data.features(feature.config)
+    encoder = build_modality(feature.config).encoder(seed=trial.torch_seed)
     encoder.fit(features, training)
     top_layers = trial.arm.training.top_layers
-    if feature.choice.trainable and top_layers is not None:
+    if feature.config.trainable and top_layers is not None:
         check_layers(encoder, top_layers, feature.name)
-    if not feature.choice.trainable:
+    if not feature.config.trainable:
         every_row = np.arange(len(features))
         transformed = _embed(_as_module(encoder), lambda r: encoder.collate(features, r), every_row)
         return _from_embeddings(transformed)
@@ -229,7 +229,7 @@ class EncoderCache:
         self, feature: NamedModality, trial: Trial, data: StudyData, training: Rows
     ) -> EncodedModality:
         """Return what `encode_modality` returns; only encoders that a trial trains are rebuilt."""
-        if feature.choice.resolved == "joint":
+        if feature.config.resolved == "joint":
             return encode_modality(feature, trial, data, training)
         if self._fold != fold_key(trial):
             self._fold, self._tables = fold_key(trial), {}
@@ -252,7 +252,7 @@ class EncoderCache:
 
         A modality's scores do not depend on the other modalities, so each row is cached.
         """
-        keys = {feature.slot: feature.key for feature in trial.arm.features}
+        keys = {feature.module_name: feature.key for feature in trial.arm.features}
         config = trial.arm.training.model_dump_json()
         values = []
         for name, branch in branches.items():

@@ -28,7 +28,7 @@ def find_shared_embeddings(plan: Plan, data: StudyData) -> Mapping[str, str]:
     """
     by_name: dict[str, dict[str, NamedModality]] = {}
     for feature in (f for arm in plan.arms for f in arm.features):
-        choice = feature.choice
+        choice = feature.config
         if choice.trainable and not choice.fitted and choice.resolved == "frozen":
             by_name.setdefault(choice.name, {})[feature.key] = feature
     shared: dict[str, str] = {}
@@ -43,7 +43,7 @@ def find_shared_embeddings(plan: Plan, data: StudyData) -> Mapping[str, str]:
 
 def _embed_molecules(feature: NamedModality, smiles: tuple[str, ...]) -> bytes | None:
     """Return embeddings as bytes; None if a molecule has no features, which the launch reports."""
-    modality = build_modality(feature.choice)
+    modality = build_modality(feature.config)
     try:
         records = [modality.featurize(text) for text in smiles]
     except ModalityError:
@@ -142,7 +142,9 @@ def find_equivalent_arms(plan: Plan, data: StudyData) -> Iterator[tuple[Arm, Arm
 def _input_key(arm: Arm, shared: Mapping[str, str]) -> Key:
     """Return what decides a trial besides its head: modalities, rows, effective settings."""
     settings = arm.training.model_dump()
-    effective = {k: v for k, v in settings.items() if arm.joint or k not in ENCODER_HYPERPARAMETERS}
+    effective = {
+        k: v for k, v in settings.items() if arm.trains_encoders or k not in ENCODER_HYPERPARAMETERS
+    }
     keys = (shared.get(feature.key, feature.key) for feature in arm.features)
     return (*keys, arm.fraction, repr(effective))
 
@@ -183,7 +185,7 @@ def _fixed_owners(trial: Trial, data: StudyData) -> NDArray[np.int64] | None:
     if rule.per_batch or rule.needs_inner_scores:
         return None
     rows = data.fold(trial).fit[trial.arm.fraction]
-    names = tuple(feature.slot for feature in trial.arm.features)
+    names = tuple(feature.module_name for feature in trial.arm.features)
     context = PartitionContext(names, data.dataset.labels[rows], rows, trial.torch_seed)
     built: LabelPartition = rule(**partition.options).build(context)
     return built.owner
@@ -194,7 +196,7 @@ def _probe(arm: Arm, probes: dict[Key, ModelProbe]) -> ModelProbe:
     shape = (arm.training.hidden, arm.training.dropout)
     key = (len(arm.features), repr(arm.fusion and arm.fusion.json_value()), shape)
     if key not in probes:
-        dims = {feature.slot: 3 + i for i, feature in enumerate(arm.features)}
+        dims = {feature.module_name: 3 + i for i, feature in enumerate(arm.features)}
         probes[key] = build_probe(build_probe_head(arm, dims, PROBE_LABELS), dims)
     return probes[key]
 

@@ -78,7 +78,7 @@ def partition_context(
     measured = None if scores is None else training.rows
     seed = trial.torch_seed
     context = PartitionContext(names, training.labels, training.rows, seed, scores, measured)
-    return context.keep_from(test)
+    return context.check_no_test_rows(test)
 
 
 def label_owners(model: nn.Module) -> tuple[int, ...]:

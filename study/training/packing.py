@@ -23,7 +23,7 @@ def can_share_process(trial: Trial) -> bool:
     (``independent_mean``) do not share a process.
     """
     arm = trial.arm
-    return arm.technique != "independent_mean" and not arm.joint and arm.search is None
+    return arm.technique != "independent_mean" and not arm.trains_encoders and arm.search is None
 
 
 def fold_key(trial: Trial) -> tuple[int, int, float]:

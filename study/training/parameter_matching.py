@@ -38,9 +38,9 @@ class ParameterCounts:
     def weights(self, arm: Arm) -> int:
         """Return the number of trained weights of an arm, as its trials count them."""
         if arm.technique == "independent_mean":
-            return sum(self.weights(arm.single(feature)) for feature in arm.features)
-        joint = [f for f in arm.features if f.choice.resolved == "joint"]
-        dims = {feature.slot: self.dims[feature.key] for feature in arm.features}
+            return sum(self.weights(arm.to_single(feature)) for feature in arm.features)
+        joint = [f for f in arm.features if f.config.resolved == "joint"]
+        dims = {feature.module_name: self.dims[feature.key] for feature in arm.features}
         head = build_probe_head(arm, dims, self.labels)
         of_head = sum(int(weight.numel()) for weight in head.parameters())
         return of_head + sum(self.encoders[feature.key] for feature in joint)
@@ -61,10 +61,10 @@ def count_parameters(plan: Plan, data: StudyData) -> ParameterCounts:
     features = {f.key: f for arm in plan.arms for f in arm.features}
     dims, encoders = {}, {}
     for key, feature in features.items():
-        encoder = build_modality(feature.choice).encoder(seed=0)
-        if feature.choice.fitted:
+        encoder = build_modality(feature.config).encoder(seed=0)
+        if feature.config.fitted:
             fold = data.split.folds[0]
-            encoder.fit(data.features(feature.choice), fold.fit[max(fold.fit)])
+            encoder.fit(data.features(feature.config), fold.fit[max(fold.fit)])
         dims[key] = encoder.dim
         encoders[key] = sum(int(v.numel()) for v in getattr(encoder, "parameters", list)())
     return ParameterCounts(len(data.dataset.label_names), dims, encoders)
@@ -97,7 +97,7 @@ def match_parameters(spec: StudySpec, plan: Plan, data: StudyData) -> StudySpec:
 def _to_listed_arm(arm: Arm, widths: Widths | None, spec: StudySpec) -> ListedArm:
     """Convert an arm to an item of an explicit list, with the settings that the study lacks."""
     base = spec.training.model_dump()
-    settings = {k: v for k, v in arm.shared.model_dump().items() if v != base[k]}
+    settings = {k: v for k, v in arm.comparable_training.model_dump().items() if v != base[k]}
     components = {"fusion": arm.fusion, "partition": arm.partition}
     present = {key: component for key, component in components.items() if component is not None}
     required = {"features": arm.names, "technique": arm.technique, "widths": widths}
@@ -114,13 +114,13 @@ def match_widths(arm: Arm, reference: Arm, sizes: ParameterCounts) -> Widths:
     InputError
         No widths come within 2 % of the reference's weights.
     """
-    target, configured = sizes.weights(reference), arm.shared.hidden
+    target, configured = sizes.weights(reference), arm.comparable_training.hidden
     tried: dict[Widths, int] = {}
 
     def weights(scale: float) -> int:
         widths = tuple(max(1, round(width * scale)) for width in configured)
         if widths not in tried:
-            config = arm.shared.model_copy(update={"hidden": widths})
+            config = arm.comparable_training.model_copy(update={"hidden": widths})
             tried[widths] = sizes.weights(replace(arm, training=config))
         return tried[widths]
 

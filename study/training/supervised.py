@@ -108,7 +108,7 @@ class SupervisedModule:
         """Labels of the training part as floats, (r, l)."""
         return torch.from_numpy(self.training.labels).float()
 
-    def groups(self) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups: encoder and head with their own learning rate and decay."""
         config, named = self.config, list(self.module.named_parameters())
         head = [weight for name, weight in named if not name.startswith("encoders.")]
@@ -135,12 +135,12 @@ class SupervisedModule:
         logits: torch.Tensor = module(batch)
         return binary_cross_entropy_with_logits(logits.float(), targets), len(rows)
 
-    def measure(self, module: nn.Module) -> float:
+    def validate(self, module: nn.Module) -> float:
         """Return the monitored value of the validation part; larger is better."""
         scores = predict(module, self.gather, self.validation.rows)
         return MONITORS[self.config.monitor](self.validation.labels, scores)
 
-    def held(self, epoch: int) -> Collection[nn.Module]:
+    def frozen_modules(self, epoch: int) -> Collection[nn.Module]:
         """Return the modules of all encoders that the config freezes in this epoch."""
         encoders = getattr(self.module, "encoders", nn.ModuleDict()).values()
         trained = [encoder for encoder in encoders if any(True for _ in encoder.parameters())]

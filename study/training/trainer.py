@@ -37,7 +37,7 @@ class TrainingModule(Protocol):
     def module(self) -> nn.Module:
         """The module whose weights are trained."""
 
-    def groups(self) -> list[dict[str, Any]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """Return parameter groups of AdamW, each with ``params``, ``lr`` and ``weight_decay``."""
 
     def batches(self, generator: torch.Generator) -> Iterator[Rows]:
@@ -55,10 +55,10 @@ class TrainingModule(Protocol):
         The method moves the batch to the device.
         """
 
-    def measure(self, module: nn.Module) -> float:
+    def validate(self, module: nn.Module) -> float:
         """Return the monitored value, larger is better; called on the first process only."""
 
-    def held(self, epoch: int) -> Collection[nn.Module]:
+    def frozen_modules(self, epoch: int) -> Collection[nn.Module]:
         """Return the submodules frozen in this epoch, each without its children."""
 
 
@@ -129,7 +129,7 @@ class OptimizerSteps:
         self._ranks = ranks
         self._replica: nn.Module = training_module.module
         self._dtype: torch.dtype = getattr(torch, precision)
-        self._optimizer = torch.optim.AdamW(training_module.groups(), fused=True)
+        self._optimizer = torch.optim.AdamW(training_module.parameter_groups(), fused=True)
         self._rates = [group["lr"] for group in self._optimizer.param_groups]
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=precision == "float16")
         self._average = _WeightAverage(training_module.module, average) if average else None
@@ -357,13 +357,13 @@ class Trainer(TrainingState):
         """Train one epoch, validate, and keep the weights if they are the best so far."""
         epoch = 1 + len(self.losses)
         self.module.train()
-        if self.freeze(self.training_module.held(epoch)):
+        if self.freeze(self.training_module.frozen_modules(epoch)):
             self.steps.wrap()
         seed = self.epoch_seed(epoch, self.ranks.rank)
         with seeded(seed, devices=_cuda_devices(self.ranks.device)):
             self.losses.append(self._train(epoch))
             is_first, evaluated = self.ranks.is_first, self.steps.evaluated
-            value = self.training_module.measure(evaluated) if is_first else 0.0
+            value = self.training_module.validate(evaluated) if is_first else 0.0
         if self.add_value(self.ranks.agree(value)):
             self.best = copy.deepcopy(self.steps.evaluated.state_dict())
 

@@ -47,7 +47,7 @@ def run_trial(
         Training failed; the message says where.
     """
     started, ranks = time.perf_counter(), ranks or ProcessGroup()
-    check_workers(trial.arm.training.workers if trial.arm.joint else 1, ranks)
+    check_workers(trial.arm.training.workers if trial.arm.trains_encoders else 1, ranks)
     prepared = prepare_trial(trial, data, shared or EncoderCache())
     history = fit(
         prepared.model,
@@ -84,7 +84,7 @@ def prepare_trial(trial: Trial, data: StudyData, shared: EncoderCache) -> Prepar
     training, validation = (
         labeled_rows(data, part[fraction]) for part in (fold.fit, fold.validation)
     )
-    branches = {f.slot: shared.branch(f, trial, data, training.rows) for f in features}
+    branches = {f.module_name: shared.branch(f, trial, data, training.rows) for f in features}
     model = build_model(trial, branches, data, training, validation, shared.inner)
     return PreparedTrial(trial, training, validation, branches, model)
 

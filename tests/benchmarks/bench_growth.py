@@ -109,10 +109,10 @@ def _study(size: int, folder: str) -> Any:
     from study.storage.storage import Storage
 
     spec, storage = _spec(size, folder), Storage(folder)
-    dataset = load_or_build(spec.data, storage.below("cache", "datasets"))
-    inputs = StudyData(dataset, build_split(spec, dataset), storage.below("cache").address)
-    ledger = Ledger(storage.below("ledger"))
-    return Study(spec, make_plan(spec), inputs, ledger, storage.below("growth"))
+    dataset = load_or_build(spec.data, storage.subfolder("cache", "datasets"))
+    inputs = StudyData(dataset, build_split(spec, dataset), storage.subfolder("cache").address)
+    ledger = Ledger(storage.subfolder("ledger"))
+    return Study(spec, make_plan(spec), inputs, ledger, storage.subfolder("growth"))
 
 
 def _results(study: Any) -> Any:

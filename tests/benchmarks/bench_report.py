@@ -41,7 +41,9 @@ def main() -> int:
         found = {result.id: result for result in trials(study.data, plan)}
         record = StudyResults(replace(study, plan=plan), found)
         rows = list(timed(record, Path(folder) / "report"))
-    title = f"{len(plan.arms)} arms x {plan.per_arm} trials, {MOLECULES} molecules x {LABELS}"
+    title = (
+        f"{len(plan.arms)} arms x {plan.trials_per_arm} trials, {MOLECULES} molecules x {LABELS}"
+    )
     return show(f"report of {title} labels", rows)
 
 

@@ -78,7 +78,7 @@ def _ledger(study: Study) -> list[Row]:
             study.ledger.get(result.id)
 
     def lock() -> None:
-        with StudyLock(study.home).held():
+        with StudyLock(study.home).hold():
             pass
 
     size = len(results[0].to_bytes())

@@ -18,7 +18,7 @@ def main(folder, lease, waits):
     sys.stdin.readline()
     try:
         lock = StudyLock(Storage(folder), lease=float(lease))
-        with lock.held(wait=waits != "refuse", note=say):
+        with lock.hold(wait=waits != "refuse", note=say):
             say("held")
             if waits == "fork" and os.fork() == 0:
                 time.sleep(30)

@@ -41,7 +41,7 @@ class Regression:
         self.values = iter(values or range(99))
         self.asked = 0
 
-    def groups(self):
+    def parameter_groups(self):
         return [{"params": list(self.module.parameters()), "lr": 0.05, "weight_decay": 0.0}]
 
     def batches(self, generator):
@@ -51,11 +51,11 @@ class Regression:
     def loss(self, module, rows, rng):  # noqa: ARG002 (a regression draws nothing)
         return mse_loss(module(self.x[rows]), self.y[rows]), len(rows)
 
-    def measure(self, module):  # noqa: ARG002 (made-up values)
+    def validate(self, module):  # noqa: ARG002 (made-up values)
         self.asked += 1
         return float(next(self.values))
 
-    def held(self, epoch):
+    def frozen_modules(self, epoch):
         return list(self.module[0].modules()) if epoch == 2 else []
 
 

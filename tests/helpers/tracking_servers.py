@@ -144,7 +144,7 @@ class Feeding(ProgressCallback):
             self.done += 1
             self._at.get(self.done, lambda: None)()
             began = time.perf_counter()
-            self._projector.due()
+            self._projector.request_sync()
             self.blocked += time.perf_counter() - began
 
 

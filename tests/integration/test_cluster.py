@@ -174,7 +174,7 @@ def launch_features(study: Study) -> None:
     """Make the features of the study's modalities."""
     from study.artifacts.study_data import build_modality
 
-    choices = {f.key: f.choice for arm in study.plan.arms for f in arm.features}
+    choices = {f.key: f.config for arm in study.plan.arms for f in arm.features}
     for choice in choices.values():
         modality = build_modality(choice)
         for shard in study.data.features_store.missing(modality, study.data.dataset.smiles):

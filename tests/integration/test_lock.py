@@ -68,7 +68,7 @@ def answer(process):
 
 
 def refusal(home, **held):
-    with pytest.raises(LockedError) as caught, StudyLock(home, LEASE).held(**held):
+    with pytest.raises(LockedError) as caught, StudyLock(home, LEASE).hold(**held):
         pytest.fail("two launches at once")
     return str(caught.value)
 
@@ -110,7 +110,7 @@ def test_a_killed_launch_is_taken_over_at_once_and_said(home):
         first.kill()
         first.wait()
         notes, before = [], time.monotonic()
-        with StudyLock(home).held(note=notes.append):
+        with StudyLock(home).hold(note=notes.append):
             assert time.monotonic() - before < LEASE
         (note,) = notes
         assert f"(process {first.pid}, since" in note
@@ -135,7 +135,7 @@ def test_a_child_of_a_killed_launch_does_not_keep_its_lock(home):
         time.sleep(0.5)
         first.kill()
         first.wait()
-        with StudyLock(home).held(note=print):
+        with StudyLock(home).hold(note=print):
             assert Path(f"/proc/{child[0]}").exists()
         os.kill(int(child[0]), signal.SIGKILL)
 
@@ -163,7 +163,7 @@ def test_a_damaged_owner_is_unknown_and_keeps_nothing(home, content):
     flipped = ADA.to_bytes().replace(b'"pid": ', b'"pid": 1')
     home.write("launch-owner.json", flipped if content is None else content)
     notes = []
-    with StudyLock(home).held(note=notes.append):
+    with StudyLock(home).hold(note=notes.append):
         assert read_holder(home).pid == os.getpid()
     assert notes == ["the launch by an unknown process was interrupted; this one continues it"]
 
@@ -172,7 +172,7 @@ def test_a_damaged_owner_is_unknown_and_keeps_nothing(home, content):
 def test_the_lock_file_of_an_earlier_version_blocks_nothing(home, name):
     home.write(name, earlier(ADA))
     assert read_holder(home) is None
-    with StudyLock(home).held(note=pytest.fail):
+    with StudyLock(home).hold(note=pytest.fail):
         assert all(is_lock(other) and other != name for other in home.names(""))
     remove_lock(home)
     assert home.names("") == []
@@ -200,7 +200,7 @@ def test_of_many_threads_that_begin_at_once_one_wins(home):
         lock = StudyLock(home, LEASE)
         gate.wait()
         try:
-            with lock.held(note=held.append):
+            with lock.hold(note=held.append):
                 held.append("held")
                 gate.wait()
         except LockedError:
@@ -217,12 +217,12 @@ def test_of_many_threads_that_begin_at_once_one_wins(home):
 
 def test_a_second_launch_on_an_object_store_is_refused_when_the_first_is_seen_to_live(remote):
     notes = []
-    with StudyLock(remote, LEASE).held():
+    with StudyLock(remote, LEASE).hold():
         assert f"process {os.getpid()}, since" in refusal(remote, note=notes.append)
         assert read_holder(remote).pid == os.getpid()
     assert "checking whether the launch by" in notes[0]
     assert read_holder(remote) is None
-    with StudyLock(remote, LEASE).held(note=pytest.fail):
+    with StudyLock(remote, LEASE).hold(note=pytest.fail):
         pass
 
 
@@ -235,7 +235,7 @@ def test_a_lease_that_is_not_renewed_is_taken_over_whatever_the_clocks_say(
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + jump)
     notes, before = [], time.monotonic()
-    with StudyLock(remote, LEASE).held(note=notes.append) as lock:
+    with StudyLock(remote, LEASE).hold(note=notes.append) as lock:
         assert time.monotonic() - before >= LEASE
         time.sleep(LEASE)
         assert not lock.lost
@@ -244,7 +244,7 @@ def test_a_lease_that_is_not_renewed_is_taken_over_whatever_the_clocks_say(
 
 def test_who_waits_for_a_lease_begins_when_it_is_released(remote):
     notes = []
-    with StudyLock(remote, 60).held():
+    with StudyLock(remote, 60).hold():
         waiting = threading.Thread(target=lambda: enter(StudyLock(remote, LEASE), notes))
         waiting.start()
         time.sleep(LEASE / 2)
@@ -255,12 +255,12 @@ def test_who_waits_for_a_lease_begins_when_it_is_released(remote):
 
 
 def enter(lock, notes):
-    with lock.held(wait=True, note=notes.append):
+    with lock.hold(wait=True, note=notes.append):
         notes.append("held")
 
 
 def test_an_owner_that_was_taken_over_notices_and_leaves_the_lock_to_the_other(remote):
-    with StudyLock(remote, LEASE).held() as lock:
+    with StudyLock(remote, LEASE).hold() as lock:
         remote.write("launch-000002.lock", ADA.to_bytes())
         deadline = time.monotonic() + 30
         while not lock.lost:
@@ -273,7 +273,7 @@ def test_an_owner_that_was_taken_over_notices_and_leaves_the_lock_to_the_other(r
 def test_a_damaged_lease_is_taken_over(remote, content):
     remote.write("launch-000003.lock", content)
     notes = []
-    with StudyLock(remote, LEASE).held(note=notes.append):
+    with StudyLock(remote, LEASE).hold(note=notes.append):
         assert read_holder(remote).pid == os.getpid()
     assert "the lock is damaged" in notes[-1]
 
@@ -286,7 +286,7 @@ def test_of_many_that_take_over_a_lease_at_once_one_wins(remote):
         lock = StudyLock(remote, LEASE)
         gate.wait()
         try:
-            with lock.held(note=lambda _: None):
+            with lock.hold(note=lambda _: None):
                 held.append("held")
                 gate.wait()
         except LockedError:
@@ -308,13 +308,13 @@ def test_a_slow_taker_finds_that_others_came_and_went(remote, monkeypatch):
 
     def late(name, data):
         monkeypatch.setattr(remote, "create", create)
-        with StudyLock(remote, LEASE).held():
+        with StudyLock(remote, LEASE).hold():
             pass
-        held.enter_context(StudyLock(remote, LEASE).held())
+        held.enter_context(StudyLock(remote, LEASE).hold())
         return create(name, data)
 
     monkeypatch.setattr(remote, "create", late)
-    with ExitStack() as held, pytest.raises(LockedError), slow.held():
+    with ExitStack() as held, pytest.raises(LockedError), slow.hold():
         pytest.fail("two launches at once")
     assert remote.names("") == ["launch-000003.lock"]
 
@@ -323,13 +323,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     lock = StudyLock(Storage(str(tmp_path / "file" / "study")), LEASE)
     named = r"file/study/launch\.lock cannot be written \(Not a directory\)"
-    with pytest.raises(StorageError, match=named), lock.held():
+    with pytest.raises(StorageError, match=named), lock.hold():
         pytest.fail("there is no folder")
 
 
 def test_passwords_of_urls_are_not_written(home, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["study", "launch", "x", "--tracking-uri", "http://u:pw@h/"])
-    with StudyLock(home, LEASE).held():
+    with StudyLock(home, LEASE).hold():
         text = home.read("launch-owner.json").decode()
     assert "pw" not in text
     assert "http://h/" in text

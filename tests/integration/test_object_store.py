@@ -52,8 +52,8 @@ def test_records_read_back_and_listings_are_fresh(store):
         store.read("a03.trial")
     assert store.quarantine("a04.trial") == f"{store.url}/a04.trial.corrupt"
     assert len(store.names(".trial")) == 38
-    store.below("deep").write("one", b"1")
-    assert store.holding("one") == ["deep"]
+    store.subfolder("deep").write("one", b"1")
+    assert store.find_folders_with("one") == ["deep"]
     store.clear()
     assert store.names("") == []
 
@@ -113,12 +113,12 @@ def test_a_launch_goes_on_from_any_machine(store, tiny, spec_of, run_tiny, launc
     assert notes.stages == {}
 
     move()
-    assert load_results(store.below("tiny")).missing == 0
+    assert load_results(store.subfolder("tiny")).missing == 0
     text, complete = compare_studies(ComparisonRequest(["tiny"], store.url), "csv")
     assert complete
     assert "counts" in text
     single = next(t for t in study.plan.trials() if t.arm.technique == "mlp_head")
-    store.below("ledger").remove(f"{study.data.trial_id(single)}.trial")
+    store.subfolder("ledger").remove(f"{study.data.trial_id(single)}.trial")
     _, record, notes = run_tiny(spec_of(tiny, store.url))
     assert notes.stages == {"trials": 1}  # features and embeddings came from the store
     assert record.missing == 0
@@ -143,9 +143,9 @@ def test_damage_in_the_store_is_set_aside_and_redone(store, tiny, spec_of, run_t
 
 def test_two_launches_at_once_are_refused(store):
     first, second = StudyLock(store, 2), StudyLock(store, 2)
-    with first.held(), pytest.raises(LockedError, match="give --wait"), second.held():
+    with first.hold(), pytest.raises(LockedError, match="give --wait"), second.hold():
         pytest.fail("two launches at once")
-    with StudyLock(store, 2).held():
+    with StudyLock(store, 2).hold():
         pass
     assert read_holder(store) is None
 
@@ -166,7 +166,7 @@ def test_the_processes_of_a_cluster_share_a_bucket(store, tiny, tmp_path):
     folder, file = tmp_path / "empty", tmp_path / "tiny.yaml"
     folder.mkdir()
     file.write_text(yaml.safe_dump(tiny))
-    home = store.below("tiny")
+    home = store.subfolder("tiny")
     home.write("", b"")  # as Ray's own file system keeps a folder
     command = [sys.executable, "-m", "study", "launch", str(file), "--no-mlflow"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -174,5 +174,5 @@ def test_the_processes_of_a_cluster_share_a_bucket(store, tiny, tmp_path):
     record = load_results(home)
     assert (record.missing, record.failures) == (0, ())
     assert len(record.by_id) == 2
-    assert home.below("scratch").sizes("") == {}
+    assert home.subfolder("scratch").sizes("") == {}
     assert list(folder.iterdir()) == []  # no folder called s3: either

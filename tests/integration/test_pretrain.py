@@ -98,7 +98,7 @@ def test_a_second_launch_of_one_that_runs_is_refused_or_waits(tmp_path, pretrain
     file, folder = write_file(tmp_path), tmp_path / "out" / "weights" / "small"
     pretraining = prepare_pretraining(read_pretraining(str(file)))
     with ThreadPoolExecutor(1) as pool:
-        with StudyLock(Storage(str(folder))).held():
+        with StudyLock(Storage(str(folder))).hold():
             code, _, err = pretrain(file)
             assert (code, f"{folder} is being launched by" in err) == (3, True)
             assert all(is_lock(path.name) for path in folder.iterdir())

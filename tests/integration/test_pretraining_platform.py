@@ -12,7 +12,7 @@ from study.pretraining.run import prepare_pretraining, train_pretraining
 from study.pretraining.workspace import read_history
 from study.progress import ProgressCallback
 from study.tracking.mlflow_store import WEIGHTS
-from study.tracking.pages import weights_page
+from study.tracking.pages import build_weights_page
 
 # MLflow uses a loader that SQLAlchemy 2.1 has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -59,13 +59,13 @@ def runs_of(tracker):
 
 
 def page_of(card, folder):
-    return weights_page(card, folder, read_history(folder / "epochs.json"))
+    return build_weights_page(card, folder, read_history(folder / "epochs.json"))
 
 
 def test_a_page_shows_finished_weights_once(tracker, pretrained):
     card, folder = pretrained(LocalExecutor(), "inline")
     page = page_of(card, folder)
-    assert [tracker.pretraining(page) for _ in range(2)] == [True, False]
+    assert [tracker.sync_weights(page) for _ in range(2)] == [True, False]
     client, (run,) = runs_of(tracker)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "small")
     assert run.data.params["modality.width"] == "8"
@@ -80,12 +80,12 @@ def test_a_page_shows_finished_weights_once(tracker, pretrained):
 def test_other_weights_of_that_name_or_half_a_page_are_replaced(tracker, pretrained):
     card, folder = pretrained(LocalExecutor(), "inline")
     page = page_of(card, folder)
-    tracker.pretraining(replace(page, state="old"))
-    assert tracker.pretraining(page)
+    tracker.sync_weights(replace(page, state="old"))
+    assert tracker.sync_weights(page)
     client, (run,) = runs_of(tracker)
     assert run.data.tags["olfaction.state"] == page.state
     client.set_terminated(run.info.run_id, "KILLED")
-    assert tracker.pretraining(page)
+    assert tracker.sync_weights(page)
     assert [run.info.status for run in runs_of(tracker)[1]] == ["FINISHED"]
 
 
@@ -93,6 +93,6 @@ def test_a_store_that_breaks_down_is_named_and_nothing_is_lost(tracker, pretrain
     card, folder = pretrained(LocalExecutor(), "inline")
     gone = replace(page_of(card, folder), files=(tmp_path / "gone",))
     with pytest.raises(TrackingError, match="weights in their folder, and the same command"):
-        tracker.pretraining(gone)
-    assert tracker.pretraining(page_of(card, folder))
+        tracker.sync_weights(gone)
+    assert tracker.sync_weights(page_of(card, folder))
     assert len(runs_of(tracker)[1]) == 1

@@ -59,10 +59,10 @@ def test_the_driver_is_not_kept_waiting_and_calls_run_together(
 ) -> None:
     gated = Gated(tracker)
     projector = BackgroundSync(gated, lambda: record, print, PACE)
-    projector.due()
+    projector.request_sync()
     _until(lambda: gated.seen)
     for _ in range(1000):
-        projector.due()  # returns, though the store says nothing
+        projector.request_sync()  # returns, though the store says nothing
     assert gated.seen == [SyncStage.RUNNING]
     gated.gate.set()
     _until(lambda: len(gated.seen) == 2)
@@ -77,7 +77,7 @@ def test_trouble_is_said_once_and_its_end_too(record: StudyResults, tracker: MLf
     projector = BackgroundSync(
         gated, lambda: record, notes.append, SyncInterval(min_rest=0.05, first_retry=0.02)
     )
-    projector.due()
+    projector.request_sync()
     _until(lambda: len(notes) == 2)
     assert notes == [
         "no luck 2; the study continues",
@@ -105,7 +105,7 @@ def test_a_store_that_never_answers_is_left_with_a_named_error(
 ) -> None:
     gated, before = Gated(tracker), set(threading.enumerate())
     projector = BackgroundSync(gated, lambda: record, print, replace(PACE, patience=1000.0))
-    projector.due()
+    projector.request_sync()
     _until(lambda: gated.seen)
     message = r"not complete after (\d+) s.*is slow.*`study sync tiny`"
     with pytest.raises(TrackingError, match=message) as left:
@@ -141,7 +141,7 @@ def test_ctrl_c_leaves_the_last_projection(record: StudyResults, tracker: MLflow
     other = Gated(tracker)
     with pytest.raises(TrackingError, match="study sync"):
         BackgroundSync(other, lambda: record, print, patient).finish(
-            record, hurried=lambda: bool(other.seen)
+            record, should_stop=lambda: bool(other.seen)
         )
 
 
@@ -153,7 +153,7 @@ def test_a_defect_is_not_hidden(record: StudyResults, tracker: MLflowStore) -> N
         raise ZeroDivisionError
 
     projector = BackgroundSync(tracker, read, print, PACE)
-    projector.due()
+    projector.request_sync()
     assert met.wait(120)
     with pytest.raises(ZeroDivisionError):
         projector.finish(record)
@@ -165,7 +165,9 @@ def test_progress_is_shown_on_the_page_of_the_study(
     projector = BackgroundSync(
         tracker, lambda: partial, print, SyncInterval(interval=0.2, min_rest=0.1)
     )
-    projector.tell(Progress("trials", total=8, done=6, running=2, failed=1, seconds=60.0))
+    projector.report_progress(
+        Progress("trials", total=8, done=6, running=2, failed=1, seconds=60.0)
+    )
     _until(lambda: pages.client.get_experiment_by_name("tiny"))
     _until(lambda: len(pages.runs("tiny", "cell")) == CELLS - 1)
     (parent,) = pages.runs("tiny", "study")
@@ -188,7 +190,7 @@ def test_a_study_that_was_interrupted_says_so_and_goes_on(
     assert [run.info.status for run in pages.runs("tiny", "study")] == ["KILLED"]
     assert len(pages.runs("tiny", "cell")) == CELLS - 1
     later = BackgroundSync(tracker, lambda: partial, print, PACE)
-    later.due()
+    later.request_sync()
     _until(lambda: pages.runs("tiny", "study")[0].info.status == "RUNNING")
     later.finish(record)
     assert [run.info.status for run in pages.runs("tiny", "study")] == ["FINISHED"]
@@ -205,7 +207,7 @@ def test_a_record_that_is_damaged_for_a_while_stops_nothing(
     Path(study.ledger.storage.path(name)).write_bytes(whole[:100])
     notes: list[str] = []
     projector = BackgroundSync(tracker, study.read_results, notes.append, PACE)
-    projector.due()
+    projector.request_sync()
     _until(lambda: notes)
     assert name in notes[0]
     Path(study.ledger.storage.path(name)).write_bytes(whole)

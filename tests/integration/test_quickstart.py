@@ -43,7 +43,9 @@ def test_it_prints_every_arm_and_where_things_are(quickstart: Done, quickstart_s
 def test_every_arm_has_learned_something(quickstart_rows: list[dict[str, str]]) -> None:
     """Far from chance, but a floor and no benchmark: the table is small."""
     plan = make_plan(read_study("quickstart"))
-    assert {row["trials"] for row in quickstart_rows} == {f"{plan.per_arm}/{plan.per_arm}"}
+    assert {row["trials"] for row in quickstart_rows} == {
+        f"{plan.trials_per_arm}/{plan.trials_per_arm}"
+    }
     assert min(float(row["auroc"]) for row in quickstart_rows) > 0.55
 
 

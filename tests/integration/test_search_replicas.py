@@ -18,7 +18,7 @@ def test_replicas_choose_together(tiny, spec_of, tmp_path):
     study = prepare(spec_of(tiny, tmp_path / "storage"))
     write_study_folder(study)
     for feature in study.plan.arms[0].features:
-        study.data.features(feature.choice)
+        study.data.features(feature.config)
     trial = next(iter(study.plan.trials())).to_json()
     multiprocessing.spawn(search_in_group, (2, tmp_path, study.folder, trial), nprocs=2)
     one, other = (json.loads((tmp_path / str(rank)).read_text()) for rank in range(2))

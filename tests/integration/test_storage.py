@@ -126,11 +126,11 @@ def test_damaged_records_of_one_name_are_all_kept(storage):
 
 def test_names_with_the_signs_of_patterns_are_only_names(tmp_path):
     storage = Storage(str(tmp_path / "a[1]*"))
-    storage.below("study").write("x?.json", b"1")
-    assert storage.holding("x?.json") == ["study"]
-    assert dict(storage.below("study").read_many(["x?.json"])) == {"x?.json": b"1"}
+    storage.subfolder("study").write("x?.json", b"1")
+    assert storage.find_folders_with("x?.json") == ["study"]
+    assert dict(storage.subfolder("study").read_many(["x?.json"])) == {"x?.json": b"1"}
     assert storage.sizes("") == {"study/x?.json": 1}
-    assert storage.below("study").above.address == storage.address
+    assert storage.subfolder("study").parent_folder.address == storage.address
 
 
 KILLED = """

@@ -16,7 +16,7 @@ from tracking_pages import Pages
 from study.analysis.arm_scores import build_score_pool
 from study.analysis.comparison import compare_arms
 from study.errors import InputError
-from study.reporting.tables import comparison_frame
+from study.reporting.tables import build_comparison_frame
 from study.results.study_results import StudyResults, load_results
 from study.results.trial_result import TrialResult
 from study.runner.sync import sync_study
@@ -279,7 +279,7 @@ def test_sync_leaves_the_pages_of_a_running_launch_alone(
     record: StudyResults, tracker: MLflowStore, pages: Pages
 ) -> None:
     store = record.spec.run.storage
-    with StudyLock(Storage(f"{store}/tiny")).held(), pytest.raises(LockedError, match="launched"):
+    with StudyLock(Storage(f"{store}/tiny")).hold(), pytest.raises(LockedError, match="launched"):
         sync_study("tiny", store, tracker.uri)
     assert pages.client.get_experiment_by_name("tiny") is None
 
@@ -294,8 +294,8 @@ def test_mlflow_alone_gives_the_comparison_of_the_ledger(
 ) -> None:
     tracker.sync(record)
     folder = Path(record.spec.run.storage) / "tiny"
-    from_ledger = comparison_frame(compare_arms([build_score_pool(load_results(folder))]))
-    assert comparison_frame(compare_arms([tracker.read_pool("tiny")])).equals(from_ledger)
+    from_ledger = build_comparison_frame(compare_arms([build_score_pool(load_results(folder))]))
+    assert build_comparison_frame(compare_arms([tracker.read_pool("tiny")])).equals(from_ledger)
 
 
 def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(

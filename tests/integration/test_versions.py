@@ -289,7 +289,7 @@ def test_records_are_opened_once_and_what_is_known_of_them_may_be_lost(
     upgrade()
     shown = command("status", "frozen")
     opened = []
-    origins = Ledger.origins
+    origins = Ledger.read_origins
     monkeypatch.setattr(
         Ledger, "origins", lambda self, ids: opened.append(len(ids)) or origins(self, ids)
     )

@@ -76,7 +76,7 @@ def build_row(context: ReportContext, arm: Arm) -> Row:
         "models": scores.models if scores else None,
         "parameters": number_or_none(scores.parameters) if scores else None,
         "seconds": number_or_none(sum_fit_seconds(context, arm)) if scores else None,
-        "trials": f"{finished}/{results.plan.per_arm}",
+        "trials": f"{finished}/{results.plan.trials_per_arm}",
         "cell": str(arm),
         "cell_id": arm.id,
     }
@@ -96,7 +96,7 @@ def sum_fit_seconds(context: ReportContext, arm: Arm) -> float:
     arms = context.analysis.arms
     if arm.technique != MEAN:
         return arms[arm.id].seconds
-    members = [arm.single(feature).id for feature in arm.features]
+    members = [arm.to_single(feature).id for feature in arm.features]
     return sum(arms[key].seconds for key in members if key in arms)
 
 

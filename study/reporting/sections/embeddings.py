@@ -10,7 +10,7 @@ from study.reporting.figures.embedding import draw_embedding_map
 
 def section(context: ReportContext) -> DocumentSection | None:
     """Draw one map per encoder whose embeddings are in the cache; explain if there are none."""
-    choices = [f.choice for arm in context.arms for f in arm.features]
+    choices = [f.config for arm in context.arms for f in arm.features]
     if not any(choice.trainable and choice.resolved != "joint" for choice in choices):
         return None
     maps = build_embedding_maps(context.analysis)

@@ -56,7 +56,7 @@ RULES = (
 def _list_facts(results: StudyResults) -> list[Row]:
     data, split, trials = results.data.dataset, results.data.split, results.by_id.values()
     undefined = sum(macro_mean(trial.auroc).undefined for trial in trials)
-    expected = len(results.plan.arms) * results.plan.per_arm
+    expected = len(results.plan.arms) * results.plan.trials_per_arm
     seconds = sum(trial.seconds for trial in trials)
     facts = {
         "study": results.spec.name,

@@ -76,7 +76,7 @@ def describe_missing_trials(context: ReportContext) -> list[str]:
     failed = f", {format_count(len(results.failures), 'of them failed', 'of them failed')}"
     return [
         f"Not complete: {format_count(results.missing, 'trial')} of "
-        f"{len(results.plan.arms) * results.plan.per_arm:,} have no result"
+        f"{len(results.plan.arms) * results.plan.trials_per_arm:,} have no result"
         f"{failed if results.failures else ''}. Numbers of unfinished arms will change."
     ]
 

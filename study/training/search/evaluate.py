@@ -160,7 +160,9 @@ class SequentialEvaluator:
     def _train(self, candidate: Configuration, name: str, epochs: int) -> ValidationScore:
         """Continue the training of a candidate up to an epoch."""
         # Only training of encoders takes long enough for a checkpoint after each epoch.
-        checkpoints = self._journal.checkpoints_for(name) if self._trial.arm.joint else None
+        checkpoints = (
+            self._journal.checkpoints_for(name) if self._trial.arm.trains_encoders else None
+        )
         trainer = self._trainers.pop(candidate.index, None) or self._start(candidate)
         trainer.resume(checkpoints)
         while not trainer.ended and len(trainer.monitored) < epochs:
@@ -188,9 +190,9 @@ class _NaNTolerantModule(SupervisedModule):
     is broadcast, and so fails the candidate on every process.
     """
 
-    def measure(self, module: nn.Module) -> float:
+    def validate(self, module: nn.Module) -> float:
         """Return the monitored value; NaN if a score is not finite."""
         try:
-            return super().measure(module)
+            return super().validate(module)
         except TrialError:
             return math.nan

@@ -16,7 +16,7 @@ from dataclasses import replace
 from study.artifacts.study_data import StudyData
 from study.errors import InputError
 from study.planning.trials import Arm, Trial
-from study.results.search_log import SearchLog, best_index
+from study.results.search_log import SearchLog, find_best_index
 from study.results.trial_result import TrialResult
 from study.training.checkpoints import CheckpointStore
 from study.training.distributed import ProcessGroup
@@ -62,13 +62,13 @@ def run_searched_trial(
         No configuration could be trained.
     """
     ranks = ranks or ProcessGroup()
-    check_workers(trial.arm.training.workers if trial.arm.joint else 1, ranks)
+    check_workers(trial.arm.training.workers if trial.arm.trains_encoders else 1, ranks)
     journal = SearchJournal(checkpoints, ranks)
     shared = EncoderCache()
     log = choose_configuration(trial, SequentialEvaluator(trial, data, shared, ranks, journal))
     chosen = apply_configuration(trial, log.winner.numbers)
     # Fitting a head takes seconds and needs no checkpoints.
-    refit = journal.checkpoints_for(REFIT) if trial.arm.joint else None
+    refit = journal.checkpoints_for(REFIT) if trial.arm.trains_encoders else None
     result = run_trial(chosen, data, ranks, refit, shared)
     return replace(
         result,
@@ -88,13 +88,13 @@ def choose_configuration(trial: Trial, trainer: ConfigurationTrainer) -> SearchL
     effective = effective_hyperparameters(search, hyperparameters_without_effect(trial.arm))
     tried = run_search(SearchTask(search, default, effective, trial.torch_seed), trainer)
     seconds = time.perf_counter() - started
-    monitor, best = default.monitor, best_index(tried)
+    monitor, best = default.monitor, find_best_index(tried)
     return SearchLog(search.method, search.budget, monitor, tried, best, seconds)
 
 
 def hyperparameters_without_effect(arm: Arm) -> frozenset[str]:
     """Return the training hyperparameters that have no effect on an arm."""
-    return frozenset() if arm.joint else ENCODER_HYPERPARAMETERS
+    return frozenset() if arm.trains_encoders else ENCODER_HYPERPARAMETERS
 
 
 def apply_configuration(trial: Trial, hyperparameters: Hyperparameters) -> Trial:

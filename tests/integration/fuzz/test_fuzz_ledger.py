@@ -52,7 +52,7 @@ def ledger(folder, cases):
     def read(place, data):
         path.write_bytes(data)
         value = cases.outcome(place, lambda: checked(found.get(TRIAL_ID)))
-        sound, aside = found.sound([TRIAL_ID])
+        sound, aside = found.find_intact([TRIAL_ID])
         assert (sound, len(aside)) == (({TRIAL_ID}, 0) if value else (set(), 1))
         for other in folder.glob("*.corrupt*"):
             other.unlink()

@@ -14,7 +14,7 @@ from study.analysis.paired import build_macro_weights, estimate_difference
 from study.errors import InputError
 from study.metrics import density_fifths
 from study.reporting.formatting import Column, build_frame, render_table
-from study.reporting.tables import COLUMNS, UNEQUAL, comparison_frame, format_caveats
+from study.reporting.tables import COLUMNS, UNEQUAL, build_comparison_frame, format_caveats
 
 SINGLE = {"features": "counts", "technique": "single"}
 
@@ -116,7 +116,7 @@ def test_results_without_data_set_give_the_same_rows(launched, compared):
     pages = build_score_pool_from_runs(
         results.spec, list(results.by_id.values()), results.data.split
     )
-    assert comparison_frame(compare_arms([pages])).equals(comparison_frame(compared))
+    assert build_comparison_frame(compare_arms([pages])).equals(build_comparison_frame(compared))
 
 
 def test_runs_without_all_folds_are_rejected(launched):
@@ -127,7 +127,7 @@ def test_runs_without_all_folds_are_rejected(launched):
 
 
 def test_json_and_csv_have_exact_numbers(compared):
-    frame = comparison_frame(compared, studies=True)
+    frame = build_comparison_frame(compared, studies=True)
     read = json.loads(render_table(frame, COLUMNS, "json"))
     balancer = next(row for row in read if row["technique"] == "label_balancer")
     assert balancer["gain_low"] < balancer["gain"] < balancer["gain_high"]
@@ -140,7 +140,7 @@ def test_json_and_csv_have_exact_numbers(compared):
 
 
 def test_text_formats_have_aligned_columns(compared):
-    frame = comparison_frame(compared)
+    frame = build_comparison_frame(compared)
     table = render_table(frame, COLUMNS, "table").splitlines()
     assert table[0].split() == [w for c in COLUMNS[2:] for w in c.heading.split()]
     markdown = render_table(frame, COLUMNS, "md").splitlines()
@@ -206,5 +206,5 @@ def test_empty_table_is_valid():
 def test_ensemble_against_single_model_is_marked(compared):
     mean = find_row(compared, "independent_mean")
     assert not mean.paired.equal_size
-    assert comparison_frame([mean])["verdict"][0].endswith(" *")
+    assert build_comparison_frame([mean])["verdict"][0].endswith(" *")
     assert UNEQUAL in format_caveats(compared)

@@ -43,11 +43,11 @@ def context_on(rows, inner=None):
 
 def test_oracle_partition_is_rejected():
     training, test = np.arange(10), np.arange(10, 15)
-    assert context_on(training, inner=training).keep_from(test).n_labels == 3
+    assert context_on(training, inner=training).check_no_test_rows(test).n_labels == 3
     with pytest.raises(FusionError, match=r"oracle partition is refused.*first row 10"):
         context_on(training, inner=test)
     with pytest.raises(FusionError, match=r"oracle partition is refused.*first row 9"):
-        context_on(training).keep_from(np.arange(9, 15))
+        context_on(training).check_no_test_rows(np.arange(9, 15))
 
 
 def test_partition_never_uses_the_test_fold(launched):
@@ -55,7 +55,7 @@ def test_partition_never_uses_the_test_fold(launched):
     trial = next(t for t in study.plan.trials() if t.arm.technique == "label_balancer")
     labels, fold = record.data.dataset.labels, record.data.fold(trial)
     train, test = (LabeledRows(rows, labels[rows]) for rows in (fold.train(1.0), fold.test))
-    branches = dict.fromkeys(feature.slot for feature in trial.arm.features)
+    branches = dict.fromkeys(feature.module_name for feature in trial.arm.features)
     assert partition_context(trial, branches, record.data, train, train).k == 2
     with pytest.raises(FusionError, match=r"oracle partition is refused"):
         partition_context(trial, branches, record.data, test, train)

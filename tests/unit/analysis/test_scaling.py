@@ -31,7 +31,7 @@ from study.cli.analysis import scaling
 from study.errors import InputError
 from study.metrics import auroc
 from study.planning.contrasts import build_default_contrasts
-from study.reporting.tables import scaling_parts, scaling_text
+from study.reporting.tables import build_scaling_tables, format_scaling
 
 FRACTIONS = np.array([0.1, 0.2, 0.4, 0.8])
 SCORES = np.array([0.6, 0.7, 0.8, 0.9])
@@ -246,32 +246,32 @@ def test_one_fraction_has_no_scaling():
     single = made(file_of(GRID, split={"folds": 2}), strength)
     assert (build_fraction_claims(single), estimate_data_efficiency(single)) == ((), ())
     with pytest.raises(InputError, match="no arm with finished trials at two training fractions"):
-        scaling_parts(single)
+        build_scaling_tables(single)
 
 
 def test_command_prints_scaling_tables(tmp_path, tiny, spec_of, run_tiny):
     grid = [{"features": [["counts"]]}, {"features": [["counts", "characters"]]}]
     raw = tiny | {"grid": grid, "fractions": [0.4, 0.7, 1.0]}
     _, record, _ = run_tiny(spec_of(raw, tmp_path))
-    parts = scaling_parts(StudyAnalysis(record, build_default_contrasts(record.plan.arms)))
+    parts = build_scaling_tables(StudyAnalysis(record, build_default_contrasts(record.plan.arms)))
     app = typer.Typer()
     app.command()(scaling)
     result = CliRunner().invoke(app, ["tiny", "--storage", str(tmp_path)])
     assert result.exit_code == 0
-    assert result.output == scaling_text(parts, "table")
-    tables = json.loads(scaling_text(parts, "json"))
+    assert result.output == format_scaling(parts, "table")
+    tables = json.loads(format_scaling(parts, "json"))
     assert {name: len(rows) for name, rows in tables.items()} == {
         "curves": 2 * 3,
         "power_laws": 2,  # three points: no floor
         "efficiencies": 1,  # declared, and an arm of two modalities against one: the same pair
         "claims": 2,
     }
-    rows = list(csv.DictReader(io.StringIO(scaling_text(parts, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(format_scaling(parts, "csv"))))
     assert [row["part"] for row in rows] == [
         name for name, part_rows in tables.items() for _ in part_rows
     ]
     first = tables["curves"][0]
     assert float(rows[0]["auroc"]) == first["auroc"]
-    for text in (result.output, scaling_text(parts, "md")):
+    for text in (result.output, format_scaling(parts, "md")):
         assert "Holm over all 2 claims" in text
         assert f"{first['auroc']:.4f} [{first['auroc_low']:.4f}, {first['auroc_high']:.4f}]" in text

@@ -15,7 +15,7 @@ from study.analysis.search_sensitivity import (
 from study.config.loading import check_study
 from study.errors import TrialError
 from study.planning.plan import make_plan
-from study.results.search_log import SearchCandidate, SearchLog, best_index
+from study.results.search_log import SearchCandidate, SearchLog, find_best_index
 
 VALUES = (0.61, 0.7, 0.55, 0.7, 0.64)
 
@@ -27,7 +27,7 @@ def log_of(values, method="random", budget=None):
         )
         for i, v in enumerate(values)
     )
-    return SearchLog(method, budget or len(tried), "auroc", tried, best_index(tried), 1.0)
+    return SearchLog(method, budget or len(tried), "auroc", tried, find_best_index(tried), 1.0)
 
 
 def mean_of_maxima(values, count):
@@ -75,15 +75,15 @@ def test_failed_configurations_count_as_worst():
 
 
 def test_ties_keep_the_first_finished_candidate():
-    assert best_index(log_of((0.6, 0.7, 0.7)).tried) == 1
-    assert best_index(log_of((0.7, 0.7, 0.1)).tried) == 0
+    assert find_best_index(log_of((0.6, 0.7, 0.7)).tried) == 1
+    assert find_best_index(log_of((0.7, 0.7, 0.1)).tried) == 0
     dropped = SearchCandidate({}, (0.7,), finished=False)
-    assert best_index([dropped, SearchCandidate({}, (0.7,), finished=True)]) == 1
+    assert find_best_index([dropped, SearchCandidate({}, (0.7,), finished=True)]) == 1
     broken = SearchCandidate({}, (), finished=False, cause="the loss became nan")
     with pytest.raises(
         TrialError, match=r"none of 2 configurations.*own hyperparameters: the loss became"
     ):
-        best_index([broken, broken])
+        find_best_index([broken, broken])
 
 
 def test_search_log_round_trips_json():

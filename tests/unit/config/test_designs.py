@@ -130,7 +130,7 @@ def test_widths_change_a_head_but_not_its_reference():
     listed = [{"features": PAIR}, {"features": PAIR, "fusion": "product", "widths": [77]}]
     head, wide = make_plan(study({"arms": listed})).arms
     assert wide.training.hidden == (77,)
-    assert wide.shared == head.training
+    assert wide.comparable_training == head.training
     plain = make_plan(study({"features": [PAIR], "fusion": ["product"]})).arms[0]
     assert wide.id != plain.id
     own = {"features": [PAIR], "fusion": ["product"], "training": {"hidden": [[77]]}}

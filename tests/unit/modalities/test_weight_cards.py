@@ -10,8 +10,8 @@ from modalities import ModalityError
 from modalities.weights.model_card import (
     ModelCard,
     find_model_card,
+    format_card_hint,
     has_model_card,
-    model_card_hint,
     read_model_card,
     write_model_card,
 )
@@ -98,15 +98,15 @@ def test_hint_lists_the_options_that_differ(tmp_path):
     write_model_card(tmp_path, WEIGHTS, CARD)
     place = {"weights": str(tmp_path)}
     same = {**place, "layers": 2, "dropout": 0.1, "pooling": "mean"}
-    assert model_card_hint("smiles", same) == ""
-    assert model_card_hint("smiles", {**same, "layers": 3, "dropout": 0.1}) == (
+    assert format_card_hint("smiles", same) == ""
+    assert format_card_hint("smiles", {**same, "layers": 3, "dropout": 0.1}) == (
         "; the card of these weights says layers=2: use the same"
     )
-    assert model_card_hint("graph", place) == (
+    assert format_card_hint("graph", place) == (
         "; the card of these weights says modality=smiles, layers=2, dropout=0.1, pooling=mean: "
         "use the same"
     )
-    assert model_card_hint("smiles", {"weights": str(tmp_path / "nowhere")}) == ""
+    assert format_card_hint("smiles", {"weights": str(tmp_path / "nowhere")}) == ""
 
 
 def test_nan_measure_is_refused(tmp_path):

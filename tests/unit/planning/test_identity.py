@@ -104,7 +104,7 @@ def test_weights_count_by_content_and_not_by_path():
     assert arm(weights="/b/other.pth").id == arm().id
     assert arm(sha256="1" * 64).id != arm().id
     assert only({"graph": {"calibration": "frozen"}}).id != arm().id
-    assert arm().features[0].choice.resolved == "frozen"
+    assert arm().features[0].config.resolved == "frozen"
 
 
 def test_training_settings_of_a_frozen_encoder_do_not_count():

@@ -79,7 +79,7 @@ def test_counts_of_a_small_grid():
     )
     plan = make_plan(spec)
     cost = estimate_cost(plan)
-    assert plan.per_arm == 12
+    assert plan.trials_per_arm == 12
     assert (len(plan.arms), plan.fits) == (5, 48)  # the average trains nothing
     assert (cost.trials, cost.fits) == (60, 48)
     assert cost.jobs == 12  # one fine-tuned graph encoder a fold, repeat and seed

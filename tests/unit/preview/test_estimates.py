@@ -86,7 +86,7 @@ def test_finished_folds_give_measured_errors(launched):
     (effect,) = estimate_detectable_effects([contrast], plan, 120, prior)
     sides = [results.results_of(arm)[0] for arm in (contrast.arm, contrast.reference)]
     variance = _bootstrap_variance(*sides, launched_study.data.split.groups)
-    seeds = 2 * 0.0015**2 / plan.per_arm * 4_983 / 120
+    seeds = 2 * 0.0015**2 / plan.trials_per_arm * 4_983 / 120
     assert effect.source == "measured"
     assert effect.smallest == pytest.approx(2.8 * math.sqrt(variance / 2 + seeds), rel=0.15)
     finding = next(f for f in StudyAnalysis(results, (contrast,)).findings)
@@ -124,7 +124,7 @@ def test_recorded_times_replace_the_coefficients(launched):
     single = plan.arms[0]
     assert times.arms[single.id] == pytest.approx(results.results_of(single)[0].seconds, rel=0.05)
     trained = [arm for arm in plan.arms if arm.technique != "independent_mean"]
-    expected = sum(times.arms[arm.id] for arm in trained) * plan.per_arm
+    expected = sum(times.arms[arm.id] for arm in trained) * plan.trials_per_arm
     assert estimate_cost(plan, 120, times).core_seconds == pytest.approx(expected)
     text = format_plan(launched_study.spec)
     assert "recorded trials of 4 arms; 120 molecules" in text

@@ -219,7 +219,7 @@ def test_principal_axes_agree_with_svd():
 
 def test_map_of_tuned_encoder_shows_test_molecules(analysis):
     (embedding_map,) = build_embedding_maps(analysis)
-    fold = analysis.results.data.fold(embedding_map.job.place)
+    fold = analysis.results.data.fold(embedding_map.job.fold_key)
     assert len(embedding_map.points) == len(fold.test)
     data = analysis.results.data.dataset
     assert embedding_map.regions

@@ -116,14 +116,14 @@ def test_damaged_records_are_set_aside(damage, ledger, tmp_path):
     record.write_bytes(broken)
     with pytest.raises(LedgerError, match=r"a1\.trial"):
         ledger.get("a1")
-    intact, damaged = ledger.sound(["a1", "b2", "c3"])
+    intact, damaged = ledger.find_intact(["a1", "b2", "c3"])
     assert intact == {"b2"}
     (message,) = damaged
     assert "a1.trial.corrupt" in message
     assert (tmp_path / "ledger" / "a1.trial.corrupt").read_bytes() == broken
     assert ledger.ids() == {"b2"}
     ledger.put(result("a1"))
-    assert ledger.sound(["a1", "b2"]) == ({"a1", "b2"}, [])
+    assert ledger.find_intact(["a1", "b2"]) == ({"a1", "b2"}, [])
 
 
 def test_failure_is_stored_until_its_trial_succeeds(ledger):
@@ -157,7 +157,7 @@ def test_embeddings_round_trip_and_damage_is_set_aside(tmp_path):
     assert store.get("a1").tobytes() == values.tobytes()
     record = tmp_path / "a1.safetensors"
     record.write_bytes(record.read_bytes()[:-1])
-    intact, (damaged,) = store.sound({"a1", "b2", "c3"})
+    intact, (damaged,) = store.find_intact({"a1", "b2", "c3"})
     assert intact == {"b2"}
     assert "a1.safetensors.corrupt" in damaged
     assert (tmp_path / "a1.safetensors.corrupt").exists()
@@ -167,9 +167,9 @@ def test_embeddings_of_earlier_format_are_ignored(tmp_path):
     store = EmbeddingStore(Storage(str(tmp_path)))
     earlier = tmp_path / "a1.embeddings"
     earlier.write_bytes(b"olfaction-study trial 1 ...")
-    assert (store.ids(), store.sound({"a1"})) == (set(), (set(), []))
+    assert (store.ids(), store.find_intact({"a1"})) == (set(), (set(), []))
     store.put("a1", np.zeros((2, 1), np.float32))
-    assert store.sound({"a1"}) == ({"a1"}, [])
+    assert store.find_intact({"a1"}) == ({"a1"}, [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a1.embeddings", "a1.safetensors"]
 
 

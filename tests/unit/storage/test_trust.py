@@ -66,8 +66,8 @@ def test_hostile_records_and_embeddings_are_quarantined(hostile, tmp_path):
     storage.write("a1.safetensors", content)
     with pytest.raises(LedgerError, match=r"a1\.trial; launch the study again"):
         Ledger(storage).get("a1")
-    assert Ledger(storage).sound(["a1"])[0] == set()
-    assert EmbeddingStore(storage).sound({"a1"})[0] == set()
+    assert Ledger(storage).find_intact(["a1"])[0] == set()
+    assert EmbeddingStore(storage).find_intact({"a1"})[0] == set()
     assert storage.names("") == ["a1.safetensors.corrupt", "a1.trial.corrupt"]
 
 

@@ -67,7 +67,7 @@ class Thaw:
     def __init__(self):
         self.module = Modes()
 
-    def groups(self):
+    def parameter_groups(self):
         return [{"params": list(self.module.parameters()), "lr": 0.1, "weight_decay": 1.0}]
 
     def batches(self, generator):
@@ -76,11 +76,11 @@ class Thaw:
     def loss(self, module, rows, rng):
         return module(torch.from_numpy(rng.normal(size=(len(rows), 4))).float()).mean(), 1
 
-    def measure(self, module):
+    def validate(self, module):
         module.eval()
         return 0.0
 
-    def held(self, epoch):
+    def frozen_modules(self, epoch):
         encoder = self.module.encoder
         return [list(encoder.modules()), list(encoder.low.modules()), []][epoch - 1]
 

@@ -40,7 +40,7 @@ def heads(operators):
 
 
 def probe(arm):
-    dims = {feature.slot: 3 + i for i, feature in enumerate(arm.features)}
+    dims = {feature.module_name: 3 + i for i, feature in enumerate(arm.features)}
     return build_probe(build_probe_head(arm, dims, 4), dims)
 
 

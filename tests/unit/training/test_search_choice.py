@@ -211,7 +211,7 @@ def test_a_killed_search_resumes_within_an_encoders_training(study, tmp_path, mo
     }  # fmt: skip
     made = study("asha", characters=joint)
     trial = trial_of(made)
-    assert trial.arm.joint
+    assert trial.arm.trains_encoders
     whole = searched(trial, made.data)
     kept = StoredCheckpoints(Storage(str(tmp_path / "checkpoints")), "mine")
     kept.storage.prepare()

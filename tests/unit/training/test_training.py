@@ -233,8 +233,8 @@ def test_an_encoder_is_fine_tuned_on_its_own_labels(tiny, spec_of, run_tiny, tmp
     job, job_on_all = (
         encoder_job_for(feature, trials[name]) for name in ("density", "random_per_batch")
     )
-    data, fraction = study.data, job.place.fraction
-    positives = data.dataset.labels[data.fold(job.place).fit[fraction]].sum(axis=0)
+    data, fraction = study.data, job.fold_key.fraction
+    positives = data.dataset.labels[data.fold(job.fold_key).fit[fraction]].sum(axis=0)
     columns = data.columns(job)
     assert 0 < len(columns) < len(positives) == len(data.columns(job_on_all))
     others = np.setdiff1d(np.arange(len(positives)), columns)
@@ -283,7 +283,7 @@ def test_embeddings_of_another_job_are_refused(tmp_path):
     (tmp_path / "two.safetensors").replace(tmp_path / "one.safetensors")
     with pytest.raises(LedgerError, match=r"one\.safetensors holds the embeddings of the job two"):
         store.get("one")
-    sound, damaged = store.sound({"one"})
+    sound, damaged = store.find_intact({"one"})
     assert not sound
     assert len(damaged) == 1
 
