@@ -252,7 +252,7 @@ class Split:
     @cached_property
     def digest(self) -> str:
         """Sha256 of the whole split."""
-        return json_digest(self._to_state())
+        return json_digest(self.to_state())
 
     @cached_property
     def folds_digest(self) -> str:
@@ -270,11 +270,11 @@ class Split:
         InputError
             The path cannot be written.
         """
-        write_split(Path(path), {**self._to_state(), "digest": self.digest})
+        write_split(Path(path), {**self.to_state(), "digest": self.digest})
 
     def to_bytes(self) -> bytes:
         """Return the JSON that `save` writes."""
-        return pack_split({**self._to_state(), "digest": self.digest})
+        return pack_split({**self.to_state(), "digest": self.digest})
 
     @classmethod
     def load(cls, path: str | Path, *, dataset_digest: str | None = None) -> Split:
@@ -314,7 +314,7 @@ class Split:
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise InputError(f"{path}: not a split of this program: {error}") from error
 
-    def _to_state(self) -> dict[str, Any]:
+    def to_state(self) -> dict[str, Any]:
         """Return the split as a JSON value; parts of a fold are in the order of the fractions."""
         folds = [
             {

@@ -165,7 +165,7 @@ def test_tables(payload, data, cases):
 
 
 @fuzzed(500)
-@given(content=states(SPLIT._state()), data=damaged(SPLIT.to_bytes()))
+@given(content=states(SPLIT.to_state()), data=damaged(SPLIT.to_bytes()))
 def test_splits(content, data, cases):
     for place, stored in (("hostile splits", content), ("damaged splits", data)):
         value = cases.outcome(place, partial(Split.from_bytes, stored, "the place"))
