@@ -113,13 +113,20 @@ class CountingCallback(ProgressCallback):
 
 
 class RichProgress(CountingCallback):
-    """Progress bars with elapsed time and time left, for a terminal."""
+    """Progress bars with elapsed time and time left, for a terminal or a notebook.
 
-    def __init__(self, console: Console) -> None:
+    Parameters
+    ----------
+    console : rich.console.Console, optional
+        Default: standard output.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        import rich.console
         import rich.progress
 
         super().__init__()
-        self._console = console
+        self._console = console = console or rich.console.Console()
         self._bars = rich.progress.Progress(
             rich.progress.TextColumn("{task.description:<12}"),
             rich.progress.BarColumn(),

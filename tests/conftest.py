@@ -15,7 +15,7 @@ from study.config.loading import check_study
 from study.config.study import StudySpec
 from study.executors.base import LocalExecutor
 from study.progress import ProgressCallback
-from study.results.study_results import Study, StudyResults
+from study.results.study_results import ResultSnapshot, Study
 from study.runner.launcher import launch
 from study.runner.prepare import prepare, write_study_folder
 
@@ -129,10 +129,10 @@ def spec_of() -> Callable[[dict[str, Any], Path], StudySpec]:
 
 
 @pytest.fixture(scope="session")
-def run_tiny() -> Callable[[StudySpec], tuple[Study, StudyResults, Notes]]:
+def run_tiny() -> Callable[[StudySpec], tuple[Study, ResultSnapshot, Notes]]:
     """Prepare, lay out and launch a study in this process."""
 
-    def run(spec: StudySpec) -> tuple[Study, StudyResults, Notes]:
+    def run(spec: StudySpec) -> tuple[Study, ResultSnapshot, Notes]:
         notes = Notes()
         study = prepare(spec, notes.note)
         for said in write_study_folder(study):
@@ -146,7 +146,7 @@ def run_tiny() -> Callable[[StudySpec], tuple[Study, StudyResults, Notes]]:
 def launched(
     tmp_path_factory: pytest.TempPathFactory,
     spec_of: Callable[..., StudySpec],
-    run_tiny: Callable[..., tuple[Study, StudyResults, Notes]],
-) -> tuple[Study, StudyResults, Notes]:
+    run_tiny: Callable[..., tuple[Study, ResultSnapshot, Notes]],
+) -> tuple[Study, ResultSnapshot, Notes]:
     """The tiny study, complete; read only."""
     return run_tiny(spec_of(TINY, tmp_path_factory.mktemp("launched")))

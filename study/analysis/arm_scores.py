@@ -17,7 +17,7 @@ from study.metrics import macro_mean
 from study.planning.contrasts import count_models
 from study.planning.plan import Plan, make_plan
 from study.planning.trials import Arm, Repeat, get_repeat
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 from study.results.trial_result import TrialResult
 from study.splits import Split
 
@@ -194,7 +194,7 @@ class ScorePool:
         return self._cache[arm.id, chosen]
 
 
-def build_score_pool(results: StudyResults) -> ScorePool:
+def build_score_pool(results: ResultSnapshot) -> ScorePool:
     """Return the score pool of results that were read from the ledger."""
     data = results.data
     return ScorePool(

@@ -26,7 +26,7 @@ from study.analysis.verdicts import Verdict, adjust_holm, judge
 from study.metrics import density_fifths, macro_mean
 from study.planning.contrasts import Contrast
 from study.planning.trials import Arm, Repeat
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ class StudyAnalysis:
 
     Attributes
     ----------
-    results : StudyResults
+    results : ResultSnapshot
     contrasts : tuple of Contrast
         Contrasts declared before anything was measured.
     """
 
-    results: StudyResults
+    results: ResultSnapshot
     contrasts: tuple[Contrast, ...]
 
     @property

@@ -60,13 +60,22 @@ def compare(
     version: VersionOption = None,
 ) -> None:
     """Compare the arms of one or several studies: paired intervals and verdicts."""
-    from study.api import ComparisonRequest, compare_studies
+    from study.api.comparison import build_comparison
+    from study.reporting.formatting import render_table
 
-    columns = parse_columns(baseline) if baseline is not None else None
-    request = ComparisonRequest(studies, storage, tracking_uri, columns, contrasts or [], version)
-    text, complete = compare_studies(request, kind.value)
-    typer.echo(text, nl=False)
-    if not complete:
+    compared = build_comparison(
+        studies,
+        storage=storage,
+        tracking=tracking_uri,
+        baseline=parse_columns(baseline) if baseline is not None else None,
+        families=contrasts or [],
+        version=version,
+    )
+    typer.echo(render_table(compared.frame, compared.columns, kind.value), nl=False)
+    if kind is Format.TABLE:
+        for line in compared.version_lines:
+            typer.echo(line)
+    if not compared.complete:
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
@@ -137,11 +146,11 @@ def scaling(
     from study.config.loading import study_name
     from study.planning.contrasts import build_contrasts
     from study.reporting.tables import build_scaling_tables, format_scaling
-    from study.results.study_results import load_results
+    from study.results.study_results import load_snapshot
     from study.storage.storage import Storage
 
     name = study_name(study)
-    results = load_results(Storage(storage).subfolder(name), version)
+    results = load_snapshot(Storage(storage).subfolder(name), version)
     analysis = StudyAnalysis(results, build_contrasts(results.spec, results.plan))
     typer.echo(format_scaling(build_scaling_tables(analysis), kind.value), nl=False)
     machine_readable = kind in (ScalingFormat.CSV, ScalingFormat.JSON)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from study.config.components import OperatorConfig, PartitionConfig
 from study.config.grid import ARM_AXES
@@ -13,13 +14,16 @@ from study.config.training import TrainingConfig
 from study.errors import InputError
 from study.planning.trials import Arm, NamedModality, Trial, iterate_trials
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 WrittenArm = tuple[str, OperatorConfig, PartitionConfig]
 MAX_COMBINATIONS = 100_000
 """Largest number of combinations; a plan of so many takes a minute."""
 REPEATED = "the file asks for it twice"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The distinct arms of a study and the trials of each.
 
@@ -75,6 +79,41 @@ class Plan:
     def trials_of(self, arm: Arm) -> Iterator[Trial]:
         """Yield the trials of one arm."""
         yield from iterate_trials(arm, repeats=self.repeats, folds=self.folds, seeds=self.seeds)
+
+    def to_frame(self) -> DataFrame:
+        """Return one row per arm.
+
+        Returns
+        -------
+        DataFrame
+            ``arm_id``, ``arm``, ``features``, ``technique``, ``fusion``, ``partition``,
+            ``fraction``, ``trials``, and ``added`` (the arm is not in the file; a control needs
+            it).
+        """
+        from pandas import DataFrame
+
+        added = {arm.id for arm in self.added}
+        return DataFrame(
+            [
+                {
+                    "arm_id": arm.id,
+                    "arm": str(arm),
+                    **arm.params(),
+                    "fraction": arm.fraction,
+                    "trials": self.trials_per_arm,
+                    "added": arm.id in added,
+                }
+                for arm in self.arms
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"<Plan: {len(self.arms)} arms x {self.trials_per_arm} trials>"
+
+    def _repr_html_(self) -> str:
+        """Return the table of arms, as shown in a notebook."""
+        html: str = self.to_frame().drop(columns="arm").to_html(index=False)
+        return html
 
 
 def make_plan(spec: StudySpec) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ class EmbeddingRequest:
 
     Attributes
     ----------
-    table : Path
+    table : Path or None
+        None: the molecules do not come from a file.
     column : str or None
         Column with the SMILES, which are canonicalized with stereochemistry; None: ``smiles`` in
         upper or lower case.
@@ -47,7 +48,7 @@ class EmbeddingRequest:
         Whether a molecule that cannot be featurized becomes a row of NaN instead of an error.
     """
 
-    table: Path
+    table: Path | None
     column: str | None
     modality: str
     weights: str = "random"
@@ -117,36 +118,101 @@ def embed_table(request: EmbeddingRequest, out: Path) -> str:
     """
     if not out.resolve().parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.resolve().parent}")
-    options = complete_options(request)
-    modality: Modality = Registry("modality").load(request.modality)(**options)
     rows = _read_molecules(request)
-    encoder = modality.encoder(seed=request.seed)
     progress = build_progress(Console(stderr=True))
     try:
-        records, refused = _featurize(modality, rows, progress)
-        _check_refused(request, refused)
-        embeddings = _embed(modality, encoder, records, progress)
+        embedded = _embed_rows(rows, request, progress)
     finally:
         progress.close()
-    # Equal molecules were embedded once; rows that were refused stay NaN.
+    table, refused = embedded.table, embedded.refused
+    buffer = io.BytesIO()
+    np.save(buffer, table, allow_pickle=False)
+    write_atomic(out, buffer.getvalue())
+    return _format_report(request, out, table, refused, embedded.weights)
+
+
+def embed_smiles(
+    smiles: Sequence[str],
+    modality: str,
+    weights: str = "random",
+    *,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+    progress: ProgressCallback | None = None,
+) -> NDArray[np.float32]:
+    """Embed molecules with an encoder, in evaluation mode.
+
+    Parameters
+    ----------
+    smiles : sequence of str, (n,)
+        SMILES, canonicalized with stereochemistry before they are embedded.
+    modality : str
+        Name of the modality.
+    weights : str
+        ``random``, a folder of weights with a model card, or a checkpoint file.
+    options : mapping, optional
+        Options of the modality; those of the model card can be left out.
+    seed : int
+        Seed of random initial weights.
+    skip_bad : bool
+        Whether a molecule that cannot be featurized becomes a row of NaN instead of an error.
+    progress : ProgressCallback, optional
+
+    Returns
+    -------
+    ndarray of float32, (n, d)
+
+    Raises
+    ------
+    InputError
+        An option, the weights or a molecule is invalid.
+    """
+    texts = tuple(f"{key}={yaml.safe_dump(v).strip()}" for key, v in (options or {}).items())
+    texts = tuple(text.removesuffix("\n...") for text in texts)
+    request = EmbeddingRequest(None, None, modality, weights, texts, seed, skip_bad)
+    return _embed_rows(_canonicalize(smiles), request, progress or ProgressCallback()).table
+
+
+@dataclass(frozen=True)
+class _EmbeddedRows:
+    """Embeddings of rows (n, d), reasons of refused rows, and a description of the weights."""
+
+    table: NDArray[np.float32]
+    refused: Mapping[int, str]
+    weights: str
+
+
+def _embed_rows(
+    rows: Sequence[str], request: EmbeddingRequest, progress: ProgressCallback
+) -> _EmbeddedRows:
+    options = complete_options(request)
+    modality: Modality = Registry("modality").load(request.modality)(**options)
+    encoder = modality.encoder(seed=request.seed)
+    # The first molecule of a file is in its line 2, after the header.
+    records, refused = _featurize(modality, rows, progress, first=2 if request.table else 0)
+    _check_refused(request, refused)
+    embeddings = _embed(modality, encoder, records, progress)
+    # Equal molecules are embedded once; refused rows stay NaN.
     table = np.full((len(rows), embeddings.shape[1]), np.nan, dtype=np.float32)
     index = {text: row for row, text in enumerate(records)}
     embedded = [i for i, text in enumerate(rows) if text in index]
     table[embedded] = embeddings[[index[rows[i]] for i in embedded]]
-    buffer = io.BytesIO()
-    np.save(buffer, table, allow_pickle=False)
-    write_atomic(out, buffer.getvalue())
     weights = _describe_weights(modality, encoder, options, request.seed)
-    return _format_report(request, out, table, refused, weights)
+    return _EmbeddedRows(table, refused, weights)
 
 
 def _read_molecules(request: EmbeddingRequest) -> list[str]:
-    """Return canonical SMILES in row order; text that cannot be parsed is left unchanged."""
-    if not request.table.is_file():
+    """Return the canonical SMILES of the table in row order."""
+    if request.table is None or not request.table.is_file():
         raise InputError(f"there is no table {request.table}")
     rows = read_rows(request.table)
     column = _find_column(request, tuple(rows[0]))
-    texts = [row[column].strip() for row in rows]
+    return _canonicalize([row[column].strip() for row in rows])
+
+
+def _canonicalize(texts: Sequence[str]) -> list[str]:
+    """Return canonical SMILES; text that cannot be parsed is left unchanged."""
     structures = [parse_structure(text, "isomeric") for text in texts]
     return [text if s is None else s.smiles for text, s in zip(texts, structures, strict=True)]
 
@@ -164,7 +230,7 @@ def _find_column(request: EmbeddingRequest, header: tuple[str, ...]) -> str:
 
 
 def _featurize(
-    modality: Modality, rows: list[str], progress: ProgressCallback
+    modality: Modality, rows: Sequence[str], progress: ProgressCallback, first: int
 ) -> tuple[dict[str, Any], dict[int, str]]:
     """Featurize every distinct molecule once.
 
@@ -173,7 +239,7 @@ def _featurize(
     records : dict of str to record
         Features by SMILES.
     refused : dict of int to str
-        Reason why a row was refused, by its line in the file (the header is line 1).
+        Reason why a row was refused, by its number; the first row has the number `first`.
     """
     records: dict[str, Any] = {}
     reasons: dict[str, str] = {}
@@ -185,20 +251,22 @@ def _featurize(
         except ModalityError as error:
             reasons[text] = str(error)
         progress.advance()
-    refused = {row: reasons[text] for row, text in enumerate(rows, start=2) if text in reasons}
+    refused = {row: reasons[text] for row, text in enumerate(rows, first) if text in reasons}
     return records, refused
 
 
 def _check_refused(request: EmbeddingRequest, refused: Mapping[int, str]) -> None:
     if not refused or request.skip_bad:
         return
-    lines = [f"{request.table} row {row}: {why}" for row, why in refused.items()]
+    place = f"{request.table} row" if request.table else "molecule"
+    lines = [f"{place} {row}: {why}" for row, why in refused.items()]
     more = [f"and {len(lines) - MAX_SHOWN} more"] if len(lines) > MAX_SHOWN else []
+    nouns, way_out = ("rows", "--on-error nan") if request.table else ("molecules", "skip_bad=True")
     raise InputError(
         "\n  ".join(
             [
-                f"{len(lines)} rows cannot be embedded; nothing was written; correct them, or pass "
-                "--on-error nan to leave them empty",
+                f"{len(lines)} {nouns} cannot be embedded; nothing was written; correct them, or "
+                f"pass {way_out} to leave them empty",
                 *lines[:MAX_SHOWN],
                 *more,
             ]

@@ -30,7 +30,7 @@ from study.reporting.sections import (
     sparse,
     verdict,
 )
-from study.results.study_results import StudyResults, load_results
+from study.results.study_results import ResultSnapshot, load_snapshot
 from study.storage.mirror import LocalMirror
 from study.storage.storage import Storage, write_atomic
 
@@ -118,7 +118,7 @@ def _list_earlier_files(folder: Path) -> list[str]:
     return [name for name in names if name and ".." not in Path(name).parts and name[0] != "/"]
 
 
-Keep = Callable[[StudyResults, Path], list[str]]
+Keep = Callable[[ResultSnapshot, Path], list[str]]
 
 
 def report_study(
@@ -177,5 +177,5 @@ def report_study(
 
 
 def _load_analysis(study: str, storage: str, version: str | None = None) -> StudyAnalysis:
-    results = load_results(Storage(storage).subfolder(study_name(study)), version)
+    results = load_snapshot(Storage(storage).subfolder(study_name(study)), version)
     return StudyAnalysis(results, build_contrasts(results.spec, results.plan))

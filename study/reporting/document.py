@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from study.reporting.formatting import Column, Row, records
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
     from pandas import DataFrame
 
 
@@ -88,6 +89,8 @@ class Figure:
     png : bytes
     width : float
         Width in points.
+    drawing : matplotlib.figure.Figure
+        The drawn figure that `svg` and `png` were saved from.
     """
 
     kind: ClassVar[str] = "figure"
@@ -98,6 +101,7 @@ class Figure:
     svg: str
     png: bytes
     width: float
+    drawing: Drawing = field(compare=False, repr=False)
 
     @property
     def wide(self) -> bool:

@@ -74,7 +74,7 @@ class Study:
         """Return the planned trials by their identity, in the order of the plan."""
         return {self.data.trial_id(trial): trial for trial in self.plan.trials()}
 
-    def read_results(self) -> StudyResults:
+    def read_snapshot(self) -> ResultSnapshot:
         """Read the finished and failed trials from the ledger; thread-safe.
 
         Results are cached: later calls read only the trials that have finished since.
@@ -93,11 +93,11 @@ class Study:
             results |= {result.id: result for result in self.ledger.get_many(unread)}
             failures = self.ledger.failures(trials.keys() - results.keys())
             self._cache.results = results
-        return StudyResults(self, results, tuple(failures))
+        return ResultSnapshot(self, results, tuple(failures))
 
 
 @dataclass(frozen=True, eq=False)
-class StudyResults:
+class ResultSnapshot:
     """Results of a study at one moment; comparisons, reports and MLflow runs are built from it.
 
     Attributes
@@ -160,9 +160,9 @@ class StudyResults:
         ids = (self.data.trial_id(trial) for trial in self.plan.trials_of(arm))
         return [self.by_id[trial_id] for trial_id in ids if trial_id in self.by_id]
 
-    def refresh(self) -> StudyResults:
+    def refresh(self) -> ResultSnapshot:
         """Read the ledger again, including trials that have finished since."""
-        return self.study.read_results()
+        return self.study.read_snapshot()
 
 
 def open_study(folder: Path | Storage, version: str | None = None) -> Study:
@@ -190,9 +190,9 @@ def open_study(folder: Path | Storage, version: str | None = None) -> Study:
     return Study(spec, plan, versions[0].applied_to(data), ledger, home, versions)
 
 
-def load_results(folder: Path | Storage, version: str | None = None) -> StudyResults:
+def load_snapshot(folder: Path | Storage, version: str | None = None) -> ResultSnapshot:
     """Read the results of a launched study from its folder.
 
     Parameters and errors are those of `open_study`.
     """
-    return open_study(folder, version).read_results()
+    return open_study(folder, version).read_snapshot()

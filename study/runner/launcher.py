@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +26,7 @@ from study.planning.trials import Trial
 from study.progress import CallbackList, ProgressCallback, build_progress
 from study.reporting.formatting import format_count, render_table
 from study.reporting.tables import COLUMNS, build_comparison_frame, format_caveats
-from study.results.study_results import Study, StudyResults
+from study.results.study_results import ResultSnapshot, Study
 from study.results.summary import format_failures
 from study.results.versions import VersionResults, complete_arms, find_versions
 from study.runner.prepare import check_unchanged, prepare, write_study_folder
@@ -90,7 +91,7 @@ def launch(
     reporter: ProgressCallback,
     stop: StopSignal | None = None,
     kept: KeptResults | None = None,
-) -> StudyResults:
+) -> ResultSnapshot:
     """Run the trials that the ledger lacks and return the results of the study.
 
     A failed trial does not stop the others; its cause is recorded. A result is written to the
@@ -112,8 +113,8 @@ def launch(
     trials = _select_trials(study, kept)
     if pages is None:
         _run_stages(StageRunner(study, executor, reporter, stop, meter), trials, lambda: None)
-        return displayed.read_results()
-    sync = BackgroundSync(pages, displayed.read_results, reporter.note)
+        return displayed.read_snapshot()
+    sync = BackgroundSync(pages, displayed.read_snapshot, reporter.note)
     callbacks = CallbackList(reporter, ProgressFile(sync.report_progress))
     with closing(sync):
         try:
@@ -123,7 +124,7 @@ def launch(
         except (KeyboardInterrupt, StudyError):
             _sync_stopped(sync, displayed)
             raise
-        results = displayed.read_results()
+        results = displayed.read_snapshot()
         sync.finish(results, should_stop=lambda: stop.interrupted)
     return results
 
@@ -131,7 +132,7 @@ def launch(
 def _sync_stopped(sync: BackgroundSync, study: Study) -> None:
     """Write the pages of a launch that ends early, if the store answers in time."""
     try:
-        sync.finish(study.read_results(), stopped=True, patience=PATIENCE)
+        sync.finish(study.read_snapshot(), stopped=True, patience=PATIENCE)
     except StudyError:  # the error that ended the launch is reported; the next launch syncs
         return
 
@@ -239,15 +240,36 @@ FormatCost = Callable[[StudySpec, VersionResults], str]
 """Returns a text about the cost of training a study again that another version has results of."""
 
 
-def run_study(
-    spec: StudySpec, options: LaunchOptions, format_cost: FormatCost | None = None
-) -> bool:
-    """Launch a study and print its table; return whether every trial has finished.
+@dataclass(frozen=True)
+class LaunchOutcome:
+    """What a launch leaves.
+
+    Attributes
+    ----------
+    results : ResultSnapshot
+    complete : bool
+        Whether every trial has finished, in some version if results of other versions are kept.
+    pages : TrackingStore or None
+    """
+
+    results: ResultSnapshot
+    complete: bool
+    pages: TrackingStore | None
+
+
+def launch_study(
+    spec: StudySpec,
+    options: LaunchOptions,
+    progress: ProgressCallback,
+    format_cost: FormatCost | None = None,
+) -> LaunchOutcome:
+    """Run the missing trials of a study.
 
     Parameters
     ----------
     spec : StudySpec
     options : LaunchOptions
+    progress : ProgressCallback
     format_cost : function, optional
         Called if finished trials of another version would be trained again.
 
@@ -261,29 +283,42 @@ def run_study(
     KeyboardInterrupt
         Ctrl-C; finished results are in the ledger.
     """
-    console = Console()
-    screen = build_progress(console)
-    study = _prepare(spec, screen.note)
+    study = _prepare(spec, progress.note)
     pages = build_store(study.spec.run) if options.mlflow else None
     folder = study.home
     folder.prepare()
-    try:
-        with (
-            StudyLock(folder).hold(wait=options.wait, note=screen.note) as lock,
-            closing(build_progress_file(folder)) as state,  # only the lock's holder writes it
-        ):
-            kept = _check_versions(study, options, format_cost)
-            results = _launch(study, options, pages, CallbackList(screen, state), lock, kept)
-    finally:
-        screen.close()
+    with (
+        StudyLock(folder).hold(wait=options.wait, note=progress.note) as lock,
+        closing(build_progress_file(folder)) as state,  # only the lock's holder writes it
+    ):
+        kept = _check_versions(study, options, format_cost)
+        results = _launch(study, options, pages, CallbackList(progress, state), lock, kept)
     versions = find_versions(study.plan, study.data, study.ledger)
     # The version of the results comes first.
     ordered = tuple(sorted(versions, key=lambda version: version.version != results.version))
-    print_results(replace(results, study=replace(results.study, versions=ordered)), console)
-    _print_locations(study, pages, console)
+    shown = replace(results, study=replace(results.study, versions=ordered))
     if kept is None:
-        return results.missing == 0
-    return len(complete_arms(study.plan, study.data, versions)) == len(study.plan.arms)
+        return LaunchOutcome(shown, shown.missing == 0, pages)
+    finished = complete_arms(study.plan, study.data, versions)
+    return LaunchOutcome(shown, len(finished) == len(study.plan.arms), pages)
+
+
+def run_study(
+    spec: StudySpec, options: LaunchOptions, format_cost: FormatCost | None = None
+) -> bool:
+    """Launch a study with progress on the screen, and print its table.
+
+    Parameters and errors as of `launch_study`. Returns whether every trial has finished.
+    """
+    console = Console()
+    screen = build_progress(console)
+    try:
+        outcome = launch_study(spec, options, screen, format_cost)
+    finally:
+        screen.close()
+    print_results(outcome.results, console)
+    _print_locations(outcome.results.study, outcome.pages, console)
+    return outcome.complete
 
 
 def _check_versions(
@@ -343,7 +378,7 @@ def _launch(
     reporter: ProgressCallback,
     lock: StudyLock,
     kept: KeptResults | None,
-) -> StudyResults:
+) -> ResultSnapshot:
     """Launch a study whose lock is held."""
     change = check_unchanged(study, extend=options.extend)
     if change:
@@ -353,11 +388,14 @@ def _launch(
     stop = StopSignal(reporter.note, lambda: lock.lost)
     run_options = study.spec.run.executor_options()
     executor = build_executor(**run_options, ray=options.ray, check=stop.check)
-    with stop.listening(), closing(executor):
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    # Elsewhere Python delivers no signals: the thread that started the launch gets Ctrl-C.
+    listening = stop.listening() if in_main_thread else nullcontext()
+    with listening, closing(executor):
         return launch(study, executor, pages, reporter, stop, kept)
 
 
-def print_results(results: StudyResults, console: Console) -> None:
+def print_results(results: ResultSnapshot, console: Console) -> None:
     """Print the table of a study, its caveats, failures, versions and missing trials."""
     data = results.data.dataset
     head = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from study.config.loading import study_name
-from study.results.study_results import StudyResults, load_results
+from study.results.study_results import ResultSnapshot, load_snapshot
 from study.storage.lock import StudyLock
 from study.storage.storage import Storage
 from study.tracking.open import build_store
@@ -52,10 +52,10 @@ def sync_study(
         The store failed.
     """
     folder = Storage(storage).subfolder(study_name(source))
-    results = load_results(folder, version)  # before the lock, which creates the folder
+    results = load_snapshot(folder, version)  # before the lock, which creates the folder
     store = _open_store(results, storage, tracking)
     with StudyLock(folder).hold(wait=wait):
-        results = load_results(folder, version)
+        results = load_snapshot(folder, version)
         if anew:
             store.clear(results)
         written = store.sync(results)
@@ -65,6 +65,6 @@ def sync_study(
     return text, results.missing == 0
 
 
-def _open_store(results: StudyResults, storage: str, tracking: str | None) -> MLflowStore:
+def _open_store(results: ResultSnapshot, storage: str, tracking: str | None) -> MLflowStore:
     run = results.spec.run.model_copy(update={"storage": storage})
     return build_store(run if tracking is None else run.model_copy(update={"tracking": tracking}))

@@ -19,7 +19,7 @@ from typing import Protocol
 from study.errors import StudyError, TrackingError
 from study.network import run_in_thread
 from study.progress import Progress
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 from study.tracking.sync import SyncStage
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class TrackingStore(Protocol):
         """Address without secrets."""
 
     def sync_stepwise(
-        self, results: StudyResults, stage: SyncStage, progress: Progress | None = None
+        self, results: ResultSnapshot, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
         """Update the runs from the results; yield the name of each arm that was written."""
 
@@ -92,7 +92,7 @@ class BackgroundSync:
     def __init__(
         self,
         store: TrackingStore,
-        read: Callable[[], StudyResults],
+        read: Callable[[], ResultSnapshot],
         note: Callable[[str], None],
         interval: SyncInterval | None = None,
     ) -> None:
@@ -102,7 +102,7 @@ class BackgroundSync:
         self._due = self._closed = False
         self._progress: Progress | None = None  # as last reported
         self._synced_progress: Progress | None = None  # as last written to the store
-        self._last: tuple[StudyResults, SyncStage] | None = None
+        self._last: tuple[ResultSnapshot, SyncStage] | None = None
         self._began = self._ended = time.monotonic()
         self._rest, self._failures, self._error, self._written = 0.0, 0, "", 0
         self._work = run_in_thread(self._run, "pages")
@@ -121,7 +121,7 @@ class BackgroundSync:
 
     def finish(
         self,
-        results: StudyResults,
+        results: ResultSnapshot,
         *,
         stopped: bool = False,
         patience: float | None = None,
@@ -131,7 +131,7 @@ class BackgroundSync:
 
         Parameters
         ----------
-        results : StudyResults
+        results : ResultSnapshot
         stopped : bool
             The study was interrupted: its page is marked as such, and only complete arms are
             written.
@@ -164,7 +164,7 @@ class BackgroundSync:
             self._changed.notify()
 
     def _wait(
-        self, results: StudyResults, patience: float, should_stop: Callable[[], bool]
+        self, results: ResultSnapshot, patience: float, should_stop: Callable[[], bool]
     ) -> None:
         began = noted = time.monotonic()
         while not wait([self._work], 0.1).done:  # a short timeout, so that Ctrl-C is noticed
@@ -222,7 +222,7 @@ class BackgroundSync:
             self._rest = max(self._interval.min_rest, cpu_time / self._interval.cpu_share)
         self._ended = time.monotonic()
 
-    def _sync_final(self, results: StudyResults, stage: SyncStage) -> int:
+    def _sync_final(self, results: ResultSnapshot, stage: SyncStage) -> int:
         self._failures = 0
         while True:
             try:
@@ -236,7 +236,7 @@ class BackgroundSync:
                 self._handle_success()
                 return count
 
-    def _sync(self, results: StudyResults, stage: SyncStage) -> int:
+    def _sync(self, results: ResultSnapshot, stage: SyncStage) -> int:
         """Write pages until all are up to date or the synchronization is outdated; return how many.
 
         It is outdated when the study has ended meanwhile, or `close` was called.

@@ -22,7 +22,7 @@ from study.config.redaction import redact, usable
 from study.errors import InputError, TrackingError
 from study.network import check_answers, check_reachable
 from study.progress import Progress
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 from study.tracking.pages import ROLE, Metrics, RunPage, StoredRun, Value, WeightsPage
 from study.tracking.sync import (
     WEIGHTS,
@@ -93,12 +93,12 @@ class MLflowStore:
                 "set another one with 'run.tracking' or --tracking-uri, or use --no-mlflow"
             ) from error
 
-    def sync(self, results: StudyResults, *, final: bool = True) -> int:
+    def sync(self, results: ResultSnapshot, *, final: bool = True) -> int:
         """Update the runs of a study from its results; return the number of arms written.
 
         Parameters
         ----------
-        results : StudyResults
+        results : ResultSnapshot
         final : bool
             False while the study runs: only complete arms are written, and the study's run stays
             open.
@@ -113,13 +113,13 @@ class MLflowStore:
         )
 
     def sync_stepwise(
-        self, results: StudyResults, stage: SyncStage, progress: Progress | None = None
+        self, results: ResultSnapshot, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
         """Like `sync`, but yield the name of each arm after its run was written."""
         with self._translate_errors():
             yield from sync_runs(self, results, stage, progress)
 
-    def clear(self, results: StudyResults) -> None:
+    def clear(self, results: ResultSnapshot) -> None:
         """Delete every run of a study's version, so that all are written again.
 
         Errors are those of `sync`.
@@ -135,7 +135,7 @@ class MLflowStore:
         with self._translate_errors():
             return sync_weights_page(self, page)
 
-    def store_report(self, results: StudyResults, folder: Path) -> None:
+    def store_report(self, results: ResultSnapshot, folder: Path) -> None:
         """Log a report to the run of its study.
 
         Raises InputError if the study has no run; other errors are those of `sync`.
@@ -217,7 +217,7 @@ class MLflowStore:
         if texts or values:
             self._log(run, values, tags=texts)
 
-    def log_dataset(self, run: StoredRun, results: StudyResults) -> None:
+    def log_dataset(self, run: StoredRun, results: ResultSnapshot) -> None:
         """Log the data set of a study as input of its run, unless it is logged already."""
         digest = results.data.dataset.digest[:36]
         if digest not in run.data:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.config.study import RunConfig
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 from study.storage.mirror import local_folder
 from study.storage.storage import Storage
 
@@ -23,13 +23,13 @@ def build_store(run: RunConfig) -> MLflowStore:
 
 def build_report_logger(
     storage: str, tracking: str | None
-) -> Callable[[StudyResults, Path], list[str]]:
+) -> Callable[[ResultSnapshot, Path], list[str]]:
     """Return a function that logs a report to the tracking page of its study, if there is one.
 
     The function takes the results and the report's folder, and returns lines to print.
     """
 
-    def log_report(results: StudyResults, folder: Path) -> list[str]:
+    def log_report(results: ResultSnapshot, folder: Path) -> list[str]:
         store = _open_existing_store(results.spec.run, storage, tracking)
         if store is None:
             return []

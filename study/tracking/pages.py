@@ -24,7 +24,7 @@ from study.planning.trials import Arm
 from study.progress import Progress, format_duration
 from study.reporting.formatting import Kind, render_table
 from study.reporting.tables import COLUMNS, build_comparison_frame
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 from study.results.summary import ArmSummary
 from study.results.trial_result import TrialResult
 from study.storage.checksums import add_checksum
@@ -112,14 +112,14 @@ class PageContents:
 
     Attributes
     ----------
-    results : StudyResults
+    results : ResultSnapshot
     trials : mapping of arm id to list of TrialResult
         Finished trials, in the order of seeds, repeats and folds.
     causes : mapping of arm id to list of str
         Causes of failed trials.
     """
 
-    results: StudyResults
+    results: ResultSnapshot
     trials: Mapping[str, list[TrialResult]]
     causes: Mapping[str, list[str]]
 
@@ -156,7 +156,7 @@ class PageContents:
         return digest([LAYOUT, reference, trials, summary.missing, self.causes[arm_id]])[:32]
 
 
-def build_contents(results: StudyResults) -> PageContents:
+def build_contents(results: ResultSnapshot) -> PageContents:
     """Group the results of a study by arm."""
     cause_by_id = {failure.id: failure.cause for failure in results.failures}
     trials: dict[str, list[TrialResult]] = {}
@@ -197,7 +197,7 @@ def build_arm_params(arm: Arm) -> dict[str, str]:
 
 
 def build_arm_tags(
-    summary: ArmSummary, results: StudyResults, causes: Sequence[str] = ()
+    summary: ArmSummary, results: ResultSnapshot, causes: Sequence[str] = ()
 ) -> dict[str, str]:
     """Build the tags that runs can be grouped and filtered by, and the first cause of a failure."""
     arm, split = summary.arm, results.spec.split
@@ -274,7 +274,7 @@ def build_fold_metrics(trials: Sequence[TrialResult]) -> list[Value]:
     return [value for value in values if not math.isnan(value[1])]
 
 
-def format_label_table(trials: Sequence[TrialResult], results: StudyResults) -> str:
+def format_label_table(trials: Sequence[TrialResult], results: ResultSnapshot) -> str:
     """Return a CSV table of labels: positives, density fifth, mean AUROC and AP, AUROC by trial."""
     from pandas import DataFrame
 
@@ -292,7 +292,7 @@ def format_label_table(trials: Sequence[TrialResult], results: StudyResults) -> 
     return table.to_csv(index=False, lineterminator="\n", na_rep="nan")
 
 
-def write_arm_files(folder: Path, trials: Sequence[TrialResult], results: StudyResults) -> None:
+def write_arm_files(folder: Path, trials: Sequence[TrialResult], results: ResultSnapshot) -> None:
     """Write the files of an arm: the table of labels, and every trial as stored in the ledger."""
     (folder / "per_label.csv").write_text(format_label_table(trials, results), encoding="utf-8")
     (folder / "trials").mkdir()
@@ -329,14 +329,14 @@ def build_verdict(row: ArmComparison, runs: Mapping[str, str]) -> tuple[dict[str
 COMPARISONS: Mapping[Kind, str] = {"csv": "csv", "md": "md", "json": "json", "latex": "tex"}
 
 
-def build_opening_tags(results: StudyResults) -> dict[str, str]:
+def build_opening_tags(results: ResultSnapshot) -> dict[str, str]:
     """Build the tags that the run of a study is created with."""
     note = {"mlflow.note.content": results.spec.description}
     return {ROLE: "study", VERSION: str(results.version), **note}
 
 
 def build_study_tags(
-    results: StudyResults, comparisons: Sequence[ArmComparison], progress: Progress | None
+    results: ResultSnapshot, comparisons: Sequence[ArmComparison], progress: Progress | None
 ) -> dict[str, str]:
     """Build the progress tags of a study, from its ledger and from the running launch."""
     left = progress.left if progress else None
@@ -356,7 +356,7 @@ def build_study_tags(
     }
 
 
-def compute_study_state(results: StudyResults, comparisons: Sequence[ArmComparison]) -> str:
+def compute_study_state(results: ResultSnapshot, comparisons: Sequence[ArmComparison]) -> str:
     """Return a digest of the files of a study's run."""
     table = (
         render_table(build_comparison_frame(comparisons), COLUMNS, "json") if comparisons else ""
@@ -382,7 +382,7 @@ def build_headline_metrics(comparisons: Sequence[ArmComparison]) -> Metrics:
 
 
 def write_study_files(
-    folder: Path, results: StudyResults, comparisons: Sequence[ArmComparison]
+    folder: Path, results: ResultSnapshot, comparisons: Sequence[ArmComparison]
 ) -> None:
     """Write the files of a study: study file, split, and the comparison once it has ended."""
     frame = build_comparison_frame(comparisons)

@@ -16,7 +16,7 @@ from study.artifacts.version import Version, choose_version, merge_versions
 from study.config.study import StudySpec
 from study.errors import InputError
 from study.progress import Progress
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 from study.results.summary import ArmSummary
 from study.results.trial_result import TrialResult
 from study.results.versions import identify_version
@@ -81,7 +81,7 @@ class RunStore(Protocol):
     def update_run(self, run: StoredRun, tags: Mapping[str, str], metrics: Metrics) -> None:
         """Update tags and metrics of a run; unchanged ones are not sent."""
 
-    def log_dataset(self, run: StoredRun, results: StudyResults) -> None:
+    def log_dataset(self, run: StoredRun, results: ResultSnapshot) -> None:
         """Log the data set as input of a run, unless it is logged already."""
 
     def log_files(self, run: StoredRun, folder: Path, where: str | None = None) -> None:
@@ -98,7 +98,7 @@ class RunStore(Protocol):
 
 
 def sync_runs(
-    store: RunStore, results: StudyResults, stage: SyncStage, progress: Progress | None = None
+    store: RunStore, results: ResultSnapshot, stage: SyncStage, progress: Progress | None = None
 ) -> Generator[str]:
     """Update the runs of a study from its results; yield the name of each arm that was written.
 
@@ -151,7 +151,7 @@ def _read_versions(store: RunStore, run: StoredRun, runs: Sequence[StoredRun]) -
 
 
 def _find_parent(
-    store: RunStore, experiment: str, runs: Sequence[StoredRun], results: StudyResults
+    store: RunStore, experiment: str, runs: Sequence[StoredRun], results: ResultSnapshot
 ) -> StoredRun:
     """Find or create the study run; if two drivers have created two, the oldest is kept."""
     studies = _filter_by_role(runs, "study")
@@ -171,7 +171,7 @@ class _StudyRun:
     """The run of a whole study."""
 
     store: RunStore
-    results: StudyResults
+    results: ResultSnapshot
     comparisons: Sequence[ArmComparison]
     run: StoredRun
 
@@ -266,7 +266,7 @@ def sync_weights_page(store: RunStore, weights: WeightsPage) -> bool:
     return True
 
 
-def clear_runs(store: RunStore, results: StudyResults) -> None:
+def clear_runs(store: RunStore, results: ResultSnapshot) -> None:
     """Delete every run of a version of a study."""
     for run in _select_version(
         store, store.list_runs(store.open_experiment(results.spec.name)), results.version
@@ -274,7 +274,7 @@ def clear_runs(store: RunStore, results: StudyResults) -> None:
         store.delete_run(run)
 
 
-def store_report(store: RunStore, results: StudyResults, folder: Path) -> None:
+def store_report(store: RunStore, results: ResultSnapshot, folder: Path) -> None:
     """Log the files of a report to the run of its study; InputError if there is none."""
     name = results.spec.name
     experiment = store.find_experiment(name)

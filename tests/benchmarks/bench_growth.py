@@ -136,11 +136,11 @@ def _results(study: Any) -> Any:
 
 
 def _record(size: int, folder: str) -> Any:
-    from study.results.study_results import StudyResults
+    from study.results.study_results import ResultSnapshot
 
     study = _study(size, folder)
     results = {result.id: result for result in _results(study)}
-    return StudyResults(study, results)
+    return ResultSnapshot(study, results)
 
 
 def _comparison(size: int, folder: str) -> Any:
@@ -166,7 +166,7 @@ def _ledger(size: int, folder: str) -> Any:
     def work() -> None:
         for result in results:
             study.ledger.put(result)
-        study.read_results()
+        study.read_snapshot()
 
     return work
 

@@ -27,7 +27,7 @@ from study.planning.contrasts import Contrast
 from study.planning.plan import Plan
 from study.planning.trials import Arm, NamedModality
 from study.results.ledger import Ledger
-from study.results.study_results import Study, StudyResults
+from study.results.study_results import ResultSnapshot, Study
 from study.results.trial_result import TrialResult
 from study.splits import Fold, Split, stratify_groups
 from study.storage.storage import Storage
@@ -55,9 +55,9 @@ def main() -> int:
 
 def timed(data: StudyData, plan: Plan, ledger: Ledger) -> Iterator[Row]:
     """Read, compare and locate; the bar is on all of it."""
-    found: list[StudyResults] = []
+    found: list[ResultSnapshot] = []
     study = Study(read_study("quickstart"), plan, data, ledger, ledger.storage)
-    reading = measure(lambda: found.append(study.read_results()))
+    reading = measure(lambda: found.append(study.read_snapshot()))
     evidence = evidence_of(found[0])
     findings = measure(lambda: (evidence.levels, evidence.findings))
     sparse = measure(
@@ -71,7 +71,7 @@ def timed(data: StudyData, plan: Plan, ledger: Ledger) -> Iterator[Row]:
     yield Row("all of the inference", whole, bar=SECONDS)
 
 
-def evidence_of(record: StudyResults) -> StudyAnalysis:
+def evidence_of(record: ResultSnapshot) -> StudyAnalysis:
     """Every arm against the first."""
     first, *others = record.plan.arms
     return StudyAnalysis(record, tuple(Contrast("technique", arm, first) for arm in others))

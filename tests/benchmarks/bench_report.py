@@ -23,7 +23,7 @@ from study.planning.contrasts import build_contrasts
 from study.planning.plan import Plan, make_plan
 from study.reporting.build import compose_report, write_report
 from study.reporting.document import Document
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 from study.results.trial_result import TrialResult
 from study.runner.prepare import prepare
 
@@ -39,7 +39,7 @@ def main() -> int:
         study = prepare(spec)
         plan = make_plan(spec)
         found = {result.id: result for result in trials(study.data, plan)}
-        record = StudyResults(replace(study, plan=plan), found)
+        record = ResultSnapshot(replace(study, plan=plan), found)
         rows = list(timed(record, Path(folder) / "report"))
     title = (
         f"{len(plan.arms)} arms x {plan.trials_per_arm} trials, {MOLECULES} molecules x {LABELS}"
@@ -47,7 +47,7 @@ def main() -> int:
     return show(f"report of {title} labels", rows)
 
 
-def timed(record: StudyResults, folder: Path) -> Iterator[Row]:
+def timed(record: ResultSnapshot, folder: Path) -> Iterator[Row]:
     """Infer, compose and write; the bar is on all of it."""
     evidence = StudyAnalysis(record, build_contrasts(record.spec, record.plan))
     made: list[Document] = []

@@ -16,7 +16,7 @@ from _bench import Row, measure, show
 
 from study.config.loading import check_study
 from study.planning.trials import Trial
-from study.results.study_results import Study, StudyResults
+from study.results.study_results import ResultSnapshot, Study
 from study.results.trial_result import TrialResult
 from study.runner.prepare import prepare, write_study_folder
 from study.storage.lock import StudyLock
@@ -105,8 +105,8 @@ def _pages(study: Study, folder: Path) -> list[Row]:
     ]
 
 
-def _record(study: Study) -> StudyResults:
-    return replace(study).read_results()  # a copy has read nothing yet
+def _record(study: Study) -> ResultSnapshot:
+    return replace(study).read_snapshot()  # a copy has read nothing yet
 
 
 def _result(trial: Trial, study: Study) -> TrialResult:

@@ -12,7 +12,7 @@ from study.planning.contrasts import Contrast
 from study.planning.plan import Plan
 from study.planning.trials import Arm, NamedModality
 from study.results.ledger import Ledger
-from study.results.study_results import Study, StudyResults
+from study.results.study_results import ResultSnapshot, Study
 from study.results.trial_result import TrialResult
 from study.splits import Fold, Split, stratify_groups
 from study.storage.storage import Storage
@@ -23,7 +23,7 @@ FOLDS = 4
 def results_without_ledger(spec, plan, data, results):
     """Results of a study that were never written."""
     nowhere = Storage("unused")
-    return StudyResults(Study(spec, plan, data, Ledger(nowhere), nowhere), results)
+    return ResultSnapshot(Study(spec, plan, data, Ledger(nowhere), nowhere), results)
 
 
 def arm_of(epochs):

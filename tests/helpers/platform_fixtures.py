@@ -18,7 +18,7 @@ from tracking_pages import Pages
 from study.config.study import StudySpec
 from study.executors.ray import RayExecutor
 from study.results.ledger import Failure
-from study.results.study_results import Study, StudyResults
+from study.results.study_results import ResultSnapshot, Study
 from study.runner.prepare import prepare, write_study_folder
 from study.tracking.mlflow_store import MLflowStore
 
@@ -76,20 +76,20 @@ def tracker(database: Path, tmp_path: Path) -> MLflowStore:
 
 
 @pytest.fixture(scope="session")
-def record(launched: tuple[Study, StudyResults, object]) -> StudyResults:
+def record(launched: tuple[Study, ResultSnapshot, object]) -> ResultSnapshot:
     """The results of the tiny study; read only."""
     return launched[1]
 
 
 @pytest.fixture
-def partial(record: StudyResults) -> StudyResults:
+def partial(record: ResultSnapshot) -> ResultSnapshot:
     """The study before its balancer had finished: one fold missing with a cause."""
     arm = next(c for c in record.plan.arms if c.technique == "label_balancer")
     trial = list(record.plan.trials_of(arm))[1]
     lost = record.data.trial_id(trial)
     results = {key: result for key, result in record.by_id.items() if key != lost}
     failure = Failure(lost, str(trial), "TrialError: the training loss became nan in epoch 3")
-    return StudyResults(record.study, results, (failure,))
+    return ResultSnapshot(record.study, results, (failure,))
 
 
 @pytest.fixture

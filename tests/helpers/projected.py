@@ -12,7 +12,7 @@ from tracking_servers import Feeding
 
 from study.config.loading import check_study
 from study.executors.base import LocalExecutor
-from study.results.study_results import Study, StudyResults
+from study.results.study_results import ResultSnapshot, Study
 from study.runner.launcher import launch
 from study.runner.prepare import prepare, write_study_folder
 from study.tracking.background import BackgroundSync, SyncInterval
@@ -30,7 +30,7 @@ At = dict[int, Callable[[], object]]
 class Told:
     """What a launch with a projector came to; `blocked` is what it cost the driver, in s."""
 
-    record: StudyResults
+    record: ResultSnapshot
     notes: list[str]
     blocked: float
     written: int
@@ -57,14 +57,14 @@ def run(
     What the projector says is added to `notes`.
     """
     notes = [] if notes is None else notes
-    projector = BackgroundSync(tracker, study.read_results, notes.append, pace)
+    projector = BackgroundSync(tracker, study.read_snapshot, notes.append, pace)
     feeding = Feeding(projector, at)
     record = launch(study, LocalExecutor(), None, feeding)
     assert (record.failures, feeding.done) == ((), FITS)
     return Told(record, notes, feeding.blocked, projector.finish(record))
 
 
-def check_pages(tracker: MLflowStore | str, record: StudyResults, fresh: MLflowStore) -> None:
+def check_pages(tracker: MLflowStore | str, record: ResultSnapshot, fresh: MLflowStore) -> None:
     """The pages are complete, once each, and as they are when written from nothing."""
     pages, name = Pages(tracker), record.spec.name
     assert len(pages.runs(name, "study")) == 1

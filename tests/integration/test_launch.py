@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from study.errors import InputError, TrialError
-from study.results.study_results import load_results
+from study.results.study_results import load_snapshot
 from study.runner.prepare import prepare
 from study.training import trial as trial_module
 
@@ -177,7 +177,7 @@ def test_a_damaged_file_of_the_study_is_written_again(name, again, launched):
     record_file(root, launched, "mlp_head").unlink()
     _, record, _ = relaunch()
     assert record.missing == 0
-    same_results(launched[1], load_results(root / "tiny"))
+    same_results(launched[1], load_snapshot(root / "tiny"))
 
 
 def test_a_failing_trial_is_named_and_stops_no_other(again, launched, monkeypatch):
@@ -245,7 +245,7 @@ def test_a_changed_table_under_the_same_name_is_another_study(again, tiny, spec_
     study, record, notes = run_tiny(spec_of(tiny, root))
     assert "10 trials, 0 already in the ledger" in notes.notes
     assert record.missing == 0
-    read = load_results(root / "tiny")
+    read = load_snapshot(root / "tiny")
     assert read.data.dataset.digest == study.data.dataset.digest
     same_results(record, read)
 
@@ -257,4 +257,4 @@ def test_storage_that_nothing_reads_is_refused(tiny, spec_of):
 
 def test_a_folder_without_a_study_is_named(tmp_path):
     with pytest.raises(InputError, match="holds no study: launch it first, or pass --storage"):
-        load_results(tmp_path)
+        load_snapshot(tmp_path)

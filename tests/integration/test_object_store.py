@@ -10,7 +10,7 @@ import yaml
 
 from study.api import ComparisonRequest, compare_studies
 from study.errors import InputError, StorageError
-from study.results.study_results import load_results
+from study.results.study_results import load_snapshot
 from study.runner.launcher import LaunchOptions, run_study
 from study.storage.lock import LockedError, StudyLock, read_holder
 from study.storage.mirror import LocalMirror, local_folder
@@ -113,7 +113,7 @@ def test_a_launch_goes_on_from_any_machine(store, tiny, spec_of, run_tiny, launc
     assert notes.stages == {}
 
     move()
-    assert load_results(store.subfolder("tiny")).missing == 0
+    assert load_snapshot(store.subfolder("tiny")).missing == 0
     text, complete = compare_studies(ComparisonRequest(["tiny"], store.url), "csv")
     assert complete
     assert "counts" in text
@@ -171,7 +171,7 @@ def test_the_processes_of_a_cluster_share_a_bucket(store, tiny, tmp_path):
     command = [sys.executable, "-m", "study", "launch", str(file), "--no-mlflow"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    record = load_results(home)
+    record = load_snapshot(home)
     assert (record.missing, record.failures) == (0, ())
     assert len(record.by_id) == 2
     assert home.subfolder("scratch").sizes("") == {}

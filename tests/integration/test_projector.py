@@ -18,7 +18,7 @@ from tracking_pages import Pages
 
 from study.errors import TrackingError
 from study.progress import Progress
-from study.results.study_results import Study, StudyResults
+from study.results.study_results import ResultSnapshot, Study
 from study.results.trial_result import TrialResult
 from study.tracking.background import BackgroundSync, SyncInterval
 from study.tracking.mlflow_store import MLflowStore
@@ -37,7 +37,7 @@ class Gated:
         self.seen: list[SyncStage] = []
 
     def sync_stepwise(
-        self, record: StudyResults, stage: SyncStage, progress: Progress | None = None
+        self, record: ResultSnapshot, stage: SyncStage, progress: Progress | None = None
     ) -> Generator[str]:
         self.seen.append(stage)
         self.gate.wait()
@@ -55,7 +55,7 @@ def _until(happened: Callable[[], object], seconds: float = 120.0) -> None:
 
 
 def test_the_driver_is_not_kept_waiting_and_calls_run_together(
-    record: StudyResults, tracker: MLflowStore
+    record: ResultSnapshot, tracker: MLflowStore
 ) -> None:
     gated = Gated(tracker)
     projector = BackgroundSync(gated, lambda: record, print, PACE)
@@ -71,7 +71,7 @@ def test_the_driver_is_not_kept_waiting_and_calls_run_together(
     assert len(Pages(tracker).runs("tiny", "cell")) == CELLS
 
 
-def test_trouble_is_said_once_and_its_end_too(record: StudyResults, tracker: MLflowStore) -> None:
+def test_trouble_is_said_once_and_its_end_too(record: ResultSnapshot, tracker: MLflowStore) -> None:
     gated, notes = Gated(tracker, failing=3), []
     gated.gate.set()
     projector = BackgroundSync(
@@ -88,7 +88,7 @@ def test_trouble_is_said_once_and_its_end_too(record: StudyResults, tracker: MLf
 
 
 def test_the_last_projection_is_tried_again(
-    record: StudyResults, tracker: MLflowStore, database: Path, tmp_path: Path
+    record: ResultSnapshot, tracker: MLflowStore, database: Path, tmp_path: Path
 ) -> None:
     gated, notes = Gated(tracker, failing=2), []
     gated.gate.set()
@@ -101,7 +101,7 @@ def test_the_last_projection_is_tried_again(
 
 
 def test_a_store_that_never_answers_is_left_with_a_named_error(
-    record: StudyResults, tracker: MLflowStore
+    record: ResultSnapshot, tracker: MLflowStore
 ) -> None:
     gated, before = Gated(tracker), set(threading.enumerate())
     projector = BackgroundSync(gated, lambda: record, print, replace(PACE, patience=1000.0))
@@ -127,7 +127,7 @@ def hears_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hears_ctrl_c")
-def test_ctrl_c_leaves_the_last_projection(record: StudyResults, tracker: MLflowStore) -> None:
+def test_ctrl_c_leaves_the_last_projection(record: ResultSnapshot, tracker: MLflowStore) -> None:
     """The store says nothing, and is given more time than this test would ever take."""
     patient, gated = replace(PACE, patience=1e9), Gated(tracker)
 
@@ -145,10 +145,10 @@ def test_ctrl_c_leaves_the_last_projection(record: StudyResults, tracker: MLflow
         )
 
 
-def test_a_defect_is_not_hidden(record: StudyResults, tracker: MLflowStore) -> None:
+def test_a_defect_is_not_hidden(record: ResultSnapshot, tracker: MLflowStore) -> None:
     met = threading.Event()
 
-    def read() -> StudyResults:
+    def read() -> ResultSnapshot:
         met.set()
         raise ZeroDivisionError
 
@@ -160,7 +160,7 @@ def test_a_defect_is_not_hidden(record: StudyResults, tracker: MLflowStore) -> N
 
 
 def test_progress_is_shown_on_the_page_of_the_study(
-    partial: StudyResults, record: StudyResults, tracker: MLflowStore, pages: Pages
+    partial: ResultSnapshot, record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     projector = BackgroundSync(
         tracker, lambda: partial, print, SyncInterval(interval=0.2, min_rest=0.1)
@@ -184,7 +184,7 @@ def test_progress_is_shown_on_the_page_of_the_study(
 
 
 def test_a_study_that_was_interrupted_says_so_and_goes_on(
-    partial: StudyResults, record: StudyResults, tracker: MLflowStore, pages: Pages
+    partial: ResultSnapshot, record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     BackgroundSync(tracker, lambda: partial, print, PACE).finish(partial, stopped=True)
     assert [run.info.status for run in pages.runs("tiny", "study")] == ["KILLED"]
@@ -197,7 +197,7 @@ def test_a_study_that_was_interrupted_says_so_and_goes_on(
 
 
 def test_a_record_that_is_damaged_for_a_while_stops_nothing(
-    study: Study, record: StudyResults, tracker: MLflowStore, pages: Pages
+    study: Study, record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     """The reader meets a file that is torn, and reads it once it is whole."""
     for result in record.by_id.values():
@@ -206,7 +206,7 @@ def test_a_record_that_is_damaged_for_a_while_stops_nothing(
     whole = study.ledger.storage.read(name)
     Path(study.ledger.storage.path(name)).write_bytes(whole[:100])
     notes: list[str] = []
-    projector = BackgroundSync(tracker, study.read_results, notes.append, PACE)
+    projector = BackgroundSync(tracker, study.read_snapshot, notes.append, PACE)
     projector.request_sync()
     _until(lambda: notes)
     assert name in notes[0]
@@ -217,7 +217,7 @@ def test_a_record_that_is_damaged_for_a_while_stops_nothing(
 
 
 def test_a_result_is_read_once(
-    study: Study, record: StudyResults, monkeypatch: pytest.MonkeyPatch
+    study: Study, record: ResultSnapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
     from_bytes = TrialResult.from_bytes
@@ -228,7 +228,7 @@ def test_a_result_is_read_once(
         return result
 
     monkeypatch.setattr(TrialResult, "from_bytes", counted)
-    again = study.read_results
+    again = study.read_snapshot
     for result in record.by_id.values():
         study.ledger.put(result)
         assert again().by_id[result.id] == result

@@ -17,7 +17,7 @@ from study.analysis.arm_scores import build_score_pool
 from study.analysis.comparison import compare_arms
 from study.errors import InputError
 from study.reporting.tables import build_comparison_frame
-from study.results.study_results import StudyResults, load_results
+from study.results.study_results import ResultSnapshot, load_snapshot
 from study.results.trial_result import TrialResult
 from study.runner.sync import sync_study
 from study.storage.lock import LockedError, StudyLock
@@ -36,7 +36,7 @@ def told(tracker: MLflowStore, name: str) -> list[TrialResult]:
     return [result for results in tracker.read_pool(name).results.values() for result in results]
 
 
-def test_results_come_back_exactly(record: StudyResults, tracker: MLflowStore) -> None:
+def test_results_come_back_exactly(record: ResultSnapshot, tracker: MLflowStore) -> None:
     assert tracker.sync(record) == CELLS
     back = {result.id: result for result in told(tracker, "tiny")}
     assert back == dict(record.by_id)
@@ -44,7 +44,7 @@ def test_results_come_back_exactly(record: StudyResults, tracker: MLflowStore) -
 
 
 def test_a_second_sync_writes_nothing(
-    record: StudyResults, tracker: MLflowStore, pages: Pages
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(record)
     before = {run.info.run_id for run in pages.runs("tiny", "cell")}
@@ -54,9 +54,13 @@ def test_a_second_sync_writes_nothing(
 
 
 def test_pages_from_nothing_equal_pages_in_steps(
-    record: StudyResults, partial: StudyResults, tracker: MLflowStore, pages: Pages, database: Path,
+    record: ResultSnapshot,
+    partial: ResultSnapshot,
+    tracker: MLflowStore,
+    pages: Pages,
+    database: Path,
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     """Study running, then ended with a failure, then repaired: the same pages as in one go."""
     assert tracker.sync(partial, final=False) == CELLS - 1
     assert [run.info.status for run in pages.runs("tiny", "study")] == ["RUNNING"]
@@ -76,7 +80,7 @@ def test_pages_from_nothing_equal_pages_in_steps(
 
 
 def test_a_failing_arm_is_failed_with_its_cause(
-    partial: StudyResults, tracker: MLflowStore, pages: Pages
+    partial: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(partial)
     by_technique = {run.data.params["technique"]: run for run in pages.runs("tiny", "cell")}
@@ -90,7 +94,7 @@ def test_a_failing_arm_is_failed_with_its_cause(
 
 
 def test_a_arm_that_left_the_study_leaves_its_pages(
-    record: StudyResults, tracker: MLflowStore, pages: Pages
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(record)
     fewer = dataclasses.replace(record.plan, arms=record.plan.arms[:-1])
@@ -109,7 +113,7 @@ def test_a_arm_that_left_the_study_leaves_its_pages(
 
 
 def test_an_unfinished_child_is_written_again(
-    record: StudyResults, tracker: MLflowStore, pages: Pages
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     """What a driver killed in the middle of a page leaves behind."""
     tracker.sync(record)
@@ -121,7 +125,7 @@ def test_an_unfinished_child_is_written_again(
 
 
 def test_what_two_drivers_left_behind_is_removed(
-    record: StudyResults, tracker: MLflowStore, pages: Pages
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     """Twice every page, whole or cut short, and one of a cell that nobody knows."""
     tracker.sync(record)
@@ -140,7 +144,7 @@ def test_what_two_drivers_left_behind_is_removed(
 
 
 def test_a_number_that_falls_is_shown(
-    record: StudyResults, tracker: MLflowStore, pages: Pages, monkeypatch: pytest.MonkeyPatch
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two values of one time MLflow shows the larger; arms leave, and the clock goes back."""
     shown, right = [], []
@@ -161,7 +165,7 @@ def test_a_number_that_falls_is_shown(
 
 
 def test_the_parent_carries_the_study(
-    record: StudyResults, tracker: MLflowStore, pages: Pages
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(record)
     (parent,) = pages.runs("tiny", "study")
@@ -173,7 +177,7 @@ def test_the_parent_carries_the_study(
     assert len(data.dataset.digest) >= 32
 
 
-def test_a_child_shows_its_arm(record: StudyResults, tracker: MLflowStore, pages: Pages) -> None:
+def test_a_child_shows_its_arm(record: ResultSnapshot, tracker: MLflowStore, pages: Pages) -> None:
     tracker.sync(record)
     (parent,) = pages.runs("tiny", "study")
     runs = {run.data.tags["olfaction.cell_id"]: run for run in pages.runs("tiny", "cell")}
@@ -198,7 +202,7 @@ def test_a_child_shows_its_arm(record: StudyResults, tracker: MLflowStore, pages
 
 
 def test_a_gain_is_shown_before_the_study_has_ended(
-    record: StudyResults, tracker: MLflowStore, pages: Pages
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(record, final=False)
     shown = {run.data.tags["olfaction.cell_id"]: run.data for run in pages.runs("tiny", "cell")}
@@ -213,7 +217,7 @@ def test_a_gain_is_shown_before_the_study_has_ended(
 
 
 def test_the_table_of_labels_holds_every_fold(
-    record: StudyResults, tracker: MLflowStore, pages: Pages, tmp_path: Path
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages, tmp_path: Path
 ) -> None:
     tracker.sync(record)
     dataset = record.data.dataset
@@ -228,7 +232,7 @@ def test_the_table_of_labels_holds_every_fold(
 
 
 def test_studies_of_one_store_stay_apart(
-    record: StudyResults, tracker: MLflowStore, pages: Pages
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     other = dataclasses.replace(
         record,
@@ -243,7 +247,7 @@ def test_studies_of_one_store_stay_apart(
     assert len(told(tracker, "other")) == CELLS * FOLDS
 
 
-def test_a_removed_experiment_comes_back(record: StudyResults, tracker: MLflowStore) -> None:
+def test_a_removed_experiment_comes_back(record: ResultSnapshot, tracker: MLflowStore) -> None:
     tracker.sync(record)
     client = MlflowClient(tracking_uri=tracker.uri)
     client.delete_experiment(client.get_experiment_by_name("tiny").experiment_id)
@@ -252,7 +256,7 @@ def test_a_removed_experiment_comes_back(record: StudyResults, tracker: MLflowSt
 
 
 def test_lost_artifacts_are_written_anew(
-    record: StudyResults, tracker: MLflowStore, tmp_path: Path
+    record: ResultSnapshot, tracker: MLflowStore, tmp_path: Path
 ) -> None:
     """Pages that are up to date say nothing of the files behind them."""
     tracker.sync(record)
@@ -264,7 +268,7 @@ def test_lost_artifacts_are_written_anew(
 
 
 def test_sync_brings_the_pages_up_from_the_ledger(
-    record: StudyResults, tracker: MLflowStore, pages: Pages
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     place = (record.spec.run.storage, tracker.uri)
     counts = ("5 of 5 pages written, 0 up to date", "0 of 5 pages written, 5 up to date")
@@ -276,7 +280,7 @@ def test_sync_brings_the_pages_up_from_the_ledger(
 
 
 def test_sync_leaves_the_pages_of_a_running_launch_alone(
-    record: StudyResults, tracker: MLflowStore, pages: Pages
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     store = record.spec.run.storage
     with StudyLock(Storage(f"{store}/tiny")).hold(), pytest.raises(LockedError, match="launched"):
@@ -290,16 +294,16 @@ def test_an_unknown_experiment_is_named(tracker: MLflowStore) -> None:
 
 
 def test_mlflow_alone_gives_the_comparison_of_the_ledger(
-    record: StudyResults, tracker: MLflowStore
+    record: ResultSnapshot, tracker: MLflowStore
 ) -> None:
     tracker.sync(record)
     folder = Path(record.spec.run.storage) / "tiny"
-    from_ledger = build_comparison_frame(compare_arms([build_score_pool(load_results(folder))]))
+    from_ledger = build_comparison_frame(compare_arms([build_score_pool(load_snapshot(folder))]))
     assert build_comparison_frame(compare_arms([tracker.read_pool("tiny")])).equals(from_ledger)
 
 
 def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(
-    record: StudyResults, tracker: MLflowStore, pages: Pages
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages
 ) -> None:
     tracker.sync(record)
     tracker.sync(record)
@@ -321,7 +325,7 @@ def test_a_child_links_its_reference_and_says_what_its_gain_is_worth(
 
 
 def test_a_report_is_kept_on_the_page_of_its_study(
-    record: StudyResults, tracker: MLflowStore, pages: Pages, tmp_path: Path
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages, tmp_path: Path
 ) -> None:
     folder = tmp_path / "written"
     folder.mkdir()

@@ -19,7 +19,7 @@ from study.errors import InputError, TrackingError
 from study.executors.base import LocalExecutor
 from study.progress import ProgressCallback
 from study.results.ledger import Ledger
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 from study.runner.launcher import launch
 from study.runner.prepare import prepare, write_study_folder
 from study.tracking.background import SyncInterval
@@ -33,7 +33,7 @@ CELLS, FOLDS = 5, 2
 
 
 def test_the_environment_names_no_other_run(
-    record: StudyResults, tracker: MLflowStore, pages: Pages, monkeypatch: pytest.MonkeyPatch
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "someone else's")
@@ -42,7 +42,7 @@ def test_the_environment_names_no_other_run(
     assert pages.client.get_experiment_by_name("someone else's") is None
 
 
-def test_long_texts_are_cut_to_what_mlflow_takes(partial: StudyResults) -> None:
+def test_long_texts_are_cut_to_what_mlflow_takes(partial: ResultSnapshot) -> None:
     summary = next(s for s in partial.summaries if s.missing)
     tags = build_arm_tags(summary, partial, ["x" * 20_000])
     assert max(map(len, tags.values())) == 5000
@@ -50,7 +50,7 @@ def test_long_texts_are_cut_to_what_mlflow_takes(partial: StudyResults) -> None:
 
 
 def test_many_metrics_go_in_several_calls(
-    record: StudyResults, tracker: MLflowStore, pages: Pages, monkeypatch: pytest.MonkeyPatch
+    record: ResultSnapshot, tracker: MLflowStore, pages: Pages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More values than one call takes: 1,700 fold values of a cell."""
     many = [("auroc_macro_fold", 0.5, step) for step in range(1700)]
@@ -74,7 +74,7 @@ def statements() -> Iterator[list[str]]:
 
 
 def test_a_page_takes_few_statements(
-    record: StudyResults, tracker: MLflowStore, statements: list[str]
+    record: ResultSnapshot, tracker: MLflowStore, statements: list[str]
 ) -> None:
     """One call a metric would take hundreds; the values of a page go together."""
     tracker.sync(record)
@@ -121,7 +121,7 @@ def test_an_address_without_its_secret_leaves_it_to_the_environment() -> None:
 
 
 def test_a_store_that_breaks_down_stops_no_study(
-    record: StudyResults, tracker: MLflowStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    record: ResultSnapshot, tracker: MLflowStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     tiny_study: dict[str, object],
 ) -> None:  # fmt: skip
     """Pages that fail while the study runs are a note; at the end a named error."""

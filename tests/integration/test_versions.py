@@ -21,7 +21,7 @@ from study.artifacts.version import Version, choose_version
 from study.cli.app import main
 from study.errors import InputError
 from study.results.ledger import Ledger
-from study.results.study_results import load_results
+from study.results.study_results import load_snapshot
 from study.results.versions import FILE
 from study.runner.sync import sync_study
 from study.storage.storage import Storage
@@ -171,7 +171,7 @@ def test_a_launch_anew_keeps_the_old_results_and_never_mixes_them(folder, comman
     assert len(after) == TRIALS + FITS + 2  # and two averages of them
 
     home = folder / "studies/frozen"
-    old, new = load_results(home), load_results(home, "5")
+    old, new = load_snapshot(home), load_snapshot(home, "5")
     assert {result.code for result in old.by_id.values()} == {0}  # they name no code
     assert {result.code for result in new.by_id.values()} == {5}
     assert (len(old.by_id), len(new.by_id)) == (TRIALS, FITS + 2)
@@ -239,7 +239,7 @@ def test_a_version_is_chosen_by_some_of_its_words(text):
 
 
 def test_arms_of_two_versions_are_never_paired(folder, upgrade):
-    pool = build_score_pool(load_results(folder / "studies/frozen"))
+    pool = build_score_pool(load_snapshot(folder / "studies/frozen"))
     baseline = {"study": "frozen", "features": "counts", "technique": "single"}
     twin = replace(pool, spec=pool.spec.model_copy(update={"name": "twin"}))
     paired = [each for each in compare_arms([pool, twin], baseline) if each.paired]

@@ -117,7 +117,7 @@ def test_a_server_that_is_silent_at_the_end_is_left(
     waited = re.search(r"not complete after (\d+) s", str(left.value))
     assert waited is not None
     assert int(waited[1]) < 20  # MLflow gives up after 45, and the usual patience is 60
-    record = study.read_results()
+    record = study.read_snapshot()
     _until(lambda: set(threading.enumerate()) <= before)  # that call has ended
     served.sync(record)
     check_pages(served, record, tracker)

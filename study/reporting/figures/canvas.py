@@ -72,6 +72,7 @@ def draw_figure(
         svg=svg.getvalue().decode(),
         png=png.getvalue(),
         width=size[0] * 72,
+        drawing=canvas,
     )
 
 

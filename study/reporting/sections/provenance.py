@@ -10,7 +10,7 @@ from study.metrics import macro_mean
 from study.reporting.context import ReportContext
 from study.reporting.document import Bullets, DocumentSection, DocumentTable, Prose
 from study.reporting.formatting import Column, Row, build_frame, format_count, format_list
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 from study.splits import audit_leakage
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ RULES = (
 )
 
 
-def _list_facts(results: StudyResults) -> list[Row]:
+def _list_facts(results: ResultSnapshot) -> list[Row]:
     data, split, trials = results.data.dataset, results.data.split, results.by_id.values()
     undefined = sum(macro_mean(trial.auroc).undefined for trial in trials)
     expected = len(results.plan.arms) * results.plan.trials_per_arm
@@ -82,7 +82,7 @@ def _list_facts(results: StudyResults) -> list[Row]:
     return [{"what": name, "value": value} for name, value in facts.items()]
 
 
-def _list_study_versions(results: StudyResults) -> dict[str, str]:
+def _list_study_versions(results: ResultSnapshot) -> dict[str, str]:
     """Return the version and the other versions; empty if only the current one exists."""
     if not results.version_lines:
         return {}
@@ -90,7 +90,7 @@ def _list_study_versions(results: StudyResults) -> dict[str, str]:
     return {"version": f"{results.study.versions[0]}, and no other", "other versions": others}
 
 
-def _list_package_versions(results: StudyResults) -> dict[str, str]:
+def _list_package_versions(results: ResultSnapshot) -> dict[str, str]:
     """Return the package versions of the results; several if packages were updated meanwhile."""
     by_package: dict[str, set[str]] = defaultdict(set)
     for result in results.by_id.values():
@@ -102,20 +102,20 @@ def _list_package_versions(results: StudyResults) -> dict[str, str]:
     }
 
 
-def _audit_leaks(results: StudyResults) -> tuple[tuple[Column, ...], DataFrame]:
+def _audit_leaks(results: ResultSnapshot) -> tuple[tuple[Column, ...], DataFrame]:
     data = results.data.dataset
     frame = build_frame(audit_leakage(results.data.split, data.smiles, data.labels).rows())
     return tuple(Column(key, key) for key in frame.columns), frame
 
 
-def _list_curation_steps(results: StudyResults) -> list[Row]:
+def _list_curation_steps(results: ResultSnapshot) -> list[Row]:
     return [
         {"step": name, "before": int(before), "after": int(after), "note": note}
         for name, before, after, note in describe(results.data.dataset).steps
     ]
 
 
-def _list_failures(results: StudyResults) -> list[Bullets]:
+def _list_failures(results: ResultSnapshot) -> list[Bullets]:
     """Return one line per cause of failure, with the number of its trials."""
     causes: dict[str, list[str]] = defaultdict(list)
     for failure in sorted(results.failures, key=lambda failure: failure.trial):

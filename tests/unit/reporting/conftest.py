@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 
 WIDE: dict[str, Any] = {
     "name": "wide",
@@ -49,7 +49,7 @@ def wide_results(
     tmp_path_factory: pytest.TempPathFactory,
     spec_of: Callable[..., Any],
     run_tiny: Callable[..., Any],
-) -> StudyResults:
+) -> ResultSnapshot:
     """The launched study; read only."""
-    results: StudyResults = run_tiny(spec_of(WIDE, tmp_path_factory.mktemp("wide")))[1]
+    results: ResultSnapshot = run_tiny(spec_of(WIDE, tmp_path_factory.mktemp("wide")))[1]
     return results

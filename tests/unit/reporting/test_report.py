@@ -25,7 +25,7 @@ from study.reporting.document import Bullets, Document, DocumentSection, Documen
 from study.reporting.formatting import Column, build_frame
 from study.reporting.output import to_html, to_markdown
 from study.reporting.sections import cost
-from study.results.study_results import StudyResults
+from study.results.study_results import ResultSnapshot
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +148,12 @@ def test_headlines_are_selected_by_contrast(analysis):
 def test_unfinished_study_reports_missing_trials(wide_results):
     results = wide_results
     trials = {r.id: r for arm in results.plan.arms[:2] for r in results.results_of(arm)[:1]}
-    partial = StudyResults(results.study, trials)
+    partial = ResultSnapshot(results.study, trials)
     report = compose_report(StudyAnalysis(partial, build_default_contrasts(partial.plan.arms)))
     assert "Not complete" in report.sections[0].blocks[0].items[-1]
     assert "nan" not in " ".join(Page(to_html(report)).texts).split()
     with pytest.raises(InputError, match="no finished trial"):
-        compose_report(StudyAnalysis(StudyResults(partial.study, {}), ()))
+        compose_report(StudyAnalysis(ResultSnapshot(partial.study, {}), ()))
 
 
 def test_report_study_writes_the_named_files(wide_results, tmp_path):

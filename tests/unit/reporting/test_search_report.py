@@ -12,7 +12,7 @@ from study.preview.text import format_plan
 from study.reporting.context import ReportContext
 from study.reporting.document import Bullets, Prose
 from study.reporting.sections import search
-from study.results.study_results import load_results
+from study.results.study_results import load_snapshot
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_shipped_search_finishes_in_every_trial(searched):
     for result in results.by_id.values():
         average = result.spec.arm.technique == "independent_mean"
         assert (result.search is None) == average
-    again = load_results(study.folder)
+    again = load_snapshot(study.folder)
     assert again.by_id.keys() == results.by_id.keys()
 
 

@@ -8,7 +8,7 @@ import pytest
 from study.artifacts.study_data import StudyData
 from study.errors import InputError
 from study.results.ledger import Failure, LedgerError
-from study.results.study_results import load_results
+from study.results.study_results import load_snapshot
 from study.storage.storage import Storage
 from study.training.checkpoints import StoredCheckpoints
 
@@ -105,7 +105,7 @@ def test_reading_damage_names_file_and_remedy(name, how, copy, finished):
     path.write_bytes(DAMAGE[how](path.read_bytes()))
     before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}
     with pytest.raises((InputError, LedgerError), match="launch the study again") as caught:
-        load_results(root / "small")
+        load_snapshot(root / "small")
     assert str(path) in str(caught.value)
     assert {file: file.read_bytes() for file in root.rglob("*") if file.is_file()} == before
 
@@ -122,7 +122,7 @@ def test_files_without_checksums_are_read(copy, finished):
     (root / "ledger" / f"{trial}.trial").unlink()
     old = {"id": trial, "trial": "a", "cause": "b"}
     (root / "ledger" / f"{trial}.failed.json").write_text(json.dumps(old))
-    results = load_results(small)
+    results = load_snapshot(small)
     assert (len(results.by_id), results.failures) == (3, (Failure(**old),))
     assert StudyData.load(small).dataset.digest == inputs.dataset.digest
     _, results, notes = relaunch()

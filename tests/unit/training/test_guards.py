@@ -15,7 +15,7 @@ from study.config.training import TrainingConfig
 from study.errors import InputError
 from study.planning.contrasts import build_contrasts
 from study.planning.plan import make_plan
-from study.results.study_results import load_results
+from study.results.study_results import load_snapshot
 from study.runner.launcher import print_results
 from study.runner.prepare import prepare, write_study_folder
 from study.training.encoders import head_shape
@@ -197,7 +197,7 @@ def test_matched_parameter_counts_agree_within_two_percent(wide, spec_of, tmp_pa
     (parallel,) = (c.arm for c in contrasts if "parallel" in str(c.arm))
     assert parallel.training.hidden != (64,)
     write_study_folder(study)
-    again = load_results(study.folder)  # what a report or a comparison reads later
+    again = load_snapshot(study.folder)  # what a report or a comparison reads later
     assert [c.id for c in again.plan.arms] == [c.id for c in study.plan.arms]
     assert match_parameters(study.spec, study.plan, study.data).grid == study.spec.grid
 
