@@ -117,7 +117,7 @@ def build_store_error(path: Path, error: OSError) -> StoreError:
     """Build the error for a file or folder of the store that cannot be used."""
     return StoreError(
         f"feature store: {path} cannot be used ({error.strerror}); free disk space, correct the "
-        "permissions or choose another folder for the store: finished features are not lost"
+        "permissions or choose another folder for the store: nothing that was finished is lost"
     )
 
 

@@ -113,8 +113,8 @@ def fetch_archives(
     """
     wanted = _select_files(only)
     present = tuple(name for name in wanted if _is_published(folder / name, wanted[name]))
-    store = _build_downloads(folder, base_url or _format_url(RAW_URL))
-    downloader = _Downloader(large_file_url or _format_url(LARGE_FILE_URL))
+    store = _build_downloads(folder, base_url or format_archive_url(RAW_URL))
+    downloader = _Downloader(large_file_url or format_archive_url(LARGE_FILE_URL))
     done, total = 0, sum(file["bytes"] for file in wanted.values())
     for name, file in wanted.items():
         if name not in present:
@@ -147,7 +147,8 @@ def _is_published(path: Path, file: _File) -> bool:
     return True
 
 
-def _format_url(form: str) -> str:
+def format_archive_url(form: str) -> str:
+    """Fill the repository and its pinned commit into the form of an address."""
     return form.format(
         repository=read_archive_registry()["repository"], commit=read_archive_registry()["commit"]
     )

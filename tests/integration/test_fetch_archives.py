@@ -121,5 +121,5 @@ def test_shipped_registry_covers_every_archive_source(monkeypatch, tmp_path):
     assert {"goodscents", "leffingwell", "ifra_2019", "dravnieks_1985"} <= set(archive_names())
     for name in ("goodscents/behavior.csv", "prediction_targets/keller_2016.csv"):
         assert len(files[name]["sha256"]) == 64
-    address = download._address(download.RAW_URL)
+    address = download.format_archive_url(download.RAW_URL)
     assert address.endswith("pyrfume/pyrfume-data/8054ea98ed675005ec10e67359902f500e4911b0/")

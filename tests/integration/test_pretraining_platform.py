@@ -92,7 +92,7 @@ def test_other_weights_of_that_name_or_half_a_page_are_replaced(tracker, pretrai
 def test_a_store_that_breaks_down_is_named_and_nothing_is_lost(tracker, pretrained, tmp_path):
     card, folder = pretrained(LocalExecutor(), "inline")
     gone = replace(page_of(card, folder), files=(tmp_path / "gone",))
-    with pytest.raises(TrackingError, match="weights in their folder, and the same command"):
+    with pytest.raises(TrackingError, match="weights are in their folder, and the same command"):
         tracker.sync_weights(gone)
     assert tracker.sync_weights(page_of(card, folder))
     assert len(runs_of(tracker)[1]) == 1

@@ -126,5 +126,5 @@ def test_a_checkpoint_that_is_not_its_own_is_set_aside_and_said(harm, tmp_path, 
     harm(tmp_path / "toy.checkpoint")
     with caplog.at_level(logging.WARNING):
         assert kept.load() is None
-    assert "toy.checkpoint.corrupt, the training begins anew" in caplog.text
+    assert "toy.checkpoint.corrupt; the training starts over" in caplog.text
     assert (tmp_path / "toy.checkpoint.corrupt").exists()
