@@ -30,7 +30,7 @@ def test_a_budget_of_trials_is_spent_and_no_more(launch_with):
     record, notes = launch_with(trials=3)
     assert len(record.by_id) == 3
     assert record.failures == ()  # what is missing has not failed
-    assert notes[-1].startswith("run.budget.trials: 3 is reached, 8 were missing: nothing more")
+    assert notes[-1].startswith("run.budget.trials: 3 is reached, 8 were missing: no more trials")
     again, _ = launch_with(trials=3)
     assert len(again.by_id) == 6
     whole, notes = launch_with()

@@ -291,7 +291,7 @@ def test_records_are_opened_once_and_what_is_known_of_them_may_be_lost(
     opened = []
     origins = Ledger.read_origins
     monkeypatch.setattr(
-        Ledger, "origins", lambda self, ids: opened.append(len(ids)) or origins(self, ids)
+        Ledger, "read_origins", lambda self, ids: opened.append(len(ids)) or origins(self, ids)
     )
     assert command("status", "frozen") == shown
     assert opened == []
