@@ -1,5 +1,5 @@
 # `make study` (first result), `make check` (while working), `make test` (before a change is
-# handed in) and `make test-slow` (what takes long, or destroys something).
+# handed in), `make test-slow` (what takes long, or destroys something) and `make docs`.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 KILLS  := tests/slow/test_random_kills.py tests/slow/test_soak.py tests/slow/test_transitions.py
 BENCHES ?= cli features encoders training storage inference report growth thousand orchestration nodes tracking simulation whole_study
 
-.PHONY: study check test test-slow lint bench clean
+.PHONY: study check test test-slow lint bench docs docs-serve clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/.installed
@@ -50,6 +50,13 @@ bench: $(VENV)/.installed-dev
 	  echo "== bench_$$name.py"; $(BIN)/python tests/benchmarks/bench_$$name.py || status=1; \
 	done; exit $$status
 
+# The site of docs/, in site/. A broken link, an unknown name or a key without a meaning fails.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+docs-serve: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.11"; exit 1; }
@@ -66,4 +73,4 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site

@@ -29,6 +29,7 @@ class ArmSelector(ConfigModel):
         As in result tables, ``concat(stage=latent)``, or as in the grid,
         ``{operator: concat, stage: latent}``.
     fraction : float, optional
+        Share of the training fold.
     """
 
     features: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
@@ -72,7 +73,8 @@ class ContrastConfig(ConfigModel):
     Attributes
     ----------
     family : str
-        P values are adjusted within a family.
+        Name of the family, in which p values are adjusted together. Without sides: one of the
+        default families ``technique``, ``control`` and ``modality``.
     arm, reference : ArmSelector, optional
         Both or neither. Arms are paired if they agree in every column that neither side sets.
     """

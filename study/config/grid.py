@@ -124,6 +124,7 @@ class ListedArm(ConfigModel):
     Attributes
     ----------
     features : list of names
+        The feature set: modalities, or names defined in ``modalities``.
     technique, fusion, partition
         As in a block, one value each.
     training : mapping
@@ -173,8 +174,12 @@ class GridBlock(ConfigModel):
         component; ``zipped``: the i-th values of all axes together.
     features : list of lists of names
         Each inner list is one feature set: modalities, or names defined in ``modalities``.
-    technique, fusion, partition
-        Axes; ``partition`` needs ``label_balancer`` among the techniques.
+    technique : list of names
+        How the head is trained.
+    fusion : list of operators
+        How embeddings are fused by ``mlp_head``.
+    partition : list of label partitions
+        Which modality is trained on which label; needs ``label_balancer`` among the techniques.
     training : mapping of a training setting to its values
         Further axes, for example ``{dropout: [0.1, 0.3]}``.
     when : mapping of axis to condition

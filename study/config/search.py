@@ -38,6 +38,7 @@ class SearchRange(ConfigModel):
     Attributes
     ----------
     low, high : float
+        Smallest and largest value.
     scale : {'linear', 'log'}
         Whether the value or its logarithm is drawn uniformly.
     """

@@ -83,7 +83,25 @@ _MODALITY_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class SplitConfig(ConfigModel):
-    """The cross-validation: groups, folds, repeats and the inner validation part."""
+    """The cross-validation: groups, folds, repeats and the inner validation part.
+
+    Attributes
+    ----------
+    groups : {'molecule', 'constitution', 'butina', 'murcko'}
+        Molecules that stay together on one side of the test line. ``molecule``: each on its own;
+        ``constitution``: stereoisomers and isotopes; ``butina``: similar molecules (clusters of
+        ECFP4 fingerprints); ``murcko``: one Bemis-Murcko scaffold.
+    folds : int
+        Number of test folds.
+    repeats : int
+        Number of times that the cross-validation is drawn anew.
+    validation : float
+        Share of the training fold that is used for early stopping and selection.
+    min_positives : int
+        Minimum number of positives of every label in every test fold.
+    seed : int
+        Seed of the split; the same for every arm.
+    """
 
     groups: str = "constitution"
     folds: Annotated[int, Field(ge=2)] = 5
@@ -115,8 +133,12 @@ class RunConfig(ConfigModel):
 
     Attributes
     ----------
-    storage, tracking, address
-        Folder of results, MLflow store, Ray cluster.
+    storage : str
+        Folder of results that every node mounts, or ``s3://bucket/folder``.
+    tracking : str, optional
+        MLflow store or server. Default: a database in the folder of results.
+    address : str, optional
+        Ray cluster to run on; ``auto``: find a running one. Default: a Ray on this machine.
     cpus_per_trial : float
         CPUs and threads of every process: a trial, an encoder job, each worker of a group.
     gpus_per_worker : float
@@ -167,13 +189,37 @@ class StudySpec(ConfigModel):
 
     Attributes
     ----------
+    name : str
+        Name of the study and of its folder: lower-case letters, digits, ``-`` and ``_``.
+    description : str
+        One line for `study presets` and the report.
+    data : DatasetConfig
+        Name of a preset, or a mapping: sources of the molecules and labels, and their curation.
+    split : SplitConfig
+        The cross-validation.
+    modalities : mapping of name to ModalityConfig
+        Named modalities with options. A modality without options needs no entry.
+    grid : list of GridBlock
+        Blocks of arms.
+    fractions : list of float
+        Shares of the training fold that every arm is trained on; smaller ones are parts of larger
+        ones.
+    seeds : list of int
+        Seeds of initial weights, batches and dropout. Every arm is trained once per seed and fold.
+    training : TrainingConfig
+        Settings of the heads' training that all arms share, unless a block varies them.
     contrasts : list of contrasts, optional
         Which arms are compared; default: the default families.
+    analysis : AnalysisConfig
+        How contrasts are evaluated.
+    run : RunConfig
+        Where and how the study runs.
     parameters : {'unmatched', 'matched'}
         ``matched``: the hidden widths of an arm's head are chosen so that it has as many weights
         as the head it is compared with, within 2 %.
     search : SearchConfig, optional
-        Training settings that every trial searches for; None: all settings are those of the file.
+        Training settings that every trial searches for. Default: no search; all settings are those
+        of the file.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]

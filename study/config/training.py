@@ -14,14 +14,23 @@ class TrainingConfig(ConfigModel):
 
     Attributes
     ----------
-    epochs, batch_size, learning_rate, weight_decay
-        As usual; the decay is AdamW's: weights shrink by learning_rate * weight_decay per step.
+    epochs : int
+        Maximum number of epochs.
+    batch_size : int
+        Molecules per optimizer step, over all workers.
+    learning_rate : float
+        Learning rate of the head.
+    weight_decay : float
+        Weight decay of the head. It is AdamW's: weights shrink by learning_rate * weight_decay
+        per step.
     encoder_learning_rate, encoder_weight_decay : float
         The same for trained encoders; weight decay would erase pretrained weights.
     average : float
         Decay per step of the moving average of the weights that is validated and stored; 0: none.
-    dropout, hidden
-        Dropout rate and hidden widths of the head.
+    dropout : float
+        Dropout rate of the head.
+    hidden : list of int
+        Widths of the hidden layers of the head.
     patience : int
         Epochs without a better validation value before training stops.
     monitor : {'auroc', 'loss'}

@@ -70,7 +70,7 @@ class DatasetConfig(BaseModel):
     Attributes
     ----------
     preset : str, optional
-        Name in ``files/presets.yaml``; default: `gs-lf-ifra` if `sources` is not set either.
+        Name of a shipped preset; default: `gs-lf-ifra` if `sources` is not set either.
     sources : tuple of SourceConfig
         Sources, merged in this order.
     archive : Path, optional

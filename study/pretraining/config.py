@@ -54,14 +54,21 @@ class PretrainingConfig(ConfigModel):
 
     Attributes
     ----------
-    epochs, batch_size, learning_rate, weight_decay
-        As usual; `batch_size` is the total over all workers.
+    epochs : int
+        Maximum number of epochs.
+    batch_size : int
+        Molecules per optimizer step, over all workers.
+    learning_rate : float
+        Highest learning rate, at the end of the warm-up.
+    weight_decay : float
+        Weight decay of AdamW.
     warmup : float
         Share of the steps in which the learning rate rises from 0.
     patience : int
         Number of epochs without a lower held-out loss after which training stops. The weights of
         the best epoch are kept.
     precision : {'float32', 'bfloat16', 'float16'}
+        Precision of matrix products in the forward pass of training.
     workers : int
         Number of data-parallel replicas.
     seed : int
@@ -80,7 +87,27 @@ class PretrainingConfig(ConfigModel):
 
 
 class PretrainingSpec(ConfigModel):
-    """A complete pretraining: objective, encoder, molecules, training and run options."""
+    """A complete pretraining: objective, encoder, molecules, training and run options.
+
+    Attributes
+    ----------
+    name : str
+        Name of the pretraining and of the folder of its weights.
+    description : str
+        One line for `study presets` and the model card.
+    objective : ObjectiveConfig
+        What is predicted without labels, with options.
+    modality : EncoderConfig
+        The modality whose encoder is trained, with options.
+    molecules : MoleculeTableConfig
+        The table of molecules.
+    held_out : float
+        Share of the molecules that measures the loss and is not trained on.
+    training : PretrainingConfig
+        Settings of the training.
+    run : RunConfig
+        Where and how it runs.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
     description: str = ""

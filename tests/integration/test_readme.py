@@ -1,4 +1,4 @@
-"""The README does what it says: its commands, its table, its example of a new modality."""
+"""The README does what it says, and the examples of the docs run: commands, table, extensions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+import study
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXTENDING = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^\$ (.+)$", README, re.MULTILINE)
+LONGEST = 150
 
 
 def block(opening: str) -> str:
@@ -22,6 +26,10 @@ def block(opening: str) -> str:
     found = re.search(rf"```\w+\n({re.escape(opening)}.*?)```", README, re.DOTALL)
     assert found, opening
     return found[1]
+
+
+def test_it_is_short():
+    assert len(README.splitlines()) <= LONGEST
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -40,7 +48,7 @@ def test_its_commands_run(command, quickstart, study_command, quickstart_store):
 
 
 def test_its_table_is_the_one_that_is_printed(quickstart_rows):
-    shown = [line.split() for line in block("30 trials").splitlines()]
+    shown = [line.split() for line in block("quickstart: 726").splitlines()]
     arms = {(line[0], line[1]): line for line in shown if len(line) > 10 and line[-1] == "3/3"}
     assert len(arms) == len(quickstart_rows)
     for row in quickstart_rows:
@@ -48,29 +56,50 @@ def test_its_table_is_the_one_that_is_printed(quickstart_rows):
         assert auroc == pytest.approx(float(row["auroc"]), abs=0.02), row
 
 
-def test_every_benchmark_is_run_by_make_and_named():
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    listed = re.search(r"^BENCHES \?= ([\w ]+)$", makefile, re.MULTILINE)
-    assert listed is not None
-    files = {file.stem for file in (ROOT / "tests" / "benchmarks").glob("bench_*.py")}
-    assert {f"bench_{name}" for name in listed[1].split()} == files
-    part = README[README.index("## Benchmarks") : README.index("## Limits")]
-    assert {f"bench_{name}" for name in re.findall(r"\(`(\w+)`[,)]", part)} <= files
+def test_its_study_file_launches(quickstart, quickstart_store, study_command):
+    folder = quickstart_store.parent
+    (folder / "mine.yaml").write_text(block("name: mine"), encoding="utf-8")
+    done = subprocess.run(
+        [*study_command, "launch", "mine.yaml", "--no-ray", "--no-mlflow"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    finished = re.search(r"(\d+) trials, (\d+) already in the ledger", done.stdout)
+    assert finished
+    assert 0 < int(finished[2]) < int(finished[1])  # those of the quickstart
+    assert len(re.findall(r" 3/3$", done.stdout, re.MULTILINE)) == int(finished[1]) / 3
 
 
-def test_its_files_exist():
-    for path in re.findall(r"`((?:tests|fusion|study)/[\w/.]+)`", README):
-        assert (ROOT / path).exists(), path
+@pytest.mark.skipif(not hasattr(study, "load_results"), reason="this version has no Python API")
+def test_its_python_runs(quickstart, quickstart_store):
+    source = block("import study")
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        cwd=quickstart_store.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mordred" in done.stdout
 
 
-def test_its_modality_is_complete(tmp_path):
+def test_extensions_of_the_docs_run(tmp_path):
     for package in ("study", "modalities", "fusion"):
         shutil.copytree(ROOT / package, tmp_path / package)
-    source = block("# modalities/composition.py")
-    (tmp_path / "modalities" / "composition.py").write_text(source, encoding="utf-8")
+    written = re.findall(r"```python\n(# (\w[\w/]+\.py)\n.*?)```", EXTENDING, re.DOTALL)
+    assert len(written) == 5
+    for source, path in written:
+        (tmp_path / path).write_text(source, encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(
         "{name: mine, data: starter, split: {folds: 2}, training: {epochs: 2, hidden: [8]},"
-        " grid: [{features: [[composition]]}]}",
+        " modalities: {attention_graph: {width: 8, layers: 1, training: {epochs: 1}}},"
+        " grid: [{features: [[composition]]}, {features: [[attention_graph, composition]],"
+        " technique: [mlp_head, label_balancer], fusion: [gated], partition: [rare_first]}]}",
         encoding="utf-8",
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -79,4 +108,5 @@ def test_its_modality_is_complete(tmp_path):
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"composition +single", done.stdout)
+    for arm in ("composition +single", "mlp_head +gated", "label_balancer +- +rare_first"):
+        assert re.search(arm, done.stdout), arm

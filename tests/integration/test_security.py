@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [f for name in ("study", "modalities", "fusion") for f in (ROOT / name).rglob("*.py")]
 TEXTS = [
     *(ROOT / name for name in ("README.md", "ray_cluster.yaml", "Makefile", "pyproject.toml")),
+    *(ROOT / "docs").glob("*.md"),
     *(ROOT / "study").rglob("*.yaml"),
     *(ROOT / "study").rglob("*.yaml.j2"),
 ]
@@ -203,7 +204,7 @@ def test_token_mode_is_set_unless_the_user_has_chosen(monkeypatch, tmp_path, giv
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
 
 
-@pytest.mark.parametrize("name", ["README.md", "ray_cluster.yaml"])
+@pytest.mark.parametrize("name", ["docs/cluster.md", "ray_cluster.yaml"])
 def test_token_mode_is_set_wherever_ray_starts(name):
     """In the same command, or by an export before it."""
     text = (ROOT / name).read_text(encoding="utf-8")
