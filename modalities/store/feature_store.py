@@ -113,6 +113,12 @@ def find_bucket(smiles: str) -> int:
     return hashlib.sha256(smiles.encode()).digest()[0] % BUCKETS
 
 
+def feature_folder(version: str) -> str:
+    """Return the folder name of a featurizer version: its first word, and a digest of all of it."""
+    name = re.sub(r"\W+", "-", version.partition(" ")[0])
+    return f"{name}-{sha256_of(version)[:16]}"
+
+
 class FeatureMirror(Protocol):
     """Synchronizes the folder of a store with a storage that other machines use."""
 
@@ -237,9 +243,8 @@ class FeatureStore:
         return self._folder(modality) / "buckets" / f"{bucket:02d}{_SUFFIX}"
 
     def _folder(self, modality: Modality) -> Path:
-        """Return the folder of a featurizer version: its first word, and a digest of all of it."""
-        name = re.sub(r"\W+", "-", modality.version.partition(" ")[0])
-        return self.root / f"{name}-{sha256_of(modality.version)[:16]}"
+        """Return the folder of a featurizer version."""
+        return self.root / feature_folder(modality.version)
 
 
 def _featurize(modality: Modality, smiles: Sequence[str]) -> list[Record]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from modalities import FeatureStore, Modality, ModalityFeatures, StoreError
 from study.artifacts.embeddings import EmbeddingStore, EncoderJob, FoldKey
+from study.artifacts.study_folder import CACHE, SPLIT, TABLE
 from study.artifacts.version import Version, featurizer_parts
 from study.config.components import ModalityConfig
 from study.config.study import digest
@@ -33,8 +34,6 @@ from study.storage.checksums import (
 )
 from study.storage.mirror import feature_store
 from study.storage.storage import Storage
-
-_TABLE, _CACHE, _SPLIT = "dataset.table", "cache.json", "split.json"
 
 CODE = 5
 """Version of the training code, part of every trial id.
@@ -110,7 +109,7 @@ class StudyData:
 
     def trial_id(self, trial: Trial) -> str:
         """Return the identity of a trial, from its request and the version that runs it."""
-        featurizers = [self._featurizer(f.config) for f in trial.arm.features]
+        featurizers = [self.featurizer_version(f.config) for f in trial.arm.features]
         return digest({**self._request(trial), "features": featurizers, "code": self._code})[:32]
 
     def request_id(self, trial: Trial) -> str:
@@ -119,7 +118,7 @@ class StudyData:
 
     def origin(self, trial: Trial) -> dict[str, Any]:
         """Return the origin that a result records: code, featurizers and id of the request."""
-        featurizers = tuple(self._featurizer(f.config) for f in trial.arm.features)
+        featurizers = tuple(self.featurizer_version(f.config) for f in trial.arm.features)
         return {"code": self._code, "featurizers": featurizers, "asked": self.request_id(trial)}
 
     def _request(self, trial: Trial) -> dict[str, Any]:
@@ -135,7 +134,7 @@ class StudyData:
     def _code(self) -> int:
         return self.version.code if self.version else CODE
 
-    def _featurizer(self, choice: ModalityConfig) -> str:
+    def featurizer_version(self, choice: ModalityConfig) -> str:
         """Return the version text of a featurizer, as it was when the results were made."""
         installed = build_modality(choice).version
         return self.version.applied_to(installed) if self.version else installed
@@ -149,7 +148,7 @@ class StudyData:
                 "seed": job.seed,
                 "data": self.dataset.digest if place else _digest_molecules(self.dataset),
                 "rows": self.fold(place).digest(place.fraction) if place else None,
-                "features": self._featurizer(job.feature.config),
+                "features": self.featurizer_version(job.feature.config),
                 "labels": self.columns(job).tolist() if job.label_subset else None,
                 "code": self._code,
             }
@@ -171,9 +170,9 @@ class StudyData:
         storage = folder if isinstance(folder, Storage) else Storage(str(folder))
         cache = {"cache": self._cache_storage.address}
         files = {
-            _TABLE: (add_table_checksum(self.dataset), verify_table_checksum),
-            _CACHE: (add_json_checksum(cache), _read_cache_address),
-            _SPLIT: (self.split.to_bytes(), Split.from_bytes),
+            TABLE: (add_table_checksum(self.dataset), verify_table_checksum),
+            CACHE: (add_json_checksum(cache), _read_cache_address),
+            SPLIT: (self.split.to_bytes(), Split.from_bytes),
         }
         messages = [
             write_verified(storage, name, data, read) for name, (data, read) in files.items()
@@ -190,11 +189,11 @@ class StudyData:
             A file is absent or damaged.
         """
         storage = folder if isinstance(folder, Storage) else Storage(str(folder))
-        dataset = read_verified(storage, _TABLE, verify_table_checksum)
+        dataset = read_verified(storage, TABLE, verify_table_checksum)
         split = read_verified(
-            storage, _SPLIT, partial(Split.from_bytes, dataset_digest=dataset.digest)
+            storage, SPLIT, partial(Split.from_bytes, dataset_digest=dataset.digest)
         )
-        return cls(dataset, split, read_verified(storage, _CACHE, _read_cache_address))
+        return cls(dataset, split, read_verified(storage, CACHE, _read_cache_address))
 
 
 def _read_cache_address(data: bytes, path: str) -> str:

@@ -1,4 +1,7 @@
-"""Read and write the file of a launched study, ``study.json`` in the study's folder."""
+"""The folder of a launched study: the names of its files, and the study file ``study.json``.
+
+Beside the names below, the folder holds the files of the lock (`study.storage.lock`).
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,15 @@ from study.storage.checksums import (
 from study.storage.storage import Storage
 
 NAME = "study.json"
+"""The study file. A folder of a storage is a study if it has this file."""
+TABLE, SPLIT, CACHE = "dataset.table", "split.json", "cache.json"
+"""Data set, split and address of the caches, which trials read."""
+PROGRESS = "progress.json"
+"""Progress of the running launch, or of the last one."""
+REPORT, LOGS, SCRATCH = "report", "logs", "scratch"
+"""Folders of the report, of the tracebacks of failed tasks, and of temporary files of a launch."""
+RENAMING = "renaming.json"
+"""New name of a study while it is being renamed; `study.runner.manage` writes and removes it."""
 
 
 def write_spec(storage: Storage, spec: StudySpec) -> str:

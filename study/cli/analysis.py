@@ -15,6 +15,7 @@ from study.cli.options import (
     TrackingOption,
     UntrackedOption,
     VersionOption,
+    complete_study,
     parse_columns,
 )
 
@@ -31,7 +32,12 @@ class Format(StrEnum):
 
 def compare(
     studies: Annotated[
-        list[str], typer.Argument(metavar="STUDY...", help="Launched studies: names or files.")
+        list[str],
+        typer.Argument(
+            metavar="STUDY...",
+            help="Launched studies: names or files.",
+            autocompletion=complete_study,
+        ),
     ],
     storage: ResultsOption = "studies",
     kind: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
@@ -133,7 +139,12 @@ class ScalingFormat(StrEnum):
 
 def scaling(
     study: Annotated[
-        str, typer.Argument(metavar="STUDY", help="A launched study with several fractions.")
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="A launched study with several fractions.",
+            autocompletion=complete_study,
+        ),
     ],
     storage: ResultsOption = "studies",
     kind: Annotated[

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
 
@@ -12,40 +14,64 @@ from study.cli.analysis import calibrate, compare, report, scaling
 from study.cli.data import audit, fetch
 from study.cli.encoders import embed, pretrain
 from study.cli.launch import launch, plan, presets, status, sync
+from study.cli.manage import delete, list_, rename, schema, show
 from study.cli.options import EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED, Commands
 from study.cli.submit import submit
 from study.errors import InputError, StudyError
 from study.executors.environment import load_private_environment
 
-app = Commands(
-    help="Run controlled ablation studies of multimodal odor models.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+_HELP = "Run controlled ablation studies of multimodal odor models."
+app = Commands(no_args_is_help=True, pretty_exceptions_enable=False)
 data = Commands(help="Download odor archives; audit a data set and its split.")
-app.add_typer(data, name="data", no_args_is_help=True)
 
-
-_COMMANDS: tuple[Callable[..., None], ...] = (
-    plan,
-    launch,
-    compare,
-    presets,
-    submit,
-    status,
-    sync,
-    report,
-    scaling,
-    calibrate,
-    pretrain,
-    embed,
-)
-_DATA_COMMANDS: tuple[Callable[..., None], ...] = (fetch, audit)
-for command in _COMMANDS:
-    app.command()(command)
-for command in _DATA_COMMANDS:
+PANELS: Mapping[str, tuple[Callable[..., None], ...]] = {
+    "Run": (plan, launch, status, submit, sync),
+    "Read results": (compare, report, scaling, calibrate),
+    "Manage studies": (list_, show, rename, delete),
+    "Encoders": (pretrain, embed),
+    "Files and data": (presets, schema),
+}
+"""The commands, by the panel of the help text that lists them."""
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(command.__name__.rstrip("_"), rich_help_panel=panel)(command)
+for command in (fetch, audit):
     data.command()(command)
+app.add_typer(data, name="data", no_args_is_help=True, rich_help_panel="Files and data")
+
+LIBRARIES = ("ray", "torch", "rdkit", "mlflow")
+"""Libraries whose versions ``study --version`` prints: results and pages depend on them."""
+
+
+def _print_versions(requested: bool) -> None:
+    if requested:
+        typer.echo(f"olfaction-study {version('olfaction-study')}")
+        for library in LIBRARIES:
+            typer.echo(f"{library} {_read_version(library)}")
+        raise typer.Exit
+
+
+def _read_version(library: str) -> str:
+    """Return the version of an installed library, which is not imported for that."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "is not installed"
+
+
+@app.callback(help=_HELP)
+def _main_options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the versions of this package and of its main libraries, and exit.",
+            callback=_print_versions,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from study.cli.options import (
     TrackingOption,
     UntrackedOption,
     WaitOption,
+    complete_pretraining,
     merge_overrides,
 )
 
@@ -29,7 +30,12 @@ class OnError(StrEnum):
 
 def pretrain(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="A pretraining file (YAML) or a preset.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A pretraining file (YAML) or a preset.",
+            autocompletion=complete_pretraining,
+        ),
     ],
     overrides: Set = None,
     storage: StorageOption = None,

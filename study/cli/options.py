@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,9 +21,46 @@ if TYPE_CHECKING:
 EXIT_BAD_INPUT, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 2, 3, 130
 """Exit codes; 0 means that every trial finished."""
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="A YAML file, or the name of a preset.")]
+
+def complete_preset(incomplete: str) -> list[str]:
+    """Return the presets that begin with a text; if there is none, the shell completes files."""
+    from study.config.loading import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+def complete_pretraining(incomplete: str) -> list[str]:
+    """Return the pretraining presets that begin with a text."""
+    from study.config.loading import PRESETS, preset_names
+
+    folder = PRESETS / "pretraining"
+    return [name for name in preset_names(folder) if name.startswith(incomplete)]
+
+
+def complete_study(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the launched studies of the storage that begin with a text; of folders only."""
+    from study.artifacts.study_folder import NAME
+
+    files = Path(ctx.params.get("storage") or "studies").glob(f"*/{NAME}")
+    names = (file.parent.name for file in files)
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A YAML file, or the name of a preset.",
+        autocompletion=complete_preset,
+    ),
+]
 LaunchedStudy = Annotated[
-    str, typer.Argument(metavar="STUDY", help="A launched study: its name or its file.")
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="A launched study: its name or its file.",
+        autocompletion=complete_study,
+    ),
 ]
 Set = Annotated[
     list[str] | None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import prod
+from math import isfinite, prod
+from numbers import Real
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -152,7 +153,8 @@ def _holds_int(annotation: object) -> bool:
 
 def to_file_value(name: str, value: Any) -> Any:  # noqa: ANN401 (any value of a training number)
     """Return a drawn value as in a study file: a width becomes a list of one hidden layer."""
-    return [int(value)] if name == "hidden" and not isinstance(value, list | tuple) else value
+    is_width = name == "hidden" and isinstance(value, Real) and isfinite(value)
+    return [int(value)] if is_width else value
 
 
 def _count_values(name: str, domain: SearchRange | tuple[Any, ...]) -> int | None:

@@ -115,7 +115,9 @@ class DatasetConfig(BaseModel):
         fields = {"preset": value} if isinstance(value, str) else value
         if not isinstance(fields, Mapping):
             return fields
-        name = fields.get("preset") or (None if "sources" in fields else DEFAULT_PRESET)
+        name = fields.get("preset")
+        if name is None and "sources" not in fields:
+            name = DEFAULT_PRESET
         if name is None:
             return fields
         if not isinstance(name, str) or name not in dataset_presets():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from study.analysis.study_analysis import StudyAnalysis
+from study.artifacts.study_folder import REPORT
 from study.config.loading import study_name
 from study.errors import InputError
 from study.planning.contrasts import build_contrasts
@@ -157,7 +158,7 @@ def report_study(
     document = compose_report(
         analysis, {other.results.spec.name: other for other in other_analyses}
     )
-    mirror = LocalMirror(Storage(storage).subfolder(analysis.results.spec.name, "report"))
+    mirror = LocalMirror(Storage(storage).subfolder(analysis.results.spec.name, REPORT))
     folder = out or mirror.root
     files = write_report(document, folder)
     if out is None:

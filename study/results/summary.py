@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from study.artifacts.study_folder import LOGS
 from study.config.redaction import redact
 from study.errors import StorageError
 from study.metrics import density_fifths, fifth_means, macro_mean
@@ -137,8 +138,6 @@ def _sd(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
 
-FOLDER = "logs"
-"""Folder with tracebacks, inside the folder of a study."""
 WIDTH = 80
 """Columns of a printed traceback."""
 _log = logging.getLogger(__name__)
@@ -202,7 +201,7 @@ def write_log(home: Storage, task_id: str, name: str, traceback: str) -> None:
     """
     if not traceback:
         return
-    folder, file = home.subfolder(FOLDER), re.sub(r"[^\w.+-]+", "-", task_id) + ".txt"
+    folder, file = home.subfolder(LOGS), re.sub(r"[^\w.+-]+", "-", task_id) + ".txt"
     try:
         folder.write(file, redact(f"{name}\n\n{traceback}").encode())
     except StorageError as error:

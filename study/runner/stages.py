@@ -9,6 +9,7 @@ from typing import Any
 
 from study.artifacts.embeddings import EncoderJob, encoder_job_for
 from study.artifacts.study_data import build_modality
+from study.artifacts.study_folder import SCRATCH
 from study.config.components import ModalityConfig
 from study.config.redaction import redact
 from study.config.study import BudgetMeter
@@ -62,7 +63,7 @@ class StageRunner:
 
     def grid(self, tasks: Sequence[Task], callback: TaskCallback) -> None:
         """Run encoder jobs or trials."""
-        self.executor.grid(tasks, callback, folder=self.study.home.subfolder("scratch").address)
+        self.executor.grid(tasks, callback, folder=self.study.home.subfolder(SCRATCH).address)
 
     def build_payload(self, **fields: object) -> dict[str, Any]:
         """Return the payload of an encoder job or pack: common fields, and its own."""

@@ -6,7 +6,9 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import UTC, datetime
 
+from study.artifacts.study_folder import NAME, PROGRESS
 from study.config.loading import study_name
 from study.errors import StorageError
 from study.progress import CountingCallback, Progress
@@ -16,7 +18,8 @@ from study.results.versions import name_versions
 from study.storage.lock import read_holder
 from study.storage.storage import Storage
 
-FILE = "progress.json"
+_WRITTEN = "written"
+"""Key of the time at which the progress was written, in UTC."""
 
 
 class ProgressFile(CountingCallback):
@@ -58,7 +61,8 @@ def build_progress_file(storage: Storage) -> ProgressFile:
 
     def write(progress: Progress) -> None:
         try:
-            storage.write(FILE, json.dumps(asdict(progress)).encode())
+            value = {**asdict(progress), _WRITTEN: datetime.now(UTC).isoformat(timespec="seconds")}
+            storage.write(PROGRESS, json.dumps(value).encode())
         except (StorageError, OSError):  # the ledger matters, and reports its own errors
             return
 
@@ -68,9 +72,23 @@ def build_progress_file(storage: Storage) -> ProgressFile:
 def read_progress(storage: Storage) -> Progress | None:
     """Return the progress that a launch wrote last; None if there is none or it is damaged."""
     try:
-        return Progress(**json.loads(storage.read(FILE)))
+        value = dict(json.loads(storage.read(PROGRESS)))
+        value.pop(_WRITTEN, None)
+        return Progress(**value)
     except (OSError, StorageError, ValueError, TypeError):
         return None
+
+
+def read_last_run(storage: Storage) -> datetime | None:
+    """Return when a launch of the study was last seen to run, in UTC; None if that is unknown.
+
+    Earlier versions did not write the time into the progress file: then it is that of the file.
+    """
+    try:
+        text = dict(json.loads(storage.read(PROGRESS)))[_WRITTEN]
+        return datetime.fromisoformat(text)
+    except (OSError, StorageError, ValueError, TypeError, KeyError):
+        return storage.modified(PROGRESS) or storage.modified(NAME)
 
 
 def format_status(

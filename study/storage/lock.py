@@ -133,6 +133,13 @@ def read_holder(storage: Storage) -> Owner | None:
     return _build_lock(storage, LEASE).owner()
 
 
+def find_locked_folders(root: Storage) -> dict[str, Owner]:
+    """Return the owners of the locks that are held in the subfolders of a folder, by subfolder."""
+    marks = _OWNER if root.is_local else "launch-*.lock"  # `Storage.find_folders_with` takes both
+    owners = {name: read_holder(root.subfolder(name)) for name in root.find_folders_with(marks)}
+    return {name: owner for name, owner in owners.items() if owner is not None}
+
+
 def is_lock(name: str) -> bool:
     """Return whether a file of this name belongs to a lock."""
     return name in (_LOCK, _OWNER) or _NUMBERED.fullmatch(name) is not None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -202,10 +204,13 @@ class Storage:
         return []
 
     def find_folders_with(self, name: str) -> list[str]:
-        """Return the names of the subfolders with a record of this name, sorted."""
+        """Return the names of the subfolders with a record of this name, sorted.
+
+        The name may be a pattern, as ``launch-*.lock``.
+        """
         with self._naming("", "read"), suppress(FileNotFoundError):
             paths = self._fs.glob(f"{glob.escape(self._root)}/*/{name}")
-            return sorted(str(path).rsplit("/", 2)[-2] for path in paths)
+            return sorted({str(path).rsplit("/", 2)[-2] for path in paths})
         return []
 
     def clear(self) -> None:
@@ -222,6 +227,21 @@ class Storage:
         sizes = {str(path)[start:]: int(info["size"]) for path, info in infos.items()}
         # Some programs represent a folder of an object store by an empty object: not a record.
         return {name: size for name, size in sizes.items() if name[-1:] not in "/"}
+
+    def modified(self, name: str) -> datetime | None:
+        """Return when a record was last written, in UTC; None if it does not exist."""
+        with self._naming(name, "read"), suppress(FileNotFoundError):
+            modified: datetime = self._fs.modified(self._key(name))
+            return modified.astimezone(UTC)
+        return None
+
+    def remove_empty_folders(self) -> None:
+        """Remove the folder and its subfolders if they are empty; an object store has none."""
+        if not self.is_local:
+            return
+        for folder, _, _ in os.walk(self._root, topdown=False):
+            with suppress(OSError):  # it holds a file
+                Path(folder).rmdir()
 
     def rename(self, name: str, to: str) -> None:
         """Rename a record."""

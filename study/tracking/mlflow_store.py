@@ -151,6 +151,15 @@ class MLflowStore:
         with self._translate_errors():
             return read_pool(self, name, version)
 
+    def find_pages(self, name: str) -> str | None:
+        """Return the id of the experiment of a study; None if it has no runs of this program.
+
+        Errors are those of `sync`.
+        """
+        with self._translate_errors():
+            experiment = self.find_experiment(name)
+            return experiment if experiment and self.list_runs(experiment) else None
+
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         try:

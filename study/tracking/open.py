@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.config.redaction import redact
 from study.config.study import RunConfig
+from study.errors import InputError, TrackingError
 from study.results.study_results import ResultSnapshot
 from study.storage.mirror import local_folder
 from study.storage.storage import Storage
@@ -39,16 +42,55 @@ def build_report_logger(
     return log_report
 
 
+@dataclass(frozen=True)
+class PagesLocation:
+    """Where the tracking pages of a study are.
+
+    Attributes
+    ----------
+    uri : str
+        Tracking store, without passwords and tokens.
+    experiment : str or None
+        Id of the experiment of the study in MLflow; None if the store does not answer, so that it
+        may have pages or not.
+    """
+
+    uri: str
+    experiment: str | None
+
+
+def find_pages(run: RunConfig, storage: str, name: str) -> PagesLocation | None:
+    """Return where the tracking pages of a study are; None if it has none."""
+    try:
+        store = _open_existing_store(run, storage, None)
+        experiment = store.find_pages(name) if store is not None else None
+    except (InputError, TrackingError):
+        return PagesLocation(tracking_address(run, storage) or "", None)
+    return PagesLocation(store.uri, experiment) if store is not None and experiment else None
+
+
+def tracking_address(run: RunConfig, storage: str) -> str | None:
+    """Return the address of the tracking store of a study, without secrets; None if there is none.
+
+    The store is not opened: it need not answer.
+    """
+    uri = _existing_uri(run, storage, None)
+    return None if uri is None else redact(uri)
+
+
+def _existing_uri(run: RunConfig, storage: str, tracking: str | None) -> str | None:
+    """Return the store named by `tracking` or the run section, else the storage's database."""
+    uri, database = tracking or run.tracking, local_folder(Storage(storage)) / "mlflow.db"
+    return uri or (f"sqlite:///{database}" if database.is_file() else None)
+
+
 def _open_existing_store(run: RunConfig, storage: str, tracking: str | None) -> MLflowStore | None:
     """Open the store named by `tracking` or the run section, else the storage's database.
 
     None if no store is named and the storage has no database.
     """
-    root = local_folder(Storage(storage))
-    uri = tracking or run.tracking
-    if uri is None and not (root / "mlflow.db").is_file():
-        return None
-    return open_store(uri or f"sqlite:///{root / 'mlflow.db'}", root)
+    uri = _existing_uri(run, storage, tracking)
+    return None if uri is None else open_store(uri, local_folder(Storage(storage)))
 
 
 def open_store(uri: str, root: Path) -> MLflowStore:

@@ -73,7 +73,7 @@ def test_its_study_file_launches(quickstart, quickstart_store, study_command):
     assert len(re.findall(r" 3/3$", done.stdout, re.MULTILINE)) == int(finished[1]) / 3
 
 
-@pytest.mark.skipif(not hasattr(study, "load_results"), reason="this version has no Python API")
+@pytest.mark.skipif(not hasattr(study, "load_snapshot"), reason="this version has no Python API")
 def test_its_python_runs(quickstart, quickstart_store):
     source = block("import study")
     done = subprocess.run(

@@ -57,6 +57,8 @@ def space(**changed):
         (space(dropout={"low": 0, "high": 0.5, "log": True}), "search.space.dropout.log: unknown"),
         (space(batch_size={"low": 8.5, "high": 64}), "'batch_size' cannot be 8.5"),
         (space(hidden={"low": 0, "high": 64}), "'hidden' cannot be 0.0"),
+        (space(hidden=[None, [8]]), "'hidden' cannot be None"),
+        (space(hidden=[float("inf"), [8]]), "'hidden' cannot be inf"),
         (section(budget=1), "search.budget: input should be greater than or equal to 2"),
         (section(budget=3, space={"dropout": [0.1, 0.5]}), "the space has 2 configurations, fewer"),
         (section(method="tpe", budget=10), "'tpe' draws its first 10 configurations at random"),

@@ -53,6 +53,7 @@ def test_archive_variable_is_used_when_the_field_is_not(monkeypatch):
     ("section", "message"),
     [
         ("kdd", "unknown preset 'kdd'; allowed: gs-lf-ifra, seed-like"),
+        ("", "unknown preset ''; allowed: gs-lf-ifra, seed-like"),
         ({"sources": ["pubchem"]}, "unknown source 'pubchem'; allowed: csv, dravnieks_1985"),
         ({"sources": []}, "sources is empty; name one or more of csv"),
         ({"sources": [{"source": "starter", "n": 3}]}, "starter: has no option 'n'; allowed: none"),
