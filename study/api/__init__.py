@@ -3,6 +3,7 @@
 from study.api import plot
 from study.api.comparison import compare
 from study.api.loading import load_results, load_spec
+from study.api.managing import delete_study, describe_study, list_studies, rename_study
 from study.api.results import StudyResults
 from study.api.running import embed, launch, plan, submit, write_report
 from study.config.study import StudySpec
@@ -20,13 +21,17 @@ __all__ = [
     "StudyResults",
     "StudySpec",
     "compare",
+    "delete_study",
+    "describe_study",
     "embed",
     "launch",
+    "list_studies",
     "load_results",
     "load_spec",
     "plan",
     "plot",
     "registry",
+    "rename_study",
     "submit",
     "write_report",
 ]

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import io
+import shutil
 
 import matplotlib.figure
 import numpy as np
@@ -203,3 +204,18 @@ def test_molecules_that_cannot_be_embedded_are_named():
     rows = study.embed(["CCO", "C1CC", "CCO"], "smiles", skip_bad=True)
     assert np.isnan(rows[1]).all()
     np.testing.assert_array_equal(rows[0], rows[2])
+
+
+def test_studies_are_listed_renamed_and_deleted(launched, tmp_path):
+    shutil.copytree(launched[0].folder.parent, tmp_path, dirs_exist_ok=True)
+    storage, name = str(tmp_path), launched[0].spec.name
+    listed = study.list_studies(storage)
+    assert listed["name"].tolist() == [name]
+    before = study.load_results(name, storage).arms()
+    study.rename_study(name, "other", storage)
+    assert_frame_equal(study.load_results("other", storage).arms(), before)
+    assert study.describe_study("other", storage).overview.name == "other"
+    study.delete_study("other", storage, dry_run=True)
+    assert len(study.list_studies(storage)) == 1
+    study.delete_study("other", storage)
+    assert study.list_studies(storage).empty
