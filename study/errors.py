@@ -14,6 +14,10 @@ class InputError(StudyError, ValueError):
     """
 
 
+class PluginError(StudyError):
+    """A stored study needs a plug-in that is not here; the message says how to provide it."""
+
+
 class TrialError(StudyError, RuntimeError):
     """One trial failed; the other trials continue."""
 

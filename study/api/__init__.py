@@ -10,6 +10,7 @@ from study.config.study import StudySpec
 from study.errors import InputError, StudyError
 from study.planning.plan import Plan
 from study.plugins.registry import Registry as registry  # noqa: N813 (called as a function)
+from study.plugins.registry import register
 from study.progress import ProgressCallback, RichProgress
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "load_spec",
     "plan",
     "plot",
+    "register",
     "registry",
     "rename_study",
     "submit",

@@ -55,20 +55,20 @@ def load_spec(
     """
     items = [f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items()]
     if isinstance(source, Mapping):
-        raw, place = json.loads(json.dumps(source)), "the study"
+        raw, place, folder = json.loads(json.dumps(source)), "the study", None
         if items:
             raw = _override(raw, overrides or {})
     else:
         path = find_file(str(source), PRESETS, "a study file")
-        raw, place = read_sections(path, items, "a study file"), str(path)
+        raw, place, folder = read_sections(path, items, "a study file"), str(path), path.parent
     if table is not None:
-        folder = str(raw.get("run", {}).get("storage", "studies"))
+        storage = str(raw.get("run", {}).get("storage", "studies"))
         section = raw.get("data")
         rest = (
             {k: v for k, v in section.items() if k != "preset"} if isinstance(section, dict) else {}
         )
-        raw["data"] = {**rest, "sources": [_store_table(table, smiles, folder)]}
-    return check_study(raw, place)
+        raw["data"] = {**rest, "sources": [_store_table(table, smiles, storage)]}
+    return check_study(raw, place, folder)
 
 
 def load_results(

@@ -23,7 +23,7 @@ from study.data import OdorDataset
 from study.data.cache import add_table_checksum, verify_table_checksum
 from study.errors import StorageError
 from study.planning.plan import Plan
-from study.planning.trials import Trial
+from study.planning.trials import Arm, Trial
 from study.plugins.registry import Registry
 from study.splits import Fold, Split
 from study.storage.checksums import (
@@ -109,8 +109,8 @@ class StudyData:
 
     def trial_id(self, trial: Trial) -> str:
         """Return the identity of a trial, from its request and the version that runs it."""
-        featurizers = [self.featurizer_version(f.config) for f in trial.arm.features]
-        return digest({**self._request(trial), "features": featurizers, "code": self._code})[:32]
+        makers = [self._apply_version(text) for text in component_versions(trial.arm)]
+        return digest({**self._request(trial), "features": makers, "code": self._code})[:32]
 
     def request_id(self, trial: Trial) -> str:
         """Return the identity of a trial's request, which is the same in all versions."""
@@ -118,8 +118,8 @@ class StudyData:
 
     def origin(self, trial: Trial) -> dict[str, Any]:
         """Return the origin that a result records: code, featurizers and id of the request."""
-        featurizers = tuple(self.featurizer_version(f.config) for f in trial.arm.features)
-        return {"code": self._code, "featurizers": featurizers, "asked": self.request_id(trial)}
+        makers = tuple(self._apply_version(text) for text in component_versions(trial.arm))
+        return {"code": self._code, "featurizers": makers, "asked": self.request_id(trial)}
 
     def _request(self, trial: Trial) -> dict[str, Any]:
         """Return arm, seed, data and rows of a trial. The keys are part of identities."""
@@ -134,9 +134,12 @@ class StudyData:
     def _code(self) -> int:
         return self.version.code if self.version else CODE
 
-    def featurizer_version(self, choice: ModalityConfig) -> str:
+    def featurizer_version(self, config: ModalityConfig) -> str:
         """Return the version text of a featurizer, as it was when the results were made."""
-        installed = build_modality(choice).version
+        return self._apply_version(build_modality(config).version)
+
+    def _apply_version(self, installed: str) -> str:
+        """Return the version text of a component, as it was when the results were made."""
         return self.version.applied_to(installed) if self.version else installed
 
     def job_id(self, job: EncoderJob) -> str:
@@ -220,10 +223,26 @@ def storage_errors() -> Iterator[None]:
 
 
 def current_version(plan: Plan) -> Version:
-    """Return the version that runs the trials of a plan now: code and installed featurizers."""
+    """Return the version that runs the trials of a plan now: code, featurizers and plug-ins."""
     choices = {f.key: f.config for arm in plan.arms for f in arm.features}
-    parts = featurizer_parts(build_modality(choice).version for choice in choices.values())
-    return Version(CODE, tuple(sorted(parts.items())))
+    texts = [build_modality(choice).version for choice in choices.values()]
+    plugins = {text for arm in plan.arms for text in _plugin_versions(arm)}
+    return Version(CODE, tuple(sorted(featurizer_parts([*texts, *plugins]).items())))
+
+
+def component_versions(arm: Arm) -> tuple[str, ...]:
+    """Return the version texts of the components of an arm.
+
+    These are its featurizers, in the order of the features, then the plug-ins of its operator and
+    partition; components of this program are covered by the number of the code.
+    """
+    featurizers = (build_modality(feature.config).version for feature in arm.features)
+    return (*featurizers, *_plugin_versions(arm))
+
+
+def _plugin_versions(arm: Arm) -> list[str]:
+    components = [component for component in (arm.fusion, arm.partition) if component is not None]
+    return [text for c in components if (text := Registry(c.key).version(c.name))]
 
 
 def build_modality(choice: ModalityConfig) -> Modality:

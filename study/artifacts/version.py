@@ -19,6 +19,7 @@ FIRST_CODE = 4
 FIRST_REVISION = "1"
 """Revision of every featurizer of ours at that time."""
 
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 _PART = re.compile(r"(^|\(|, )([\w.-]+) ([\w.+!-]+)(?= \(|, |\)|$)")
 
 
@@ -48,8 +49,9 @@ class Version:
 
     @property
     def order(self) -> tuple[tuple[int, ...], ...]:
-        """Sort key: newer versions have larger keys."""
-        numbers = (tuple(map(int, re.findall(r"\d+", version))) for _, version in self.parts)
+        """Sort key: newer versions have larger keys. A digest of a plug-in has no order."""
+        versions = ("" if _DIGEST.fullmatch(v) else v for _, v in self.parts)
+        numbers = (tuple(map(int, re.findall(r"\d+", version))) for version in versions)
         return ((self.code,), *numbers)
 
     @classmethod

@@ -201,7 +201,8 @@ def read_study(source: str, overrides: Sequence[str] = ()) -> StudySpec:
         The file has mistakes; the message lists them all, with place and allowed values.
     """
     path = find_file(source, PRESETS, "a study file")
-    return check_study(read_sections(path, overrides, "a study file"), str(path))
+    sections = read_sections(path, overrides, "a study file")
+    return check_study(sections, str(path), path.parent)
 
 
 def study_name(source: str) -> str:
@@ -225,11 +226,20 @@ def read_sections(path: Path, overrides: Sequence[str], kind: str) -> dict[str, 
     return raw
 
 
-def check_study(raw: Mapping[str, Any], place: str) -> StudySpec:
-    """Check the content of a study file; `place` is its name in error messages."""
+def check_study(raw: Mapping[str, Any], place: str, folder: Path | None = None) -> StudySpec:
+    """Check the content of a study file.
+
+    Parameters
+    ----------
+    raw : mapping
+    place : str
+        Name of the file in error messages.
+    folder : Path, optional
+        Folder of the file, from which paths of plug-ins start. Default: the working folder.
+    """
     section = raw.get("modalities", {})
     names = frozenset(map(str, section)) if isinstance(section, Mapping) else None
-    return check_file(StudySpec, raw, place, ValidationContext(names))
+    return check_file(StudySpec, raw, place, ValidationContext(names, folder))
 
 
 def check_file(

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from study.config.base import ConfigModel, ValidationContext
+from study.config.base import ConfigModel, Plugins, ValidationContext
 from study.config.components import STORED_NAME, ModalityConfig
 from study.config.contrasts import AnalysisConfig, ContrastConfig
 from study.config.grid import GridBlock
@@ -208,6 +208,10 @@ class StudySpec(ConfigModel):
         Seeds of initial weights, batches and dropout. Every arm is trained once per seed and fold.
     training : TrainingConfig
         Settings of the heads' training that all arms share, unless a block varies them.
+    plugins : list of str
+        Python files (``./composition.py``) and installed modules (``my_package.composition``) with
+        modalities, operators, partitions or sources from outside. Relative paths are looked up
+        beside the study file, then in the working folder.
     contrasts : list of contrasts, optional
         Which arms are compared; default: the default families.
     analysis : AnalysisConfig
@@ -224,6 +228,7 @@ class StudySpec(ConfigModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
     description: str = ""
+    plugins: Plugins = ()
     data: DatasetConfig
     split: SplitConfig = SplitConfig()
     modalities: Mapping[str, ModalityConfig] = {}

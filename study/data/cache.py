@@ -18,6 +18,7 @@ from modalities import sha256_of
 from study.data.dataset import CurationStep, OdorDataset
 from study.data.recipe import DatasetConfig
 from study.data.source import digest_files
+from study.plugins.registry import Registry
 from study.storage.checksums import UNREADABLE, LedgerError
 from study.storage.storage import Storage
 
@@ -33,9 +34,9 @@ def load_or_build(
 ) -> OdorDataset:
     """Return the data set of a recipe, from the cache or newly built.
 
-    An entry is keyed by the recipe, the sha256 of every source file, the code of this folder
-    and the RDKit version, so it is never stale. It is written atomically and verified when read;
-    a damaged entry is renamed to ``*.corrupt``, reported, and built again.
+    An entry is keyed by the recipe, the sha256 of every source file, the code of this folder or
+    of a plug-in, and the RDKit version, so it is never stale. It is written atomically and
+    verified when read; a damaged entry is renamed to ``*.corrupt``, reported, and built again.
 
     Parameters
     ----------
@@ -68,7 +69,8 @@ def entry_key(recipe: DatasetConfig) -> str:
     """Return the sha256 of everything that determines the data set of a recipe."""
     files = [digest_files(choice.build().files(recipe.folder())) for choice in recipe.sources]
     parts = [recipe.identity(), json.dumps(files, sort_keys=True), code_digest()]
-    return sha256_of("\n".join([*parts, version("rdkit")]))
+    plugins = [Registry("source").version(choice.source) for choice in recipe.sources]
+    return sha256_of("\n".join([*parts, version("rdkit"), *filter(None, plugins)]))
 
 
 @cache

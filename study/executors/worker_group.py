@@ -11,6 +11,7 @@ from study.executors.base import Task, TaskResult, attempt_task
 from study.executors.failures import FailureKind
 from study.executors.logs import level, log_to_stderr
 from study.executors.timeouts import TimeLimitError, call_within, end_process_after
+from study.plugins.loading import load_sent_plugins, serialize_plugins
 
 
 class TaskError(Exception):
@@ -31,14 +32,24 @@ class TaskError(Exception):
 
 
 def serialize_task(task: Task) -> dict[str, str]:
-    """Return a task as texts: ``id``, ``work``, ``payload`` in JSON, and ``level`` of the logs."""
-    payload = json.dumps(task.payload)
-    return {"id": task.id, "work": task.work, "payload": payload, "level": level()}
+    """Return a task as texts for another process.
+
+    They are ``id``, ``work``, ``payload`` and ``plugins`` in JSON, and ``level`` of the logs.
+    """
+    payload, plugins = json.dumps(task.payload), json.dumps(serialize_plugins())
+    return {
+        "id": task.id,
+        "work": task.work,
+        "payload": payload,
+        "plugins": plugins,
+        "level": level(),
+    }
 
 
 def attempt_serialized_task(task: Mapping[str, Any]) -> TaskResult:
-    """Call a task that `serialize_task` returned, with the log level of the driver."""
+    """Call a task that `serialize_task` returned, with the log level and plug-ins of the driver."""
     log_to_stderr(task.get("level", ""))
+    load_sent_plugins(json.loads(task.get("plugins", "[]")))
     return attempt_task(Task(task["id"], task["work"], json.loads(task["payload"])))
 
 

@@ -70,6 +70,12 @@ class Plan:
         )
         return sum(heads) * self.trials_per_arm
 
+    def components(self) -> set[tuple[str, str]]:
+        """Return family and name of every component that a trial uses."""
+        return {
+            (component.key, component.name) for arm in self.arms for component in arm.components
+        }
+
     def trials(self) -> Iterator[Trial]:
         """Yield every trial, members before the averages that need them."""
         ordered = sorted(self.arms, key=lambda arm: arm.technique == "independent_mean")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from study.config.components import ModalityConfig, OperatorConfig, PartitionConfig
+from study.config.components import Component, ModalityConfig, OperatorConfig, PartitionConfig
 from study.config.search import SearchConfig
 from study.config.study import digest
 from study.config.training import TrainingConfig
@@ -72,6 +72,12 @@ class Arm:
     def comparable_training(self) -> TrainingConfig:
         """Training settings that an arm shares with the arms it is compared with."""
         return self.file_training or self.training
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Modalities, operator and partition."""
+        fusing = [component for component in (self.fusion, self.partition) if component]
+        return (*(feature.config for feature in self.features), *fusing)
 
     @property
     def names(self) -> tuple[str, ...]:

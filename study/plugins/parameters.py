@@ -1,14 +1,19 @@
-"""Options of a component, read from the source text of its class without importing it."""
+"""Options of a component, from the source text of its class or from the class itself.
+
+Components of this program are read without being imported, because torch takes seconds to import;
+those from outside are inspected.
+"""
 
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal, get_args, get_origin
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -104,6 +109,58 @@ def read_parameters(file: Path, name: str) -> Mapping[str, Parameter]:
             options = [_read_parameter(file, argument, default) for argument, default in pairs]
             return MappingProxyType({option.name: option for option in options})
     return MappingProxyType({})
+
+
+def inspect_parameters(component: type[Any], place: str) -> Mapping[str, Parameter]:
+    """Return the keyword-only parameters of a class, in the order of its signature.
+
+    Parameters
+    ----------
+    component : type
+    place : str
+        Where the class comes from, for messages.
+
+    Raises
+    ------
+    InputError
+        A parameter has another annotation than the literal types, or no literal default.
+    """
+    # Strings are parsed, not evaluated: other parameters may use names for type checkers only.
+    parameters = inspect.signature(component).parameters.values()
+    options = [
+        _inspect_parameter(component, parameter, place)
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    return MappingProxyType({option.name: option for option in options})
+
+
+def _inspect_parameter(component: type[Any], parameter: inspect.Parameter, place: str) -> Parameter:
+    where = f"{place}, class '{component.__name__}': option '{parameter.name}'"
+    if parameter.empty in (parameter.annotation, parameter.default):
+        raise InputError(f"{where} needs an annotation and a default")
+    annotation = parameter.annotation
+    try:
+        if isinstance(annotation, str):
+            annotation = _evaluate_annotation(ast.parse(annotation, mode="eval").body)
+        if not _is_plain(annotation):
+            raise TypeError(annotation)  # noqa: TRY301 (one message for all)
+        option = Parameter(parameter.name, annotation, parameter.default)
+        option.parse(parameter.default)
+    except (ValueError, KeyError, TypeError, SyntaxError) as error:
+        raise InputError(
+            f"{where} must be annotated with int, float, bool, str, None, Literal[...] and '|' "
+            "only, and have a default of that type"
+        ) from error
+    return option
+
+
+def _is_plain(annotation: Any) -> bool:  # noqa: ANN401 (a type form has no type in 3.11)
+    """Whether values of a type can be written in a study file."""
+    if get_origin(annotation) in (Union, UnionType):
+        return all(map(_is_plain, get_args(annotation)))
+    plain = (*_TYPES.values(), NoneType, None)
+    return annotation in plain or get_origin(annotation) is Literal
 
 
 def format_missing_class(file: Path, name: str) -> str:

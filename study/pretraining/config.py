@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from study.config.base import ConfigModel, ValidationContext
+from study.config.base import ConfigModel, Plugins, ValidationContext
 from study.config.components import Component, EncoderConfig
 from study.config.loading import PRESETS as STUDY_PRESETS
 from study.config.loading import check_file, find_file, read_sections
@@ -107,10 +107,13 @@ class PretrainingSpec(ConfigModel):
         Settings of the training.
     run : RunConfig
         Where and how it runs.
+    plugins : list of str
+        Files and modules with modalities and objectives from outside, as in a study file.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
     description: str = ""
+    plugins: Plugins = ()
     objective: ObjectiveConfig
     modality: EncoderConfig
     molecules: MoleculeTableConfig
@@ -144,5 +147,8 @@ def read_pretraining(source: str, overrides: Sequence[str] = ()) -> PretrainingS
     """
     path = find_file(source, PRESETS, FILE)
     return check_file(
-        PretrainingSpec, read_sections(path, overrides, FILE), str(path), ValidationContext()
+        PretrainingSpec,
+        read_sections(path, overrides, FILE),
+        str(path),
+        ValidationContext(folder=path.parent),
     )

@@ -21,8 +21,16 @@ from modalities.weights.model_card import WEIGHT_OPTIONS, ModelCard, has_model_c
 from study.config.components import RANDOM
 from study.config.study import digest
 from study.errors import InputError, TrialError
-from study.executors.base import Executor, ResultCallback, Task, TaskResult, WorkerGroup
+from study.executors.base import (
+    Executor,
+    LocalExecutor,
+    ResultCallback,
+    Task,
+    TaskResult,
+    WorkerGroup,
+)
 from study.executors.factory import build_executor
+from study.plugins.loading import refuse_session_components
 from study.pretraining.config import PretrainingSpec
 from study.pretraining.molecules import PretrainingMolecules, choose_molecules
 from study.pretraining.workspace import (
@@ -344,11 +352,16 @@ def train_pretraining(
 
     Raises
     ------
+    InputError
+        A component was registered in this process, and the executor runs other processes.
     LockedError
         Another launch has taken the lock.
     TrialError
         The training failed.
     """
+    if not isinstance(executor, LocalExecutor):
+        used = (pretraining.spec.objective, pretraining.spec.modality)
+        refuse_session_components((component.key, component.name) for component in used)
     executor.require([_get_worker_group(pretraining.spec)])
     pretraining.create_folder()
     molecules = _featurize(pretraining, executor, progress)

@@ -59,7 +59,8 @@ class TrialResult:
     code : int
         Number of the training code version; 0 in older records, which store none.
     featurizers : tuple of str
-        Versions of the featurizers, in the order of the features; older records have none.
+        Versions of the featurizers, in the order of the features, then of the plug-ins of operator
+        and partition; older records have none.
     asked : str
         Identity of the requested trial, independent of the version; older records have none.
     """

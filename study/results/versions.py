@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from study.artifacts.study_data import StudyData, build_modality, current_version
+from study.artifacts.study_data import StudyData, component_versions, current_version
 from study.artifacts.version import (
     Version,
     choose_version,
@@ -112,9 +112,8 @@ def is_named(versions: Sequence[VersionResults]) -> bool:
 
 
 def identify_version(result: TrialResult) -> Version:
-    """Return the version of one result, restricted to the featurizers of its arm."""
-    choices = [feature.config for feature in result.spec.arm.features]
-    installed = featurizer_parts(build_modality(choice).version for choice in choices)
+    """Return the version of one result, restricted to the components of its arm."""
+    installed = featurizer_parts(component_versions(result.spec.arm))
     packages = {**result.versions, **featurizer_parts(result.featurizers)}
     current = Version(result.code, tuple(sorted(installed.items())))
     return version_of_record(result.code, packages, current)

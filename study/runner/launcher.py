@@ -19,10 +19,11 @@ from study.analysis.arm_scores import ScorePool, build_score_pool
 from study.analysis.comparison import compare_arms
 from study.config.study import BudgetMeter, StudySpec
 from study.errors import InputError, StorageError, StudyError
-from study.executors.base import Executor
+from study.executors.base import Executor, LocalExecutor
 from study.executors.factory import build_executor
 from study.planning.contrasts import build_contrasts, format_unequal_parameters
 from study.planning.trials import Trial
+from study.plugins.loading import refuse_session_components
 from study.progress import CallbackList, ProgressCallback, build_progress
 from study.reporting.formatting import format_count, render_table
 from study.reporting.tables import COLUMNS, build_comparison_frame, format_caveats
@@ -102,12 +103,15 @@ def launch(
     ------
     InputError
         A molecule of the table cannot be represented in a modality of the study, or a training
-        needs more workers or GPUs than there are.
+        needs more workers or GPUs than there are, or a component was registered in this process
+        and the executor runs other processes.
     StorageError
         A result could not be written.
     KeyboardInterrupt
         `stop` was requested; finished results are in the ledger.
     """
+    if not isinstance(executor, LocalExecutor):
+        refuse_session_components(study.plan.components())
     stop, meter = stop or StopSignal(reporter.note), BudgetMeter(study.spec.run.budget)
     displayed = _apply_version(study, kept) if kept else study
     trials = _select_trials(study, kept)

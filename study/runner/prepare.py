@@ -164,8 +164,11 @@ def _check_negatives(split: Split, dataset: OdorDataset) -> None:
 
 
 _MOST_LINES = 40
-_IGNORED = ("run", "description")
-"""Sections of a study file that change neither trials nor contrasts."""
+_IGNORED = ("run", "description", "plugins")
+"""Sections of a study file that change neither trials nor contrasts.
+
+The content of a plug-in is part of the version of what it makes, wherever it lies.
+"""
 
 
 def check_unchanged(study: Study, *, extend: bool) -> str:

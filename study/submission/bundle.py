@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from study.config.loading import PRESETS, VARIABLE, check_study, find_file, read
 from study.config.study import StudySpec
 from study.errors import InputError
 from study.planning.plan import make_plan
+from study.plugins.loading import find_plugin_file, is_file_reference
 
 MAX_BYTES = 50 * 2**20
 """Size limit of a file that is sent along: Ray keeps such files in the memory of its head node."""
@@ -38,12 +39,15 @@ class JobBundle:
         Path as the study file names it -> file or folder on this machine.
     variables : mapping of str to str
         Environment variables that the study file reads, and those requested with ``--env``.
+    plugins : mapping of str to Path
+        Name beside the study file on the cluster -> plug-in file on this machine.
     """
 
     spec: StudySpec
     sections: Mapping[str, Any]
     files: Mapping[str, Path]
     variables: Mapping[str, str]
+    plugins: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -59,7 +63,7 @@ class JobBundle:
     def digest(self) -> str:
         """Sha256 of the study file and of every file that is sent with it."""
         state = hashlib.sha256(self.text.encode())
-        for name, path in sorted(self.files.items()):
+        for name, path in sorted({**self.files, **self.plugins}.items()):
             for file in _list_files(path):
                 # The names count too: a file that was renamed is another bundle.
                 state.update(f"\0{name}/{file.relative_to(path)}\0".encode())
@@ -68,7 +72,7 @@ class JobBundle:
 
     def write(self, folder: Path) -> None:
         """Write the working directory of the job: everything but the variables."""
-        for name, path in self.files.items():
+        for name, path in {**self.files, **self.plugins}.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
@@ -96,11 +100,23 @@ def build_job_bundle(source: str, overrides: Sequence[str], names: Sequence[str]
     """
     path = find_file(source, PRESETS, "a study file")
     sections = read_sections(path, overrides, "a study file")
-    spec = check_study(sections, str(path))
+    spec = check_study(sections, str(path), path.parent)
     make_plan(spec)
     _check_storage(spec)
+    plugins = _find_plugin_files(spec, path.parent)
+    if plugins:
+        modules = [text for text in spec.plugins if not is_file_reference(text)]
+        sections = {**sections, "plugins": [*modules, *(f"./{name}" for name in plugins)]}
     wanted = sorted({*names, *VARIABLE.findall(yaml.safe_dump(sections))})
-    return JobBundle(spec, sections, _find_local_files(sections), _read_variables(wanted))
+    files = _find_local_files(sections)
+    return JobBundle(spec, sections, files, _read_variables(wanted), plugins)
+
+
+def _find_plugin_files(spec: StudySpec, folder: Path) -> dict[str, Path]:
+    """Return the plug-in files of a study by the name they get beside the study file."""
+    references = [text for text in spec.plugins if is_file_reference(text)]
+    files = [find_plugin_file(text, folder) for text in references]
+    return {re.sub(r"[^A-Za-z0-9_.-]", "_", file.name): file for file in files}
 
 
 def _check_storage(spec: StudySpec) -> None:

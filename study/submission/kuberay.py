@@ -28,7 +28,7 @@ _CREDENTIALS = "a password in run.tracking would be visible in the manifest; wri
 
 
 def build_manifest(bundle: JobBundle, launch: Sequence[str] = ()) -> str:
-    """Build the manifest of a study: the study file as a ConfigMap, and the RayJob.
+    """Build the manifest of a study: its file and plug-ins as a ConfigMap, and the RayJob.
 
     Parameters
     ----------
@@ -61,6 +61,9 @@ def build_manifest(bundle: JobBundle, launch: Sequence[str] = ()) -> str:
         job=_build_job_name(pod_bundle),
         file=pod_bundle.name,
         text=pod_bundle.text,
+        plugins={
+            name: path.read_text(encoding="utf-8") for name, path in pod_bundle.plugins.items()
+        },
         entrypoint=" ".join([*command, *launch]),
         variables=list(pod_bundle.variables),
         pages=_find_public_tracking_uri(pod_bundle),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from study.analysis.comparison import ArmComparison, compare_arms
 from study.artifacts.version import Version, choose_version, merge_versions
 from study.config.study import StudySpec
 from study.errors import InputError
+from study.plugins.loading import load_stored_plugins
 from study.progress import Progress
 from study.results.study_results import ResultSnapshot
 from study.results.summary import ArmSummary
@@ -335,7 +337,9 @@ def read_pool(store: RunStore, name: str, version: str | None = None) -> ScorePo
             store.download_artifact(_filter_by_role(runs, "study")[0], name, folder_path)
             for name in ("split.json", "study.json")
         )
-        spec = StudySpec.model_validate_json(file.read_bytes())
+        values = json.loads(file.read_bytes())
+        load_stored_plugins(values.get("plugins", ()), f"the page of study '{values['name']}'")
+        spec = StudySpec.model_validate(values)
         pool = build_score_pool_from_runs(spec, results, Split.load(split), chosen)
         return replace(pool, version_lines=lines if others else ())
 

@@ -1,4 +1,4 @@
-"""The names of the modalities, and molecules that every modality must represent."""
+"""The names of the modalities, with what each needs to be built."""
 
 import atexit
 import csv
@@ -10,25 +10,10 @@ from pathlib import Path
 
 import modalities
 from modalities import ModalityFeatures
+from study.testing import MOLECULES
 
 WORDS = sorted(
     path.stem for path in Path(modalities.__file__).parent.glob("*.py") if path.stem[0] != "_"
-)
-MOLECULES = (
-    "C",  # no bond between heavy atoms
-    "O",
-    "CCO",
-    "CC(=O)OCC",
-    "O=Cc1ccccc1",
-    "C/C=C/C",
-    "C[C@H](O)CC",
-    "CC#N",
-    "CSSC",
-    "C1CCCCC1",
-    "CCCCCCCCCC=O",
-    "COc1cc(C=O)ccc1O",
-    "C=C(C)[C@@H]1CC=C(C)CC1",
-    "c1ccc2[nH]ccc2c1",
 )
 
 

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from modality_words import WORDS, needed_options
 from pretraining_words import OBJECTIVES as OBJECTIVE_WORDS
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "my_modality"
 HEAVY = {
     *("torch", "torch_geometric", "ray", "mlflow", "rdkit", "transformers", "mordred", "sklearn"),
     *("matplotlib", "statsmodels", "jinja2", "pooch"),
@@ -20,6 +22,14 @@ from study.pretraining.config import read_pretraining
 from study.preview.text import format_plan
 format_plan(read_study("quickstart"))
 read_pretraining("graph_contrastive")
+"""
+PLUGIN = f"""
+from pathlib import Path
+from study.config.loading import read_study
+from study.preview.text import format_plan
+folder = Path({str(EXAMPLE)!r})
+plugins = f"plugins=[{{folder / 'my_modality.py'}}]"
+format_plan(read_study(str(folder / "composition.yaml"), [plugins]))
 """
 REPORT = "import study.reporting.build, study.reporting.output, study.cli.analysis"
 COMPONENTS = """
@@ -62,6 +72,7 @@ for word in options:
 SUBMISSION = "import study.submission.ray_jobs"
 CASES = {
     "commands": (COMMANDS, HEAVY),
+    "plugin": (PLUGIN, HEAVY),
     "report": (REPORT, HEAVY),
     "components": (COMPONENTS, HEAVY | PANDAS),
     "recipe": (RECIPE, HEAVY | PANDAS),

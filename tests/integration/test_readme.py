@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,20 +88,20 @@ def test_its_python_runs(quickstart, quickstart_store):
 
 
 def test_extensions_of_the_docs_run(tmp_path):
-    for package in ("study", "modalities", "fusion"):
-        shutil.copytree(ROOT / package, tmp_path / package)
-    written = re.findall(r"```python\n(# (\w[\w/]+\.py)\n.*?)```", EXTENDING, re.DOTALL)
-    assert len(written) == 5
-    for source, path in written:
-        (tmp_path / path).write_text(source, encoding="utf-8")
+    written = re.findall(r"```python\n(# (\w+\.py)\n.*?)```", EXTENDING, re.DOTALL)
+    assert len(written) == 4
+    for source, name in written:
+        (tmp_path / name).write_text(source, encoding="utf-8")
+    plugins = ", ".join(f"./{name}" for _, name in written)
     (tmp_path / "mine.yaml").write_text(
-        "{name: mine, data: starter, split: {folds: 2}, training: {epochs: 2, hidden: [8]},"
+        f"{{name: mine, plugins: [{plugins}], data: starter, split: {{folds: 2}},"
+        " training: {epochs: 2, hidden: [8]},"
         " modalities: {attention_graph: {width: 8, layers: 1, training: {epochs: 1}}},"
         " grid: [{features: [[composition]]}, {features: [[attention_graph, composition]],"
         " technique: [mlp_head, label_balancer], fusion: [gated], partition: [rare_first]}]}",
         encoding="utf-8",
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "study", "launch", "mine.yaml", "--no-ray", "--no-mlflow"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

@@ -74,7 +74,7 @@ def test_every_mistake_is_in_one_message():
             minimal(training={"epoch": 3}),
             "training.epoch: unknown key; did you mean 'epochs'? allowed: epochs, batch_size, ",
         ),
-        (minimal(colour=1), "colour: unknown key; allowed: name, description, data, split, "),
+        (minimal(colour=1), "colour: unknown key; allowed: name, description, plugins, data, "),
         (
             minimal(modalities={"graph": {"training": {"epoch": 3}}}),
             "modalities.graph.training.epoch: unknown key; did you mean 'epochs'? allowed: epochs",
