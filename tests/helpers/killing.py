@@ -19,7 +19,7 @@ from typing import Any
 
 from mlflow.tracking import MlflowClient
 
-from study.api import ComparisonRequest, compare_studies
+from study.api import load_results
 from study.config.loading import check_study
 from study.config.study import StudySpec
 from study.results.ledger import Failure, Ledger
@@ -126,7 +126,7 @@ def sound(path: Path) -> bool:
 
 
 def table(store: Path) -> str:
-    return compare_studies(ComparisonRequest(["tiny"], str(store)), "csv")[0]
+    return load_results("tiny", str(store)).arms().to_csv(index=False)
 
 
 def shown(store: Path) -> dict[str, int]:
