@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from study.api.results import StudyResults
-from study.config.loading import PRESETS, check_study, find_file, read_sections, study_name
+from study.config.loading import (
+    PRESETS,
+    apply_override,
+    check_study,
+    find_file,
+    read_sections,
+    study_name,
+)
 from study.config.study import StudySpec
 from study.errors import InputError
 from study.results.study_results import load_snapshot
@@ -56,8 +63,8 @@ def load_spec(
     items = [f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items()]
     if isinstance(source, Mapping):
         raw, place, folder = json.loads(json.dumps(source)), "the study", None
-        if items:
-            raw = _override(raw, overrides or {})
+        for item in items:
+            apply_override(raw, item)
     else:
         path = find_file(str(source), PRESETS, "a study file")
         raw, place, folder = read_sections(path, items, "a study file"), str(path), path.parent
@@ -67,7 +74,13 @@ def load_spec(
         rest = (
             {k: v for k, v in section.items() if k != "preset"} if isinstance(section, dict) else {}
         )
-        raw["data"] = {**rest, "sources": [_store_table(table, smiles, storage)]}
+        file, content = _prepare_table(table, smiles, storage)
+        source_of_table = {"source": "csv", "file": str(file), "smiles": smiles}
+        raw["data"] = {**rest, "sources": [source_of_table]}
+        spec = check_study(raw, place, folder)
+        file.parent.mkdir(parents=True, exist_ok=True)  # only a study without mistakes writes
+        write_atomic(file, content)
+        return spec
     return check_study(raw, place, folder)
 
 
@@ -95,20 +108,8 @@ def load_results(
     return StudyResults(load_snapshot(folder, version))
 
 
-def _override(raw: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in overrides.items():
-        *sections, last = key.split(".")
-        target = raw
-        for section in sections:
-            target = target.setdefault(section, {})
-            if not isinstance(target, dict):
-                raise InputError(f"override '{key}': '{section}' is not a section of the study")
-        target[last] = value
-    return raw
-
-
-def _store_table(table: DataFrame, smiles: str, storage: str) -> dict[str, Any]:
-    """Write a table below the storage and return the source that reads it."""
+def _prepare_table(table: DataFrame, smiles: str, storage: str) -> tuple[Path, bytes]:
+    """Return the file of a table below the storage, and its content."""
     if smiles not in table.columns:
         raise InputError(
             f"the table has no column '{smiles}'; its columns: {', '.join(map(str, table))}; "
@@ -121,8 +122,5 @@ def _store_table(table: DataFrame, smiles: str, storage: str) -> dict[str, Any]:
         )
     labels = table.drop(columns=smiles).replace({True: 1, False: 0})
     content = labels.assign(**{smiles: table[smiles]}).to_csv(index=False).encode()
-    folder = Path(storage) / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{hashlib.sha256(content).hexdigest()[:16]}.csv"
-    write_atomic(file, content)
-    return {"source": "csv", "file": str(file), "smiles": smiles}
+    name = f"{hashlib.sha256(content).hexdigest()[:16]}.csv"
+    return Path(storage) / "tables" / name, content

@@ -222,7 +222,7 @@ def read_sections(path: Path, overrides: Sequence[str], kind: str) -> dict[str, 
     if not isinstance(raw, dict):
         raise InputError(f"{path}: {kind} is a mapping of sections, not {type(raw).__name__}")
     for override in overrides:
-        _apply_override(raw, override)
+        apply_override(raw, override)
     return raw
 
 
@@ -301,7 +301,7 @@ def find_file(source: str, presets: Path, kind: str) -> Path:
     raise InputError(f"'{source}' is neither {kind} nor a preset; presets: {names}")
 
 
-def _apply_override(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
     """Set one value of a file, creating missing sections."""
     dotted_key, equals, text = override.partition("=")
     keys = dotted_key.strip().split(".")

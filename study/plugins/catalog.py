@@ -268,7 +268,7 @@ def _read_entry_point(family: str, entry: EntryPoint) -> Claim:
     def find() -> type[Any]:
         try:
             component = entry.load()
-        except Exception as error:
+        except Exception as error:  # the code of a package may raise anything
             raise InputError(
                 f"the {family} '{entry.name}' of {place} cannot be imported "
                 f"({type(error).__name__}: {error}); repair or uninstall the package"

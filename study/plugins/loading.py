@@ -158,7 +158,7 @@ def _load_file(reference: str, place: str, text: str) -> None:
     with collect_registrations() as registered:
         try:
             spec.loader.exec_module(module)  # type: ignore[union-attr]  # it is the one above
-        except Exception as error:
+        except Exception as error:  # the code of a plug-in may raise anything
             del sys.modules[name]
             raise InputError(_format_failed_import(reference, place, error)) from error
     _add(plugin, registered or _find_components(module, plugin))
@@ -199,7 +199,7 @@ def _load_module(reference: str) -> None:
                 f"{', '.join(map(repr, sys.path))}; install its package, or name a file, for "
                 "example ./composition.py"
             ) from error
-        except Exception as error:
+        except Exception as error:  # the code of a plug-in may raise anything
             raise InputError(_format_failed_import(reference, "", error)) from error
     version = f"{reference} {digest_module(reference)[:DIGITS]}"
     place = f"the module {reference} ({getattr(module, '__file__', 'no file')})"
